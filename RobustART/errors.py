@@ -1,0 +1,40 @@
+"""The errors a user can cause. Each message names the thing, what came and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Base of all errors below: the command line prints the message alone, without a traceback."""
+
+
+class ConfigError(UserError):
+    """A configuration, option or argument that cannot mean anything."""
+
+
+class UnknownNameError(UserError):
+    """A name that no registry knows."""
+
+
+class DataError(UserError):
+    """A data set or an image that cannot be used."""
+
+
+class ModelError(UserError):
+    """A model that cannot be built, or that does not behave as a classifier."""
+
+
+class WeightsError(ModelError):
+    """Weights that cannot be read safely or do not fit the model."""
+
+
+class RecordError(UserError):
+    """A result file that cannot be read, written, resumed or merged."""
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Returns ``"; did you mean 'x'?"`` for the known name most like ``name``, or an empty string."""
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,95 @@
+"""Randomness that depends on (seed, image id, cell) and on nothing else.
+
+Two kinds are needed. Noise made on the CPU, one image at a time, takes a numpy generator from :func:`numpy_generator`.
+Attacks work on batches on any device; they take one 64-bit key per image from :func:`image_seed` and draw with
+:func:`uniform` and :func:`normal`, counter-based generators whose value at (key, stream, position) is a pure function.
+So an image gets the same draws whatever the batch around it, the device, the world size or the point of resume.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def image_seed(seed: int, image_id: int, cell: str) -> int:
+    """Returns a key in [0, 2**63) that depends on the three arguments alone, equal on every machine."""
+    digest = hashlib.blake2b(f"{int(seed)}|{int(image_id)}|{cell}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def image_seeds(seed: int, image_ids: Iterable[int], cell: str) -> Tensor:
+    """Returns the keys of several images as an int64 tensor (N,), for the ``seeds`` argument of attacks."""
+    return torch.tensor([image_seed(seed, i, cell) for i in image_ids], dtype=torch.int64)
+
+
+def numpy_generator(seed: int, image_id: int, cell: str) -> np.random.Generator:
+    """Returns a numpy generator for one image and one cell."""
+    return np.random.Generator(np.random.PCG64(image_seed(seed, image_id, cell)))
+
+
+def _signed(value: int) -> int:
+    value &= 2**64 - 1
+    return value - 2**64 if value >= 2**63 else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_MIX_1 = _signed(0xBF58476D1CE4E5B9)
+_MIX_2 = _signed(0x94D049BB133111EB)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Logical right shift; torch's own shift of int64 copies the sign bit."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """The output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, figure 18), on int64 with wrap-around."""
+    x = (x ^ _shift(x, 30)) * _MIX_1
+    x = (x ^ _shift(x, 27)) * _MIX_2
+    return x ^ _shift(x, 31)
+
+
+def random_bits(seeds: Tensor, shape: Sequence[int], *, stream: int = 0) -> Tensor:
+    """Returns 64 random bits per element as int64 (N, *shape), on the device of ``seeds``.
+
+    Args:
+        seeds: one int64 key per image, (N,).
+        shape: shape of one image's draws.
+        stream: different streams of one key are independent; use one for each purpose (restart, step, query).
+    """
+    count = math.prod(shape)
+    keys = _mix(seeds ^ _signed(_mix_python(stream)))
+    counter = torch.arange(1, count + 1, dtype=torch.int64, device=seeds.device) * _GOLDEN
+    return _mix(keys[:, None] + counter[None, :]).view(len(seeds), *shape)
+
+
+def _mix_python(value: int) -> int:
+    """:func:`_mix` of a Python integer, so that streams are far apart."""
+    x = (value + 1) * 0x9E3779B97F4A7C15 & (2**64 - 1)
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & (2**64 - 1)
+    return x ^ x >> 31
+
+
+def uniform(seeds: Tensor, shape: Sequence[int], *, stream: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Returns uniform draws in [0, 1) as (N, *shape); arguments as in :func:`random_bits`.
+
+    float64 draws have 53 random bits; every other type has the 24 bits of float32, rounded to the type.
+    """
+    bits = random_bits(seeds, shape, stream=stream)
+    if dtype == torch.float64:
+        return _shift(bits, 11).to(torch.float64) * 2.0**-53
+    return (_shift(bits, 40).to(torch.float32) * 2.0**-24).to(dtype)
+
+
+def normal(seeds: Tensor, shape: Sequence[int], *, stream: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Returns standard normal draws as (N, *shape), by the Box-Muller transform of two uniforms per element."""
+    pair = uniform(seeds, (2, *shape), stream=stream, dtype=torch.float64)
+    radius = (-2.0 * torch.log1p(-pair[:, 0])).sqrt()
+    return (radius * torch.cos(2.0 * math.pi * pair[:, 1])).to(dtype)
