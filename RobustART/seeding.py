@@ -43,16 +43,23 @@ _MIX_1 = _signed(0xBF58476D1CE4E5B9)
 _MIX_2 = _signed(0x94D049BB133111EB)
 
 
-def _shift(x: Tensor, bits: int) -> Tensor:
-    """Logical right shift; torch's own shift of int64 copies the sign bit."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+def _shift_(x: Tensor, bits: int) -> Tensor:
+    """Logical right shift in place; torch's own shift of int64 copies the sign bit."""
+    x >>= bits
+    x &= (1 << (64 - bits)) - 1
+    return x
 
 
-def _mix(x: Tensor) -> Tensor:
-    """The output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, figure 18), on int64 with wrap-around."""
-    x = (x ^ _shift(x, 30)) * _MIX_1
-    x = (x ^ _shift(x, 27)) * _MIX_2
-    return x ^ _shift(x, 31)
+def _mix_(x: Tensor) -> Tensor:
+    """The output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, figure 18), in place on int64."""
+    for bits, factor in ((30, _MIX_1), (27, _MIX_2), (31, 1)):
+        x ^= _shift_(x.clone(), bits)
+        if factor != 1:
+            x *= factor  # int64 products wrap around, which is what the algorithm asks for
+    return x
+
+
+_CHUNK = 1 << 18  # elements mixed at once on the CPU, so that they stay in its cache
 
 
 def random_bits(seeds: Tensor, shape: Sequence[int], *, stream: int = 0) -> Tensor:
@@ -64,9 +71,14 @@ def random_bits(seeds: Tensor, shape: Sequence[int], *, stream: int = 0) -> Tens
         stream: different streams of one key are independent; use one for each purpose (restart, step, query).
     """
     count = math.prod(shape)
-    keys = _mix(seeds ^ _signed(_mix_python(stream)))
-    counter = torch.arange(1, count + 1, dtype=torch.int64, device=seeds.device) * _GOLDEN
-    return _mix(keys[:, None] + counter[None, :]).view(len(seeds), *shape)
+    keys = _mix_(seeds ^ _signed(_mix_python(stream)))
+    counter = torch.arange(1, count + 1, dtype=torch.int64, device=seeds.device)
+    counter *= _GOLDEN
+    rows = max(1, _CHUNK // max(count, 1)) if seeds.device.type == "cpu" else max(1, len(seeds))
+    bits = torch.empty(len(seeds), count, dtype=torch.int64, device=seeds.device)
+    for i in range(0, len(seeds), rows):
+        bits[i : i + rows] = _mix_(keys[i : i + rows, None] + counter)
+    return bits.view(len(seeds), *shape)
 
 
 def _mix_python(value: int) -> int:
@@ -84,8 +96,8 @@ def uniform(seeds: Tensor, shape: Sequence[int], *, stream: int = 0, dtype: torc
     """
     bits = random_bits(seeds, shape, stream=stream)
     if dtype == torch.float64:
-        return _shift(bits, 11).to(torch.float64) * 2.0**-53
-    return (_shift(bits, 40).to(torch.float32) * 2.0**-24).to(dtype)
+        return _shift_(bits, 11).to(torch.float64).mul_(2.0**-53)
+    return _shift_(bits, 40).to(torch.float32).mul_(2.0**-24).to(dtype)
 
 
 def normal(seeds: Tensor, shape: Sequence[int], *, stream: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
