@@ -1,0 +1,24 @@
+"""Data sets as records of files and labels, and the loader that makes their views."""
+
+from RobustART.data.datasets import (
+    DATASETS,
+    ArrayDataset,
+    ImageDataset,
+    Sample,
+    array_dataset,
+    balanced_subset,
+    create_dataset,
+)
+from RobustART.data.loader import View, load_views
+
+__all__ = [
+    "DATASETS",
+    "ArrayDataset",
+    "ImageDataset",
+    "Sample",
+    "View",
+    "array_dataset",
+    "balanced_subset",
+    "create_dataset",
+    "load_views",
+]

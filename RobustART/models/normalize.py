@@ -1,0 +1,64 @@
+"""Normalisation as the first layer of every model.
+
+Every model of this package takes images in [0, 1] and normalises by itself, so that ``eps`` means the same for all of
+them and no caller can forget, or repeat, the normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from RobustART.preprocessing import Preprocessing
+
+class Normalize(nn.Module):
+    """Subtracts a mean and divides by a standard deviation, channel by channel.
+
+    Args:
+        mean: one value per channel, in the units of images in [0, 1].
+        std: likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns normalised images, (N, C, H, W) as given."""
+        return (images - self.mean) / self.std
+
+    def extra_repr(self) -> str:
+        """Returns the values, for printing."""
+        return f"mean={self.mean.flatten().tolist()}, std={self.std.flatten().tolist()}"
+
+
+class Classifier(nn.Module):
+    """A network behind its normalisation: takes images in [0, 1], returns logits.
+
+    Args:
+        network: takes normalised images.
+        preprocessing: its mean and std are applied here; the rest tells loaders how to make its input.
+        source: where the network comes from, for the report.
+
+    Attributes:
+        notes: what a report should say about how it was made.
+    """
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, source: str = "") -> None:
+        super().__init__()
+        self.preprocessing = preprocessing
+        self.source = source
+        self.notes: tuple[str, ...] = ()
+        self.normalize = Normalize(preprocessing.mean, preprocessing.std)
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns logits (N, K) of images (N, C, H, W) in [0, 1]."""
+        logits: Tensor = self.network(self.normalize(images))
+        return logits

@@ -1,0 +1,60 @@
+"""How a photo becomes a model's input, as data: resize and crop for loaders, mean and std for the model's first layer."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from RobustART.errors import ConfigError
+from RobustART.imaging import FILTERS, Array, center_crop, resize, resize_shorter
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Channel means of ImageNet's training set, the convention of torchvision's models."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Channel standard deviations, of the same source."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How a photo becomes a model's input. The defaults are those of torchvision's first ImageNet models."""
+
+    input_size: int = 224
+    """Side of the square input, in pixels."""
+    resize: int = 256
+    """Shorter side before the crop, in pixels; with ``crop_mode="squash"`` both sides."""
+    interpolation: str = "bilinear"
+    """Pillow's filter for the resize."""
+    crop_mode: str = "center"
+    """``center`` keeps the aspect ratio and crops the middle; ``squash`` resizes to a square, then crops."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    """Mean of each channel in [0, 1]."""
+    std: tuple[float, ...] = IMAGENET_STD
+    """Standard deviation of each channel."""
+
+    def __post_init__(self) -> None:
+        """Refuses what no model can mean."""
+        object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
+        object.__setattr__(self, "std", tuple(float(v) for v in self.std))
+        for name in ("input_size", "resize"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ConfigError(f"preprocessing.{name} must be a whole number above 0, got {getattr(self, name)!r}")
+        if self.interpolation not in FILTERS:
+            raise ConfigError(
+                f"preprocessing.interpolation must be one of {', '.join(FILTERS)}, got {self.interpolation!r}"
+            )
+        if self.crop_mode not in ("center", "squash"):
+            raise ConfigError(f"preprocessing.crop_mode must be 'center' or 'squash', got {self.crop_mode!r}")
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise ConfigError(f"preprocessing.mean and .std must be lists of one length, got {self.mean}, {self.std}")
+        if any(value <= 0 for value in self.std):
+            raise ConfigError(f"preprocessing.std must be above 0, got {self.std}")
+
+    def apply(self, image: Array) -> Array:
+        """Returns the model's view of a photo, uint8 (input_size, input_size, 3); no normalisation, that is the model's.
+
+        Equal to the pixel with torchvision's ``Resize`` and ``CenterCrop`` on a pillow picture.
+        """
+        if self.crop_mode == "squash":
+            resized = resize(image, (self.resize, self.resize), self.interpolation)
+        else:
+            resized = resize_shorter(image, self.resize, self.interpolation)
+        return center_crop(resized, self.input_size)
