@@ -1,0 +1,160 @@
+"""``noise.png``: one photo under every noise, with what the model says of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from torch import nn
+
+from RobustART.data.datasets import imagenet_class_names
+from RobustART.evaluation.benchmarks import Benchmark, Pass
+from RobustART.evaluation.engine import score, to_float, view_names
+from RobustART.imaging import Array, resize
+from RobustART.models import Classifier
+from RobustART.records import PassRecords, Records
+from RobustART.seeding import image_seeds, numpy_generator
+
+TILE, CAPTION, LABEL, GAP, COLUMNS = 150, 34, 150, 6, 5
+INK, RIGHT, WRONG, PAPER = (30, 30, 30), (0, 110, 50), (180, 30, 30), (255, 255, 255)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """One picture with its caption."""
+
+    row: str
+    """What stands at the left of its row."""
+    column: str
+    """What stands in its corner."""
+    image: Array
+    """uint8 (S, S, 3)."""
+    prediction: str
+    """Name of the predicted class."""
+    confidence: float
+    """Its probability."""
+    right: bool
+    """Whether the prediction is right."""
+
+
+def draw_noise(
+    path: Path, model: Classifier, runs: Sequence[tuple[Benchmark, Records]], device: torch.device, seed: int
+) -> None:
+    """Draws the photo under each cell of each benchmark; a picture of the same records is left as it is.
+
+    The photo is the first one that is classified right without noise. The noise is that of the evaluation, made again
+    from its seed; predictions and confidences are those of the drawn pictures.
+    """
+    key = " ".join(records.header["hash"] for _, records in runs)
+    if path.is_file() and _comment(path) == key:
+        return
+    tiles: list[Tile] = []
+    for benchmark, records in runs:
+        part, table = benchmark.passes[0], records.passes[0]
+        tiles += _tiles(part, int(table.ids[_photo(runs, part, table)]), model, device, seed)
+    unique = list({(tile.row, tile.column): tile for tile in reversed(tiles)}.values())[::-1]
+    page = _layout(unique)
+    info = PngImagePlugin.PngInfo()
+    info.add_text("records", key)
+    temporary = path.with_name(path.name + ".tmp")
+    page.save(temporary, "PNG", pnginfo=info)
+    temporary.replace(path)
+
+
+def _comment(path: Path) -> str | None:
+    try:
+        with Image.open(path) as picture:
+            return getattr(picture, "text", {}).get("records")
+    except OSError:
+        return None
+
+
+def _photo(runs: Sequence[tuple[Benchmark, Records]], part: Pass, table: PassRecords) -> int:
+    """Returns the row of the first image that is right when clean, by any benchmark of the same data."""
+    for benchmark, records in runs:
+        first = records.passes[0]
+        same = benchmark.passes[0].dataset is part.dataset and np.array_equal(first.ids, table.ids)
+        if same and "clean" in first.cells and first.correct[:, first.cell("clean")].any():
+            return int(first.correct[:, first.cell("clean")].argmax())
+    return 0
+
+
+def _tiles(part: Pass, image_id: int, model: Classifier, device: torch.device, seed: int) -> list[Tile]:
+    sample = part.dataset.sample(image_id, model.preprocessing.apply)
+    classes = None if part.classes is None else torch.tensor(part.classes, device=device)
+    label = torch.tensor([sample.label], device=device)
+    names: list[str] | None = None
+    tiles = []
+    for cell, view_name in zip(part.cells, view_names(part.cells), strict=True):
+        image = cell.view(sample, numpy_generator(seed, image_id, view_name))
+        pixels = to_float(torch.from_numpy(image)[None].to(device))
+        if cell.attack is not None:
+            pixels = cell.attack(model, pixels, label, seeds=image_seeds(seed, [image_id], cell.name).to(device))
+            image = (pixels[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
+        logits = _logits(model, pixels)
+        if names is None:
+            names = _class_names(part, logits.shape[1])
+        prediction, confidence, rank = (float(value[0]) for value in score(logits, label, classes))
+        row, _, column = cell.name.partition("/")
+        tiles.append(Tile(row, column, image, names[int(prediction)], confidence, rank == 0))
+    return tiles
+
+
+def _logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        logits: torch.Tensor = model(pixels).float()
+    return logits
+
+
+def _class_names(part: Pass, width: int) -> list[str]:
+    if part.dataset.class_names is not None:
+        return list(part.dataset.class_names)
+    return imagenet_class_names() if width == 1000 else [f"class {i}" for i in range(width)]
+
+
+def _layout(tiles: Sequence[Tile]) -> Image.Image:
+    strips: list[list[Tile]] = []
+    for tile in tiles:
+        if strips and strips[-1][0].row == tile.row and len(strips[-1]) < COLUMNS:
+            strips[-1].append(tile)
+        else:
+            strips.append([tile])
+    sides = 2 if len(strips) > 6 else 1
+    lines = -(-len(strips) // sides)
+    longest = max(map(len, strips))
+    width, height = LABEL + longest * (TILE + GAP) + GAP, TILE + CAPTION + GAP
+    page = Image.new("RGB", (sides * width, lines * height + GAP), PAPER)
+    draw = ImageDraw.Draw(page)
+    for i, strip in enumerate(strips):
+        left, top = (i // lines) * width, (i % lines) * height + GAP
+        title = strip[0].row.replace("_", " ")
+        _write(draw, (left + GAP, top + TILE // 2 - 8), title, LABEL - 2 * GAP, 15, INK)
+        for j, tile in enumerate(strip):
+            _draw_tile(page, draw, left + LABEL + j * (TILE + GAP), top, tile)
+    return page
+
+
+def _draw_tile(page: Image.Image, draw: ImageDraw.ImageDraw, x: int, y: int, tile: Tile) -> None:
+    page.paste(Image.fromarray(resize(tile.image, (TILE, TILE), "lanczos")), (x, y))
+    if tile.column:
+        font = ImageFont.load_default(13)
+        box = draw.textbbox((x + 4, y + 3), tile.column, font=font)
+        draw.rectangle((x, y, box[2] + 4, box[3] + 4), fill=PAPER)
+        draw.text((x + 4, y + 3), tile.column, font=font, fill=INK)
+    colour = RIGHT if tile.right else WRONG
+    _write(draw, (x, y + TILE + 2), tile.prediction, TILE, 13, colour)
+    _write(draw, (x, y + TILE + 17), f"{100 * tile.confidence:.1f} %", TILE, 13, colour)
+
+
+def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int, size: int, colour: tuple[int, ...]) -> None:
+    """Writes a line, shortened with an ellipsis to ``width`` pixels."""
+    font = ImageFont.load_default(size)
+    if draw.textlength(text, font=font) > width:
+        while text and draw.textlength(text + "...", font=font) > width:
+            text = text[:-1]
+        text += "..."
+    draw.text(place, text, font=font, fill=colour)

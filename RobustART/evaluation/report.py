@@ -1,0 +1,116 @@
+"""The report: ``report.json`` for programs, ``report.md`` for people, and a table for the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+FORMAT = "robustart-report/1"
+
+TITLES = {"top1": "top-1 accuracy (%)", "robust_accuracy": "robust accuracy (%)", "AR": "AR (%)", "WCAR": "WCAR (%)"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What ``report.json`` holds: model, conditions, benchmarks, warnings, timing."""
+
+    data: dict[str, Any]
+    """Plain data."""
+
+    def metric(self, benchmark: str, name: str) -> float | None:
+        """Returns a headline number, such as ``metric("clean", "top1")``; None where it is undefined."""
+        value: float | None = self.data["benchmarks"][benchmark]["metrics"][name]["value"]
+        return value
+
+    def write(self, folder: Path) -> None:
+        """Writes ``report.json`` and ``report.md``, each under a temporary name first."""
+        for name, text in (("report.json", json.dumps(self.data, indent=2) + "\n"), ("report.md", self.markdown())):
+            temporary = folder / f"{name}.tmp"
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, folder / name)
+
+    def heading(self) -> str:
+        """Returns one line: the model, the data, how many images, the seed."""
+        conditions = self.data["conditions"]
+        data = conditions["data"]
+        count = f"{data['images']} images" if data["images"] == data["of"] else f"{data['images']} of {data['of']} images"
+        return f"{self.data['model']['source']} on {data['name']}: {count}, seed {conditions['seed']}"
+
+    def text(self) -> str:
+        """Returns tables for a terminal."""
+        parts = [self.heading()]
+        for name, entry in self.data["benchmarks"].items():
+            rows = [[metric, _value(e), _interval(e), str(e["n"])] for metric, e in entry["metrics"].items()]
+            parts.append(_text_table([name, "value", "95% interval", "n"], rows))
+            for title, table in entry["tables"].items():
+                columns = _columns(table)
+                cells = [[row, *(_value(table[row].get(c)) for c in columns)] for row in table]
+                parts.append(_text_table([TITLES.get(title, title), *columns], cells))
+        parts += [f"Warning: {warning}" for warning in self.data["warnings"]]
+        return "\n\n".join(parts)
+
+    def markdown(self) -> str:
+        """Returns the report as Markdown, with every interval and all conditions."""
+        parts = [f"# {self.heading()}", "Numbers are percentages with 95% intervals."]
+        for name, entry in self.data["benchmarks"].items():
+            parts.append(f"## {name}")
+            rows = [[metric, _value(e), _interval(e), str(e["n"])] for metric, e in entry["metrics"].items()]
+            parts.append(_markdown_table(["metric", "value", "95% interval", "n"], rows))
+            for title, table in entry["tables"].items():
+                columns = _columns(table)
+                cells = [[row, *(_both(table[row].get(c)) for c in columns)] for row in table]
+                parts.append(_markdown_table([TITLES.get(title, title), *columns], cells))
+        if self.data["warnings"]:
+            parts.append("## Warnings\n\n" + "\n".join(f"- {warning}" for warning in self.data["warnings"]))
+        details = {
+            "model": self.data["model"],
+            "conditions": self.data["conditions"],
+            "options": {
+                name: {key: entry[key] for key in ("hash", "options", "attacks", "data")}
+                for name, entry in self.data["benchmarks"].items()
+            },
+            "timing": self.data["timing"],
+        }
+        parts.append(f"## Conditions\n\n```json\n{json.dumps(details, indent=2)}\n```")
+        return "\n\n".join(parts) + "\n"
+
+
+def _columns(table: dict[str, dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(column for row in table.values() for column in row))
+
+
+def _value(estimate: dict[str, Any] | None) -> str:
+    if estimate is None:
+        return ""
+    return "undefined" if estimate["value"] is None else f"{estimate['value']:.2f}"
+
+
+def _interval(estimate: dict[str, Any]) -> str:
+    if estimate["low"] is None:
+        return estimate.get("reason", "")
+    return f"[{estimate['low']:.2f}, {estimate['high']:.2f}]"
+
+
+def _both(estimate: dict[str, Any] | None) -> str:
+    if estimate is None:
+        return ""
+    return f"{_value(estimate)} {_interval(estimate)}".strip()
+
+
+def _text_table(header: list[str], rows: Iterable[list[str]]) -> str:
+    table = [header, *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in table
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _markdown_table(header: list[str], rows: Iterable[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in [header, *rows]]
+    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])

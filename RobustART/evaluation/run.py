@@ -1,0 +1,314 @@
+"""One model, one data set, several benchmarks: from arguments to result files and a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import inspect
+import logging
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from RobustART import __version__
+from RobustART.config_loader import to_plain
+from RobustART.data import ImageDataset, balanced_subset
+from RobustART.distributed import World
+from RobustART.errors import ConfigError, DataError, ModelError
+from RobustART.evaluation.benchmarks import Benchmark, build_benchmark
+from RobustART.evaluation.engine import AMP_TYPES, Settings, check_logits, exact_arithmetic, run_benchmark
+from RobustART.evaluation.picture import draw_noise
+from RobustART.evaluation.report import FORMAT, Report
+from RobustART.models import Classifier, wrap_model
+from RobustART.naming import option_defaults
+from RobustART.records import FORMAT as RECORDS_FORMAT
+from RobustART.records import Journal, Records, config_hash
+
+log = logging.getLogger(__name__)
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Returns 16 hexadecimal digits over the names, shapes and values of a model's weights."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what results depend on."""
+    names = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "imagecorruptions-imaug")
+    found = {"RobustART": __version__, "python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def default_workers() -> int:
+    """Returns one loader process per core, shared with the other processes of this machine, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
+    return max(1, min(8, cores // max(local, 1)))
+
+
+def probe(model: nn.Module, size: int, channels: int, device: torch.device) -> int:
+    """Returns how many classes a model has, by one forward pass of a grey image.
+
+    Raises:
+        ModelError: it does not return logits, or takes another input.
+    """
+    grey = torch.full((1, channels, size, size), 0.5, device=device)
+    try:
+        with torch.inference_mode():
+            output = model(grey)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise ModelError(f"the model fails on an image of shape (1, {channels}, {size}, {size}): {error}") from error
+    return check_logits(output, 1).shape[1]
+
+
+def check_labels(dataset: ImageDataset, ids: Sequence[int], classes: int) -> None:
+    """Raises a DataError where the labels of a data set cannot be classes of the model."""
+    if dataset.class_names is not None and len(dataset.class_names) != classes:
+        first = ", ".join(dataset.class_names[:3])
+        raise DataError(
+            f"{dataset.name} has {len(dataset.class_names)} class folders ({first}, ...), but the model has {classes} "
+            "outputs, so their numbers cannot agree. Name the labels in a meta_file, or name the folders by their "
+            "WordNet ids if they are ImageNet's"
+        )
+    for image_id in ids:
+        if not 0 <= dataset.labels[image_id] < classes:
+            raise DataError(
+                f"{dataset.files[image_id]} of {dataset.name} has the label {dataset.labels[image_id]}, but the model "
+                f"has {classes} outputs (labels from 0 to {classes - 1})"
+            )
+
+
+def attack_settings(benchmark: Benchmark) -> dict[str, Any]:
+    """Returns the options of each attack cell, defaults too."""
+    settings = {}
+    for part in benchmark.passes:
+        for cell in part.cells:
+            if isinstance(cell.attack, functools.partial):
+                options = {**option_defaults(cell.attack.func, hidden=("seeds", "log")), **cell.attack.keywords}
+                settings[cell.name] = {k: v for k, v in options.items() if v is not inspect.Parameter.empty}
+    return settings
+
+
+def chance_warning(correct: int, n: int, classes: int) -> str | None:
+    """Returns a warning if a clean accuracy is no better than guessing (one-sided binomial test at 1 %)."""
+    from scipy.stats import binom
+
+    if n < 10 or binom.sf(correct - 1, n, 1 / classes) <= 0.01:
+        return None
+    return (
+        f"clean accuracy is at chance: {correct} of {n} images right with {classes} classes. The usual causes: the "
+        "model normalises by itself and is normalised again here (say mean: [0, 0, 0], std: [1, 1, 1]), the labels are "
+        "in another order than the model's classes, or the weights were not loaded"
+    )
+
+
+def _header(
+    benchmark: Benchmark, ids: Sequence[Sequence[int]], model: Classifier, print_: str, device: torch.device, settings: Settings
+) -> dict[str, Any]:
+    data = [
+        {
+            "name": part.dataset.name,
+            "fingerprint": part.dataset.fingerprint,
+            "images": len(part_ids),
+            "subset": None if len(part_ids) == len(part.dataset) else config_hash({"ids": list(part_ids)}),
+        }
+        for part, part_ids in zip(benchmark.passes, ids, strict=True)
+    ]
+    attacked = bool(attack_settings(benchmark))
+    conditions = {
+        "benchmark": benchmark.name,
+        "options": to_plain(benchmark.options),
+        "attacks": to_plain(attack_settings(benchmark)),
+        "data": data,
+        "model": {"source": model.source, "weights": print_},
+        "preprocessing": to_plain(dataclasses.asdict(model.preprocessing)),
+        "seed": settings.seed,
+        "batch_size": settings.batch_size,
+        "precision": "float32" if attacked or settings.amp is None else settings.amp,
+        "device": device.type,
+        "version": __version__,
+    }
+    return {
+        "format": RECORDS_FORMAT,
+        "benchmark": benchmark.name,
+        "hash": config_hash(conditions),
+        "conditions": conditions,
+        "passes": [
+            {"name": part.name, "cells": [cell.name for cell in part.cells], "ids": len(part_ids)}
+            for part, part_ids in zip(benchmark.passes, ids, strict=True)
+        ],
+        "versions": versions(),
+    }
+
+
+def prepare_output(output_dir: Path) -> Path:
+    """Returns the results folder under ``output_dir``, made if need be; a ConfigError if nothing can be written there."""
+    results = output_dir / "results"
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe_file = results / f".write-test-{os.getpid()}"
+        probe_file.write_bytes(b"")
+        probe_file.unlink()
+    except OSError as error:
+        raise ConfigError(f"output_dir {output_dir} cannot be written: {error.strerror or error}") from None
+    return results
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: ImageDataset,
+    benchmarks: Mapping[str, Mapping[str, Any] | None],
+    *,
+    output_dir: str | Path = ".",
+    batch_size: int = 64,
+    workers: int | None = 0,
+    amp: str | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+    config: Mapping[str, Any] | None = None,
+    world: World | None = None,
+) -> Report:
+    """Returns the report of a model on a data set, and writes it and its records under ``output_dir/results``.
+
+    What is recorded there already, by the same configuration, is not computed again.
+
+    Args:
+        model: a :class:`Classifier`, or a network that takes normalised images (see :func:`wrap_model`). It is moved to
+            the device and set to evaluation mode.
+        dataset: the images.
+        benchmarks: names in ``BENCHMARKS`` with their options.
+        output_dir: where ``results/`` goes.
+        batch_size: images the model sees at once, per process.
+        workers: loader processes; 0 reads in this one, None is one per core.
+        amp: ``bf16`` or ``fp16`` for images that are not attacked.
+        seed: of all noise.
+        limit: evaluate a seeded, class-balanced subset of this many images of each data set.
+        preprocessing: fields that differ from the model's own.
+        fresh: delete what was recorded for these benchmarks before.
+        progress: show progress bars.
+        config: what to quote in the report.
+        world: the processes and the device; None reads the environment.
+
+    Raises:
+        UserError: a subclass of it says what is wrong; what was recorded stays.
+    """
+    own = world or World()
+    try:
+        return _evaluate(
+            model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
+            _settings(batch_size, workers, amp, seed, progress),
+        )  # fmt: skip
+    finally:
+        if world is None:
+            own.close()
+
+
+def _settings(batch_size: int, workers: int | None, amp: str | None, seed: int, progress: bool) -> Settings:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigError(f"batch_size must be a whole number above 0, got {batch_size!r}")
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 0):
+        raise ConfigError(f"workers must be a whole number from 0, got {workers!r}")
+    if amp is not None and amp not in AMP_TYPES:
+        raise ConfigError(f"amp must be one of {', '.join(AMP_TYPES)} or null, got {amp!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ConfigError(f"seed must be a whole number, got {seed!r}")
+    return Settings(batch_size, default_workers() if workers is None else workers, amp, seed, progress)
+
+
+def _evaluate(
+    model: nn.Module, dataset: ImageDataset, benchmarks: Mapping[str, Mapping[str, Any] | None], output_dir: Path,
+    limit: int | None, preprocessing: Mapping[str, Any] | None, fresh: bool, config: Mapping[str, Any] | None,
+    world: World, settings: Settings,
+) -> Report:  # fmt: skip
+    started = time.monotonic()
+    if not benchmarks:
+        raise ConfigError("there is nothing to evaluate: benchmarks is empty")
+    classifier = wrap_model(model, dict(preprocessing or {})).to(world.device).eval()
+    stated = classifier.preprocessing
+    classes = probe(classifier, stated.input_size, len(stated.mean), world.device)
+    plans: list[tuple[Benchmark, list[list[int]]]] = []
+    for name, options in benchmarks.items():
+        benchmark = build_benchmark(name, dataset, options)
+        chosen = [_chosen(part.dataset, limit, settings.seed) for part in benchmark.passes]
+        for part, ids in zip(benchmark.passes, chosen, strict=True):
+            check_labels(part.dataset, ids, classes)
+        plans.append((benchmark, chosen))
+    results = prepare_output(output_dir)
+    weights = fingerprint(classifier)
+    warnings = list(classifier.notes)
+    entries: dict[str, Any] = {}
+    runs: list[tuple[Benchmark, Records]] = []
+    images = 0
+    for benchmark, ids in plans:
+        header = _header(benchmark, ids, classifier, weights, world.device, settings)
+        path = results / f"{benchmark.name}.jsonl"
+        if fresh and world.is_main:
+            Journal(path, header, []).delete()
+        world.barrier()
+        records = run_benchmark(classifier, benchmark, header, ids, stated, path, world, settings)
+        if records.header["versions"] != header["versions"]:
+            warnings.append(f"{benchmark.name} was recorded with other library versions: {records.header['versions']}")
+        first = records.passes[0]
+        if "clean" in first.cells:
+            correct = first.correct[:, first.cell("clean")]
+            warning = chance_warning(int(correct.sum()), len(correct), classes)
+            if warning and warning not in warnings:
+                warnings.append(warning)
+        entries[benchmark.name] = {
+            "hash": header["hash"], "options": header["conditions"]["options"], "attacks": header["conditions"]["attacks"],
+            "data": header["conditions"]["data"], **benchmark.summarize(records).to_plain(),
+        }  # fmt: skip
+        runs.append((benchmark, records))
+        images += sum(len(part_ids) for part_ids in ids)
+    seconds = time.monotonic() - started
+    data = {
+        "format": FORMAT,
+        "model": {"source": classifier.source, "weights": weights, "classes": classes},
+        "conditions": {
+            "data": {"name": dataset.name, "images": len(_chosen(dataset, limit, settings.seed)), "of": len(dataset)},
+            "subset": None if limit is None else f"{limit} images, class-balanced, drawn with seed {settings.seed}",
+            "preprocessing": to_plain(dataclasses.asdict(stated)),
+            "seed": settings.seed,
+            "batch_size": settings.batch_size,
+            "amp": settings.amp,
+            "device": world.device.type,
+            "versions": versions(),
+            "config": to_plain(config) if config is not None else None,
+        },
+        "benchmarks": entries,
+        "warnings": warnings,
+        "timing": {"wall_seconds": round(seconds, 3), "images_per_second": round(images / seconds, 3)},
+    }
+    report = Report(data)
+    if world.is_main:
+        for warning in warnings:
+            log.warning("%s", warning)
+        report.write(results)
+        with exact_arithmetic():
+            draw_noise(results / "noise.png", classifier, runs, world.device, settings.seed)
+    world.barrier()
+    return report
+
+
+def _chosen(dataset: ImageDataset, limit: int | None, seed: int) -> list[int]:
+    return list(range(len(dataset))) if limit is None else balanced_subset(dataset.labels, limit, seed)

@@ -1,0 +1,49 @@
+"""How options are checked and how cells are named, the same for configs, Python and result files."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from RobustART.errors import ConfigError, nearest
+
+
+def attack_norm(name: str) -> str:
+    """Returns ``Linf``, ``L2`` or ``L1``, the norm of an attack by its name: ``pgd_l2`` is L2, ``fgsm`` Linf."""
+    return {"l1": "L1", "l2": "L2"}.get(name.rpartition("_")[2], "Linf")
+
+
+def format_eps(eps: float) -> str:
+    """Returns a radius as people write it: ``8/255`` for 0.03137..., ``1600`` for 1600.0."""
+    numerator = eps * 255
+    if 0 < eps <= 1 and abs(numerator * 2 - round(numerator * 2)) < 1e-6:
+        return f"{round(numerator * 2) / 2:g}/255"
+    return f"{eps:.10g}"
+
+
+def option_defaults(function: Callable[..., Any], *, hidden: Collection[str] = ()) -> dict[str, Any]:
+    """Returns the keyword-only options of a function with their defaults (``inspect.Parameter.empty`` where none)."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in hidden}
+
+
+def check_options(
+    options: Mapping[str, Any], function: Callable[..., Any], where: str, *, hidden: Collection[str] = ()
+) -> None:
+    """Raises a ConfigError if an option is not a keyword of the function, or a needed one is missing.
+
+    Args:
+        options: what came.
+        function: its keyword-only parameters are the options.
+        where: what to call the place in the message.
+        hidden: parameters that are not options.
+    """
+    known = option_defaults(function, hidden=hidden)
+    for name in options:
+        if name not in known:
+            allowed = ", ".join(known) or "none"
+            raise ConfigError(f"unknown option {name!r} of {where}{nearest(name, known) or ';'} Allowed: {allowed}")
+    for name, default in known.items():
+        if default is inspect.Parameter.empty and name not in options:
+            raise ConfigError(f"{where} needs the option {name!r}")
