@@ -105,3 +105,13 @@ def normal(seeds: Tensor, shape: Sequence[int], *, stream: int = 0, dtype: torch
     pair = uniform(seeds, (2, *shape), stream=stream, dtype=torch.float64)
     radius = (-2.0 * torch.log1p(-pair[:, 0])).sqrt()
     return (radius * torch.cos(2.0 * math.pi * pair[:, 1])).to(dtype)
+
+
+def fold(seeds: Tensor, value: int | Tensor) -> Tensor:
+    """Returns new keys (N,) that depend on the old ones and on ``value``, an integer or one per key (N,).
+
+    Where ``stream`` separates draws that all images make together, this separates what images do each in its own time:
+    a restart, a target class, a step.
+    """
+    step = torch.as_tensor(value, dtype=torch.int64, device=seeds.device)
+    return _mix_(seeds ^ _mix_((step + 1) * _GOLDEN))

@@ -1,0 +1,21 @@
+"""Adversarial attacks as functions: ``attack(model, images, labels, *, eps, seeds=None, **options) -> images``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from RobustART.noise.attacks.gradient import fgsm, mim_linf, pgd_l1, pgd_l2, pgd_linf
+from RobustART.noise.attacks.log import AttackLog
+from RobustART.registry import Registry
+
+Attack = Callable[..., Tensor]
+
+ATTACKS: Registry[Attack] = Registry("attack")
+"""Every attack by its name in benchmarks and configurations."""
+
+for _attack in (fgsm, pgd_linf, pgd_l2, pgd_l1, mim_linf):
+    ATTACKS.add(_attack.__name__, _attack)
+
+__all__ = ["ATTACKS", "Attack", "AttackLog", "fgsm", "mim_linf", "pgd_l1", "pgd_l2", "pgd_linf"]

@@ -1,0 +1,55 @@
+"""What an attack did to each image, as data: which stage broke it, what it cost, and what looked suspicious."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+CLEAN = "clean"
+"""The name in ``broken_by`` of an image that the model got wrong before any attack."""
+
+
+@dataclass
+class AttackLog:
+    """A record that an attack fills when it is given one as ``log=``; one log belongs to one call.
+
+    A pass with a gradient counts as one forward and one backward pass.
+    """
+
+    broken_by: list[str | None] = field(default_factory=list)
+    """Per image the stage whose success was confirmed, ``"clean"`` if there was nothing to break, None if it stands."""
+    forward: dict[str, Tensor] = field(default_factory=dict)
+    """Forward passes by stage, int64 (N,) on the CPU."""
+    backward: dict[str, Tensor] = field(default_factory=dict)
+    """Backward passes by stage, int64 (N,) on the CPU."""
+    flags: dict[str, str] = field(default_factory=dict)
+    """Warnings about the evaluation by name, as :mod:`RobustART.noise.attacks.checks` gives them."""
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages that ran, in their order."""
+        return list(self.forward)
+
+    @property
+    def robust(self) -> Tensor:
+        """True for each image that still stands, bool (N,)."""
+        return torch.tensor([name is None for name in self.broken_by], dtype=torch.bool)
+
+    def record(self, stage: str, index: Tensor, broken: Tensor, other: AttackLog) -> None:
+        """Adds what one stage did to the images ``index`` of this log.
+
+        Args:
+            stage: name of the stage.
+            index: positions of the stage's images in this log, (M,).
+            broken: True where the stage broke the image, (M,).
+            other: the stage's own log of M images; its passes are summed, its flags taken over.
+        """
+        for mine, theirs in ((self.forward, other.forward), (self.backward, other.backward)):
+            total = mine.setdefault(stage, torch.zeros(len(self.broken_by), dtype=torch.int64))
+            for passes in theirs.values():
+                total[index] += passes
+        for i in index[broken].tolist():
+            self.broken_by[i] = stage
+        self.flags.update(other.flags)

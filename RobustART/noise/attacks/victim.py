@@ -1,0 +1,133 @@
+"""The model under attack: asked for logits and input gradients, checked, counted, and left as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from RobustART.errors import ConfigError, ModelError
+
+Model = Callable[[Tensor], Tensor]
+Loss = Callable[[Tensor], Tensor]
+
+_WRAP = "wrap it so that it returns logits: lambda images: model(images).logits, or lambda images: model(images)[0]"
+
+
+@contextmanager
+def guarded(model: Model, device: torch.device) -> Iterator[None]:
+    """Runs an attack so that the model and the random number generators are afterwards as before, come what may.
+
+    A module in training mode is put into evaluation mode, since its running statistics would otherwise move with the
+    attack; a module in evaluation mode is left alone, sub-modules that train on purpose included.
+    """
+    module = model if isinstance(model, nn.Module) else None
+    training = [part for part in module.modules() if part.training] if module is not None and module.training else []
+    learning = [value for value in module.parameters() if value.requires_grad] if module is not None else []
+    rng = torch.get_rng_state()
+    device_rng = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    try:
+        for part in training:
+            part.training = False
+        for value in learning:
+            value.requires_grad_(False)
+        # An attack may be called under inference_mode, where nothing could be differentiated.
+        with torch.inference_mode(False), torch.no_grad():
+            yield
+    finally:
+        for value in learning:
+            value.requires_grad_(True)
+        for part in training:
+            part.training = True
+        torch.set_rng_state(rng)
+        if device_rng is not None:
+            torch.cuda.set_rng_state(device_rng, device)
+
+
+class Victim:
+    """A classifier that answers for points of known images and keeps count of the passes of each image.
+
+    The model is given the points in the type of its first floating-point parameter (float32, bf16, ...); a callable
+    without parameters gets them as they are. Logits come back as float32, or as float64 from a float64 model.
+
+    Args:
+        model: any callable, (N, C, H, W) in [0, 1] to logits (N, K).
+        labels: of the images whose passes are counted, int64 (N,); checked against the model's classes when it answers.
+    """
+
+    def __init__(self, model: Model, labels: Tensor) -> None:
+        self.model = model
+        self.dtype = _parameter_dtype(model)
+        self.classes: int | None = None
+        self.forward_passes = torch.zeros_like(labels)
+        self.backward_passes = torch.zeros_like(labels)
+        self._labels = labels
+
+    def logits(self, points: Tensor, index: Tensor) -> Tensor:
+        """Returns the logits (M, K) of points (M, C, H, W) of the images ``index``, (M,), without a graph."""
+        with torch.inference_mode():
+            logits = self._ask(points, index)
+        # Ordinary tensors again, so that callers may do with them what they like.
+        return logits.clone()
+
+    def gradient(self, points: Tensor, index: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns logits (M, K), losses (M,) and the gradient (M, C, H, W) of each loss with respect to its own point.
+
+        Args:
+            points: (M, C, H, W).
+            index: whose points they are, (M,).
+            loss: logits (M, K) to losses (M,); they are summed, so no image's gradient depends on the batch size.
+        """
+        leaf = points.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = self._ask(leaf, index)
+            losses = loss(logits)
+            if not losses.requires_grad:
+                raise ModelError(
+                    "the model's output does not depend differentiably on its input, so there is no gradient to "
+                    "follow; remove torch.no_grad(), argmax or rounding from it, or use the 'square' attack"
+                )
+            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        self.backward_passes.index_add_(0, index, torch.ones_like(index))
+        return logits.detach(), losses.detach(), torch.nan_to_num(gradient, nan=0.0)
+
+    def _ask(self, points: Tensor, index: Tensor) -> Tensor:
+        logits = self.model(points if self.dtype is None else points.to(self.dtype))
+        check_logits(logits, len(points))
+        if self.classes is None:
+            self.classes = logits.shape[1]
+            check_labels(self._labels, self.classes)
+        self.forward_passes.index_add_(0, index, torch.ones_like(index))
+        return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+
+
+def check_logits(logits: object, count: int) -> None:
+    """Raises ``ModelError`` unless ``logits`` is a float tensor (count, K) with K of at least 2 and no NaN."""
+    if not isinstance(logits, Tensor):
+        raise ModelError(f"the model must return a tensor of logits (N, K), got {type(logits).__name__}; {_WRAP}")
+    if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2 or not logits.is_floating_point():
+        raise ModelError(
+            f"the model must return float logits of shape ({count}, K) with K of at least 2 for {count} images, "
+            f"got {tuple(logits.shape)} of {logits.dtype}"
+        )
+    if logits.isnan().any():
+        raise ModelError("the model returned NaN logits; an attack on it would prove nothing")
+
+
+def check_labels(labels: Tensor, classes: int) -> None:
+    """Raises ``ConfigError`` if a label is not a class of the model."""
+    if len(labels) and (labels.min() < 0 or labels.max() >= classes):
+        low, high = int(labels.min()), int(labels.max())
+        raise ConfigError(f"labels must be in 0..{classes - 1} for a model of {classes} classes, got {low}..{high}")
+
+
+def _parameter_dtype(model: Model) -> torch.dtype | None:
+    if not isinstance(model, nn.Module):
+        return None
+    for tensors in (model.parameters(), model.buffers()):
+        for value in tensors:
+            if value.is_floating_point():
+                return value.dtype
+    return None
