@@ -44,7 +44,9 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         values = np.asarray(picture).astype(np.int64)
         picture = Image.fromarray(((values + 128) // 257).clip(0, 255).astype(np.uint8))
     elif picture.mode in ("I", "F"):
-        raise DataError(f"a picture of mode {picture.mode!r} (32 bits a pixel) has no agreed range; save it with 8 or 16")
+        raise DataError(
+            f"a picture of mode {picture.mode!r} (32 bits a pixel) has no agreed range; save it with 8 or 16"
+        )
     with warnings.catch_warnings():
         # Pillow advises to keep the transparency of palettes; it is dropped on purpose.
         warnings.filterwarnings("ignore", message="Palette images with Transparency", category=UserWarning)

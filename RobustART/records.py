@@ -13,9 +13,9 @@ and then comes one line per image, with one entry per cell in each list::
 top 5. Lines of a benchmark's second and later passes carry ``"pass": 1`` and so on.
 
 While a run is on, process 0 appends to the file itself and process r to ``<file>.rank{r}``. The unit of commitment is
-the block: the images that stood together in a batch. Its lines are written by one call; a block of which a line is missing, or is
-cut off, does not count when a run is taken up again. When all blocks are there they are merged, sorted by id, under a
-temporary name, and renamed.
+the block: the images that stood together in a batch. Its lines are written by one call; a block of which a line is
+missing, or is cut off, does not count when a run is taken up again. When all blocks are there they are merged, sorted
+by id, under a temporary name, and renamed.
 """
 
 from __future__ import annotations

@@ -32,7 +32,12 @@ class Sample:
     """
 
     def __init__(
-        self, image_id: int, filename: str, label: int, read: Callable[[], bytes | Array], prepare: Callable[[Array], Array],
+        self,
+        image_id: int,
+        filename: str,
+        label: int,
+        read: Callable[[], bytes | Array],
+        prepare: Callable[[Array], Array],
         exif_orientation: bool = False,
     ) -> None:
         self.image_id, self.filename, self.label = image_id, filename, label
@@ -146,7 +151,7 @@ def array_dataset(images: Sequence[Array] | Array, labels: Sequence[int], name: 
     if len(images) != len(labels):
         raise DataError(f"{name} has {len(images)} images but {len(labels)} labels")
     files = tuple(f"{i:06d}" for i in range(len(images)))
-    return ArrayDataset(files, tuple(int(label) for label in labels), name=name, images=images)
+    return ArrayDataset(files, tuple(int(label) for label in labels), name=name, images=list(images))
 
 
 DATASETS: Registry[Callable[..., ImageDataset]] = Registry("data set")
@@ -266,7 +271,10 @@ def foolbox_photos(root_dir: str | None = None, meta_file: str | None = None) ->
 
 
 def create_dataset(
-    type: str | None = None, *, root_dir: str | Path | None = None, meta_file: str | Path | None = None,
+    type: str | None = None,
+    *,
+    root_dir: str | Path | None = None,
+    meta_file: str | Path | None = None,
     exif_orientation: bool = False,
 ) -> ImageDataset:
     """Returns a data set.

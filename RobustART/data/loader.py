@@ -22,8 +22,13 @@ class _Views(Dataset[Tensor]):
     """Item i is the views of the i-th group of images, uint8 (images, views, S, S, 3), or the error it ran into."""
 
     def __init__(
-        self, dataset: ImageDataset, groups: Sequence[Sequence[int]], views: Mapping[str, View],
-        prepare: Callable[[Array], Array], size: int, seed: int,
+        self,
+        dataset: ImageDataset,
+        groups: Sequence[Sequence[int]],
+        views: Mapping[str, View],
+        prepare: Callable[[Array], Array],
+        size: int,
+        seed: int,
     ) -> None:
         self.dataset, self.groups, self.views = dataset, groups, views
         self.prepare, self.size, self.seed = prepare, size, seed
@@ -89,7 +94,10 @@ def load_views(
     """
     source = _Views(dataset, groups, views, prepare, size, seed)
     loader = DataLoader(
-        source, batch_size=None, num_workers=min(workers, len(groups)), worker_init_fn=_start_worker,
+        source,
+        batch_size=None,
+        num_workers=min(workers, len(groups)),
+        worker_init_fn=_start_worker,
         pin_memory=False,
     )
     for item in loader:

@@ -12,13 +12,16 @@ from torch import Tensor
 
 from RobustART.config_loader import parse_number
 from RobustART.data import ImageDataset, Sample, View
-from RobustART.errors import ConfigError
+from RobustART.data.datasets import image_folder
+from RobustART.errors import ConfigError, DataError
 from RobustART.imaging import Array, decode, encode_jpeg
 from RobustART.metrics import summaries
+from RobustART.metrics.baselines import imagenet_a_classes
 from RobustART.metrics.estimates import Summary
 from RobustART.naming import attack_norm, check_options, format_eps, option_defaults
 from RobustART.noise.attacks import ATTACKS
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
+from RobustART.noise.defaults import DEFAULT_EPS
 from RobustART.records import Records
 from RobustART.registry import Registry
 
@@ -99,6 +102,23 @@ def clean(dataset: ImageDataset) -> Benchmark:
     return Benchmark("clean", (Pass(dataset, (Cell("clean", clean_view),)),), summaries.classification)
 
 
+@BENCHMARKS.register("imagenet_a")
+def imagenet_a(dataset: ImageDataset, *, root_dir: str, masked: bool = True) -> Benchmark:
+    """Returns ImageNet-A from its published folder (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174).
+
+    Args:
+        dataset: not used; ImageNet-A is a data set of its own.
+        root_dir: the folder ``imagenet-a`` with one folder per WordNet id.
+        masked: whether only its 200 classes compete, as in the official evaluation.
+    """
+    images = image_folder(root_dir)
+    foreign = sorted(set(images.labels) - set(imagenet_a_classes()))
+    if images.class_names is not None or foreign:
+        raise DataError(f"{root_dir} must hold folders named by the WordNet ids of ImageNet-A's 200 classes")
+    classes = imagenet_a_classes() if masked else None
+    return Benchmark("imagenet_a", (Pass(images, (Cell("clean", clean_view),), classes),), summaries.imagenet_a)
+
+
 @BENCHMARKS.register("imagenet_c")
 def imagenet_c(
     dataset: ImageDataset,
@@ -139,14 +159,6 @@ def imagenet_c(
         for level in levels
     )
     return Benchmark("imagenet_c", (Pass(dataset, cells),), summaries.imagenet_c)
-
-
-DEFAULT_EPS = {
-    "Linf": (0.5 / 255, 2 / 255, 8 / 255),
-    "L2": (0.5, 2.0, 8.0),
-    "L1": (100.0, 400.0, 1600.0),
-}
-"""Small, middle and large radius of each norm, in units of images in [0, 1] of 3 x 224 x 224."""
 
 
 @BENCHMARKS.register("adversarial")

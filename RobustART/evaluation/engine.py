@@ -176,7 +176,9 @@ def check_logits(output: object, count: int) -> Tensor:
             f"for example, `self.model(images){'[0]' if isinstance(output, (tuple, list)) else '.logits'}`"
         )
     if output.ndim != 2 or len(output) != count or not output.is_floating_point():
-        raise ModelError(f"the model must return logits of shape ({count}, K), got {output.dtype} {tuple(output.shape)}")
+        raise ModelError(
+            f"the model must return logits of shape ({count}, K), got {output.dtype} {tuple(output.shape)}"
+        )
     return output
 
 
@@ -228,7 +230,9 @@ def run_benchmark(
         RecordError: the file belongs to another config or cannot be written.
         DataError, ModelError: an image or the model fails; the blocks before are recorded.
     """
-    grids = [grid(part_ids, part.cells, settings.batch_size) for part, part_ids in zip(benchmark.passes, ids, strict=True)]
+    grids = [
+        grid(part_ids, part.cells, settings.batch_size) for part, part_ids in zip(benchmark.passes, ids, strict=True)
+    ]
     places = [(number, block) for number, blocks in enumerate(grids) for block in blocks]
     keys: list[list[Key]] = [[(number, image_id) for image_id in block] for number, block in places]
     journal = Journal(path, header, keys, world.rank)

@@ -56,8 +56,10 @@ def draw_noise(
     for benchmark, records in runs:
         part, table = benchmark.passes[0], records.passes[0]
         tiles += _tiles(part, int(table.ids[_photo(runs, part, table)]), model, device, seed)
-    unique = list({(tile.row, tile.column): tile for tile in reversed(tiles)}.values())[::-1]
-    page = _layout(unique)
+    unique: dict[tuple[str, str], Tile] = {}
+    for tile in tiles:
+        unique.setdefault((tile.row, tile.column), tile)
+    page = _layout(list(unique.values()))
     info = PngImagePlugin.PngInfo()
     info.add_text("records", key)
     temporary = path.with_name(path.name + ".tmp")
@@ -90,7 +92,7 @@ def _tiles(part: Pass, image_id: int, model: Classifier, device: torch.device, s
     names: list[str] | None = None
     tiles = []
     for cell, view_name in zip(part.cells, view_names(part.cells), strict=True):
-        image = cell.view(sample, numpy_generator(seed, image_id, view_name))
+        image = cell.view(sample, numpy_generator(seed, image_id, view_name)).copy()
         pixels = to_float(torch.from_numpy(image)[None].to(device))
         if cell.attack is not None:
             pixels = cell.attack(model, pixels, label, seeds=image_seeds(seed, [image_id], cell.name).to(device))
@@ -150,7 +152,9 @@ def _draw_tile(page: Image.Image, draw: ImageDraw.ImageDraw, x: int, y: int, til
     _write(draw, (x, y + TILE + 17), f"{100 * tile.confidence:.1f} %", TILE, 13, colour)
 
 
-def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int, size: int, colour: tuple[int, ...]) -> None:
+def _write(
+    draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int, size: int, colour: tuple[int, ...]
+) -> None:
     """Writes a line, shortened with an ellipsis to ``width`` pixels."""
     font = ImageFont.load_default(size)
     if draw.textlength(text, font=font) > width:

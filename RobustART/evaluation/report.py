@@ -37,7 +37,9 @@ class Report:
         """Returns one line: the model, the data, how many images, the seed."""
         conditions = self.data["conditions"]
         data = conditions["data"]
-        count = f"{data['images']} images" if data["images"] == data["of"] else f"{data['images']} of {data['of']} images"
+        count = (
+            f"{data['images']} images" if data["images"] == data["of"] else f"{data['images']} of {data['of']} images"
+        )
         return f"{self.data['model']['source']} on {data['name']}: {count}, seed {conditions['seed']}"
 
     def text(self) -> str:
@@ -105,7 +107,10 @@ def _text_table(header: list[str], rows: Iterable[list[str]]) -> str:
     table = [header, *rows]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     lines = [
-        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in table
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

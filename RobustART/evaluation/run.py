@@ -120,7 +120,12 @@ def chance_warning(correct: int, n: int, classes: int) -> str | None:
 
 
 def _header(
-    benchmark: Benchmark, ids: Sequence[Sequence[int]], model: Classifier, print_: str, device: torch.device, settings: Settings
+    benchmark: Benchmark,
+    ids: Sequence[Sequence[int]],
+    model: Classifier,
+    print_: str,
+    device: torch.device,
+    settings: Settings,
 ) -> dict[str, Any]:
     data = [
         {
@@ -259,13 +264,13 @@ def _evaluate(
     entries: dict[str, Any] = {}
     runs: list[tuple[Benchmark, Records]] = []
     images = 0
-    for benchmark, ids in plans:
-        header = _header(benchmark, ids, classifier, weights, world.device, settings)
+    for benchmark, chosen in plans:
+        header = _header(benchmark, chosen, classifier, weights, world.device, settings)
         path = results / f"{benchmark.name}.jsonl"
         if fresh and world.is_main:
             Journal(path, header, []).delete()
         world.barrier()
-        records = run_benchmark(classifier, benchmark, header, ids, stated, path, world, settings)
+        records = run_benchmark(classifier, benchmark, header, chosen, stated, path, world, settings)
         if records.header["versions"] != header["versions"]:
             warnings.append(f"{benchmark.name} was recorded with other library versions: {records.header['versions']}")
         first = records.passes[0]
@@ -279,7 +284,7 @@ def _evaluate(
             "data": header["conditions"]["data"], **benchmark.summarize(records).to_plain(),
         }  # fmt: skip
         runs.append((benchmark, records))
-        images += sum(len(part_ids) for part_ids in ids)
+        images += sum(map(len, chosen))
     seconds = time.monotonic() - started
     data = {
         "format": FORMAT,

@@ -1,0 +1,16 @@
+"""Metrics: pure functions in ``functional`` and evaluators over result files. Nothing here imports torch."""
+
+from RobustART.metrics.estimates import Estimate, Metric, Summary
+from RobustART.metrics.evaluators import AdvRobustEvaluator, ImageNetAEvaluator, ImageNetCEvaluator, ImageNetEvaluator
+from RobustART.metrics.functional import UndefinedError
+
+__all__ = [
+    "AdvRobustEvaluator",
+    "Estimate",
+    "ImageNetAEvaluator",
+    "ImageNetCEvaluator",
+    "ImageNetEvaluator",
+    "Metric",
+    "Summary",
+    "UndefinedError",
+]

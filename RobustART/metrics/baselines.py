@@ -14,4 +14,17 @@ def alexnet_corruption_errors() -> dict[str, list[float]]:
     Source: hendrycks/robustness issue 10; the means over severities agree with the denominators of the official mCE.
     """
     text = resources.files(__package__).joinpath("alexnet_imagenet_c_error.csv").read_text(encoding="utf-8")
-    return {row["corruption"]: [float(row[f"severity{s}"]) for s in range(1, 6)] for row in csv.DictReader(text.splitlines())}
+    return {
+        row["corruption"]: [float(row[f"severity{s}"]) for s in range(1, 6)]
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+@functools.cache
+def imagenet_a_classes() -> tuple[int, ...]:
+    """Returns the 200 of ImageNet's 1,000 classes that ImageNet-A has, sorted.
+
+    Source: the WordNet ids of hendrycks/natural-adv-examples, eval.py, as numbers in the order of the 1,000 ids.
+    """
+    text = resources.files(__package__).joinpath("imagenet_a_classes.txt").read_text(encoding="utf-8")
+    return tuple(int(line) for line in text.split())

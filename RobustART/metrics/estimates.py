@@ -88,7 +88,9 @@ class Summary:
         return {
             "metrics": {name: value.to_plain() for name, value in self.metrics.items()},
             "tables": {
-                title: {row: {column: cell.to_plain() for column, cell in cells.items()} for row, cells in table.items()}
+                title: {
+                    row: {column: cell.to_plain() for column, cell in cells.items()} for row, cells in table.items()
+                }
                 for title, table in self.tables.items()
             },
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -99,7 +100,7 @@ def rms_calibration_error(confidence: ArrayLike, correct: ArrayLike, bin_size: i
     bins = max(1, conf.size // bin_size)
     edges = [i * bin_size for i in range(bins)] + [conf.size]
     total = 0.0
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in itertools.pairwise(edges):
         gap = conf[start:end].mean() - right[start:end].mean()
         total += (end - start) / conf.size * gap**2
     return 100.0 * math.sqrt(total)
@@ -124,9 +125,8 @@ def adversarial_robustness(clean: ArrayLike, attacked: ArrayLike) -> tuple[int, 
     Raises:
         UndefinedError: no image is right when clean.
     """
-    right, held = np.asarray(clean, dtype=bool), np.asarray(attacked, dtype=bool)
-    if held.ndim == 2:
-        held = held.all(axis=1)
+    right, table = np.asarray(clean, dtype=bool), np.asarray(attacked, dtype=bool)
+    held = table.reshape(len(right), -1).all(axis=1)
     if not right.any():
         raise UndefinedError("adversarial robustness is undefined: no image is classified right when clean")
     return int((right & held).sum()), int(right.sum())

@@ -59,7 +59,8 @@ def imagenet_c(records: Records) -> Summary:
 
     def mean_error(names: Sequence[str], weight: dict[str, float] | None = None) -> Estimate:
         parts = [
-            100.0 * wrong[:, list(rows[name].values())].mean(axis=1) / (weight[name] if weight else 1.0) for name in names
+            100.0 * wrong[:, list(rows[name].values())].mean(axis=1) / (weight[name] if weight else 1.0)
+            for name in names
         ]
         return estimates.mean(np.mean(parts, axis=0))
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from RobustART.preprocessing import Preprocessing
 
+
 class Normalize(nn.Module):
     """Subtracts a mean and divides by a standard deviation, channel by channel.
 

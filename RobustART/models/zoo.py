@@ -103,7 +103,9 @@ def _build_own(module_name: str, function_name: str, kwargs: dict[str, Any]) -> 
     function = getattr(module, function_name, None)
     if not callable(function):
         known = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        raise ModelError(f"model {name!r}: {module_name} has no function {function_name!r}{nearest(function_name, known)}")
+        raise ModelError(
+            f"model {name!r}: {module_name} has no function {function_name!r}{nearest(function_name, known)}"
+        )
     network = _call(function, name, (), kwargs)
     if not isinstance(network, nn.Module):
         raise ModelError(f"model {name!r} must return a torch.nn.Module, got {type(network).__name__}")
@@ -122,7 +124,9 @@ def _call(function: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any
         taken = ""
         if not args:
             taken = f" It takes: {', '.join(inspect.signature(function).parameters) or 'nothing'}."
-        raise ModelError(f"model {name!r} does not take one of the arguments {sorted(kwargs)}: {error}.{taken}") from None
+        raise ModelError(
+            f"model {name!r} does not take one of the arguments {sorted(kwargs)}: {error}.{taken}"
+        ) from None
     except Exception as error:
         if kwargs.get("pretrained") or kwargs.get("weights"):
             raise ModelError(

@@ -25,7 +25,9 @@ def require(module: str) -> ModuleType:
                 f"OpenCV needs a system library that is missing here ({error}): "
                 "pip install --force-reinstall opencv-python-headless"
             ) from error
-        raise ConfigError(f"the backend {module!r} needs a package that is not installed: pip install {name}") from error
+        raise ConfigError(
+            f"the backend {module!r} needs a package that is not installed: pip install {name}"
+        ) from error
 
 
 def imagecorruptions(name: str, image: Array, severity: int, rng: np.random.Generator) -> Array:

@@ -1,0 +1,125 @@
+"""Thin evaluators over result files: ``Evaluator().eval(res_file) -> Metric``. They need neither a model nor torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from RobustART.errors import RecordError
+from RobustART.metrics import estimates, formats, functional, summaries
+from RobustART.metrics.baselines import imagenet_a_classes
+from RobustART.metrics.estimates import Metric, Summary
+from RobustART.records import is_result_file, read_records
+
+
+def _ours(res_file: str | Path) -> bool:
+    return Path(res_file).is_file() and is_result_file(res_file)
+
+
+class ImageNetEvaluator:
+    """Top-1 and top-5 accuracy."""
+
+    def eval(self, res_file: str | Path) -> Metric:
+        """Returns ``top1`` and ``top5`` in percent.
+
+        Args:
+            res_file: a result file of the benchmark ``clean``, or the original's score lines (``results.txt.all``, or
+                the name before ``.rank0``, ``.rank1``, ...).
+
+        Raises:
+            RecordError: the file is missing or damaged.
+        """
+        if _ours(res_file):
+            return Metric(summaries.classification(read_records(res_file)))
+        scores, labels = formats.read_scores(res_file)
+        ranks = functional.label_rank(scores, labels)
+        return Metric(Summary({"top1": estimates.accuracy(ranks < 1), "top5": estimates.accuracy(ranks < 5)}))
+
+
+class ImageNetAEvaluator:
+    """Accuracy on ImageNet-A, RMS calibration error and AURRA (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174).
+
+    Args:
+        masked: whether the 200 classes of ImageNet-A compete alone, as in the official code (default), or all 1,000.
+    """
+
+    def __init__(self, masked: bool = True) -> None:
+        self.masked = masked
+
+    def eval(self, res_file: str | Path) -> Metric:
+        """Returns ``top1``, ``rms_calibration_error`` and ``aurra`` in percent.
+
+        Args:
+            res_file: a result file of the benchmark ``imagenet_a``; the original's score lines of all 1,000 classes; or
+                the original's ``a-results.txt`` with one line of confidences per process (or the name before
+                ``.rank0``, ``.rank1``, ...).
+
+        Raises:
+            RecordError: the file is missing or damaged, or holds the other kind of mask.
+        """
+        if _ours(res_file):
+            return self._ours(res_file)
+        first = next(formats.original_lines(res_file), None)
+        if first is not None and "confidence" in first[1]:
+            if not self.masked:
+                raise RecordError(
+                    f"{res_file} holds masked confidences only; the 1,000-way result cannot be made from it"
+                )
+            confidence, correct = formats.read_confidences(res_file)
+            return Metric(summaries.calibration(np.array(confidence), np.array(correct)))
+        scores, labels = formats.read_scores(res_file)
+        table, classes = np.array(scores), np.array(labels)
+        if self.masked:
+            inside = np.array(imagenet_a_classes())
+            if table.shape[1] != 1000 or not np.isin(classes, inside).all():
+                raise RecordError(f"{res_file} must hold 1,000 scores an image and labels of ImageNet-A's 200 classes")
+            table, classes = table[:, inside], np.searchsorted(inside, classes)
+        if (table < 0).any() or (table.sum(axis=1) > 1.001).any():
+            raise RecordError(f"{res_file} holds logits; ImageNet-A's calibration needs softmax scores")
+        if self.masked:
+            # A softmax over the 200 alone is the full one divided by their sum.
+            table = table / np.maximum(table.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+        return Metric(summaries.calibration(table.max(axis=1), functional.label_rank(table, classes) == 0))
+
+    def _ours(self, res_file: str | Path) -> Metric:
+        records = read_records(res_file)
+        masked = bool(records.header["conditions"]["options"].get("masked", False))
+        if masked != self.masked:
+            raise RecordError(
+                f"{res_file} was made with masked: {str(masked).lower()}, but this evaluator is for masked: "
+                f"{str(self.masked).lower()}"
+            )
+        return Metric(summaries.imagenet_a(records))
+
+
+class ImageNetCEvaluator:
+    """ImageNet-C's errors and mCE."""
+
+    def eval(self, res_file: str | Path) -> Metric:
+        """Returns ``mCE`` (divided by AlexNet's errors), ``mean_error_15`` and ``mean_error_19`` (not divided).
+
+        Args:
+            res_file: a result file of the benchmark ``imagenet_c``.
+
+        Raises:
+            RecordError: the file is missing or damaged.
+        """
+        return Metric(summaries.imagenet_c(read_records(res_file)))
+
+
+class AdvRobustEvaluator:
+    """Adversarial robustness: of the images right when clean, those still right under each attack."""
+
+    def eval(self, res_file: str | Path) -> Metric:
+        """Returns ``AR/<attack>/<eps>`` for each attack in percent.
+
+        Args:
+            res_file: a result file of the benchmark ``adversarial``.
+
+        Raises:
+            RecordError: the file is missing or damaged.
+        """
+        summary = summaries.adversarial(read_records(res_file))
+        rows = summary.tables["AR"].items()
+        return Metric(Summary({f"AR/{attack}/{eps}": cell for attack, cells in rows for eps, cell in cells.items()}))

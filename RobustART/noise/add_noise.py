@@ -1,0 +1,197 @@
+"""``AddNoise``: one class for every noise. It looks up, holds options and calls; the algorithms are functions elsewhere."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from RobustART.errors import ConfigError, UnknownNameError, nearest
+from RobustART.imaging import Array, decode, encode_jpeg, read_bytes, to_rgb
+from RobustART.naming import attack_norm, option_defaults
+from RobustART.noise.attacks import ATTACKS
+from RobustART.noise.corruptions import CORRUPTIONS, corrupt
+from RobustART.noise.defaults import DEFAULT_EPS
+from RobustART.seeding import image_seeds, numpy_generator
+
+ALIASES = {
+    "f_model": "model",
+    "num_steps": "steps",
+    "max_iter": "steps",
+    "eps_step": "step_size",
+    "decay_factor": "decay",
+}
+"""The original's names of options, and ours."""
+
+_HIDDEN = ("seeds", "log")
+
+
+class AddNoise:
+    """Adds one kind of noise to pictures.
+
+    Args:
+        noise_type: ``imagenet-c``, or the name of an attack: ``fgsm``, ``pgd_linf``, ...
+        seed: of the noise. The i-th image of a call has noise that depends on the seed and on i alone.
+
+    Raises:
+        UnknownNameError: there is no such noise.
+
+    Example:
+        >>> noise = AddNoise("imagenet-c")
+        >>> noise.set_config(corruption_name="fog", severity=3)
+        >>> noise.add_noise(np.zeros((224, 224, 3), np.uint8)).shape
+        (224, 224, 3)
+    """
+
+    def __init__(self, noise_type: str, seed: int = 0) -> None:
+        self.noise_type, self.seed = noise_type, seed
+        self._config = _defaults(noise_type)
+
+    def set_config(self, **options: Any) -> None:
+        """Sets options of this instance; see :meth:`get_config` for their names and values.
+
+        For an attack: ``model`` (any callable from images in [0, 1] to logits; normalisation belongs inside it),
+        ``eps`` and the attack's own keywords. For ``imagenet-c``: ``corruption_name`` or ``corruption_number`` (0 to 18,
+        the name wins), ``severity`` (0 to 5), ``jpeg_quality``. The original's names work too (``f_model``,
+        ``num_steps``, ...).
+
+        Raises:
+            ConfigError: an option is unknown; nothing is changed then.
+        """
+        update = {}
+        for name, value in options.items():
+            key = name if name in self._config else ALIASES.get(name, name)
+            if key not in self._config:
+                allowed = ", ".join(self._config)
+                raise ConfigError(
+                    f"unknown option {name!r} of the noise {self.noise_type}{nearest(name, self._config) or ';'} "
+                    f"Allowed: {allowed}"
+                )
+            if key in update:
+                raise ConfigError(f"the option {key!r} is given twice")
+            update[key] = value
+        self._config.update(update)
+
+    setconfig = set_config
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns a copy of the options."""
+        return dict(self._config)
+
+    def add_noise(self, image: Any, label: Any = None) -> Any:
+        """Returns noisy pictures, of the kind that was given, new.
+
+        Args:
+            image: for ``imagenet-c`` a path, a PIL image, or uint8 (H, W, 3) or (N, H, W, 3); a path gives uint8
+                (H, W, 3). For an attack a float tensor (N, C, H, W) in [0, 1], or uint8 (H, W, 3) or (N, H, W, 3). An
+                attacked uint8 picture is rounded towards the clean one, so it stays inside the ball.
+            label: for an attack the true classes, (N,) or one number.
+
+        Raises:
+            ConfigError, DataError: an option, the picture or the label cannot be; the message says what is allowed.
+        """
+        if self.noise_type == "imagenet-c":
+            return _on_pictures(image, self._corrupt)
+        return self._attack(image, label)
+
+    def _corrupt(self, image: Array, index: int) -> Array:
+        config = self._config
+        name, number = config["corruption_name"], config["corruption_number"]
+        if name is None:
+            names = list(CORRUPTIONS)
+            if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(names):
+                raise ConfigError(
+                    f"imagenet-c needs corruption_name, or corruption_number from 0 to {len(names) - 1}, got {number!r}; "
+                    f"names: {', '.join(names)}"
+                )
+            name = names[number]
+        severity = config["severity"]
+        noisy = corrupt(image, name, severity, numpy_generator(self.seed, index, f"{name}/{severity}"))
+        quality = config["jpeg_quality"]
+        return noisy if quality is None else decode(encode_jpeg(noisy, quality))
+
+    def _attack(self, image: Any, label: Any) -> Any:
+        options = {name: value for name, value in self._config.items() if value is not inspect.Parameter.empty}
+        model = options.pop("model")
+        if not callable(model):
+            raise ConfigError(f"the noise {self.noise_type} needs a model: set_config(model=...), got {model!r}")
+        if label is None:
+            raise ConfigError(f"the noise {self.noise_type} needs the true label: add_noise(images, label)")
+        pixels = None
+        if isinstance(image, np.ndarray):
+            pixels = image[None] if image.ndim == 3 else image
+            _check_pixels(pixels, self.noise_type)
+            images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div(255).contiguous()
+            images = images.to(_device_of(model))
+        elif isinstance(image, Tensor) and image.ndim == 4 and image.is_floating_point():
+            images = image
+        else:
+            raise ConfigError(
+                f"the noise {self.noise_type} takes a float tensor (N, C, H, W) in [0, 1] or uint8 arrays (N, H, W, 3) or "
+                f"(H, W, 3), got {_kind(image)}"
+            )
+        labels = torch.as_tensor(label, device=images.device).reshape(-1)
+        if len(labels) != len(images) or labels.is_floating_point() or labels.dtype == torch.bool:
+            raise ConfigError(f"labels must be {len(images)} whole numbers, got {_kind(label)}")
+        seeds = image_seeds(self.seed, range(len(images)), self.noise_type).to(images.device)
+        attacked = ATTACKS[self.noise_type](model, images, labels.long(), seeds=seeds, **options)
+        if pixels is None:
+            return attacked
+        change = attacked.permute(0, 2, 3, 1).cpu().double().numpy() * 255 - pixels
+        # 1e-4 of a grey level takes back the rounding of float32 before the fraction is cut off.
+        noisy = (pixels + np.trunc(change + 1e-4 * np.sign(change))).astype(np.uint8)
+        return noisy[0] if image.ndim == 3 else noisy
+
+
+def _defaults(noise_type: str) -> dict[str, Any]:
+    """Returns a fresh mapping of a noise's options to their defaults."""
+    if noise_type == "imagenet-c":
+        return {"severity": 1, "corruption_name": None, "corruption_number": -1, "jpeg_quality": None}
+    if noise_type not in ATTACKS:
+        known = ["imagenet-c", *ATTACKS]
+        raise UnknownNameError(
+            f"unknown noise {noise_type!r}{nearest(noise_type, known) or ';'} Known: {', '.join(known)}"
+        )
+    options = option_defaults(ATTACKS[noise_type], hidden=_HIDDEN)
+    return {"model": None, **options, "eps": DEFAULT_EPS[attack_norm(noise_type)][-1]}
+
+
+def _on_pictures(image: Any, function: Callable[[Array, int], Array]) -> Any:
+    if isinstance(image, (str, Path)):
+        return function(decode(read_bytes(image), name=str(image)), 0)
+    if isinstance(image, Image.Image):
+        return Image.fromarray(function(np.array(to_rgb(image)), 0))
+    if isinstance(image, np.ndarray) and image.ndim in (3, 4):
+        _check_pixels(image, "imagenet-c")
+        return (
+            function(image, 0) if image.ndim == 3 else _stack([function(row, i) for i, row in enumerate(image)], image)
+        )
+    raise ConfigError(
+        f"the noise imagenet-c takes a path, a PIL image or uint8 arrays (H, W, 3) or (N, H, W, 3), got {_kind(image)}"
+    )
+
+
+def _stack(rows: Sequence[Array], like: Array) -> Array:
+    return np.stack(rows) if rows else like.copy()
+
+
+def _check_pixels(pixels: Any, noise_type: str) -> None:
+    if pixels.dtype != np.uint8 or pixels.shape[-1] != 3 or pixels.ndim not in (3, 4):
+        raise ConfigError(f"the noise {noise_type} takes uint8 arrays (N, H, W, 3) or (H, W, 3), got {_kind(pixels)}")
+
+
+def _device_of(model: Any) -> torch.device:
+    parameter = next(iter(model.parameters()), None) if isinstance(model, torch.nn.Module) else None
+    return torch.device("cpu") if parameter is None else parameter.device
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, (np.ndarray, Tensor)):
+        return f"{type(value).__name__} {value.dtype} {tuple(value.shape)}"
+    return repr(value) if isinstance(value, (int, float, str)) else type(value).__name__

@@ -1,0 +1,286 @@
+"""``ClsSolver``: from a configuration to a run. The command is ``python -m RobustART.training.cls_solver``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from RobustART.config import Config, DatasetConfig, EvaluationConfig, ModelConfig
+from RobustART.config_loader import load_config, to_plain
+from RobustART.data import ImageDataset, create_dataset
+from RobustART.distributed import World
+from RobustART.errors import ConfigError, UserError
+from RobustART.evaluation.benchmarks import build_benchmark
+from RobustART.evaluation.report import Report
+from RobustART.evaluation.run import evaluate, prepare_output
+from RobustART.models import Classifier, create_model
+from RobustART.preprocessing import Preprocessing
+
+log = logging.getLogger("RobustART")
+
+
+class ClsSolver:
+    """Runs what a configuration says.
+
+    Args:
+        config: the checked configuration.
+        folder: folder of the config file; relative paths in it start there.
+        world: the processes and the device.
+    """
+
+    def __init__(self, config: Config, folder: Path, world: World) -> None:
+        self.config, self.folder, self.world = config, folder, world
+        self.output_dir = output_dir(config, folder)
+
+    def evaluate(self, fresh: bool = False) -> Report:
+        """Returns the report of the model on the test set, and writes it; finished work is not done again.
+
+        Args:
+            fresh: delete what was recorded before.
+        """
+        section = evaluation_section(self.config)
+        refuse_impossible(self.config)
+        model = self._model()
+        benchmarks = chosen_benchmarks(section, self.folder)
+        limit = section.limit if section.limit is not None else _test(self.config).limit_samples
+        workers = section.workers if section.workers is not None else self.config.data.num_workers
+        return evaluate(
+            model, self._dataset(), benchmarks, output_dir=self.output_dir, batch_size=section.batch_size,
+            workers=workers, amp=section.amp, seed=section.seed, limit=limit, fresh=fresh,
+            config=quoted(self.config), world=self.world,
+        )  # fmt: skip
+
+    def _model(self) -> Classifier:
+        config = model_section(self.config)
+        pretrain = self.config.saver.pretrain
+        weights = config.weights or (pretrain.path if pretrain else None)
+        if weights is not None and (self.folder / weights).is_file():
+            weights = str(self.folder / weights)
+        return create_model(
+            config.type, weights=weights, strict=config.strict, ignore=pretrain.ignore.model if pretrain else (),
+            preprocessing=preprocessing_fields(self.config), seed=evaluation_section(self.config).seed, **config.kwargs,
+        )  # fmt: skip
+
+    def _dataset(self) -> ImageDataset:
+        return build_dataset(_test(self.config), self.folder)
+
+
+def output_dir(config: Config, folder: Path) -> Path:
+    """Returns where results go: ``output_dir``, relative to the config file's folder, or that folder."""
+    return folder / config.output_dir if config.output_dir else folder
+
+
+def quoted(config: Config) -> dict[str, Any]:
+    """Returns the configuration as a report quotes it: what was set, not where the output went."""
+    plain: dict[str, Any] = to_plain(config)
+    plain.pop("output_dir")
+    return plain
+
+
+def evaluation_section(config: Config) -> EvaluationConfig:
+    """Returns the section ``evaluation``, or a ConfigError that says how to write one."""
+    if config.evaluation is None:
+        raise ConfigError(
+            "the config has no section 'evaluation', and training is not part of this version. Add "
+            "evaluation: {benchmarks: {clean: {}}}, or pass --evaluate for that"
+        )
+    return config.evaluation
+
+
+def model_section(config: Config) -> ModelConfig:
+    """Returns the section ``model``, or a ConfigError if there is none."""
+    if config.model is None:
+        raise ConfigError("the config has no section 'model'; write model: {type: ...}")
+    return config.model
+
+
+def _test(config: Config) -> DatasetConfig:
+    if config.data.test is None:
+        raise ConfigError("the config has no section 'data.test'; write data: {test: {root_dir: ...}}")
+    return config.data.test
+
+
+def build_dataset(config: DatasetConfig, folder: Path) -> ImageDataset:
+    """Returns the data set of a section; relative paths start at ``folder``, the config file's."""
+    reader = dict(config.image_reader.kwargs)
+    exif = reader.pop("exif_orientation", False)
+    if reader or not isinstance(exif, bool):
+        raise ConfigError(
+            f"data.test.image_reader.kwargs may hold exif_orientation: true or false, got {config.image_reader.kwargs}"
+        )
+    return create_dataset(
+        config.type,
+        root_dir=None if config.root_dir is None else folder / config.root_dir,
+        meta_file=None if config.meta_file is None else folder / config.meta_file,
+        exif_orientation=exif,
+    )
+
+
+def chosen_benchmarks(section: EvaluationConfig, folder: Path) -> dict[str, dict[str, Any]]:
+    """Returns the benchmarks that are on, with their options; ``root_dir`` starts at ``folder``, the config file's."""
+    chosen = {}
+    for name, options in section.benchmarks.items():
+        if options is False:
+            continue
+        if options is not None and not isinstance(options, dict):
+            raise ConfigError(f"evaluation.benchmarks.{name} must be a mapping of options, or false, got {options!r}")
+        chosen[name] = dict(options or {})
+        if isinstance(chosen[name].get("root_dir"), str):
+            chosen[name]["root_dir"] = str(folder / chosen[name]["root_dir"])
+    return chosen
+
+
+def preprocessing_fields(config: Config) -> dict[str, Any]:
+    """Returns the fields of :class:`Preprocessing` that the config sets, by our names or the original's."""
+    stated = {k: v for k, v in dataclasses.asdict(model_section(config).preprocessing).items() if v is not None}
+    for name, key in (("input_size", "input_size"), ("resize", "test_resize")):
+        value = getattr(config.data, key)
+        if value is not None:
+            if stated.get(name, value) != value:
+                raise ConfigError(
+                    f"model.preprocessing.{name} is {stated[name]}, but data.{key} is {value}; say it once"
+                )
+            stated[name] = value
+    Preprocessing(**stated)
+    return stated
+
+
+def refuse_impossible(config: Config) -> None:
+    """Raises a ConfigError for values that the schema knows but that cannot be done here, and warns of ignored ones."""
+    data, test = config.data, _test(config)
+    if data.read_from == "fake":
+        raise ConfigError(
+            "data.read_from: 'fake' gives the first image for every index, so its numbers mean nothing; say 'fs'"
+        )
+    if data.read_from != "fs":
+        raise ConfigError(f"data.read_from: {data.read_from!r} needs a server of the original's cluster; say 'fs'")
+    if data.use_dali:
+        log.warning("data.use_dali is not used: images are decoded and resized by pillow on the CPU")
+    if test.image_reader.type != "pil":
+        raise ConfigError(f"data.test.image_reader.type must be 'pil', got {test.image_reader.type!r}")
+    if test.sampler is not None and test.sampler.type != "distributed":
+        raise ConfigError(f"data.test.sampler.type must be 'distributed' (each image once), got {test.sampler.type!r}")
+    named = test.transforms
+    if named is not None and (isinstance(named, list) or named.get("type") != "ONECROP"):
+        raise ConfigError(
+            f"data.test.transforms must be {{type: ONECROP}} or absent, got {named!r}; resize and crop are set in "
+            "model.preprocessing"
+        )
+    if test.evaluator is not None and test.evaluator.type != "imagenet":
+        raise ConfigError(
+            f"data.test.evaluator.type must be 'imagenet' or absent, got {test.evaluator.type!r}; name what is measured "
+            "in evaluation.benchmarks"
+        )
+    for name, key in (("imagenet_c", "imagenet_c"), ("imagenet_p", "imagenet_p"), ("imagenet_a_o", "imagenet_a&o")):
+        if getattr(test, name):
+            raise ConfigError(
+                f"data.test.{key} reads published files, which this version cannot; evaluation.benchmarks.imagenet_c "
+                "makes ImageNet-C from clean images"
+            )
+    for name in ("eval_list", "model_src", "model_tgt"):
+        if getattr(config, name):
+            raise ConfigError(f"{name} is not used by this version: it evaluates one model, named in 'model'")
+
+
+def check(config: Config, folder: Path) -> None:
+    """Raises what a run would raise before its first image; builds neither network nor process group."""
+    refuse_impossible(config)
+    preprocessing_fields(config)
+    dataset = build_dataset(_test(config), folder)
+    for name, options in chosen_benchmarks(evaluation_section(config), folder).items():
+        build_benchmark(name, dataset, options)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the command line."""
+    result = argparse.ArgumentParser(
+        prog="python -m RobustART.training.cls_solver",
+        description="Measure how robust an image classifier is, as a YAML file says. Start it alone, or in several "
+        "processes with torchrun or srun; the result is the same. A run that was killed goes on where it was.",
+    )
+    result.add_argument(
+        "--config", required=True, metavar="FILE", help="the YAML file; see RobustART/config.py for all keys"
+    )
+    result.add_argument(
+        "--evaluate", action="store_true",
+        help="evaluate; a config without a section 'evaluation', as the original's are, gets the benchmark 'clean'",
+    )  # fmt: skip
+    result.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
+        help="lay a value over the config, such as --set evaluation.limit=1000 (YAML; may be given many times)",
+    )  # fmt: skip
+    result.add_argument(
+        "--check", action="store_true", help="validate the config, print it with all defaults, and run nothing"
+    )
+    result.add_argument(
+        "--fresh", action="store_true", help="delete what was recorded for these benchmarks before, and start over"
+    )
+    result.add_argument("--quiet", action="store_true", help="print warnings and the final table only")
+    return result
+
+
+def configure_logging(folder: Path, world: World, quiet: bool) -> None:
+    """Sends messages to the terminal and to ``log.txt``, from process 0 alone; the others only report errors."""
+    log.handlers.clear()
+    log.propagate = False
+    log.setLevel(logging.INFO if world.is_main else logging.ERROR)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.WARNING if quiet else logging.INFO)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(terminal)
+    if world.is_main:
+        file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(file)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status: 0, or 2 for an error of the user's."""
+    arguments = parser().parse_args(argv)
+    try:
+        return run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs parsed arguments; errors of the user's come out as :class:`UserError`."""
+    path = Path(arguments.config)
+    overrides = list(arguments.overrides)
+    config = load_config(path, overrides)
+    if config.evaluation is None and arguments.evaluate:
+        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks={"clean": {}}))
+    folder = path.resolve().parent
+    for place in ("", str(folder)):
+        if place not in sys.path:
+            sys.path.append(place)  # a user's own module may stand in the current folder or beside the config
+    if arguments.check:
+        check(config, folder)
+        print(yaml.safe_dump(to_plain(config), sort_keys=False), end="")
+        return 0
+    device = config.evaluation.device if config.evaluation else "auto"
+    with World(device) as world:
+        if world.is_main:
+            prepare_output(output_dir(config, folder))
+        world.barrier()
+        configure_logging(output_dir(config, folder), world, arguments.quiet)
+        solver = ClsSolver(config, folder, world)
+        if world.is_main:
+            log.info("%s on %s, %d process(es)", model_section(config).type, world.device, world.size)
+        report = solver.evaluate(fresh=arguments.fresh)
+        if world.is_main:
+            print(report.text())
+            print(f"\nWritten to {solver.output_dir / 'results'}: report.json, report.md, noise.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
