@@ -14,32 +14,10 @@ import yaml
 
 from RobustART.config import Config
 from RobustART.errors import ConfigError, nearest
+from RobustART.options import FRACTION, parse_number, to_plain
 
 C = TypeVar("C")
 _FLOAT = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$")
-_FRACTION = re.compile(r"[-+]?\d+(?:\.\d*)?/\d+(?:\.\d*)?$")
-
-
-def parse_number(value: object, where: str = "a number") -> float:
-    """Returns a float from a number or from text like ``1e-4`` or ``8/255``.
-
-    Raises:
-        ConfigError: it is neither, or a division by zero; ``where`` names it.
-    """
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    text = value.strip() if isinstance(value, str) else ""
-    if _FRACTION.match(text):
-        above, below = (float(part) for part in text.split("/"))
-        if below == 0:
-            raise ConfigError(f"{where} must be a number, got {text!r}, a division by zero")
-        return above / below
-    try:
-        if text:
-            return float(text)
-    except ValueError:
-        pass
-    raise ConfigError(f"{where} must be a number such as 0.1, 1e-4 or 8/255, got {value!r}")
 
 
 class _Loader(yaml.SafeLoader):
@@ -60,7 +38,7 @@ def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
-for _tag, _pattern, _first in (("!float", _FLOAT, "-+.0123456789"), ("!fraction", _FRACTION, "-+0123456789")):
+for _tag, _pattern, _first in (("!float", _FLOAT, "-+.0123456789"), ("!fraction", FRACTION, "-+0123456789")):
     _Loader.add_implicit_resolver(_tag, _pattern, list(_first))
     _Loader.add_constructor(_tag, lambda loader, node: parse_number(node.value))
 
@@ -99,7 +77,7 @@ def read_raw(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path} must be a mapping of keys to values, got {type(data).__name__}")
     bases = data.pop("base", [])
     merged: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
             raise ConfigError(f"base in {path} must be a file name or a list of them, got {base!r}")
         merged = merge(merged, read_raw(path.parent / base, (*chain, path)))
@@ -213,12 +191,13 @@ def _convert_union(value: Any, hint: Any, path: str) -> Any:
     raise ConfigError(f"{path} must be {_describe(hint)}, got {value!r}")
 
 
-def to_plain(config: Any) -> Any:
-    """Returns a dataclass as plain data for YAML or JSON, under the file's own keys."""
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {f.metadata.get("key", f.name): to_plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
-    if isinstance(config, Mapping):
-        return {k: to_plain(v) for k, v in config.items()}
-    if isinstance(config, (list, tuple)):
-        return [to_plain(v) for v in config]
-    return config
+def without_defaults(config: Any) -> Any:
+    """Returns a dataclass as plain data with only the fields that differ from their defaults."""
+    plain = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        if value != default:
+            nested = dataclasses.is_dataclass(value)
+            plain[field.metadata.get("key", field.name)] = without_defaults(value) if nested else to_plain(value)
+    return plain

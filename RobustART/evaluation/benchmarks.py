@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from RobustART.config_loader import parse_number
 from RobustART.data import ImageDataset, Sample, View
 from RobustART.data.datasets import image_folder
 from RobustART.errors import ConfigError, DataError
@@ -18,10 +17,10 @@ from RobustART.imaging import Array, decode, encode_jpeg
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import imagenet_a_classes
 from RobustART.metrics.estimates import Summary
-from RobustART.naming import attack_norm, check_options, format_eps, option_defaults
 from RobustART.noise.attacks import ATTACKS
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
 from RobustART.noise.defaults import DEFAULT_EPS
+from RobustART.options import attack_norm, check_options, format_eps, option_defaults, parse_number
 from RobustART.records import Records
 from RobustART.registry import Registry
 

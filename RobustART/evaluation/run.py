@@ -19,7 +19,6 @@ import torch
 from torch import nn
 
 from RobustART import __version__
-from RobustART.config_loader import to_plain
 from RobustART.data import ImageDataset, balanced_subset
 from RobustART.distributed import World
 from RobustART.errors import ConfigError, DataError, ModelError
@@ -28,7 +27,7 @@ from RobustART.evaluation.engine import AMP_TYPES, Settings, check_logits, exact
 from RobustART.evaluation.picture import draw_noise
 from RobustART.evaluation.report import FORMAT, Report
 from RobustART.models import Classifier, wrap_model
-from RobustART.naming import option_defaults
+from RobustART.options import option_defaults, to_plain
 from RobustART.records import FORMAT as RECORDS_FORMAT
 from RobustART.records import Journal, Records, config_hash
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from RobustART.errors import ConfigError, UnknownNameError, nearest
 from RobustART.imaging import Array, decode, encode_jpeg, read_bytes, to_rgb
-from RobustART.naming import attack_norm, option_defaults
 from RobustART.noise.attacks import ATTACKS
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
 from RobustART.noise.defaults import DEFAULT_EPS
+from RobustART.options import attack_norm, option_defaults
 from RobustART.seeding import image_seeds, numpy_generator
 
 ALIASES = {

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from RobustART.config import Config, DatasetConfig, EvaluationConfig, ModelConfig
-from RobustART.config_loader import load_config, to_plain
+from RobustART.config_loader import load_config, without_defaults
 from RobustART.data import ImageDataset, create_dataset
 from RobustART.distributed import World
 from RobustART.errors import ConfigError, UserError
@@ -21,7 +21,9 @@ from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.report import Report
 from RobustART.evaluation.run import evaluate, prepare_output
 from RobustART.models import Classifier, create_model
+from RobustART.options import to_plain
 from RobustART.preprocessing import Preprocessing
+from RobustART.training.arguments import DESCRIPTION, add_arguments
 
 log = logging.getLogger("RobustART")
 
@@ -78,9 +80,8 @@ def output_dir(config: Config, folder: Path) -> Path:
 
 
 def quoted(config: Config) -> dict[str, Any]:
-    """Returns the configuration as a report quotes it: what was set, not where the output went."""
-    plain: dict[str, Any] = to_plain(config)
-    plain.pop("output_dir")
+    """Returns the configuration as a report quotes it: what differs from the defaults, not where the output went."""
+    plain: dict[str, Any] = without_defaults(dataclasses.replace(config, output_dir=None))
     return plain
 
 
@@ -200,29 +201,8 @@ def check(config: Config, folder: Path) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the command line."""
-    result = argparse.ArgumentParser(
-        prog="python -m RobustART.training.cls_solver",
-        description="Measure how robust an image classifier is, as a YAML file says. Start it alone, or in several "
-        "processes with torchrun or srun; the result is the same. A run that was killed goes on where it was.",
-    )
-    result.add_argument(
-        "--config", required=True, metavar="FILE", help="the YAML file; see RobustART/config.py for all keys"
-    )
-    result.add_argument(
-        "--evaluate", action="store_true",
-        help="evaluate; a config without a section 'evaluation', as the original's are, gets the benchmark 'clean'",
-    )  # fmt: skip
-    result.add_argument(
-        "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
-        help="lay a value over the config, such as --set evaluation.limit=1000 (YAML; may be given many times)",
-    )  # fmt: skip
-    result.add_argument(
-        "--check", action="store_true", help="validate the config, print it with all defaults, and run nothing"
-    )
-    result.add_argument(
-        "--fresh", action="store_true", help="delete what was recorded for these benchmarks before, and start over"
-    )
-    result.add_argument("--quiet", action="store_true", help="print warnings and the final table only")
+    result = argparse.ArgumentParser(prog="python -m RobustART.training.cls_solver", description=DESCRIPTION)
+    add_arguments(result)
     return result
 
 

@@ -1,12 +1,50 @@
-"""How options are checked and how cells are named, the same for configs, Python and result files."""
+"""How options are read, checked and written, the same for configs, Python and result files."""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from RobustART.errors import ConfigError, nearest
+
+FRACTION = re.compile(r"[-+]?\d+(?:\.\d*)?/\d+(?:\.\d*)?$")
+"""Numbers such as ``8/255``."""
+
+
+def parse_number(value: object, where: str = "a number") -> float:
+    """Returns a float from a number or from text like ``1e-4`` or ``8/255``.
+
+    Raises:
+        ConfigError: it is neither, or a division by zero; ``where`` names it.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    text = value.strip() if isinstance(value, str) else ""
+    if FRACTION.match(text):
+        above, below = (float(part) for part in text.split("/"))
+        if below == 0:
+            raise ConfigError(f"{where} must be a number, got {text!r}, a division by zero")
+        return above / below
+    try:
+        if text:
+            return float(text)
+    except ValueError:
+        pass
+    raise ConfigError(f"{where} must be a number such as 0.1, 1e-4 or 8/255, got {value!r}")
+
+
+def to_plain(config: Any) -> Any:
+    """Returns a dataclass as plain data for YAML or JSON, under the file's own keys."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.metadata.get("key", f.name): to_plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {k: to_plain(v) for k, v in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [to_plain(v) for v in config]
+    return config
 
 
 def attack_norm(name: str) -> str:

@@ -1,0 +1,161 @@
+"""The command ``robustart``: thin sub-commands over the same functions."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import sys
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from RobustART import __version__
+from RobustART.errors import ConfigError, UserError
+
+# Each sub-command imports what it needs, so that `robustart score` and `robustart --help` do not wait for torch.
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    if arguments.what == "attacks":
+        from RobustART.noise import ATTACKS as names
+    elif arguments.what == "corruptions":
+        from RobustART.noise import CORRUPTIONS as names  # type: ignore[assignment]
+    elif arguments.what == "benchmarks":
+        from RobustART.evaluation import BENCHMARKS as names  # type: ignore[assignment]
+    else:
+        from RobustART.data import DATASETS as names  # type: ignore[assignment]
+    for name, entry in names.items():
+        text = inspect.getdoc(entry) if inspect.isfunction(entry) else None
+        print(f"{name}  {text.splitlines()[0]}" if text else name)
+
+
+def _noise(arguments: argparse.Namespace) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from RobustART.config_loader import parse_yaml
+    from RobustART.noise import AddNoise
+
+    noise = AddNoise(arguments.type, seed=arguments.seed)
+    options = {}
+    for text in arguments.options:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes key=value, got {text!r}")
+        options[key] = parse_yaml(value, f"the value of --set {key}")
+    if "model" in noise.get_config():
+        raise ConfigError(f"{arguments.type} attacks a model; name it in a config and run `robustart evaluate`")
+    noise.set_config(**options)
+    noisy = noise.add_noise(arguments.image)
+    try:
+        Image.fromarray(np.asarray(noisy)).save(arguments.output)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot write {arguments.output}: {error}") from None
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from RobustART import metrics
+    from RobustART.records import read_header
+
+    evaluators = {
+        "clean": metrics.ImageNetEvaluator,
+        "imagenet_a": metrics.ImageNetAEvaluator,
+        "imagenet_c": metrics.ImageNetCEvaluator,
+        "adversarial": metrics.AdvRobustEvaluator,
+    }
+    for path in arguments.files:
+        if not Path(path).is_file():
+            raise ConfigError(f"there is no result file {path}")
+        header = read_header(Path(path))
+        name = header["benchmark"]
+        if name not in evaluators:
+            raise ConfigError(f"{path} is of the benchmark {name!r}; known: {', '.join(evaluators)}")
+        evaluator = evaluators[name]()
+        if isinstance(evaluator, metrics.ImageNetAEvaluator):
+            evaluator.masked = bool(header["conditions"]["options"]["masked"])
+        print(f"{path}\n{evaluator.eval(path)}")
+
+
+def field_manual(cls: type) -> dict[str, str]:
+    """Returns the string under each field of a dataclass, on one line."""
+    tree = ast.parse(inspect.getsource(cls)).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    manual = {}
+    for field, text in zip(tree.body, tree.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            manual[field.target.id] = " ".join(ast.literal_eval(text.value).split())
+    return manual
+
+
+def schema_lines(cls: type, indent: int = 0) -> Iterator[str]:
+    """Yields the keys of a configuration section with their manuals, sections within sections."""
+    manual, hints = field_manual(cls), typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        key = field.metadata.get("key", field.name)
+        yield f"{'  ' * indent}{key}: {manual[field.name]}"
+        for inner in (hints[field.name], *typing.get_args(hints[field.name])):
+            if isinstance(inner, type) and dataclasses.is_dataclass(inner):
+                yield from schema_lines(inner, indent + 1)
+
+
+def _schema(arguments: argparse.Namespace) -> None:
+    from RobustART.config import Config
+
+    print("\n".join(schema_lines(Config)))
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from RobustART.training import cls_solver
+
+    return cls_solver.run(arguments)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the command line."""
+    result = argparse.ArgumentParser(prog="robustart", description="How robust is an image classifier, and why?")
+    result.add_argument("--version", action="version", version=__version__)
+    commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("evaluate", help="run a config, as python -m RobustART.training.cls_solver does")
+    from RobustART.training.arguments import add_arguments
+
+    add_arguments(run)
+    run.set_defaults(function=_evaluate)
+
+    noise = commands.add_parser("noise", help="add image noise to a picture")
+    noise.add_argument("type", help="imagenet-c")
+    noise.add_argument("image", help="the picture")
+    noise.add_argument("-o", "--output", required=True, help="where the noisy one goes; the suffix decides the format")
+    noise.add_argument(
+        "--set", dest="options", action="append", default=[], metavar="KEY=VALUE", help="such as corruption_name=fog"
+    )
+    noise.add_argument("--seed", type=int, default=0, help="seed of the noise")
+    noise.set_defaults(function=_noise)
+
+    score = commands.add_parser("score", help="compute the numbers of result files again, without a model")
+    score.add_argument("files", nargs="+", metavar="FILE", help="results/<benchmark>.jsonl")
+    score.set_defaults(function=_score)
+
+    names = commands.add_parser("list", help="list what can be named")
+    names.add_argument("what", choices=("attacks", "benchmarks", "corruptions", "datasets"))
+    names.set_defaults(function=_list)
+
+    schema = commands.add_parser("schema", help="print every key of the config with its manual")
+    schema.set_defaults(function=_schema)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status: 0, or 2 for an error of the user's."""
+    arguments = parser().parse_args(argv)
+    try:
+        return arguments.function(arguments) or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

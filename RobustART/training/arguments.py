@@ -1,0 +1,37 @@
+"""The flags of the solver's command, which ``robustart evaluate`` shares. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+
+DESCRIPTION = (
+    "Measure how robust an image classifier is, as a YAML file says. Start it alone, or in several processes with "
+    "torchrun or srun; the result is the same. A run that was killed goes on where it was."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the solver's flags to a parser."""
+    parser.add_argument(
+        "--config", required=True, metavar="FILE", help="the YAML file; `robustart schema` explains every key"
+    )
+    parser.add_argument(
+        "--evaluate",
+        action="store_true",
+        help="evaluate; a config without a section 'evaluation', as the original's are, gets the benchmark 'clean'",
+    )
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="lay a value over the config, such as --set evaluation.limit=1000 (YAML; may be given many times)",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="validate the config, print it with all defaults, and run nothing"
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="delete what was recorded for these benchmarks before, and start over"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print warnings and the final table only")

