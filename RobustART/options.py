@@ -52,10 +52,10 @@ def attack_norm(name: str) -> str:
     return {"l1": "L1", "l2": "L2"}.get(name.rpartition("_")[2], "Linf")
 
 
-def format_eps(eps: float) -> str:
-    """Returns a radius as people write it: ``8/255`` for 0.03137..., ``1600`` for 1600.0."""
+def format_eps(eps: float, norm: str = "Linf") -> str:
+    """Returns a radius as people write it: ``8/255`` for 0.03137... in Linf, ``1600`` for 1600.0."""
     numerator = eps * 255
-    if 0 < eps <= 1 and abs(numerator * 2 - round(numerator * 2)) < 1e-6:
+    if norm == "Linf" and 0 < eps < 1 and abs(numerator * 2 - round(numerator * 2)) < 1e-6:
         return f"{round(numerator * 2) / 2:g}/255"
     return f"{eps:.10g}"
 

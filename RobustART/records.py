@@ -174,6 +174,9 @@ def difference(old: Any, new: Any, path: str = "") -> list[str]:
         for key in sorted({*old, *new}, key=str):
             rows += difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
         return rows
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = zip(old, new, strict=True)
+        return [row for i, pair in enumerate(pairs) for row in difference(*pair, f"{path}[{i}]")]
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 

@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TINY_MODEL = '''
 """A small network with seeded weights, as a user's own module."""
 
+import os
+import time
+
 import torch
 from torch import nn
 
@@ -27,13 +30,11 @@ def build(classes=3, scale=8.0, output="logits"):
     )
     with torch.no_grad():
         network[-1].weight.mul_(scale)
-    if output != "logits":
-        return Odd(network, output)
-    return network
+    return Odd(network, output)
 
 
 class Odd(nn.Module):
-    """Returns something else than logits."""
+    """Counts the images it sees in the file COUNT_FILE; can be slow, or return something else than logits."""
 
     def __init__(self, network, output):
         super().__init__()
@@ -41,6 +42,11 @@ class Odd(nn.Module):
 
     def forward(self, images):
         logits = self.network(images)
+        if "COUNT_FILE" in os.environ:
+            with open(os.environ["COUNT_FILE"], "a") as file:
+                file.write(f"{len(images)}\\n")
+        if self.output == "slow":
+            time.sleep(0.15)
         if self.output == "tuple":
             return logits, images
         if self.output == "nan" and len(images) > 1:

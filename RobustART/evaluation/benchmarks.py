@@ -200,7 +200,7 @@ def adversarial(
         check_options({"eps": 0, **given}, function, f"the attack {name}", hidden=("seeds",))
         for radius in _radii(name, eps):
             attack = functools.partial(function, eps=radius, **given)
-            cells.append(Cell(f"{name}/{format_eps(radius)}", clean_view, attack))
+            cells.append(Cell(f"{name}/{format_eps(radius, attack_norm(name))}", clean_view, attack))
     return Benchmark("adversarial", (Pass(dataset, tuple(cells)),), summaries.adversarial)
 
 
@@ -222,6 +222,6 @@ def _radii(name: str, eps: Any) -> list[float]:
     radii = [parse_number(value, "adversarial.eps") for value in values]
     if not radii or any(radius < 0 for radius in radii):
         raise ConfigError(f"adversarial.eps must be a list of radii from 0 up, got {eps!r}")
-    if len({format_eps(radius) for radius in radii}) < len(radii):
+    if len({format_eps(radius, norm) for radius in radii}) < len(radii):
         raise ConfigError(f"adversarial.eps names a radius twice: {eps!r}")
     return radii

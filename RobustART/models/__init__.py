@@ -55,11 +55,36 @@ def create_model(
     elif weights != "pretrained":
         notes += load_weights(built.network, weights, strict=strict, ignore=ignore)
     stated = dataclasses.replace(built.preprocessing, **(preprocessing or {}))
+    classifier = Classifier(built.network, stated, built.source)
+    classifier.notes = _notes(notes, classifier, preprocessing)
+    return classifier.eval()
+
+
+def _notes(notes: Iterable[str], classifier: Classifier, preprocessing: dict[str, Any] | None) -> tuple[str, ...]:
+    """Returns what a report should say of a model: nothing of defaults that were overruled, but of double normalisation."""
     if {"mean", "std"} <= set(preprocessing or {}):
         notes = [note for note in notes if "states no preprocessing" not in note]
-    classifier = Classifier(built.network, stated, built.source)
-    classifier.notes = tuple(notes)
-    return classifier.eval()
+    inner = own_normalization(classifier.network)
+    stated = classifier.preprocessing
+    if inner is not None and (set(stated.mean), set(stated.std)) != ({0.0}, {1.0}):
+        warning = (
+            f"the network seems to normalise by itself (in {inner}), and is normalised here again; if so, say "
+            "mean: [0, 0, 0], std: [1, 1, 1]"
+        )
+        return (*notes, warning)
+    return tuple(notes)
+
+
+def own_normalization(network: nn.Module) -> str | None:
+    """Returns the place of a module that holds ``mean`` and ``std`` of the image channels, or None."""
+    for place, module in network.named_modules():
+        values = [getattr(module, name, None) for name in ("mean", "std")]
+        if all(
+            isinstance(value, (torch.Tensor, list, tuple)) and torch.as_tensor(value).numel() in (1, 3)
+            for value in values
+        ):
+            return f"{place or 'the network itself'} ({type(module).__name__})"
+    return None
 
 
 def wrap_model(network: nn.Module, preprocessing: dict[str, Any] | None = None) -> Classifier:
@@ -75,5 +100,6 @@ def wrap_model(network: nn.Module, preprocessing: dict[str, Any] | None = None) 
     stated, notes = (network.preprocessing, ()) if isinstance(network, Classifier) else preprocessing_of(network)
     stated = dataclasses.replace(stated, **(preprocessing or {}))
     classifier = Classifier(inner, stated, type(inner).__qualname__)
-    classifier.notes = () if {"mean", "std"} <= set(preprocessing or {}) else notes
-    return classifier.train(network.training)
+    classifier.notes = _notes(notes, classifier, preprocessing)
+    classifier.training = network.training  # train() would also switch the network's own modules
+    return classifier

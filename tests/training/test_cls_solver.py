@@ -1,0 +1,197 @@
+"""The command: alone, under torchrun, under Slurm's variables, killed and taken up again - always the same report."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from RobustART.config_loader import load_config
+from RobustART.errors import ConfigError
+from RobustART.training.cls_solver import main
+from tests.conftest import run_solver, solver_environ
+from tests.test_config import ORIGINAL
+
+BENCHMARKS = ("clean", "imagenet_c", "adversarial")
+
+
+def outputs(folder, benchmarks=BENCHMARKS):
+    """Returns everything a run wrote that must not differ, times apart."""
+    results = folder / "results"
+    report = json.loads((results / "report.json").read_text())
+    assert set(report.pop("timing")) == {"wall_seconds", "images_per_second"}
+    return [(results / f"{name}.jsonl").read_bytes() for name in benchmarks], report
+
+
+def alone(config, folder):
+    done = run_solver(config, "--set", f"output_dir={folder}")
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_alone_then_again(small_config, tmp_path):
+    first = alone(small_config, tmp_path / "a")
+    assert "clean_accuracy" in first.stdout
+    assert "gaussian_noise" in first.stdout
+    assert "img/s" in first.stderr  # the progress bar has a rate
+    before = outputs(tmp_path / "a")
+    second = alone(small_config, tmp_path / "a")
+    assert "12 of 12 images are recorded already" in second.stderr
+    assert outputs(tmp_path / "a") == before
+    assert (tmp_path / "a" / "log.txt").read_text().count("INFO") > 1
+
+
+def test_two_processes_by_torchrun_and_by_slurm(small_config, tmp_path):
+    alone(small_config, tmp_path / "one")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    done = run_solver(small_config, "--set", f"output_dir={tmp_path / 'two'}", launcher=torchrun)
+    assert done.returncode == 0, done.stderr
+    assert outputs(tmp_path / "two") == outputs(tmp_path / "one")
+    command = [sys.executable, "-m", "RobustART.training.cls_solver", "--config", str(small_config)]
+    command += ["--set", f"output_dir={tmp_path / 'slurm'}"]
+    tasks = []
+    for rank in ("0", "1"):
+        slurm = {"SLURM_PROCID": rank, "SLURM_NTASKS": "2", "SLURM_LOCALID": rank}
+        slurm |= {"SLURM_NODELIST": "node[3-5,8]", "SLURM_JOB_ID": str(os.getpid())}
+        environ = solver_environ(**slurm)
+        tasks.append(subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    texts = [task.communicate(timeout=120) for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], texts
+    assert texts[1][0] == ""  # only the main process prints
+    assert outputs(tmp_path / "slurm") == outputs(tmp_path / "one")
+    assert sorted(p.name for p in (tmp_path / "slurm" / "results").iterdir()) == sorted(
+        [*(f"{name}.jsonl" for name in BENCHMARKS), "report.json", "report.md", "noise.png"]
+    )
+
+
+def test_killed_and_taken_up_again(small_config, tmp_path):
+    slow = ["model.kwargs.output=slow", "evaluation.batch_size=1", "evaluation.benchmarks.adversarial=false"]
+    slow += ["evaluation.benchmarks.imagenet_c.severities=[1]"]
+    slow = [word for value in slow for word in ("--set", value)]
+    whole = run_solver(small_config, "--set", f"output_dir={tmp_path / 'whole'}", *slow)
+    assert whole.returncode == 0, whole.stderr
+    folder = tmp_path / "killed"
+    counts = tmp_path / "counts"
+    command = [sys.executable, "-m", "RobustART.training.cls_solver", "--config", str(small_config), *slow]
+    command += ["--set", f"output_dir={folder}"]
+    task = subprocess.Popen(command, env=solver_environ(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    clean = folder / "results" / "clean.jsonl"
+    for _ in range(1200):
+        time.sleep(0.05)
+        if clean.exists() and clean.read_bytes().count(b"\n") >= 5:
+            break
+    task.send_signal(signal.SIGKILL)
+    task.wait()
+    recorded = clean.read_bytes().count(b"\n") - 1
+    assert 4 <= recorded < 12
+    with open(clean, "ab") as file:
+        file.write(b'{"id": 11, "file": "class')
+    done = run_solver(small_config, *slow, "--set", f"output_dir={folder}", COUNT_FILE=str(counts))
+    assert done.returncode == 0, done.stderr
+    assert f"{recorded} of 12 images are recorded already" in done.stderr
+    assert outputs(folder, BENCHMARKS[:2]) == outputs(tmp_path / "whole", BENCHMARKS[:2])
+    # One image to ask for the number of classes, what was left of clean, two corruptions of all, and three tiles to draw.
+    assert sum(int(line) for line in counts.read_text().split()) == 1 + (12 - recorded) + 2 * 12 + 3
+
+
+def test_other_config_is_refused_and_fresh_starts_over(small_config, tmp_path, capsys):
+    assert main(["--config", str(small_config), "--quiet"]) == 0
+    before = outputs(tmp_path)
+    assert main(["--config", str(small_config), "--quiet", "--set", "evaluation.seed=1"]) == 2
+    message = capsys.readouterr().err
+    assert "clean.jsonl belongs to another config" in message
+    assert "seed: 0 -> 1" in message
+    assert outputs(tmp_path) == before
+    assert main(["--config", str(small_config), "--quiet", "--set", "evaluation.seed=1", "--fresh"]) == 0
+    assert outputs(tmp_path)[0] != before[0]
+
+
+def test_check_prints_the_resolved_config_and_runs_nothing(small_config, tmp_path, capsys):
+    assert main(["--config", str(small_config), "--check", "--set", "evaluation.limit=6"]) == 0
+    text = capsys.readouterr().out
+    (tmp_path / "resolved.yaml").write_text(text)
+    assert load_config(tmp_path / "resolved.yaml") == load_config(small_config, ["evaluation.limit=6"])
+    assert not (tmp_path / "results").exists()
+    assert (
+        main(["--config", str(small_config), "--check", "--set", "evaluation.benchmarks.imagenet_c.severities=[9]"])
+        == 2
+    )
+    assert "severities must be from 1 to 5, got 9" in capsys.readouterr().err
+
+
+def test_help_explains_every_flag(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    for flag in ("--config FILE", "--evaluate", "--set KEY=VALUE", "--check", "--fresh", "--quiet"):
+        assert flag in text.split("options:")[1]
+
+
+@pytest.fixture
+def original(tmp_path, own_model, photo_folder):
+    """A config in the original's own words, but for the model and the folders."""
+    text = ORIGINAL.replace("resnet50_official", f'"{own_model}:build"').replace("/images/val/", "photos")
+    text = text.replace("/images/meta/val.txt", "val.txt").replace("num_classes: 1000", "classes: 3")
+    text = text.replace("        bn: {use_sync_bn: False, kwargs: {}}\n", "").replace(
+        "read_from: fake", "read_from: fs"
+    )
+    text = text.replace("input_size: 224", "input_size: 32").replace("test_resize: 256", "test_resize: 36")
+    text = text.replace("pretrain: {path: checkpoints/ckpt.pth.tar, ", "pretrain: {")
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    lines = [f"class_{i % 3}/{i:02d}.png {i % 3}" for i in range(12)]
+    (tmp_path / "val.txt").write_text("\n".join(lines))
+    return path
+
+
+def test_original_config_evaluates(original, tmp_path, capsys):
+    assert main(["--config", str(original), "--evaluate"]) == 0
+    captured = capsys.readouterr()
+    assert "top1" in captured.out
+    assert "data.use_dali is not used" in captured.err
+    report = json.loads((tmp_path / "results" / "report.json").read_text())
+    assert report["conditions"]["preprocessing"]["input_size"] == 32
+    assert report["conditions"]["preprocessing"]["resize"] == 36
+    assert main(["--config", str(original)]) == 2
+    assert "training is not part of this version" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.read_from=fake", "gives the first image for every index"),
+        ("data.read_from=mc", "needs a server of the original's cluster"),
+        ("data.test.sampler.type=distributed_iteration", "must be 'distributed'"),
+        ("data.test.transforms.type=STANDARD", "must be {type: ONECROP}"),
+        ("data.test.evaluator.type=imagenetc", "must be 'imagenet' or absent"),
+        ("data.test.image_reader.type=ffmpeg", "must be 'pil', got 'ffmpeg'"),
+        ("data.test.image_reader.kwargs={exif: 1}", "may hold exif_orientation"),
+        ("data.test.imagenet_c=true", "imagenet_c reads published files"),
+        ('{"data": 1}', "--set takes"),
+        ("eval_list=[a]", "eval_list is not used"),
+        ("model.preprocessing.input_size=64", "say it once"),
+        ("saver.pretrain.path=none.pth", "there is no weights file none.pth"),
+        ("data.test.root_dir=nowhere", "nowhere/class_0/00.png cannot be read"),
+        ("evaluation.benchmarks={clean: 3}", "clean must be a mapping of options, or false, got 3"),
+        ("evaluation.benchmarks={clean: false}", "benchmarks is empty"),
+        ("evaluation={benchmarks: {clean: {}}, device: tpu}", "device must be auto, cpu"),
+    ],
+)
+def test_values_that_cannot_be(original, capsys, override, message):
+    assert main(["--config", str(original), "--evaluate", "--set", override]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_sections_that_are_missing(tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    path.write_text("evaluation: {benchmarks: {clean: {}}}\ndata: {test: {type: foolbox_photos}}")
+    assert main(["--config", str(path)]) == 2
+    assert "no section 'model'" in capsys.readouterr().err
+    path.write_text("evaluation: {benchmarks: {clean: {}}}\nmodel: {type: resnet18}")
+    assert main(["--config", str(path)]) == 2
+    assert "no section 'data.test'" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="cannot read the config file"):
+        load_config(tmp_path / "none.yaml")
