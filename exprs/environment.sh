@@ -5,6 +5,10 @@
 
 robustart_environment() {
     local extra="$1" root venv base stamp wanted
+    if [ -n "${ROBUSTART_READY:-}" ]; then # an interpreter that has everything already
+        PYTHON="$ROBUSTART_READY"
+        return
+    fi
     root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
     venv="${ROBUSTART_VENV:-$root/.venv}"
     PYTHON="$venv/bin/python"

@@ -1,0 +1,143 @@
+"""Every command and code block of README.md and CONTRIBUTING.md is run, in order, in a copy of this checkout."""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT, make_picture, solver_environ
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(name):
+    return [(language, text) for language, text in FENCE.findall((ROOT / name).read_text()) if language]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of what belongs to the project, with the data its examples speak of and a stand-in for srun."""
+    folder = tmp_path_factory.mktemp("checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    for i in range(8):
+        path = folder / "photos" / ("day" if i % 2 else "night") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(make_picture(i, 80, 90)).save(path)
+    from RobustART.data import create_dataset
+    from RobustART.data.datasets import imagenet_wnids
+    from RobustART.metrics.baselines import imagenet_a_classes
+
+    photos = create_dataset("foolbox_photos")
+    for file, label in zip(photos.files, photos.labels, strict=True):
+        if label in imagenet_a_classes():
+            path = folder / "imagenet-a" / imagenet_wnids()[label] / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(photos.root / file, path)
+    tools = folder / "tools"
+    tools.mkdir()
+    pip = f'exec "{sys.executable}" -m pip "$@" --no-build-isolation --no-deps --target "{folder}/installed" --quiet'
+    srun = """shift 2
+for rank in 0 1; do
+    SLURM_PROCID=$rank SLURM_NTASKS=2 SLURM_LOCALID=$rank SLURM_NODELIST=localhost SLURM_JOB_ID=$$ "$@" &
+done
+wait -n && wait -n"""
+    for name, text in (("pip", pip), ("srun", srun), ("python", f'exec "{sys.executable}" "$@"')):
+        (tools / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (tools / name).chmod((tools / name).stat().st_mode | stat.S_IXUSR)
+    for name, module in (("torchrun", "torch.distributed.run"), ("robustart", "RobustART.cli")):
+        (tools / name).write_text(f'#!/usr/bin/env bash\nexec "{sys.executable}" -m {module} "$@"\n')
+        (tools / name).chmod((tools / name).stat().st_mode | stat.S_IXUSR)
+    return folder
+
+
+def run(checkout: Path, command: list[str], timeout: int = 600) -> str:
+    path = os.pathsep.join([str(checkout / "tools"), os.environ["PATH"]])
+    environ = solver_environ(PATH=path, PYTHONPATH=str(checkout), ROBUSTART_READY=sys.executable)
+    environ["PYTEST_ADDOPTS"] = "--collect-only -q -p no:cacheprovider"  # bash tests/run.sh, short of running them again
+    del environ["OMP_NUM_THREADS"]
+    done = subprocess.run(command, cwd=checkout, env=environ, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def test_readme(checkout):
+    printed = []
+    for language, text in blocks("README.md"):
+        name = re.match(r"# (\w+\.\w+)\n", text)
+        if name:
+            (checkout / name[1]).write_text(text)
+        elif language == "bash":
+            printed += [run(checkout, ["bash", "-euo", "pipefail", "-c", line]) for line in text.splitlines()]
+        elif language == "python":
+            printed.append(run(checkout, [sys.executable, "-c", text]))
+        else:
+            raise AssertionError(f"a block of {language!r} that no test runs:\n{text}")
+    text = "\n".join(printed)
+    _quickstart(checkout)
+    assert "test_readme" in text  # what `bash tests/run.sh` would run
+    assert re.search(r"^90\.0$", text, re.MULTILINE)
+    assert re.search(r"^8$", text, re.MULTILINE)
+    assert re.search(r"^aurra +\d", text, re.MULTILINE)
+    assert (checkout / "installed" / "RobustART" / "metrics" / "alexnet_imagenet_c_error.csv").is_file()
+    assert (checkout / "seed1" / "results" / "report.json").is_file()
+
+
+def _quickstart(checkout):
+    """The report of the first command is the one the README shows."""
+    import json
+
+    results = checkout / "exprs" / "quickstart" / "results"
+    report = json.loads((results / "report.json").read_text())
+    benchmarks = report["benchmarks"]
+    assert benchmarks["clean"]["metrics"]["top1"]["value"] == 90
+    assert len(benchmarks["imagenet_c"]["tables"]["top1"]) == 19
+    assert set(benchmarks["adversarial"]["tables"]["robust_accuracy"]) == {"fgsm", "pgd_linf"}
+    assert benchmarks["adversarial"]["tables"]["robust_accuracy"]["pgd_linf"]["8/255"]["value"] == 0
+    assert report["warnings"] == []
+    assert (results / "report.md").is_file()
+    picture = np.array(Image.open(results / "noise.png").convert("L"))
+    assert min(picture.shape) > 1000
+
+
+def test_quickstart_again_does_nothing_twice(checkout):
+    results = checkout / "exprs" / "quickstart" / "results"
+    if not (results / "report.json").is_file():
+        run(checkout, ["bash", "exprs/quickstart/run.sh"])
+    before = {path.name: path.stat().st_mtime_ns for path in results.iterdir() if path.suffix in (".jsonl", ".png")}
+    assert len(before) == 4
+    run(checkout, ["bash", "exprs/quickstart/run.sh"])
+    assert before == {path.name: path.stat().st_mtime_ns for path in results.iterdir() if path.name in before}
+
+
+@pytest.mark.parametrize("index", range(len(blocks("CONTRIBUTING.md"))))
+def test_contributing(checkout, index):
+    language, text = blocks("CONTRIBUTING.md")[index]
+    assert language == "python"
+    run(checkout, [sys.executable, "-c", text])
+
+
+def test_contributing_shows_the_five(checkout):
+    titles = re.findall(r"^## (.*)$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert titles == ["A model", "An attack", "A corruption", "A data set", "A benchmark"]
+
+
+def test_launcher(checkout):
+    assert "two processes here" in run(checkout, ["bash", "exprs/launch.sh", "--help"])
+    out = run(checkout, ["bash", "exprs/launch.sh", "--slurm", "-n", "2", "--", "exprs/quickstart/config.yaml", "--check"])
+    assert out.count("tf_efficientnet_lite0") >= 1
+    done = subprocess.run(["bash", "exprs/launch.sh"], cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no config given" in done.stderr
