@@ -255,6 +255,8 @@ class EvaluationConfig:
     """Loader processes; by default one per core and process, at most 8. 0 reads in the main process."""
     amp: Literal["bf16", "fp16"] | None = None
     """Half precision for images that are not attacked; attacks and their verdicts are always float32."""
+    channels_last: bool = False
+    """Keep the weights of convolutions in the order channels-last: often faster, on CPUs too; rounds differently."""
     device: str = "auto"
     """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
     seed: int = 0

@@ -49,7 +49,7 @@ def checkout(tmp_path_factory):
     tools = folder / "tools"
     tools.mkdir()
     pip = f'exec "{sys.executable}" -m pip "$@" --no-build-isolation --no-deps --target "{folder}/installed" --quiet'
-    srun = """shift 2
+    srun = """while [[ "$1" == -* || "$1" =~ ^[0-9]+$ ]]; do shift; done
 for rank in 0 1; do
     SLURM_PROCID=$rank SLURM_NTASKS=2 SLURM_LOCALID=$rank SLURM_NODELIST=localhost SLURM_JOB_ID=$$ "$@" &
 done
@@ -66,9 +66,13 @@ wait -n && wait -n"""
 def run(checkout: Path, command: list[str], timeout: int = 600) -> str:
     path = os.pathsep.join([str(checkout / "tools"), os.environ["PATH"]])
     environ = solver_environ(PATH=path, PYTHONPATH=str(checkout), ROBUSTART_READY=sys.executable)
-    environ["PYTEST_ADDOPTS"] = "--collect-only -q -p no:cacheprovider"  # bash tests/run.sh, short of running them again
+    environ["PYTEST_ADDOPTS"] = (
+        "--collect-only -q -p no:cacheprovider"  # bash tests/run.sh, short of running them again
+    )
     del environ["OMP_NUM_THREADS"]
-    done = subprocess.run(command, cwd=checkout, env=environ, capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(
+        command, cwd=checkout, env=environ, capture_output=True, text=True, timeout=timeout, check=False
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
@@ -136,7 +140,9 @@ def test_contributing_shows_the_five(checkout):
 
 def test_launcher(checkout):
     assert "two processes here" in run(checkout, ["bash", "exprs/launch.sh", "--help"])
-    out = run(checkout, ["bash", "exprs/launch.sh", "--slurm", "-n", "2", "--", "exprs/quickstart/config.yaml", "--check"])
+    out = run(
+        checkout, ["bash", "exprs/launch.sh", "--slurm", "-n", "2", "--", "exprs/quickstart/config.yaml", "--check"]
+    )
     assert out.count("tf_efficientnet_lite0") >= 1
     done = subprocess.run(["bash", "exprs/launch.sh"], cwd=checkout, capture_output=True, text=True, check=False)
     assert done.returncode == 2

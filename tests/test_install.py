@@ -8,13 +8,25 @@ from tests.conftest import ROOT
 
 
 def test_wheel_carries_every_file(tmp_path):
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+    ]
     source = tmp_path / "source"
     names = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     for name in names:  # a copy, so that no build folder is left in the checkout
-        if (ROOT / name).is_file() and name.startswith(("RobustART/", "setup.py", "pyproject", "requirements", "README")):
+        if (ROOT / name).is_file() and name.startswith(
+            ("RobustART/", "setup.py", "pyproject", "requirements", "README")
+        ):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
     subprocess.run([*command, str(source)], check=True, capture_output=True)

@@ -43,6 +43,8 @@ class Settings:
     """Loader processes."""
     amp: str | None = None
     """``bf16`` or ``fp16`` for passes without attacks."""
+    channels_last: bool = False
+    """Whether the model's weights are in the order channels-last; part of the conditions, since it rounds differently."""
     seed: int = 0
     """Seed of the noise."""
     progress: bool = True

@@ -145,6 +145,7 @@ def _header(
         "preprocessing": to_plain(dataclasses.asdict(model.preprocessing)),
         "seed": settings.seed,
         "batch_size": settings.batch_size,
+        "channels_last": settings.channels_last,
         "precision": "float32" if attacked or settings.amp is None else settings.amp,
         "device": device.type,
         "version": __version__,
@@ -184,6 +185,7 @@ def evaluate(
     batch_size: int = 64,
     workers: int | None = 0,
     amp: str | None = None,
+    channels_last: bool = False,
     seed: int = 0,
     limit: int | None = None,
     preprocessing: Mapping[str, Any] | None = None,
@@ -205,6 +207,7 @@ def evaluate(
         batch_size: images the model sees at once, per process.
         workers: loader processes; 0 reads in this one, None is one per core.
         amp: ``bf16`` or ``fp16`` for images that are not attacked.
+        channels_last: keep the weights of convolutions in the order channels-last, which is often faster.
         seed: of all noise.
         limit: evaluate a seeded, class-balanced subset of this many images of each data set.
         preprocessing: fields that differ from the model's own.
@@ -220,14 +223,16 @@ def evaluate(
     try:
         return _evaluate(
             model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
-            _settings(batch_size, workers, amp, seed, progress),
+            _settings(batch_size, workers, amp, channels_last, seed, progress),
         )  # fmt: skip
     finally:
         if world is None:
             own.close()
 
 
-def _settings(batch_size: int, workers: int | None, amp: str | None, seed: int, progress: bool) -> Settings:
+def _settings(
+    batch_size: int, workers: int | None, amp: str | None, channels_last: bool, seed: int, progress: bool
+) -> Settings:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"batch_size must be a whole number above 0, got {batch_size!r}")
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 0):
@@ -236,7 +241,7 @@ def _settings(batch_size: int, workers: int | None, amp: str | None, seed: int, 
         raise ConfigError(f"amp must be one of {', '.join(AMP_TYPES)} or null, got {amp!r}")
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ConfigError(f"seed must be a whole number, got {seed!r}")
-    return Settings(batch_size, default_workers() if workers is None else workers, amp, seed, progress)
+    return Settings(batch_size, default_workers() if workers is None else workers, amp, channels_last, seed, progress)
 
 
 def _evaluate(
@@ -248,6 +253,8 @@ def _evaluate(
     if not benchmarks:
         raise ConfigError("there is nothing to evaluate: benchmarks is empty")
     classifier = wrap_model(model, dict(preprocessing or {})).to(world.device).eval()
+    if settings.channels_last:
+        classifier = classifier.to(memory_format=torch.channels_last)
     stated = classifier.preprocessing
     classes = probe(classifier, stated.input_size, len(stated.mean), world.device)
     plans: list[tuple[Benchmark, list[list[int]]]] = []
@@ -295,6 +302,7 @@ def _evaluate(
             "seed": settings.seed,
             "batch_size": settings.batch_size,
             "amp": settings.amp,
+            "channels_last": settings.channels_last,
             "device": world.device.type,
             "versions": versions(),
             "config": to_plain(config) if config is not None else None,

@@ -55,7 +55,8 @@ class ClsSolver:
         workers = section.workers if section.workers is not None else self.config.data.num_workers
         return evaluate(
             model, self._dataset(), benchmarks, output_dir=self.output_dir, batch_size=section.batch_size,
-            workers=workers, amp=section.amp, seed=section.seed, limit=limit, fresh=fresh,
+            workers=workers, amp=section.amp, channels_last=section.channels_last, seed=section.seed,
+            limit=limit, fresh=fresh,
             config=quoted(self.config), world=self.world,
         )  # fmt: skip
 
