@@ -12,12 +12,11 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from RobustART.errors import ConfigError
+from RobustART.errors import ConfigError, ProcessLostError
 
 _WAIT = datetime.timedelta(days=7)  # a process may finish long before the others
 _JOIN = datetime.timedelta(minutes=10)  # all processes of a job start together
@@ -181,15 +180,12 @@ class World:
     def barrier(self) -> None:
         """Returns when every process has come here."""
         if self.size > 1:
-            dist.barrier()
-
-    def gather(self, value: Any) -> list[Any]:
-        """Returns what every process gave, in order of rank, in every process."""
-        if self.size == 1:
-            return [value]
-        values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
-        return values
+            try:
+                dist.barrier()
+            except RuntimeError as error:
+                raise ProcessLostError(
+                    f"process {self.rank} of {self.size} stops because another one ended; its own message says why"
+                ) from error
 
     def close(self) -> None:
         """Leaves the process group."""

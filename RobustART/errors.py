@@ -34,6 +34,10 @@ class RecordError(UserError):
     """A result file that cannot be read, written, resumed or merged."""
 
 
+class ProcessLostError(UserError):
+    """Another process of the run has ended, and this one cannot go on alone."""
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """Returns ``"; did you mean 'x'?"`` for the known name most like ``name``, or an empty string."""
     close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)

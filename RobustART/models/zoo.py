@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -40,21 +41,37 @@ def build_network(name: str, *, num_classes: int | None = None, pretrained: bool
         UnknownNameError: no library knows the name.
         ModelError: the builder fails.
     """
-    library, _, rest = name.partition(":")
     if num_classes is not None:
         kwargs["num_classes"] = num_classes
+    library, plain = check_name(name)
+    if library == "timm":
+        return _build_timm(plain, pretrained, kwargs)
+    if library == "torchvision":
+        return _build_torchvision(plain, pretrained, kwargs)
+    if pretrained:
+        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is a function of yours")
+    return _build_own(name, _own_function(library, plain), kwargs)
+
+
+def check_name(name: str) -> tuple[str, str]:
+    """Returns (library, name there) of a model's name, or (module, function) of a function of one's own.
+
+    Raises:
+        UnknownNameError: no library knows the name.
+        ModelError: there is no such module or function.
+    """
+    library, _, rest = name.partition(":")
     if rest and library not in ("timm", "torchvision"):
-        if pretrained:
-            raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is a function of yours")
-        return _build_own(library, rest, kwargs)
+        _own_function(library, rest)
+        return library, rest
     import timm
     import torchvision
 
     plain = rest or name
-    if library != "torchvision" and timm.is_model(plain):
-        return _build_timm(plain, pretrained, kwargs)
-    if (library != "timm" or not rest) and plain in torchvision.models.list_models(torchvision.models):
-        return _build_torchvision(plain, pretrained, kwargs)
+    if not (rest and library == "torchvision") and timm.is_model(plain):
+        return "timm", plain
+    if not (rest and library == "timm") and plain in torchvision.models.list_models(torchvision.models):
+        return "torchvision", plain
     known = [*timm.list_models(), *torchvision.models.list_models(torchvision.models)]
     raise UnknownNameError(
         f"unknown model {name!r}{nearest(plain.split('.')[0], known) or ';'} it must be a timm or torchvision name "
@@ -89,7 +106,7 @@ def _build_torchvision(name: str, pretrained: bool, kwargs: dict[str, Any]) -> B
     return Built(network, preprocessing, f"torchvision:{name}")
 
 
-def _build_own(module_name: str, function_name: str, kwargs: dict[str, Any]) -> Built:
+def _own_function(module_name: str, function_name: str) -> Callable[..., Any]:
     name = f"{module_name}:{function_name}"
     try:
         module = importlib.import_module(module_name)
@@ -106,6 +123,10 @@ def _build_own(module_name: str, function_name: str, kwargs: dict[str, Any]) -> 
         raise ModelError(
             f"model {name!r}: {module_name} has no function {function_name!r}{nearest(function_name, known)}"
         )
+    return function
+
+
+def _build_own(name: str, function: Callable[..., Any], kwargs: dict[str, Any]) -> Built:
     network = _call(function, name, (), kwargs)
     if not isinstance(network, nn.Module):
         raise ModelError(f"model {name!r} must return a torch.nn.Module, got {type(network).__name__}")

@@ -21,6 +21,8 @@ from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.report import Report
 from RobustART.evaluation.run import evaluate, prepare_output
 from RobustART.models import Classifier, create_model
+from RobustART.models.weights import PACKAGED
+from RobustART.models.zoo import check_name
 from RobustART.options import to_plain
 from RobustART.preprocessing import Preprocessing
 from RobustART.training.arguments import DESCRIPTION, add_arguments
@@ -54,22 +56,33 @@ class ClsSolver:
         limit = section.limit if section.limit is not None else _test(self.config).limit_samples
         workers = section.workers if section.workers is not None else self.config.data.num_workers
         return evaluate(
-            model, self._dataset(), benchmarks, output_dir=self.output_dir, batch_size=section.batch_size,
-            workers=workers, amp=section.amp, channels_last=section.channels_last, seed=section.seed,
-            limit=limit, fresh=fresh,
-            config=quoted(self.config), world=self.world,
-        )  # fmt: skip
+            model,
+            self._dataset(),
+            benchmarks,
+            output_dir=self.output_dir,
+            batch_size=section.batch_size,
+            workers=workers,
+            amp=section.amp,
+            channels_last=section.channels_last,
+            seed=section.seed,
+            limit=limit,
+            fresh=fresh,
+            config=quoted(self.config),
+            world=self.world,
+        )
 
     def _model(self) -> Classifier:
         config = model_section(self.config)
         pretrain = self.config.saver.pretrain
-        weights = config.weights or (pretrain.path if pretrain else None)
-        if weights is not None and (self.folder / weights).is_file():
-            weights = str(self.folder / weights)
         return create_model(
-            config.type, weights=weights, strict=config.strict, ignore=pretrain.ignore.model if pretrain else (),
-            preprocessing=preprocessing_fields(self.config), seed=evaluation_section(self.config).seed, **config.kwargs,
-        )  # fmt: skip
+            config.type,
+            weights=weights_of(self.config, self.folder),
+            strict=config.strict,
+            ignore=pretrain.ignore.model if pretrain else (),
+            preprocessing=preprocessing_fields(self.config),
+            seed=evaluation_section(self.config).seed,
+            **config.kwargs,
+        )
 
     def _dataset(self) -> ImageDataset:
         return build_dataset(_test(self.config), self.folder)
@@ -107,6 +120,13 @@ def _test(config: Config) -> DatasetConfig:
     if config.data.test is None:
         raise ConfigError("the config has no section 'data.test'; write data: {test: {root_dir: ...}}")
     return config.data.test
+
+
+def weights_of(config: Config, folder: Path) -> str | None:
+    """Returns ``model.weights`` or ``saver.pretrain.path``; a file that stands beside the config is found there."""
+    pretrain = config.saver.pretrain
+    weights = model_section(config).weights or (pretrain.path if pretrain else None)
+    return str(folder / weights) if weights is not None and (folder / weights).is_file() else weights
 
 
 def build_dataset(config: DatasetConfig, folder: Path) -> ImageDataset:
@@ -194,6 +214,10 @@ def refuse_impossible(config: Config) -> None:
 def check(config: Config, folder: Path) -> None:
     """Raises what a run would raise before its first image; builds neither network nor process group."""
     refuse_impossible(config)
+    check_name(model_section(config).type)
+    weights = weights_of(config, folder)
+    if weights is not None and weights != "pretrained" and weights not in PACKAGED and not Path(weights).is_file():
+        raise ConfigError(f"there is no weights file {weights}")
     preprocessing_fields(config)
     dataset = build_dataset(_test(config), folder)
     for name, options in chosen_benchmarks(evaluation_section(config), folder).items():
@@ -209,7 +233,9 @@ def parser() -> argparse.ArgumentParser:
 
 def configure_logging(folder: Path, world: World, quiet: bool) -> None:
     """Sends messages to the terminal and to ``log.txt``, from process 0 alone; the others only report errors."""
-    log.handlers.clear()
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+        handler.close()
     log.propagate = False
     log.setLevel(logging.INFO if world.is_main else logging.ERROR)
     terminal = logging.StreamHandler(sys.stderr)
@@ -230,6 +256,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -32,6 +32,26 @@ def alone(config, folder):
     return done
 
 
+def run_under_slurm(config, folder):
+    """Runs two tasks as srun would start them; returns the processes and their outputs."""
+    command = [
+        sys.executable,
+        "-m",
+        "RobustART.training.cls_solver",
+        "--config",
+        str(config),
+        "--set",
+        f"output_dir={folder}",
+    ]
+    tasks = []
+    for rank in ("0", "1"):
+        slurm = {"SLURM_PROCID": rank, "SLURM_NTASKS": "2", "SLURM_LOCALID": rank}
+        slurm |= {"SLURM_NODELIST": "node[3-5,8]", "SLURM_JOB_ID": str(os.getpid())}
+        environ = solver_environ(**slurm)
+        tasks.append(subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    return tasks, [task.communicate(timeout=120) for task in tasks]
+
+
 def test_alone_then_again(small_config, tmp_path):
     first = alone(small_config, tmp_path / "a")
     assert "clean_accuracy" in first.stdout
@@ -50,21 +70,22 @@ def test_two_processes_by_torchrun_and_by_slurm(small_config, tmp_path):
     done = run_solver(small_config, "--set", f"output_dir={tmp_path / 'two'}", launcher=torchrun)
     assert done.returncode == 0, done.stderr
     assert outputs(tmp_path / "two") == outputs(tmp_path / "one")
-    command = [sys.executable, "-m", "RobustART.training.cls_solver", "--config", str(small_config)]
-    command += ["--set", f"output_dir={tmp_path / 'slurm'}"]
-    tasks = []
-    for rank in ("0", "1"):
-        slurm = {"SLURM_PROCID": rank, "SLURM_NTASKS": "2", "SLURM_LOCALID": rank}
-        slurm |= {"SLURM_NODELIST": "node[3-5,8]", "SLURM_JOB_ID": str(os.getpid())}
-        environ = solver_environ(**slurm)
-        tasks.append(subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-    texts = [task.communicate(timeout=120) for task in tasks]
+    tasks, texts = run_under_slurm(small_config, tmp_path / "slurm")
     assert [task.returncode for task in tasks] == [0, 0], texts
     assert texts[1][0] == ""  # only the main process prints
     assert outputs(tmp_path / "slurm") == outputs(tmp_path / "one")
     assert sorted(p.name for p in (tmp_path / "slurm" / "results").iterdir()) == sorted(
         [*(f"{name}.jsonl" for name in BENCHMARKS), "report.json", "report.md", "noise.png"]
     )
+
+
+def test_error_in_one_process_ends_them_all(small_config, photo_folder, tmp_path):
+    (photo_folder / "class_1" / "04.png").write_bytes(b"broken")  # image 5: the second block, process 1's
+    tasks, texts = run_under_slurm(small_config, tmp_path / "slurm")
+    assert [task.returncode for task in tasks] == [2, 2], texts
+    assert "04.png cannot be decoded" in texts[1][1]
+    assert "stops because another one ended" in texts[0][1]
+    assert not any("Traceback" in error for _, error in texts)
 
 
 def test_killed_and_taken_up_again(small_config, tmp_path):
@@ -120,6 +141,10 @@ def test_check_prints_the_resolved_config_and_runs_nothing(small_config, tmp_pat
         == 2
     )
     assert "severities must be from 1 to 5, got 9" in capsys.readouterr().err
+    assert main(["--config", str(small_config), "--check", "--set", "model.type=resnet55"]) == 2
+    assert "unknown model 'resnet55'" in capsys.readouterr().err
+    assert main(["--config", str(small_config), "--check", "--set", "model.weights=none.pth"]) == 2
+    assert "there is no weights file none.pth" in capsys.readouterr().err
 
 
 def test_help_explains_every_flag(capsys):
