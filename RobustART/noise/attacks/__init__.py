@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from RobustART.noise.attacks.apgd import apgd_ce, apgd_dlr, apgd_t
 from RobustART.noise.attacks.gradient import fgsm, mim_linf, pgd_l1, pgd_l2, pgd_linf
 from RobustART.noise.attacks.log import AttackLog
 from RobustART.registry import Registry
@@ -15,7 +16,19 @@ Attack = Callable[..., Tensor]
 ATTACKS: Registry[Attack] = Registry("attack")
 """Every attack by its name in benchmarks and configurations."""
 
-for _attack in (fgsm, pgd_linf, pgd_l2, pgd_l1, mim_linf):
+for _attack in (fgsm, pgd_linf, pgd_l2, pgd_l1, mim_linf, apgd_ce, apgd_dlr, apgd_t):
     ATTACKS.add(_attack.__name__, _attack)
 
-__all__ = ["ATTACKS", "Attack", "AttackLog", "fgsm", "mim_linf", "pgd_l1", "pgd_l2", "pgd_linf"]
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "AttackLog",
+    "apgd_ce",
+    "apgd_dlr",
+    "apgd_t",
+    "fgsm",
+    "mim_linf",
+    "pgd_l1",
+    "pgd_l2",
+    "pgd_linf",
+]

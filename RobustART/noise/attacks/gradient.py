@@ -14,7 +14,7 @@ from RobustART.errors import ConfigError, nearest
 from RobustART.noise.attacks.geometry import normalize_l2, project, random_start, sparse_sign, spread
 from RobustART.noise.attacks.log import AttackLog
 from RobustART.noise.attacks.losses import cross_entropy, dlr, margin
-from RobustART.noise.attacks.packing import Rows, drive
+from RobustART.noise.attacks.packing import Rows, drive, where
 from RobustART.noise.attacks.task import Task, attack_task, check_count
 from RobustART.noise.attacks.victim import Model
 from RobustART.seeding import fold
@@ -78,7 +78,7 @@ def ascend(
         done = rows["t"] == steps
         if task.stop == "first":
             fooled = task.fooled(logits, image)
-            x = torch.where(spread(fooled, x) > 0, rows["x"], x)
+            x = where(fooled, rows["x"], x)
             done = done | fooled
         rows["x"] = x
         final[item[done]] = x[done]
@@ -128,6 +128,7 @@ def first_order(
 ) -> Tensor:
     """Runs :func:`ascend` once per restart on the images not yet broken; the frame of all attacks in this file."""
     check_count("steps", steps)
+    check_count("restarts", restarts, 1)
     if loss not in LOSSES:
         raise ConfigError(f"loss must be one of {', '.join(map(repr, LOSSES))}, got {loss!r}{nearest(loss, LOSSES)}")
     if targeted and loss == "dlr":
@@ -146,7 +147,7 @@ def first_order(
         stop=stop,
         batch_size=batch_size,
         log=log,
-        restarts=restarts,
+        keep_score=restarts > 1,
         # Without a random start the first gradient is taken at the image itself and shows the clean verdict by the way.
         skip_clean=random_start or restarts > 1 or stop is None,
     ) as task:
