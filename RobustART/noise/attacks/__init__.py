@@ -7,8 +7,10 @@ from collections.abc import Callable
 from torch import Tensor
 
 from RobustART.noise.attacks.apgd import apgd_ce, apgd_dlr, apgd_t
+from RobustART.noise.attacks.fab import fab, fab_t
 from RobustART.noise.attacks.gradient import fgsm, mim_linf, pgd_l1, pgd_l2, pgd_linf
 from RobustART.noise.attacks.log import AttackLog
+from RobustART.noise.attacks.square import square
 from RobustART.registry import Registry
 
 Attack = Callable[..., Tensor]
@@ -16,7 +18,7 @@ Attack = Callable[..., Tensor]
 ATTACKS: Registry[Attack] = Registry("attack")
 """Every attack by its name in benchmarks and configurations."""
 
-for _attack in (fgsm, pgd_linf, pgd_l2, pgd_l1, mim_linf, apgd_ce, apgd_dlr, apgd_t):
+for _attack in (fgsm, pgd_linf, pgd_l2, pgd_l1, mim_linf, apgd_ce, apgd_dlr, apgd_t, fab, fab_t, square):
     ATTACKS.add(_attack.__name__, _attack)
 
 __all__ = [
@@ -26,9 +28,12 @@ __all__ = [
     "apgd_ce",
     "apgd_dlr",
     "apgd_t",
+    "fab",
+    "fab_t",
     "fgsm",
     "mim_linf",
     "pgd_l1",
     "pgd_l2",
     "pgd_linf",
+    "square",
 ]

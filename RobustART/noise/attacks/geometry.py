@@ -95,26 +95,26 @@ def shrink_l1(delta: Tensor, limit: Tensor, eps: Tensor) -> Tensor:
 def _l1_threshold(size: Tensor, cap: Tensor, radius: Tensor) -> Tensor:
     """Solves ``sum(clamp(size - t, 0, cap)) = radius`` for t in float64, each row by itself."""
     low, high = torch.zeros_like(radius), size.amax(1).to(torch.float64)
-    knee = size - cap  # up to here an element stays at its cap
+    knee = size - cap  # below it an element stays at its cap
     threshold = torch.zeros_like(radius)
     settled = torch.zeros_like(radius, dtype=torch.bool)
+    close = 4 * torch.finfo(size.dtype).eps
     for turn in range(100):
         at = threshold[:, None].to(size.dtype)
-        capped, moving = knee >= at, (size > at) & (knee < at)
-        number = moving.sum(1)
-        fixed = torch.where(capped, cap, 0).sum(1, dtype=torch.float64)
-        total = torch.where(moving, size, 0).sum(1, dtype=torch.float64)
-        excess = fixed + total - number * at[:, 0].to(torch.float64) - radius
+        over = size - at
+        excess = torch.minimum(over.clamp(min=0), cap).sum(1, dtype=torch.float64) - radius
+        number = ((over > 0) & (knee <= at)).sum(1)
         # A finished row must not move again: how long the others take depends on the batch.
-        low = torch.where(settled | (excess < 0), low, torch.maximum(low, threshold))
-        high = torch.where(settled | (excess > 0), high, torch.minimum(high, threshold))
-        newton = (fixed + total - radius) / number.clamp(min=1)
+        low = torch.where(excess > 0, torch.maximum(low, threshold), low)
+        high = torch.where(excess < 0, torch.minimum(high, threshold), high)
+        newton = threshold + excess / number.clamp(min=1)
         # The function bends both ways, so Newton alone may creep: every fourth turn halves the bracket.
         inside = (number > 0) & (newton >= low) & (newton <= high) & (turn % 4 != 3)
         proposal = torch.where(inside, newton, (low + high) / 2)
-        still = inside & ((proposal - threshold).abs() <= 1e-10 * threshold) | (high - low <= 1e-12 * high)
-        threshold = torch.where(settled, threshold, proposal)
-        settled = settled | still
+        moved = torch.where(excess.abs() <= close * radius, threshold, proposal)
+        moved = torch.where(settled, threshold, moved)
+        settled = settled | ((moved - threshold).abs() <= close * high)
+        threshold = moved
         if bool(settled.all()):
             break
     return threshold

@@ -93,6 +93,20 @@ class Victim:
         self.backward_passes.index_add_(0, index, torch.ones_like(index))
         return logits.detach(), losses.detach(), torch.nan_to_num(gradient, nan=0.0)
 
+    def class_gradients(self, points: Tensor, index: Tensor, source: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yields for each class k: k, its logit minus that of ``source``, (M,), and the gradient of that (M, C, H, W)."""
+        leaf = points.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = self._ask(leaf, index)
+            own = logits.gather(1, source[:, None])[:, 0]
+        for k in range(logits.shape[1]):
+            with torch.enable_grad():
+                value = logits[:, k] - own
+                total = value.sum()
+            (gradient,) = torch.autograd.grad(total, leaf, retain_graph=k < logits.shape[1] - 1)
+            self.backward_passes.index_add_(0, index, torch.ones_like(index))
+            yield k, value.detach(), torch.nan_to_num(gradient, nan=0.0)
+
     def _ask(self, points: Tensor, index: Tensor) -> Tensor:
         logits = self.model(points if self.dtype is None else points.to(self.dtype))
         check_logits(logits, len(points))
