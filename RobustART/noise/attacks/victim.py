@@ -94,7 +94,7 @@ class Victim:
         return logits.detach(), losses.detach(), torch.nan_to_num(gradient, nan=0.0)
 
     def class_gradients(self, points: Tensor, index: Tensor, source: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yields for each class k: k, its logit minus that of ``source``, (M,), and the gradient of that (M, C, H, W)."""
+        """Yields for each class k: k, its logit minus that of ``source``, (M,), and the gradient of the difference."""
         leaf = points.detach().requires_grad_()
         with torch.enable_grad():
             logits = self._ask(leaf, index)
