@@ -7,7 +7,14 @@ from collections.abc import Callable
 from torch import Tensor
 
 from RobustART.noise.attacks.apgd import apgd_ce, apgd_dlr, apgd_t
-from RobustART.noise.attacks.autoattack import autoattack, autoattack_l1, autoattack_l2, autoattack_linf, plan, run_stage
+from RobustART.noise.attacks.autoattack import (
+    autoattack,
+    autoattack_l1,
+    autoattack_l2,
+    autoattack_linf,
+    plan,
+    run_stage,
+)
 from RobustART.noise.attacks.checks import AttackWarning, check_model
 from RobustART.noise.attacks.fab import fab, fab_t
 from RobustART.noise.attacks.gradient import fgsm, mim_linf, pgd_l1, pgd_l2, pgd_linf

@@ -1,13 +1,13 @@
 """AutoAttack: an ensemble of attacks without parameters to tune (Croce and Hein 2020, https://arxiv.org/abs/2003.01690).
 
 The ensemble is a list of stages, and each stage is an attack of its own that sees the images still standing. A caller
-that keeps the verdicts of stages can run them one by one with :func:`run_stage` and take up where it was interrupted: an
+who keeps the verdicts of stages can run them one by one with :func:`run_stage` and take up where he was interrupted: an
 image's draws depend on its key and the stage alone, so the verdicts are those of an unbroken run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,13 +18,13 @@ from RobustART.noise.attacks.apgd import apgd_ce, apgd_dlr, apgd_t
 from RobustART.noise.attacks.checks import check_model, warn
 from RobustART.noise.attacks.fab import fab, fab_t
 from RobustART.noise.attacks.geometry import check_norm
-from RobustART.noise.attacks.log import CLEAN, AttackLog
+from RobustART.noise.attacks.log import AttackLog
 from RobustART.noise.attacks.square import square
 from RobustART.noise.attacks.task import check_eps, check_images
 from RobustART.noise.attacks.victim import Model
 from RobustART.seeding import fold, image_seeds
 
-STAGES = {
+STAGES: dict[str, Callable[..., Tensor]] = {
     "apgd_ce": apgd_ce,
     "apgd_dlr": apgd_dlr,
     "apgd_t": apgd_t,
