@@ -19,6 +19,7 @@ from RobustART.noise.attacks.checks import AttackWarning, check_model
 from RobustART.noise.attacks.fab import fab, fab_t
 from RobustART.noise.attacks.gradient import fgsm, mim_linf, pgd_l1, pgd_l2, pgd_linf
 from RobustART.noise.attacks.log import AttackLog
+from RobustART.noise.attacks.minimal_norm import cw_l2, ddn_l2, deepfool_l2
 from RobustART.noise.attacks.square import square
 from RobustART.registry import Registry
 
@@ -29,7 +30,7 @@ ATTACKS: Registry[Attack] = Registry("attack")
 
 for _attack in (
     fgsm, pgd_linf, pgd_l2, pgd_l1, mim_linf, apgd_ce, apgd_dlr, apgd_t, fab, fab_t, square,
-    autoattack_linf, autoattack_l2, autoattack_l1,
+    autoattack_linf, autoattack_l2, autoattack_l1, ddn_l2, cw_l2, deepfool_l2,
 ):  # fmt: skip
     ATTACKS.add(_attack.__name__, _attack)
 
@@ -46,6 +47,9 @@ __all__ = [
     "autoattack_l2",
     "autoattack_linf",
     "check_model",
+    "cw_l2",
+    "ddn_l2",
+    "deepfool_l2",
     "fab",
     "fab_t",
     "fgsm",

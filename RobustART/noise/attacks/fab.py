@@ -115,10 +115,14 @@ class _Walk:
             return value.to(gradient.dtype), gradient
         nearest = torch.full_like(rows["distance"], torch.inf)
         value, gradient = torch.zeros_like(nearest), torch.zeros_like(rows["x"])
-        for k, one, slope in self.task.victim.class_gradients(rows["x"], rows["image"], rows["source"]):
+        classes = self.task.victim.classes
+        assert classes is not None
+        others = torch.arange(classes - 1, device=source.device) + torch.zeros_like(source)
+        others = others + (others >= source)  # all classes but the source
+        for one, slope in self.task.victim.class_gradients(rows["x"], rows["image"], rows["source"], others):
             one = one.to(nearest.dtype)
             reach = one.abs() / (norms(slope, _DUAL[self.task.norm]) + 1e-12)
-            closer = (reach < nearest) & (rows["source"] != k)
+            closer = reach < nearest
             nearest = torch.where(closer, reach, nearest)
             value, gradient = torch.where(closer, one, value), where(closer, slope, gradient)
         return value, gradient

@@ -93,19 +93,26 @@ class Victim:
         self.backward_passes.index_add_(0, index, torch.ones_like(index))
         return logits.detach(), losses.detach(), torch.nan_to_num(gradient, nan=0.0)
 
-    def class_gradients(self, points: Tensor, index: Tensor, source: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yields for each class k: k, its logit minus that of ``source``, (M,), and the gradient of the difference."""
+    def class_gradients(
+        self, points: Tensor, index: Tensor, source: Tensor, others: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields for each column of ``others``: its logit minus that of ``source``, and the gradient of the difference.
+
+        Args:
+            points: (M, C, H, W).
+            index: whose points they are, (M,).
+            source: a class per point, (M,).
+            others: the classes to compare it with, (M, J).
+        """
         leaf = points.detach().requires_grad_()
         with torch.enable_grad():
             logits = self._ask(leaf, index)
-            own = logits.gather(1, source[:, None])[:, 0]
-        for k in range(logits.shape[1]):
-            with torch.enable_grad():
-                value = logits[:, k] - own
-                total = value.sum()
-            (gradient,) = torch.autograd.grad(total, leaf, retain_graph=k < logits.shape[1] - 1)
+            values = logits.gather(1, others) - logits.gather(1, source[:, None])
+            totals = values.sum(0).unbind()
+        for j, total in enumerate(totals):
+            (gradient,) = torch.autograd.grad(total, leaf, retain_graph=j < len(totals) - 1)
             self.backward_passes.index_add_(0, index, torch.ones_like(index))
-            yield k, value.detach(), torch.nan_to_num(gradient, nan=0.0)
+            yield values[:, j].detach(), torch.nan_to_num(gradient, nan=0.0)
 
     def _ask(self, points: Tensor, index: Tensor) -> Tensor:
         logits = self.model(points if self.dtype is None else points.to(self.dtype))
