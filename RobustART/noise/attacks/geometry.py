@@ -173,3 +173,32 @@ def sparse_sign(gradient: Tensor, points: Tensor, share: float) -> Tensor:
     steep, places = useful.abs().topk(count, dim=1, sorted=False)
     steps = useful.gather(1, places).sign() / (steep > 0).sum(1, keepdim=True).clamp(min=1)
     return torch.zeros_like(useful).scatter_(1, places, steps).view_as(gradient)
+
+
+def steepest_l1(gradient: Tensor, points: Tensor, length: Tensor) -> Tensor:
+    """Returns the moves of L1 norm ``length`` inside [0, 1] that climb the gradient most.
+
+    The steepest values go to the edge of the box, one after the other, until the length is used up (Croce and Hein 2021,
+    https://arxiv.org/abs/2103.01208, section 2.3).
+
+    Args:
+        gradient: (N, C, H, W).
+        points: where the gradient was taken, in [0, 1].
+        length: of the moves, (N,).
+    """
+    free = torch.where(gradient == 0, 0, room(points, gradient)).flatten(1)
+    useful = torch.where(free > 0, gradient.flatten(1).abs(), 0)
+    count, total = 16, useful.shape[1]
+    if length.numel():
+        count += int(4 * float(length.max()))
+    while True:
+        count = min(count, total)
+        places = useful.topk(count, dim=1).indices
+        free_there = free.gather(1, places)
+        before = free_there.cumsum(1) - free_there
+        # Only as many values are sorted as the length can fill.
+        if count == total or not len(free) or bool((before[:, -1] + free_there[:, -1] >= length).all()):
+            break
+        count *= 4
+    moves = torch.minimum((length[:, None] - before).clamp(min=0), free_there)
+    return torch.zeros_like(free).scatter_(1, places, moves).view_as(gradient).copysign(gradient)

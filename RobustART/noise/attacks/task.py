@@ -142,7 +142,9 @@ def attack_task(
         seeds = image_seeds(0, range(len(images)), name)
     if seeds.shape != images.shape[:1] or seeds.dtype != torch.int64:
         raise ConfigError(f"seeds must be int64 of shape ({len(images)},), got {tuple(seeds.shape)} of {seeds.dtype}")
-    labels = labels.to(images.device, torch.int64)
+    with torch.inference_mode(False):
+        # A tensor made under inference_mode cannot take part in a gradient; a copy can.
+        labels = labels.to(images.device, torch.int64).clone()
     with guarded(model, images.device):
         task = Task(
             name=name,
