@@ -178,8 +178,8 @@ def sparse_sign(gradient: Tensor, points: Tensor, share: float) -> Tensor:
 def steepest_l1(gradient: Tensor, points: Tensor, length: Tensor) -> Tensor:
     """Returns the moves of L1 norm ``length`` inside [0, 1] that climb the gradient most.
 
-    The steepest values go to the edge of the box, one after the other, until the length is used up (Croce and Hein 2021,
-    https://arxiv.org/abs/2103.01208, section 2.3).
+    The steepest values go to the edge of the box, one after the other, until the length is used up (Croce and Hein
+    2021, https://arxiv.org/abs/2103.01208, section 2.3).
 
     Args:
         gradient: (N, C, H, W).

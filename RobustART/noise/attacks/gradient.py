@@ -306,7 +306,7 @@ def pgd_l1(
     rel_stepsize: float | None = None,
     upstream_step: bool = False,
     share: float | None = None,
-    random_start: bool = False,
+    random_start: bool = True,
     restarts: int = 1,
     targeted: bool = False,
     stop: str | None = None,
@@ -317,8 +317,7 @@ def pgd_l1(
     """Projected gradient descent in L1 with sparse steps and the exact projection onto ball and box.
 
     Step and projection are the exact ones for the ball and the box (Croce and Hein 2021,
-    https://arxiv.org/abs/2103.01208). The dense step of other toolboxes, the gradient over its L1 norm, hardly attacks at
-    all; and a random start spends most of the radius on noise in every value, so the default is to start at the image.
+    https://arxiv.org/abs/2103.01208); the dense step of other toolboxes, the gradient over its L1 norm, hardly attacks.
 
     Args:
         model: and all arguments not named here as in :func:`pgd_linf`.
