@@ -119,7 +119,9 @@ class _Search:
 
     def _draw(self, items: Tensor, keys: Tensor) -> None:
         """Makes all draws of fresh rows: places from 20 bits each, signs from one bit each."""
-        spans = torch.tensor(self.shape[1:], device=keys.device)[None, :] - self.sides.long()[:, None]
+        # Every place is as likely as any other. The authors' implementation never chooses the last one, so that small
+        # squares never touch the last row and column.
+        spans = torch.tensor(self.shape[1:], device=keys.device)[None, :] - self.sides.long()[:, None] + 1
         for window in range(self.windows):
             bits = random_bits(keys, (self.queries,), stream=1 + window)
             for axis in (0, 1):

@@ -67,10 +67,9 @@ class Victim:
 
     def logits(self, points: Tensor, index: Tensor) -> Tensor:
         """Returns the logits (M, K) of points (M, C, H, W) of the images ``index``, (M,), without a graph."""
-        with torch.inference_mode():
-            logits = self._ask(points, index)
-        # Ordinary tensors again, so that callers may do with them what they like.
-        return logits.clone()
+        # Not inference_mode: a defence that takes gradients while it predicts could not run in it.
+        with torch.no_grad():
+            return self._ask(points, index).detach()
 
     def gradient(self, points: Tensor, index: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
         """Returns logits (M, K), losses (M,) and the gradient (M, C, H, W) of each loss with respect to its own point.

@@ -7,6 +7,15 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """The models are too small to share among threads, which only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class HalfSpaces(nn.Module):
     """A linear classifier of small images: the distance to its boundaries is known in closed form."""
 
@@ -38,7 +47,11 @@ def half_spaces():
     def make(classes, count=12, shape=(1, 4, 4)):
         model = HalfSpaces(classes, shape).eval()
         generator = torch.Generator().manual_seed(1)
-        images = 0.5 + 0.06 * (2 * torch.rand(count, *shape, generator=generator) - 1)
+        images = 0.5 + 0.1 * (2 * torch.rand(2000, *shape, generator=generator) - 1)
+        # Far enough from the boundary to measure, and near enough for one value to cross it without meeting the box.
+        reach = model.distance(images, "L1")
+        images = images[(reach > 0.1) & (reach < 0.3)][:count]
+        assert len(images) == count
         with torch.no_grad():
             labels = model(images).argmax(1)
         return model, images, labels
