@@ -92,10 +92,10 @@ class Task:
 
 
 def confine(images: Tensor, points: Tensor, eps: Tensor, norm: str) -> Tensor:
-    """Returns points clamped to [0, 1] and, where rounding has left them outside the ball, drawn towards the image."""
+    """Returns points clamped to [0, 1] and, where rounding has left them too far outside the ball, drawn into it."""
     points = points.clamp(0, 1)
     length = norms(points.double() - images.double(), norm)
-    over = length > eps.double()
+    over = length > eps.double() + RANGE_TOLERANCE / 2
     if not bool(over.any()):
         return points
     scale = torch.where(over, eps.double() / length.clamp(min=1e-300) * (1 - 5e-7), torch.ones_like(length))

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from RobustART.noise.attacks.geometry import (
-    norms, project, random_start, room, shrink_l1, sparse_sign, spread, steepest_l1,
+    norms,
+    project,
+    random_start,
+    room,
+    shrink_l1,
+    sparse_sign,
+    spread,
+    steepest_l1,
 )  # fmt: skip
 from RobustART.noise.attacks.hyperplane import to_hyperplane
 from RobustART.seeding import image_seeds

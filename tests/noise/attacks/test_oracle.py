@@ -11,8 +11,10 @@ from RobustART.noise.attacks.losses import dlr
 # An ascent on a loss of all classes may end at another boundary than the nearest, even on half-spaces: a maximum of a
 # convex function. With two classes there is but one; attacks that aim at single classes are exact with any number.
 CASES = [
-    ("fgsm", "Linf", 2, {}), ("pgd_linf", "Linf", 2, {"steps": 40}), ("pgd_l2", "L2", 2, {"steps": 40}),
-    ("pgd_l1", "L1", 2, {}), ("mim_linf", "Linf", 2, {"steps": 40}), ("ddn_l2", "L2", 2, {}), ("deepfool_l2", "L2", 5, {}),
+    ("fgsm", "Linf", 2, {}),
+    ("pgd_linf", "Linf", 2, {"steps": 40}), ("pgd_l2", "L2", 2, {"steps": 40}),
+    ("pgd_l1", "L1", 2, {}), ("mim_linf", "Linf", 2, {"steps": 40}), ("ddn_l2", "L2", 2, {}),
+    ("deepfool_l2", "L2", 5, {}),
     ("cw_l2", "L2", 5, {"steps": 100, "search_steps": 6}),
 ]  # fmt: skip
 for _norm in ("Linf", "L2", "L1"):
