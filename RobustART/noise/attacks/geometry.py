@@ -95,26 +95,26 @@ def shrink_l1(delta: Tensor, limit: Tensor, eps: Tensor) -> Tensor:
 def _l1_threshold(size: Tensor, cap: Tensor, radius: Tensor) -> Tensor:
     """Solves ``sum(clamp(size - t, 0, cap)) = radius`` for t in float64, each row by itself."""
     low, high = torch.zeros_like(radius), size.amax(1).to(torch.float64)
-    knee = size - cap  # up to here an element stays at its cap
+    knee = size - cap  # below it an element stays at its cap
     threshold = torch.zeros_like(radius)
     settled = torch.zeros_like(radius, dtype=torch.bool)
+    close = 4 * torch.finfo(size.dtype).eps
     for turn in range(100):
         at = threshold[:, None].to(size.dtype)
-        capped, moving = knee >= at, (size > at) & (knee < at)
-        number = moving.sum(1)
-        fixed = torch.where(capped, cap, 0).sum(1, dtype=torch.float64)
-        total = torch.where(moving, size, 0).sum(1, dtype=torch.float64)
-        excess = fixed + total - number * at[:, 0].to(torch.float64) - radius
+        over = size - at
+        excess = torch.minimum(over.clamp(min=0), cap).sum(1, dtype=torch.float64) - radius
+        number = ((over > 0) & (knee <= at)).sum(1)
         # A finished row must not move again: how long the others take depends on the batch.
-        low = torch.where(settled | (excess < 0), low, torch.maximum(low, threshold))
-        high = torch.where(settled | (excess > 0), high, torch.minimum(high, threshold))
-        newton = (fixed + total - radius) / number.clamp(min=1)
+        low = torch.where(excess > 0, torch.maximum(low, threshold), low)
+        high = torch.where(excess < 0, torch.minimum(high, threshold), high)
+        newton = threshold + excess / number.clamp(min=1)
         # The function bends both ways, so Newton alone may creep: every fourth turn halves the bracket.
         inside = (number > 0) & (newton >= low) & (newton <= high) & (turn % 4 != 3)
         proposal = torch.where(inside, newton, (low + high) / 2)
-        still = inside & ((proposal - threshold).abs() <= 1e-10 * threshold) | (high - low <= 1e-12 * high)
-        threshold = torch.where(settled, threshold, proposal)
-        settled = settled | still
+        moved = torch.where(excess.abs() <= close * radius, threshold, proposal)
+        moved = torch.where(settled, threshold, moved)
+        settled = settled | ((moved - threshold).abs() <= close * high)
+        threshold = moved
         if bool(settled.all()):
             break
     return threshold
@@ -173,3 +173,32 @@ def sparse_sign(gradient: Tensor, points: Tensor, share: float) -> Tensor:
     steep, places = useful.abs().topk(count, dim=1, sorted=False)
     steps = useful.gather(1, places).sign() / (steep > 0).sum(1, keepdim=True).clamp(min=1)
     return torch.zeros_like(useful).scatter_(1, places, steps).view_as(gradient)
+
+
+def steepest_l1(gradient: Tensor, points: Tensor, length: Tensor) -> Tensor:
+    """Returns the moves of L1 norm ``length`` inside [0, 1] that climb the gradient most.
+
+    The steepest values go to the edge of the box, one after the other, until the length is used up (Croce and Hein
+    2021, https://arxiv.org/abs/2103.01208, section 2.3).
+
+    Args:
+        gradient: (N, C, H, W).
+        points: where the gradient was taken, in [0, 1].
+        length: of the moves, (N,).
+    """
+    free = torch.where(gradient == 0, 0, room(points, gradient)).flatten(1)
+    useful = torch.where(free > 0, gradient.flatten(1).abs(), 0)
+    count, total = 16, useful.shape[1]
+    if length.numel():
+        count += int(4 * float(length.max()))
+    while True:
+        count = min(count, total)
+        places = useful.topk(count, dim=1).indices
+        free_there = free.gather(1, places)
+        before = free_there.cumsum(1) - free_there
+        # Only as many values are sorted as the length can fill.
+        if count == total or not len(free) or bool((before[:, -1] + free_there[:, -1] >= length).all()):
+            break
+        count *= 4
+    moves = torch.minimum((length[:, None] - before).clamp(min=0), free_there)
+    return torch.zeros_like(free).scatter_(1, places, moves).view_as(gradient).copysign(gradient)

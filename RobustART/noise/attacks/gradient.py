@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from RobustART.errors import ConfigError, nearest
-from RobustART.noise.attacks.geometry import normalize_l2, project, random_start, sparse_sign, spread
+from RobustART.noise.attacks.geometry import normalize_l2, project, random_start, sparse_sign, spread, steepest_l1
 from RobustART.noise.attacks.log import AttackLog
 from RobustART.noise.attacks.losses import cross_entropy, dlr, margin
-from RobustART.noise.attacks.packing import Rows, drive
+from RobustART.noise.attacks.packing import Rows, drive, where
 from RobustART.noise.attacks.task import Task, attack_task, check_count
 from RobustART.noise.attacks.victim import Model
 from RobustART.seeding import fold
 
-Direction = Callable[[Tensor, Tensor], Tensor]
-"""(gradient, points) to the direction of a step, both (N, C, H, W)."""
+Move = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Gradient and points (N, C, H, W) and lengths (N,) to steps of these lengths, (N, C, H, W)."""
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"ce": cross_entropy, "dlr": dlr, "margin": margin}
 REL_STEPSIZE = 3 / 40
@@ -35,7 +35,7 @@ def ascend(
     steps: int,
     step_size: Tensor,
     loss: Callable[[Tensor, Tensor], Tensor],
-    direction: Direction,
+    move: Move,
     decay: float | None = None,
 ) -> Tensor:
     """Returns the points that ``steps`` steps of steepest ascent reach; each step is projected into ball and box.
@@ -50,7 +50,7 @@ def ascend(
         steps: number of gradient steps.
         step_size: length of a step, (M,).
         loss: logits and labels to one value per image.
-        direction: what a step makes of the gradient.
+        move: what a step makes of the gradient.
         decay: weight of the accumulated gradient of MI-FGSM; None for no accumulation.
     """
     final = start.clone()
@@ -72,13 +72,13 @@ def ascend(
         if decay is not None:
             gradient = rows["momentum"] = decay * rows["momentum"] + per_mean(gradient)
         origin = task.images[image]
-        x = rows["x"] + spread(step_size[item], origin) * direction(gradient, rows["x"])
+        x = rows["x"] + move(gradient, rows["x"], step_size[item])
         x = project(origin, x, task.eps[image], task.norm)
         rows["t"] = rows["t"] + 1
         done = rows["t"] == steps
         if task.stop == "first":
             fooled = task.fooled(logits, image)
-            x = torch.where(spread(fooled, x) > 0, rows["x"], x)
+            x = where(fooled, rows["x"], x)
             done = done | fooled
         rows["x"] = x
         final[item[done]] = x[done]
@@ -96,12 +96,12 @@ def per_mean(gradient: Tensor) -> Tensor:
     return (gradient.double() / scale).to(gradient.dtype)
 
 
-def _sign(gradient: Tensor, _points: Tensor) -> Tensor:
-    return gradient.sign()
+def _sign(gradient: Tensor, _points: Tensor, length: Tensor) -> Tensor:
+    return spread(length, gradient) * gradient.sign()
 
 
-def _unit(gradient: Tensor, _points: Tensor) -> Tensor:
-    return normalize_l2(gradient)
+def _unit(gradient: Tensor, _points: Tensor, length: Tensor) -> Tensor:
+    return spread(length, gradient) * normalize_l2(gradient)
 
 
 def first_order(
@@ -113,7 +113,7 @@ def first_order(
     eps: float | Tensor,
     seeds: Tensor | None,
     norm: str,
-    direction: Direction,
+    move: Move,
     steps: int,
     step_size: float | Tensor | None,
     rel_stepsize: float | None,
@@ -128,6 +128,7 @@ def first_order(
 ) -> Tensor:
     """Runs :func:`ascend` once per restart on the images not yet broken; the frame of all attacks in this file."""
     check_count("steps", steps)
+    check_count("restarts", restarts, 1)
     if loss not in LOSSES:
         raise ConfigError(f"loss must be one of {', '.join(map(repr, LOSSES))}, got {loss!r}{nearest(loss, LOSSES)}")
     if targeted and loss == "dlr":
@@ -146,7 +147,7 @@ def first_order(
         stop=stop,
         batch_size=batch_size,
         log=log,
-        restarts=restarts,
+        keep_score=restarts > 1,
         # Without a random start the first gradient is taken at the image itself and shows the clean verdict by the way.
         skip_clean=random_start or restarts > 1 or stop is None,
     ) as task:
@@ -165,7 +166,7 @@ def first_order(
                 steps=steps,
                 step_size=length[index],
                 loss=LOSSES[loss],
-                direction=direction,
+                move=move,
                 decay=decay,
             )
             task.settle(index, points)
@@ -217,7 +218,7 @@ def fgsm(
         log: filled with what happened to each image.
     """
     return first_order(
-        "fgsm", model, images, labels, eps=eps, seeds=seeds, norm="Linf", direction=_sign, steps=1, step_size=None,
+        "fgsm", model, images, labels, eps=eps, seeds=seeds, norm="Linf", move=_sign, steps=1, step_size=None,
         rel_stepsize=1.0, random_start=random_start, restarts=restarts, targeted=targeted, stop=stop,
         batch_size=batch_size, log=log,
     )  # fmt: skip
@@ -261,7 +262,7 @@ def pgd_linf(
         loss: ``"ce"``, ``"dlr"`` or ``"margin"``.
     """
     return first_order(
-        "pgd_linf", model, images, labels, eps=eps, seeds=seeds, norm="Linf", direction=_sign, steps=steps,
+        "pgd_linf", model, images, labels, eps=eps, seeds=seeds, norm="Linf", move=_sign, steps=steps,
         step_size=step_size, rel_stepsize=_default_rel(step_size, rel_stepsize), random_start=random_start,
         restarts=restarts, targeted=targeted, stop=stop, batch_size=batch_size, log=log, loss=loss,
     )  # fmt: skip
@@ -287,7 +288,7 @@ def pgd_l2(
 ) -> Tensor:
     """Projected gradient descent in L2: steps along the normalised gradient; arguments as in :func:`pgd_linf`."""
     return first_order(
-        "pgd_l2", model, images, labels, eps=eps, seeds=seeds, norm="L2", direction=_unit, steps=steps,
+        "pgd_l2", model, images, labels, eps=eps, seeds=seeds, norm="L2", move=_unit, steps=steps,
         step_size=step_size, rel_stepsize=_default_rel(step_size, rel_stepsize), random_start=random_start,
         restarts=restarts, targeted=targeted, stop=stop, batch_size=batch_size, log=log, loss=loss,
     )  # fmt: skip
@@ -304,7 +305,7 @@ def pgd_l1(
     step_size: float | Tensor | None = None,
     rel_stepsize: float | None = None,
     upstream_step: bool = False,
-    share: float = 0.05,
+    share: float | None = None,
     random_start: bool = True,
     restarts: int = 1,
     targeted: bool = False,
@@ -315,9 +316,8 @@ def pgd_l1(
 ) -> Tensor:
     """Projected gradient descent in L1 with sparse steps and the exact projection onto ball and box.
 
-    The step moves the share of values with the steepest gradient among those that the box lets move (Tramer and Boneh
-    2019, https://arxiv.org/abs/1904.13000); the projection is that of Croce and Hein 2021, https://arxiv.org/abs/2103.01208.
-    The dense step of other toolboxes, the gradient over its L1 norm, hardly attacks at all.
+    Step and projection are the exact ones for the ball and the box (Croce and Hein 2021,
+    https://arxiv.org/abs/2103.01208); the dense step of other toolboxes, the gradient over its L1 norm, hardly attacks.
 
     Args:
         model: and all arguments not named here as in :func:`pgd_linf`.
@@ -329,7 +329,8 @@ def pgd_l1(
         step_size: L1 length of a step, a number or one per image; or
         rel_stepsize: the same in units of eps, by default 3/40.
         upstream_step: whether to take the original benchmark's step of 120 whatever eps is.
-        share: part of the values that a step moves, in (0, 1].
+        share: None for the steepest step; a number in (0, 1] moves that part of the values by equal lengths instead
+            (Tramer and Boneh 2019, https://arxiv.org/abs/1904.13000).
         random_start: whether to start at a uniform point of the ball instead of the image.
         restarts: tries per image.
         targeted: whether to lead to ``labels``.
@@ -338,13 +339,13 @@ def pgd_l1(
         log: filled with what happened to each image.
         loss: ``"ce"``, ``"dlr"`` or ``"margin"``.
     """
-    if not 0 < share <= 1:
-        raise ConfigError(f"share must be in (0, 1], got {share!r}")
+    if share is not None and not 0 < share <= 1:
+        raise ConfigError(f"share must be None or in (0, 1], got {share!r}")
     if upstream_step:
         step_size = _upstream(120.0, step_size, rel_stepsize)
     return first_order(
         "pgd_l1", model, images, labels, eps=eps, seeds=seeds, norm="L1",
-        direction=lambda gradient, points: sparse_sign(gradient, points, share), steps=steps, step_size=step_size,
+        move=steepest_l1 if share is None else _share(share), steps=steps, step_size=step_size,
         rel_stepsize=_default_rel(step_size, rel_stepsize), random_start=random_start, restarts=restarts,
         targeted=targeted, stop=stop, batch_size=batch_size, log=log, loss=loss,
     )  # fmt: skip
@@ -397,10 +398,14 @@ def mim_linf(
     if upstream_step:
         step_size = _upstream(0.002, step_size, rel_stepsize)
     return first_order(
-        "mim_linf", model, images, labels, eps=eps, seeds=seeds, norm="Linf", direction=_sign, steps=steps,
+        "mim_linf", model, images, labels, eps=eps, seeds=seeds, norm="Linf", move=_sign, steps=steps,
         step_size=step_size, rel_stepsize=_default_rel(step_size, rel_stepsize), random_start=random_start,
         restarts=restarts, targeted=targeted, stop=stop, batch_size=batch_size, log=log, loss=loss, decay=decay,
     )  # fmt: skip
+
+
+def _share(share: float) -> Move:
+    return lambda gradient, points, length: spread(length, points) * sparse_sign(gradient, points, share)
 
 
 def _default_rel(step_size: float | Tensor | None, rel_stepsize: float | None) -> float | None:

@@ -37,19 +37,18 @@ class AttackLog:
         """True for each image that still stands, bool (N,)."""
         return torch.tensor([name is None for name in self.broken_by], dtype=torch.bool)
 
-    def record(self, stage: str, index: Tensor, broken: Tensor, other: AttackLog) -> None:
+    def record(self, stage: str, index: Tensor, other: AttackLog) -> None:
         """Adds what one stage did to the images ``index`` of this log.
 
         Args:
             stage: name of the stage.
             index: positions of the stage's images in this log, (M,).
-            broken: True where the stage broke the image, (M,).
             other: the stage's own log of M images; its passes are summed, its flags taken over.
         """
         for mine, theirs in ((self.forward, other.forward), (self.backward, other.backward)):
             total = mine.setdefault(stage, torch.zeros(len(self.broken_by), dtype=torch.int64))
             for passes in theirs.values():
                 total[index] += passes
-        for i in index[broken].tolist():
-            self.broken_by[i] = stage
+        for i, verdict in zip(index.tolist(), other.broken_by, strict=True):
+            self.broken_by[i] = CLEAN if verdict == CLEAN else verdict and stage
         self.flags.update(other.flags)

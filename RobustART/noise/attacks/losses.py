@@ -43,11 +43,11 @@ def dlr(logits: Tensor, labels: Tensor) -> Tensor:
 def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     """Returns the targeted difference of logits ratio (the same, equation 7), (N,): positive where the target leads.
 
-    The denominator is the largest logit minus the mean of the third and fourth. With three classes the third alone
-    stands for that mean, and with two the plain difference is returned.
+    The denominator is the largest logit minus the mean of the third and fourth. With fewer than four classes there is
+    no such mean, and the plain difference is returned.
     """
     pair = logits.gather(1, targets[:, None])[:, 0] - logits.gather(1, labels[:, None])[:, 0]
-    if logits.shape[1] < 3:
+    if logits.shape[1] < 4:
         return pair
-    top = logits.topk(min(4, logits.shape[1]), dim=1).values
+    top = logits.topk(4, dim=1).values
     return pair / (top[:, 0] - top[:, 2:].mean(1) + _TINY)

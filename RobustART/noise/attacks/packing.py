@@ -63,3 +63,8 @@ def drive(
         finished = advance(rows)
         if finished is not None and bool(finished.any()):
             rows = take(rows, ~finished)
+
+
+def where(mask: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Returns the rows of ``first`` where ``mask`` (M,) is true, those of ``second`` elsewhere."""
+    return torch.where(mask.view(-1, *[1] * (first.ndim - 1)), first, second)

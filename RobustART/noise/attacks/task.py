@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -40,6 +40,10 @@ class Task:
     """Confirmed successes, bool (N,)."""
     keep_score: bool
     """Whether verdicts are wanted: for ``stop="first"``, several restarts or a log."""
+    clean_logits: Tensor | None = None
+    """Logits of the images themselves, (N, K), where they were asked for."""
+    flags: dict[str, str] = field(default_factory=dict)
+    """What looked suspicious on the way, for the log."""
 
     def fooled(self, logits: Tensor, index: Tensor) -> Tensor:
         """Returns where the logits (M, K) are a success for the images ``index``, (M,)."""
@@ -57,6 +61,14 @@ class Task:
             self.victim.logits(points[i : i + chunk], index[i : i + chunk]) for i in range(0, max(1, len(index)), chunk)
         ]
         return torch.cat(parts)
+
+    def claim(self, image: Tensor, points: Tensor, mask: Tensor) -> None:
+        """Settles the rows of ``mask`` (M,), of which several may belong to one image: the first of them counts."""
+        rows = mask.nonzero()[:, 0]
+        first = torch.full_like(self.labels, len(image))
+        first.scatter_reduce_(0, image[rows], rows, "amin")
+        rows = first[(first < len(image)) & ~self.broken]
+        self.settle(image[rows], points[rows])
 
     def settle(self, index: Tensor, points: Tensor) -> Tensor:
         """Takes ``points`` as the result for the images ``index`` and returns which of them are confirmed, bool (M,).
@@ -80,10 +92,10 @@ class Task:
 
 
 def confine(images: Tensor, points: Tensor, eps: Tensor, norm: str) -> Tensor:
-    """Returns points clamped to [0, 1] and, where rounding has left them outside the ball, drawn towards the image."""
+    """Returns points clamped to [0, 1] and, where rounding has left them too far outside the ball, drawn into it."""
     points = points.clamp(0, 1)
     length = norms(points.double() - images.double(), norm)
-    over = length > eps.double()
+    over = length > eps.double() + RANGE_TOLERANCE / 2
     if not bool(over.any()):
         return points
     scale = torch.where(over, eps.double() / length.clamp(min=1e-300) * (1 - 5e-7), torch.ones_like(length))
@@ -105,19 +117,19 @@ def attack_task(
     stop: str | None = None,
     batch_size: int | None = None,
     log: AttackLog | None = None,
-    restarts: int = 1,
+    keep_score: bool = False,
     skip_clean: bool = True,
 ) -> Iterator[Task]:
     """Checks the arguments that all attacks share, guards the model, and fills the log when the attack is done.
 
-    With ``skip_clean`` images that are wrong before the attack are taken as broken and get no further pass, where
-    verdicts are wanted; an attack whose first pass is at the image itself finds that out by the way and passes False.
+    Where verdicts are wanted (``keep_score``, a log, or ``stop="first"``), images that are wrong before the attack are
+    taken as broken and get no further pass. An attack whose first pass is at the image itself finds that out by the way
+    and passes ``skip_clean=False``.
     """
     if stop not in (None, "first"):
         raise ConfigError(f"stop must be None or 'first', got {stop!r}")
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size must be None or at least 1, got {batch_size}")
-    check_count("restarts", restarts, 1)
     images = check_images(images)
     radii = check_eps(eps, images)
     labels = torch.as_tensor(labels)
@@ -130,7 +142,9 @@ def attack_task(
         seeds = image_seeds(0, range(len(images)), name)
     if seeds.shape != images.shape[:1] or seeds.dtype != torch.int64:
         raise ConfigError(f"seeds must be int64 of shape ({len(images)},), got {tuple(seeds.shape)} of {seeds.dtype}")
-    labels = labels.to(images.device, torch.int64)
+    with torch.inference_mode(False):
+        # A tensor made under inference_mode cannot take part in a gradient; a copy can.
+        labels = labels.to(images.device, torch.int64).clone()
     with guarded(model, images.device):
         task = Task(
             name=name,
@@ -145,12 +159,13 @@ def attack_task(
             slots=batch_size,
             adversarial=images.clone(),
             broken=torch.zeros(len(images), dtype=torch.bool, device=images.device),
-            keep_score=stop is not None or restarts > 1 or log is not None,
+            keep_score=keep_score or stop is not None or log is not None,
         )
         clean = torch.zeros_like(task.broken)
         if skip_clean and task.keep_score and len(images):
             everything = torch.arange(len(images), device=images.device)
-            clean = task.fooled(task.logits(images, everything), everything)
+            task.clean_logits = task.logits(images, everything)
+            clean = task.fooled(task.clean_logits, everything)
             task.broken |= clean
         yield task
     if log is not None:
@@ -159,6 +174,7 @@ def attack_task(
         log.broken_by[:] = names
         log.forward[name] = task.victim.forward_passes.cpu()
         log.backward[name] = task.victim.backward_passes.cpu()
+        log.flags.update(task.flags)
 
 
 def check_images(images: Tensor) -> Tensor:

@@ -67,10 +67,9 @@ class Victim:
 
     def logits(self, points: Tensor, index: Tensor) -> Tensor:
         """Returns the logits (M, K) of points (M, C, H, W) of the images ``index``, (M,), without a graph."""
-        with torch.inference_mode():
-            logits = self._ask(points, index)
-        # Ordinary tensors again, so that callers may do with them what they like.
-        return logits.clone()
+        # Not inference_mode: a defence that takes gradients while it predicts could not run in it.
+        with torch.no_grad():
+            return self._ask(points, index).detach()
 
     def gradient(self, points: Tensor, index: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
         """Returns logits (M, K), losses (M,) and the gradient (M, C, H, W) of each loss with respect to its own point.
@@ -92,6 +91,27 @@ class Victim:
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
         self.backward_passes.index_add_(0, index, torch.ones_like(index))
         return logits.detach(), losses.detach(), torch.nan_to_num(gradient, nan=0.0)
+
+    def class_gradients(
+        self, points: Tensor, index: Tensor, source: Tensor, others: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields for each column of ``others``: its logit minus that of ``source``, and the gradient of the difference.
+
+        Args:
+            points: (M, C, H, W).
+            index: whose points they are, (M,).
+            source: a class per point, (M,).
+            others: the classes to compare it with, (M, J).
+        """
+        leaf = points.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = self._ask(leaf, index)
+            values = logits.gather(1, others) - logits.gather(1, source[:, None])
+            totals = values.sum(0).unbind()
+        for j, total in enumerate(totals):
+            (gradient,) = torch.autograd.grad(total, leaf, retain_graph=j < len(totals) - 1)
+            self.backward_passes.index_add_(0, index, torch.ones_like(index))
+            yield values[:, j].detach(), torch.nan_to_num(gradient, nan=0.0)
 
     def _ask(self, points: Tensor, index: Tensor) -> Tensor:
         logits = self.model(points if self.dtype is None else points.to(self.dtype))

@@ -1,0 +1,253 @@
+"""Fast adaptive boundary attack: a walk along the decision boundary towards the image.
+
+Croce and Hein 2020, https://arxiv.org/abs/1907.02044. The model is linearised at the current point; the next one lies
+between the projections of this point and of the image onto the boundary, a little beyond it. The attack looks for the
+smallest perturbation; what is inside the ball counts as a success.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from RobustART.errors import ConfigError
+from RobustART.noise.attacks.apgd import target_classes
+from RobustART.noise.attacks.geometry import check_norm, norms, spread
+from RobustART.noise.attacks.hyperplane import to_hyperplane
+from RobustART.noise.attacks.log import AttackLog
+from RobustART.noise.attacks.packing import Rows, drive, where
+from RobustART.noise.attacks.task import Task, attack_task, check_count
+from RobustART.noise.attacks.victim import Model
+from RobustART.seeding import fold, normal, uniform
+
+_DUAL = {"Linf": "L1", "L2": "L2", "L1": "Linf"}
+
+
+class _Walk:
+    """The loop of FAB: what stays the same over its iterations, and one iteration for all rows."""
+
+    def __init__(
+        self,
+        task: Task,
+        index: Tensor,
+        targets: Tensor | None,
+        *,
+        restarts: int,
+        steps: int,
+        alpha_max: float,
+        eta: float,
+        beta: float,
+    ) -> None:
+        self.task, self.index, self.targets, self.restarts, self.steps = task, index, targets, restarts, steps
+        self.alpha_max, self.eta, self.beta = alpha_max, eta, beta
+        assert task.clean_logits is not None
+        self.source = task.clean_logits.argmax(1) if task.targeted else task.labels
+
+    def begin(self, items: Tensor) -> Rows:
+        """Returns fresh rows, the first try of a target at the image itself, later ones at a random point."""
+        task, place, turn = self.task, items % len(self.index), items // len(self.index)
+        image = self.index[place]
+        origin = task.images[image]
+        x = origin
+        again = turn % self.restarts > 0
+        if self.restarts > 1 and bool(again.any()):
+            x = where(again, self._random_start(origin, image, turn), x)
+        rows = {
+            "image": image, "origin": origin, "x": x, "best": origin, "source": self.source[image],
+            "distance": torch.full_like(task.eps[image], torch.inf), "t": torch.zeros_like(items),
+        }  # fmt: skip
+        if self.targets is not None:
+            rows["target"] = self.targets[place, turn // self.restarts]
+        return rows
+
+    def _random_start(self, origin: Tensor, image: Tensor, turn: Tensor) -> Tensor:
+        """Returns points at half the radius in a random direction."""
+        norm, keys, shape = self.task.norm, fold(self.task.seeds[image], turn), origin.shape[1:]
+        if norm == "Linf":
+            noise = 2 * uniform(keys, shape, dtype=origin.dtype) - 1
+        else:
+            noise = normal(keys, shape, dtype=origin.dtype)
+        return (origin + spread(self.task.eps[image] / 2 / norms(noise, norm), origin) * noise).clamp(0, 1)
+
+    def advance(self, rows: Rows) -> Tensor:
+        """Takes one step in every row; returns the finished ones."""
+        task, origin, x = self.task, rows["origin"], rows["x"]
+        value, slope = self._boundary(rows)
+        weights, here, home = slope.flatten(1), x.flatten(1), origin.flatten(1)
+        above = value + (weights * (home - here)).sum(1)
+        moves = to_hyperplane(
+            torch.cat((here, home)), weights.repeat(2, 1), torch.cat((value, above)), task.norm
+        ).view(2, *x.shape)
+        lengths = torch.stack([norms(move, task.norm) for move in moves]).clamp(min=1e-8)
+        alpha = spread((lengths[0] / lengths.sum(0)).clamp(0, self.alpha_max), x)
+        x = ((x + self.eta * moves[0]) * (1 - alpha) + (origin + self.eta * moves[1]) * alpha).clamp(0, 1)
+        fooled = task.fooled(task.victim.logits(x, rows["image"]), rows["image"])
+        rows["t"] = rows["t"] + 1
+        finished = rows["t"] >= self.steps
+        if bool(fooled.any()):
+            distance = norms(x - origin, task.norm)
+            closer = fooled & (distance < rows["distance"])
+            rows["best"] = where(closer, x, rows["best"])
+            rows["distance"] = torch.where(closer, distance, rows["distance"])
+            x = where(fooled, origin + self.beta * (x - origin), x)
+        rows["x"] = x
+        claim = rows["distance"] <= task.eps[rows["image"]]
+        if task.stop is None:
+            claim = claim & finished
+        if bool(claim.any()):
+            task.claim(rows["image"], rows["best"], claim)
+            finished = finished | task.broken[rows["image"]]
+        return finished
+
+    def _boundary(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Returns value and gradient of the logit difference whose zero is the boundary to walk on.
+
+        It is that of the target class, or of the class whose linearised boundary is nearest.
+        """
+        source = rows["source"][:, None]
+        if self.targets is not None:
+            target = rows["target"][:, None]
+
+            def difference(logits: Tensor) -> Tensor:
+                return logits.gather(1, target)[:, 0] - logits.gather(1, source)[:, 0]
+
+            _, value, gradient = self.task.victim.gradient(rows["x"], rows["image"], difference)
+            return value.to(gradient.dtype), gradient
+        nearest = torch.full_like(rows["distance"], torch.inf)
+        value, gradient = torch.zeros_like(nearest), torch.zeros_like(rows["x"])
+        classes = self.task.victim.classes
+        assert classes is not None
+        others = torch.arange(classes - 1, device=source.device) + torch.zeros_like(source)
+        others = others + (others >= source)  # all classes but the source
+        for one, slope in self.task.victim.class_gradients(rows["x"], rows["image"], rows["source"], others):
+            one = one.to(nearest.dtype)
+            reach = one.abs() / (norms(slope, _DUAL[self.task.norm]) + 1e-12)
+            closer = reach < nearest
+            nearest = torch.where(closer, reach, nearest)
+            value, gradient = torch.where(closer, one, value), where(closer, slope, gradient)
+        return value, gradient
+
+
+def _fab(
+    name: str,
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | Tensor,
+    seeds: Tensor | None,
+    norm: str,
+    steps: int,
+    restarts: int,
+    n_targets: int | None,
+    alpha_max: float,
+    eta: float,
+    beta: float,
+    targeted: bool,
+    stop: str | None,
+    batch_size: int | None,
+    log: AttackLog | None,
+) -> Tensor:
+    check_count("steps", steps)
+    check_count("restarts", restarts, 1)
+    if n_targets is not None:
+        check_count("n_targets", n_targets, 1)
+    for option, value, top in (("alpha_max", alpha_max, 1), ("beta", beta, 1)):
+        if not 0 <= value <= top:
+            raise ConfigError(f"{option} must be in [0, {top}], got {value!r}")
+    if not eta >= 1:
+        raise ConfigError(f"eta must be at least 1, got {eta!r}")
+    with attack_task(
+        name, model, images, labels, eps=eps, norm=check_norm(norm), seeds=seeds, targeted=targeted, stop=stop,
+        batch_size=batch_size, log=log, keep_score=True,
+    ) as task:  # fmt: skip
+        index = task.standing()
+        if len(index) and steps:
+            targets = None if n_targets is None and not targeted else target_classes(task, index, n_targets or 1)
+            walk = _Walk(
+                task, index, targets, restarts=restarts, steps=steps, alpha_max=alpha_max, eta=eta, beta=beta
+            )
+            rounds = restarts * (1 if targets is None else targets.shape[1])
+            drive(
+                torch.arange(len(index) * rounds, device=index.device),
+                task.slots or len(task.images),
+                walk.begin,
+                walk.advance,
+                skip=lambda items: task.broken[index[items % len(index)]],
+            )
+    return task.adversarial
+
+
+def fab(
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | Tensor,
+    seeds: Tensor | None = None,
+    norm: str = "Linf",
+    steps: int = 100,
+    restarts: int = 1,
+    alpha_max: float = 0.1,
+    eta: float = 1.05,
+    beta: float = 0.9,
+    targeted: bool = False,
+    stop: str | None = None,
+    batch_size: int | None = None,
+    log: AttackLog | None = None,
+) -> Tensor:
+    """Fast adaptive boundary attack (Croce and Hein 2020, https://arxiv.org/abs/1907.02044) on the nearest class.
+
+    Every iteration takes one backward pass per class; with many classes :func:`fab_t` is the one to use.
+
+    Args:
+        model: any callable, images (N, C, H, W) in [0, 1] to logits (N, K).
+        images: float (N, C, H, W) in [0, 1]; not changed.
+        labels: true classes (N,), or the wanted ones if ``targeted``.
+        eps: radius in units of ``images``, a number or one per image (N,).
+        seeds: int64 keys of the images (N,), for the starts of restarts after the first.
+        norm: ``"Linf"``, ``"L2"`` or ``"L1"``.
+        steps: iterations of each restart.
+        restarts: tries per image.
+        alpha_max: largest weight of the image's own projection.
+        eta: how far to step over the boundary.
+        beta: how far to keep from the image after a success, in units of the distance.
+        targeted: whether to lead to ``labels`` instead of away from them.
+        stop: None runs all iterations and returns the nearest point; ``"first"`` ends with one inside the ball.
+        batch_size: images in the batch at once, refilled as images leave; None for all.
+        log: filled with what happened to each image.
+    """
+    return _fab(
+        "fab", model, images, labels, eps=eps, seeds=seeds, norm=norm, steps=steps, restarts=restarts, n_targets=None,
+        alpha_max=alpha_max, eta=eta, beta=beta, targeted=targeted, stop=stop, batch_size=batch_size, log=log,
+    )  # fmt: skip
+
+
+def fab_t(
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | Tensor,
+    seeds: Tensor | None = None,
+    norm: str = "Linf",
+    steps: int = 100,
+    restarts: int = 1,
+    n_targets: int = 9,
+    alpha_max: float = 0.1,
+    eta: float = 1.05,
+    beta: float = 0.9,
+    targeted: bool = False,
+    stop: str | None = None,
+    batch_size: int | None = None,
+    log: AttackLog | None = None,
+) -> Tensor:
+    """Fast adaptive boundary attack towards each of the likeliest wrong classes in turn; arguments as in :func:`fab`.
+
+    ``n_targets`` is the number of those classes, at most one less than the model has.
+    """
+    return _fab(
+        "fab_t", model, images, labels, eps=eps, seeds=seeds, norm=norm, steps=steps, restarts=restarts,
+        n_targets=n_targets, alpha_max=alpha_max, eta=eta, beta=beta, targeted=targeted, stop=stop,
+        batch_size=batch_size, log=log,
+    )  # fmt: skip

@@ -1,0 +1,333 @@
+"""Attacks that look for the smallest L2 perturbation: DDN, Carlini and Wagner, DeepFool.
+
+With ``eps`` what is inside the ball counts, and ``stop="first"`` ends with it; with ``eps=None`` the smallest
+perturbation found is returned, and the image itself where none was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from RobustART.errors import ConfigError
+from RobustART.noise.attacks.geometry import norms, spread
+from RobustART.noise.attacks.log import AttackLog
+from RobustART.noise.attacks.losses import cross_entropy, margin
+from RobustART.noise.attacks.packing import Rows, drive, where
+from RobustART.noise.attacks.task import Task, attack_task, check_count, check_positive
+from RobustART.noise.attacks.victim import Model
+from RobustART.seeding import normal
+
+Step = Callable[[Rows], Tensor]
+"""Advances all rows and returns where they are through; keeps points and verdicts by :func:`_keep`."""
+
+
+def _search(
+    name: str,
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | Tensor | None,
+    seeds: Tensor | None,
+    targeted: bool,
+    stop: str | None,
+    batch_size: int | None,
+    log: AttackLog | None,
+    prepare: Callable[[Task], tuple[Callable[[Rows], Rows], Step]],
+) -> Tensor:
+    """Runs a step on the images that the model gets right until it is through with them; the frame of this file.
+
+    ``prepare`` gives a function that adds the columns of an attack to fresh rows, and the step.
+    """
+    with attack_task(
+        name, model, images, labels, eps=eps, norm="L2", seeds=seeds, targeted=targeted, stop=stop,
+        batch_size=batch_size, log=log, keep_score=True,
+    ) as task:  # fmt: skip
+        index = task.standing()
+        extend, step = prepare(task)
+
+        def begin(items: Tensor) -> Rows:
+            image = index[items]
+            origin = task.images[image]
+            distance = torch.full_like(task.eps[image], torch.inf)
+            rows = {"image": image, "origin": origin, "best": origin, "distance": distance}
+            return rows | {"t": torch.zeros_like(items)} | extend(rows)
+
+        def advance(rows: Rows) -> Tensor:
+            finished = step(rows)
+            found = rows["distance"].isfinite() & (rows["distance"] <= task.eps[rows["image"]])
+            claim = found & (finished if stop is None else torch.ones_like(found))
+            if bool(claim.any()):
+                task.claim(rows["image"], rows["best"], claim)
+                finished = finished | task.broken[rows["image"]]
+            return finished
+
+        if len(index):
+            drive(torch.arange(len(index), device=index.device), task.slots, begin, advance)
+    return task.adversarial
+
+
+def _keep(task: Task, rows: Rows, points: Tensor, logits: Tensor) -> Tensor:
+    """Keeps the points that are adversarial and nearer than those before; returns which are adversarial."""
+    fooled = task.fooled(logits, rows["image"])
+    distance = norms(points - rows["origin"], "L2")
+    closer = fooled & (distance < rows["distance"])
+    rows["best"] = where(closer, points, rows["best"])
+    rows["distance"] = torch.where(closer, distance, rows["distance"])
+    return fooled
+
+
+def ddn_l2(
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | Tensor | None = None,
+    seeds: Tensor | None = None,
+    steps: int = 100,
+    gamma: float = 0.05,
+    init_norm: float = 1.0,
+    targeted: bool = False,
+    stop: str | None = None,
+    batch_size: int | None = None,
+    log: AttackLog | None = None,
+) -> Tensor:
+    """Decoupled direction and norm (Rony 2019, https://arxiv.org/abs/1811.09600).
+
+    Args:
+        model: any callable, images (N, C, H, W) in [0, 1] to logits (N, K).
+        images: float (N, C, H, W) in [0, 1]; not changed.
+        labels: true classes (N,), or the wanted ones if ``targeted``.
+        eps: L2 radius that counts, a number or one per image (N,); None for the smallest perturbation.
+        seeds: int64 keys of the images (N,), for directions where the gradient is zero.
+        steps: gradient steps.
+        gamma: by how much the norm shrinks after a success and grows after a failure.
+        init_norm: the first norm.
+        targeted: whether to lead to ``labels`` instead of away from them.
+        stop: None runs all steps; ``"first"`` ends with a success inside ``eps``.
+        batch_size: images in the batch at once, refilled as images leave; None for all.
+        log: filled with what happened to each image.
+    """
+    check_count("steps", steps)
+    check_positive("init_norm", init_norm)
+    if not 0 < gamma < 1:
+        raise ConfigError(f"gamma must be in (0, 1), got {gamma!r}")
+
+    def prepare(task: Task) -> tuple[Callable[[Rows], Rows], Step]:
+        sign = -1.0 if targeted else 1.0
+
+        def extend(rows: Rows) -> Rows:
+            return {"delta": torch.zeros_like(rows["origin"]), "norm": torch.full_like(rows["distance"], init_norm)}
+
+        def step(rows: Rows) -> Tensor:
+            points, target = rows["origin"] + rows["delta"], task.labels[rows["image"]]
+            last = rows["t"] >= steps
+            if bool(last.all()):
+                _keep(task, rows, points, task.victim.logits(points, rows["image"]))
+                return last
+            logits, _, gradient = task.victim.gradient(
+                points, rows["image"], lambda z: sign * cross_entropy(z, target)
+            )
+            fooled = _keep(task, rows, points, logits)
+            length = norms(gradient, "L2")
+            if bool((length == 0).any()):
+                noise = normal(task.seeds[rows["image"]], points.shape[1:], dtype=points.dtype)
+                gradient, length = where(length == 0, noise, gradient), torch.where(length == 0, 1, length)
+                gradient = gradient / spread(norms(gradient, "L2"), gradient) * spread(length, gradient)
+            # The length of a step falls from 1 to 0.01 along half a cosine.
+            pace = 0.01 + 0.99 * (1 + torch.cos(math.pi * rows["t"] / max(steps, 1))) / 2
+            delta = rows["delta"] + gradient * spread(pace.to(length.dtype) / length, gradient)
+            rows["norm"] = rows["norm"] * torch.where(fooled, 1 - gamma, 1 + gamma)
+            delta = delta * spread(rows["norm"] / norms(delta, "L2").clamp(min=1e-12), delta)
+            rows["delta"] = where(last, rows["delta"], (rows["origin"] + delta).clamp(0, 1) - rows["origin"])
+            rows["t"] = rows["t"] + 1
+            return last
+
+        return extend, step
+
+    return _search(
+        "ddn_l2", model, images, labels, eps=eps, seeds=seeds, targeted=targeted, stop=stop, batch_size=batch_size,
+        log=log, prepare=prepare,
+    )  # fmt: skip
+
+
+def cw_l2(
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | Tensor | None = None,
+    seeds: Tensor | None = None,
+    steps: int = 1000,
+    search_steps: int = 9,
+    step_size: float = 0.01,
+    initial_const: float = 1e-3,
+    confidence: float = 0.0,
+    abort_early: bool = True,
+    targeted: bool = False,
+    stop: str | None = None,
+    batch_size: int | None = None,
+    log: AttackLog | None = None,
+) -> Tensor:
+    """Carlini and Wagner's L2 attack (2017, https://arxiv.org/abs/1608.04644): Adam in tanh space.
+
+    Args:
+        model: and all arguments not named here as in :func:`ddn_l2`.
+        images: float (N, C, H, W) in [0, 1]; not changed.
+        labels: true classes (N,), or the wanted ones if ``targeted``.
+        eps: L2 radius that counts; None for the smallest perturbation.
+        seeds: not needed, this attack draws nothing.
+        steps: steps of Adam for each weight.
+        search_steps: weights tried per image, by tenfold growth and bisection.
+        step_size: of Adam.
+        initial_const: first weight of the margin against the squared distance.
+        confidence: margin to reach.
+        abort_early: whether a weight that has led to a success ends when a tenth of the steps brings no progress. The
+            original looks at the whole batch's progress, which would make images depend on each other.
+        targeted: whether to lead to ``labels``.
+        stop: None or ``"first"``.
+        batch_size: images in the batch at once; None for all.
+        log: filled with what happened to each image.
+    """
+    check_count("steps", steps)
+    check_count("search_steps", search_steps, 1)
+    check_positive("step_size", step_size)
+    check_positive("initial_const", initial_const)
+
+    def prepare(task: Task) -> tuple[Callable[[Rows], Rows], Step]:
+        edge = 1 - 1e-6  # keeps arctanh finite at 0 and 1
+        window = max(1, math.ceil(steps / 10))
+
+        def restart(origin: Tensor) -> Rows:
+            zero = torch.zeros_like(origin)
+            inf = torch.full((len(origin),), torch.inf, dtype=origin.dtype, device=origin.device)
+            return {"w": torch.atanh((2 * origin - 1) * edge), "m": zero, "v": zero, "mark": inf}
+
+        def extend(rows: Rows) -> Rows:
+            zero = torch.zeros_like(rows["distance"])
+            return restart(rows["origin"]) | {
+                "const": zero + initial_const, "low": zero, "high": zero + torch.inf,
+                "hit": torch.zeros_like(rows["image"], dtype=torch.bool), "turn": torch.zeros_like(rows["image"]),
+            }  # fmt: skip
+
+        def step(rows: Rows) -> Tensor:
+            squash = torch.tanh(rows["w"])
+            points, target = ((squash / edge + 1) / 2).clamp(0, 1), task.labels[rows["image"]]
+            const = rows["const"]
+
+            def shortfall(logits: Tensor) -> Tensor:
+                lead = margin(logits, target)
+                return -const * (confidence - (-lead if targeted else lead)).clamp(min=0)
+
+            logits, climbed, gradient = task.victim.gradient(points, rows["image"], shortfall)
+            lead = margin(logits, target)
+            fooled = _keep(task, rows, points, logits)
+            rows["hit"] = rows["hit"] | (fooled & ((-lead if targeted else lead) >= confidence))
+            offset = points - rows["origin"]
+            slope = (2 * offset - gradient) * (1 - squash**2) / 2
+            t = spread(rows["t"] + 1, slope)
+            rows["m"], rows["v"] = 0.9 * rows["m"] + 0.1 * slope, 0.999 * rows["v"] + 0.001 * slope**2
+            rows["w"] = rows["w"] - step_size * (rows["m"] / (1 - 0.9**t)) / (
+                (rows["v"] / (1 - 0.999**t)).sqrt() + 1e-8
+            )
+            rows["t"] = rows["t"] + 1
+            ending = rows["t"] >= steps
+            if abort_early:
+                value = norms(offset, "L2") ** 2 - climbed.to(offset.dtype)
+                mark = rows["t"] % window == 0
+                ending = ending | (mark & rows["hit"] & (value > 0.9999 * rows["mark"]))
+                rows["mark"] = torch.where(mark, value, rows["mark"])
+            if bool(ending.any()):
+                _next_weight(rows, ending)
+                for column, fresh in restart(rows["origin"]).items():
+                    rows[column] = where(ending, fresh, rows[column])
+            return rows["turn"] >= search_steps
+
+        return extend, step
+
+    return _search(
+        "cw_l2", model, images, labels, eps=eps, seeds=seeds, targeted=targeted, stop=stop, batch_size=batch_size,
+        log=log, prepare=prepare,
+    )  # fmt: skip
+
+
+def _next_weight(rows: Rows, ending: Tensor) -> None:
+    """Moves the rows at the end of a weight to the next one: less after a success, more after a failure."""
+    const = rows["const"]
+    rows["high"] = torch.where(ending & rows["hit"], const, rows["high"])
+    rows["low"] = torch.where(ending & ~rows["hit"], const, rows["low"])
+    middle = torch.where(rows["high"].isinf(), 10 * const, (rows["low"] + rows["high"]) / 2)
+    rows["const"] = torch.where(ending, middle, const)
+    rows["hit"] = rows["hit"] & ~ending
+    rows["turn"] = rows["turn"] + ending
+    rows["t"] = torch.where(ending, 0, rows["t"])
+
+
+def deepfool_l2(
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | Tensor | None = None,
+    seeds: Tensor | None = None,
+    steps: int = 50,
+    candidates: int = 10,
+    overshoot: float = 0.02,
+    stop: str | None = None,
+    batch_size: int | None = None,
+    log: AttackLog | None = None,
+) -> Tensor:
+    """DeepFool in L2 (Moosavi-Dezfooli 2016, https://arxiv.org/abs/1511.04599), untargeted by its nature.
+
+    Args:
+        model: and all arguments not named here as in :func:`ddn_l2`.
+        images: float (N, C, H, W) in [0, 1]; not changed.
+        labels: true classes (N,).
+        eps: L2 radius that counts; None for the smallest perturbation.
+        seeds: not needed, this attack draws nothing.
+        steps: largest number of linearisations; an image ends with the first that fools the model.
+        candidates: likeliest classes among which the nearest boundary is sought, the true one included.
+        overshoot: how far to step over it.
+        stop: None or ``"first"``, which is the same here.
+        batch_size: images in the batch at once, refilled as images leave; None for all.
+        log: filled with what happened to each image.
+    """
+    check_count("steps", steps)
+    check_count("candidates", candidates, 2)
+
+    def prepare(task: Task) -> tuple[Callable[[Rows], Rows], Step]:
+        def extend(rows: Rows) -> Rows:
+            assert task.clean_logits is not None
+            source = task.labels[rows["image"]]
+            logits = task.clean_logits[rows["image"]].scatter(1, source[:, None], -torch.inf)
+            others = logits.topk(min(candidates, logits.shape[1]) - 1, dim=1).indices
+            return {"x": rows["origin"], "total": torch.zeros_like(rows["origin"]), "others": others}
+
+        def step(rows: Rows) -> Tensor:
+            x, image = rows["x"], rows["image"]
+            last = rows["t"] >= steps
+            fooled = _keep(task, rows, x, task.victim.logits(x, image))
+            if bool((fooled | last).all()):
+                return fooled | last
+            nearest, move = torch.full_like(rows["distance"], torch.inf), torch.zeros_like(x)
+            for value, slope in task.victim.class_gradients(x, image, task.labels[image], rows["others"]):
+                length = norms(slope, "L2")
+                reach = value.abs().to(length.dtype) / length.clamp(min=1e-12)
+                closer = (reach < nearest) & (length > 0)
+                nearest = torch.where(closer, reach, nearest)
+                move = where(closer, slope * spread((reach + 1e-4) / length.clamp(min=1e-12), slope), move)
+            rows["total"] = rows["total"] + move
+            rows["x"] = (rows["origin"] + (1 + overshoot) * rows["total"]).clamp(0, 1)
+            rows["t"] = rows["t"] + 1
+            return fooled | last
+
+        return extend, step
+
+    return _search(
+        "deepfool_l2", model, images, labels, eps=eps, seeds=seeds, targeted=False, stop=stop, batch_size=batch_size,
+        log=log, prepare=prepare,
+    )  # fmt: skip

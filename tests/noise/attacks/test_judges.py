@@ -1,0 +1,95 @@
+"""Ours against the reference libraries, on digits networks with and without adversarial training."""
+
+import pytest
+import torch
+
+from RobustART.noise.attacks import ATTACKS, AttackLog, autoattack, mim_linf, pgd_l1, pgd_linf
+
+EPS = {"Linf": 0.15, "L2": 0.8, "L1": 2.0}
+
+
+@pytest.fixture(params=["robust", "plain"])
+def model(request, robust_model, plain_model):
+    return {"robust": robust_model, "plain": plain_model}[request.param]
+
+
+@pytest.fixture
+def held_out(digits):
+    return digits[0][1400:1600], digits[1][1400:1600]
+
+
+def accuracy(model, images, labels):
+    with torch.no_grad():
+        return 100 * float((model(images).argmax(1) == labels).float().mean())
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
+def test_autoattack_is_no_weaker_than_the_official_one(model, held_out, norm):
+    official = pytest.importorskip("pyautoattack").AutoAttack
+    images, labels = held_out[0][:60], held_out[1][:60]
+    with torch.random.fork_rng():
+        judge = official(model, norm=norm, eps=EPS[norm], seed=0, device="cpu", version="custom",
+                         attacks=["apgd-ce", "apgd-t", "fab-t", "square"])  # fmt: skip
+        judge._set_version("standard")
+        judge.square.n_queries = 1000
+        _, prediction = judge.run_standard_evaluation(images, labels, batch_size=60)
+    theirs = prediction == labels
+    log = AttackLog()
+    autoattack(
+        model, images, labels, eps=EPS[norm], norm=norm, log=log, checks=False,
+        stage_options={"square": {"steps": 1000}},
+    )  # fmt: skip
+    assert 100 * float(log.robust.float().mean() - theirs.float().mean()) <= 0.5
+    assert float((log.robust == theirs).float().mean()) >= 0.98 - 1e-6
+
+
+@pytest.mark.parametrize(("name", "attack", "eps"), [
+    ("fgsm", "LinfFastGradientAttack", 0.15),
+    ("pgd_linf", "LinfProjectedGradientDescentAttack", 0.15),
+    ("pgd_l2", "L2ProjectedGradientDescentAttack", 0.8),
+])  # fmt: skip
+def test_pixels_equal_foolbox_without_random_start(model, held_out, name, attack, eps):
+    foolbox = pytest.importorskip("foolbox")
+    images, labels = held_out
+    options = {} if name == "fgsm" else {"random_start": False, "steps": 20, "rel_stepsize": 3 / 40}
+    theirs = getattr(foolbox.attacks, attack)(**options)(
+        foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu"), images, labels, epsilons=eps
+    )[1]
+    ours = ATTACKS[name](model, images, labels, eps=eps, random_start=False)
+    # A gradient that is zero up to rounding may take either sign; hardly any image has one.
+    assert ((ours - theirs).abs().flatten(1).amax(1) < 1e-5).float().mean() >= 0.99
+    assert abs(accuracy(model, ours, labels) - accuracy(model, theirs, labels)) <= 0.5
+
+
+@pytest.mark.parametrize(("name", "attack"), [("pgd_linf", "PGD"), ("mim_linf", "MIFGSM"), ("fgsm", "FGSM")])
+def test_strength_equals_torchattacks(model, held_out, name, attack):
+    torchattacks = pytest.importorskip("torchattacks")
+    images, labels = held_out
+    if name == "fgsm":
+        theirs = torchattacks.FGSM(model, eps=0.15)
+        ours = ATTACKS["fgsm"](model, images, labels, eps=0.15)
+    else:
+        options = {"random_start": False} if name == "pgd_linf" else {"decay": 1.0}
+        theirs = getattr(torchattacks, attack)(model, eps=0.15, alpha=0.02, steps=20, **options)
+        ours = ATTACKS[name](model, images, labels, eps=0.15, step_size=0.02, random_start=False)
+    assert abs(accuracy(model, ours, labels) - accuracy(model, theirs(images, labels), labels)) <= 1.0
+
+
+def test_pgd_l1_comes_within_five_points_of_autoattack(model, held_out):
+    images, labels = held_out
+    log = AttackLog()
+    autoattack(model, images, labels, eps=3.0, norm="L1", log=log, version="custom", attacks=["apgd_ce", "apgd_t"],
+               checks=False)  # fmt: skip
+    bound = 100 * float(log.robust.float().mean())
+    assert accuracy(model, pgd_l1(model, images, labels, eps=3.0), labels) <= bound + 5
+
+
+def test_all_steps_and_first_success_agree(model, held_out):
+    images, labels = held_out
+    for attack in (pgd_linf, mim_linf):
+        whole, short = AttackLog(), AttackLog()
+        attack(model, images, labels, eps=0.15, log=whole)
+        attack(model, images, labels, eps=0.15, log=short, stop="first", batch_size=32)
+        # Along the way an image may be fooled and then lost again; the other way round is impossible.
+        assert not (short.robust & ~whole.robust).any()
+        assert int(short.backward[attack.__name__].sum()) < int(whole.backward[attack.__name__].sum())
