@@ -272,8 +272,8 @@ def main() -> None:
     lines = [
         f"# Attacks on {what}",
         "",
-        f"torch {torch.__version__}, Python {platform.python_version()}; digits CNN of width {arguments.width}. Times in"
-        f" seconds, the best of {arguments.repeats}. Passes: images with a graph + images without one.",
+        f"torch {torch.__version__}, Python {platform.python_version()}; digits CNN of width {arguments.width}. "
+        f"Times in seconds, the best of {arguments.repeats}. Passes: images with a graph + images without one.",
         "",
         "| work | against | theirs | ours | ratio | their passes | our passes | their robust % | ours | agree % |",
         "|---|---|---|---|---|---|---|---|---|---|",

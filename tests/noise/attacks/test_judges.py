@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from RobustART.noise.attacks import ATTACKS, AttackLog, autoattack, mim_linf, pgd_l1, pgd_linf
+from RobustART.seeding import image_seeds
 
-EPS = {"Linf": 0.15, "L2": 0.8, "L1": 2.0}
+EPS = {"Linf": 0.15, "L2": 0.8, "L1": 1.5}
 
 
 @pytest.fixture(params=["robust", "plain"])
@@ -26,21 +27,25 @@ def accuracy(model, images, labels):
 @pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_autoattack_is_no_weaker_than_the_official_one(model, held_out, norm):
     official = pytest.importorskip("pyautoattack").AutoAttack
-    images, labels = held_out[0][:60], held_out[1][:60]
-    with torch.random.fork_rng():
-        judge = official(model, norm=norm, eps=EPS[norm], seed=0, device="cpu", version="custom",
-                         attacks=["apgd-ce", "apgd-t", "fab-t", "square"])  # fmt: skip
-        judge._set_version("standard")
-        judge.square.n_queries = 1000
-        _, prediction = judge.run_standard_evaluation(images, labels, batch_size=60)
-    theirs = prediction == labels
-    log = AttackLog()
-    autoattack(
-        model, images, labels, eps=EPS[norm], norm=norm, log=log, checks=False,
-        stage_options={"square": {"steps": 1000}},
-    )  # fmt: skip
-    assert 100 * float(log.robust.float().mean() - theirs.float().mean()) <= 0.5
-    assert float((log.robust == theirs).float().mean()) >= 0.98 - 1e-6
+    images, labels = held_out[0][:50], held_out[1][:50]
+    theirs, mine = [], []
+    for seed in (0, 1):
+        with torch.random.fork_rng():
+            judge = official(model, norm=norm, eps=EPS[norm], seed=seed, device="cpu")
+            judge.square.n_queries = 500
+            _, prediction = judge.run_standard_evaluation(images, labels, batch_size=50)
+        theirs.append(prediction == labels)
+        log = AttackLog()
+        autoattack(
+            model, images, labels, eps=EPS[norm], norm=norm, log=log, checks=False,
+            seeds=image_seeds(seed, range(50), "judge"), stage_options={"square": {"steps": 500}},
+        )  # fmt: skip
+        mine.append(log.robust)
+    difference = torch.stack(mine).float().mean() - torch.stack(theirs).float().mean()
+    assert 100 * float(difference) <= 0.5
+    # An image on the edge may fall to one seed and not to another, on either side.
+    steady = (theirs[0] == theirs[1]) & (mine[0] == mine[1])
+    assert float((theirs[0] == mine[0])[steady].float().mean()) >= 0.98
 
 
 @pytest.mark.parametrize(("name", "attack", "eps"), [
