@@ -9,6 +9,9 @@ and then comes one line per image, with one entry per cell in each list::
 
     {"id": 0, "file": "a.jpg", "label": 243, "prediction": [243, ...], "confidence": [0.91, ...], "label_rank": [0, ...]}
 
+A line of a pass with attacks also has ``broken_by`` (per cell the stage of the attack that fooled the model, ``clean`` if
+it was wrong before, null if the image stands or is not attacked), ``forward`` and ``backward`` (passes spent on it).
+
 ``label_rank`` is the number of classes scored above the true one, so 0 is right and anything under 5 is right in the
 top 5. Lines of a benchmark's second and later passes carry ``"pass": 1`` and so on.
 
@@ -64,6 +67,12 @@ class PassRecords:
     """Softmax probability of the predicted class, (N, cells)."""
     label_rank: NDArray[np.int64]
     """Classes scored above the true one, (N, cells)."""
+    broken_by: tuple[tuple[str | None, ...], ...] | None = None
+    """Per image and cell the stage that fooled the model; None in a pass without attacks."""
+    forward: NDArray[np.int64] | None = None
+    """Forward passes spent on the attack, (N, cells); None in a pass without attacks."""
+    backward: NDArray[np.int64] | None = None
+    """Backward passes, likewise."""
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -105,10 +114,16 @@ class Line:
     """Softmax probabilities of the predicted classes."""
     label_rank: list[int]
     """Classes scored above the true one."""
+    broken_by: list[str | None] | None = None
+    """Stages that fooled the model; None in a pass without attacks."""
+    forward: list[int] | None = None
+    """Forward passes of the attacks."""
+    backward: list[int] | None = None
+    """Backward passes of the attacks."""
 
     def dump(self) -> str:
         """Returns the JSON text, ending in a newline."""
-        data: dict[str, Any] = dataclasses.asdict(self)
+        data = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
         number = data.pop("pass_index")
         if number:
             data["pass"] = number
@@ -301,6 +316,10 @@ class Journal:
             self._file = None
 
 
+_PER_CELL = ("prediction", "confidence", "label_rank")
+_PER_ATTACK = ("broken_by", "forward", "backward")
+
+
 def read_records(path: str | Path) -> Records:
     """Returns a finished result file as arrays.
 
@@ -325,7 +344,8 @@ def read_records(path: str | Path) -> Records:
             )
         cells = tuple(info["cells"])
         for row in data:
-            if not len(row["prediction"]) == len(row["confidence"]) == len(row["label_rank"]) == len(cells):
+            lists = [row[key] for key in (*_PER_CELL, *_PER_ATTACK) if key in _PER_CELL or key in row]
+            if any(len(values) != len(cells) for values in lists):
                 raise RecordError(f"{path}: image {row['id']} does not have {len(cells)} entries in each list")
         passes.append(_to_arrays(info["name"], cells, data))
     return Records(header, tuple(passes))
@@ -337,6 +357,7 @@ def _to_arrays(name: str, cells: tuple[str, ...], data: list[dict[str, Any]]) ->
     def table(key: str, dtype: type) -> NDArray[Any]:
         return np.array([row[key] for row in data], dtype=dtype).reshape(shape)
 
+    attacked = bool(data) and "broken_by" in data[0]
     return PassRecords(
         name=name,
         cells=cells,
@@ -346,4 +367,7 @@ def _to_arrays(name: str, cells: tuple[str, ...], data: list[dict[str, Any]]) ->
         prediction=table("prediction", np.int64),
         confidence=table("confidence", np.float64),
         label_rank=table("label_rank", np.int64),
+        broken_by=tuple(tuple(row["broken_by"]) for row in data) if attacked else None,
+        forward=table("forward", np.int64) if attacked else None,
+        backward=table("backward", np.int64) if attacked else None,
     )

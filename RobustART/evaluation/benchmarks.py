@@ -183,7 +183,8 @@ def adversarial(
     names = [name for name, _ in specs]
     if len(set(names)) < len(names):
         raise ConfigError(f"adversarial.attacks names an attack twice: {names}")
-    norms = {attack_norm(name) for name in names}
+    norm_of = {name: options.get("norm", attack_norm(name)) for name, options in specs}
+    norms = set(norm_of.values())
     if eps is not None and not isinstance(eps, Mapping) and len(norms) > 1:
         raise ConfigError(
             f"adversarial.eps is one list, but the attacks are of the norms {', '.join(sorted(norms))}, whose radii "
@@ -198,9 +199,9 @@ def adversarial(
         function = ATTACKS[name]
         given = {**({"stop": stop} if "stop" in option_defaults(function) else {}), **options}
         check_options({"eps": 0, **given}, function, f"the attack {name}", hidden=("seeds",))
-        for radius in _radii(name, eps):
+        for radius in _radii(name, norm_of[name], eps):
             attack = functools.partial(function, eps=radius, **given)
-            cells.append(Cell(f"{name}/{format_eps(radius, attack_norm(name))}", clean_view, attack))
+            cells.append(Cell(f"{name}/{format_eps(radius, norm_of[name])}", clean_view, attack))
     return Benchmark("adversarial", (Pass(dataset, tuple(cells)),), summaries.adversarial)
 
 
@@ -214,8 +215,9 @@ def _attack_spec(item: Any) -> tuple[str, dict[str, Any]]:
     raise ConfigError(f"an entry of adversarial.attacks must be a name or {{name: {{option: value}}}}, got {item!r}")
 
 
-def _radii(name: str, eps: Any) -> list[float]:
-    norm = attack_norm(name)
+def _radii(name: str, norm: str, eps: Any) -> list[float]:
+    if norm not in DEFAULT_EPS:
+        raise ConfigError(f"the norm of {name} must be one of {', '.join(DEFAULT_EPS)}, got {norm!r}")
     if isinstance(eps, Mapping):
         eps = eps.get(name, eps.get(norm))
     values = DEFAULT_EPS[norm] if eps is None else [eps] if isinstance(eps, (int, float, str)) else eps

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import logging
 import math
 import sys
@@ -24,6 +25,8 @@ from RobustART.data import load_views
 from RobustART.distributed import World
 from RobustART.errors import ModelError
 from RobustART.evaluation.benchmarks import Benchmark, Cell, Pass
+from RobustART.noise.attacks import AttackLog
+from RobustART.noise.attacks.log import CLEAN
 from RobustART.preprocessing import Preprocessing
 from RobustART.records import Journal, Key, Line, Records, read_records
 from RobustART.seeding import image_seeds
@@ -76,8 +79,12 @@ def grid(ids: Sequence[int], cells: Sequence[Cell], batch_size: int) -> list[lis
     chunks are nearly full without holding hundreds of images' views in memory.
     """
     views = len(set(view_names(cells)))
-    attacked = any(cell.attack for cell in cells)
-    size = batch_size if views == 1 or attacked else math.ceil(4 * batch_size / views)
+    if any(cell.attack for cell in cells):
+        # Fooled images leave an attack's batch and waiting ones take their places, so a block is more than a batch; but
+        # there must be enough blocks for many processes.
+        size = min(4 * batch_size, max(batch_size, len(ids) // 16))
+    else:
+        size = batch_size if views == 1 else math.ceil(4 * batch_size / views)
     return [list(ids[i : i + size]) for i in range(0, len(ids), size)]
 
 
@@ -120,39 +127,79 @@ class PassRunner:
             [self.logits(to_float(chunk), self.half) for chunk in pixels.split(4 * self.settings.batch_size)]
         ).unflatten(0, views.shape[:2])
         results = []
+        logs: list[AttackLog] = []
         for cell, name in zip(self.cells, self.view_of, strict=True):
             logits = seen[:, self.columns[name]]
             self._check_finite(logits, cell, ids)
+            log = AttackLog()
             if cell.attack is not None:
-                logits = self._attack(cell, views[:, self.columns[name]], logits, labels, ids)
+                logits = self._attack(cell, views[:, self.columns[name]], logits, labels, ids, log)
+            logs.append(log)
             results.append(score(logits, labels, self.classes))
+        costs = [self._costs(logs, row) for row in range(len(ids))]
         table = [torch.stack(column, dim=1).tolist() for column in zip(*results, strict=True)]
         return [
             Line(
                 self.number, image_id, self.part.dataset.files[image_id], self.part.dataset.labels[image_id],
-                table[0][row], [round(value, 8) for value in table[1][row]], table[2][row],
+                table[0][row], [round(value, 8) for value in table[1][row]], table[2][row], *costs[row],
             )
             for row, image_id in enumerate(ids)
         ]  # fmt: skip
 
-    def _attack(self, cell: Cell, view: Tensor, logits: Tensor, labels: Tensor, ids: Sequence[int]) -> Tensor:
-        """Returns the logits after the attack; images that are seen wrong already keep theirs and cost nothing."""
+    def _attack(
+        self, cell: Cell, view: Tensor, logits: Tensor, labels: Tensor, ids: Sequence[int], log: AttackLog
+    ) -> Tensor:
+        """Returns the logits after the attack; images that are seen wrong already keep theirs and cost nothing.
+
+        ``log`` gets the verdicts and costs of all images, as far as the attack tells them.
+        """
         assert cell.attack is not None
         active = score(logits, labels, self.classes)[2] == 0
+        log.broken_by[:] = [None if right else CLEAN for right in active.tolist()]
         if not active.any():
             return logits
-        rows = active.nonzero().flatten().tolist()
+        rows = active.nonzero().flatten()
+        known = inspect.signature(cell.attack).parameters
+        options: dict[str, Any] = {}
+        if "batch_size" in known and known["batch_size"].default is None:
+            options["batch_size"] = self.settings.batch_size
+        step = len(rows) if "batch_size" in known else self.settings.batch_size
         after = logits.clone()
-        for chunk in [rows[i : i + self.settings.batch_size] for i in range(0, len(rows), self.settings.batch_size)]:
-            images = to_float(view[chunk].to(self.device))
-            seeds = image_seeds(self.settings.seed, [ids[row] for row in chunk], cell.name).to(self.device)
-            attacked = cell.attack(self.model, images, labels[chunk], seeds=seeds)
+        for chunk in rows.split(step):
+            images = to_float(view[chunk.cpu()].to(self.device))
+            names = [ids[row] for row in chunk.tolist()]
+            one = AttackLog()
+            if "log" in known:
+                options["log"] = one
+            seeds = image_seeds(self.settings.seed, names, cell.name).to(self.device)
+            attacked = cell.attack(self.model, images, labels[chunk], seeds=seeds, **options)
             if attacked.shape != images.shape or not (attacked.isfinite() & (attacked >= 0) & (attacked <= 1)).all():
                 raise ModelError(f"the attack {cell.name} returned something else than finite images in [0, 1]")
             found = self.logits(attacked)
-            self._check_finite(found, cell, [ids[row] for row in chunk])
+            self._check_finite(found, cell, names)
             after[chunk] = found
+            wrong = (score(found, labels[chunk], self.classes)[2] > 0).tolist()
+            self._note(log, one, chunk.tolist(), wrong, cell.name)
         return after
+
+    @staticmethod
+    def _note(log: AttackLog, one: AttackLog, rows: Sequence[int], wrong: Sequence[bool], name: str) -> None:
+        """Adds what an attack did to ``rows`` to the log of the block; the engine's own verdict is what counts."""
+        stages = one.broken_by or [None] * len(rows)
+        for row, stage, fooled in zip(rows, stages, wrong, strict=True):
+            log.broken_by[row] = (stage or name.partition("/")[0]) if fooled else None
+        for mine, theirs in ((log.forward, one.forward), (log.backward, one.backward)):
+            total = mine.setdefault("", torch.zeros(len(log.broken_by), dtype=torch.int64))
+            for passes in theirs.values():
+                total[list(rows)] += passes
+
+    def _costs(self, logs: Sequence[AttackLog], row: int) -> tuple[list[str | None], list[int], list[int]] | tuple[()]:
+        """Returns stage, forward and backward passes of each cell for one image; nothing in a pass without attacks."""
+        if not any(cell.attack for cell in self.cells):
+            return ()
+        stages = [log.broken_by[row] if log.broken_by else None for log in logs]
+        passes = [[int(table[""][row]) if table else 0 for table in (log.forward, log.backward)] for log in logs]
+        return stages, [forward for forward, _ in passes], [backward for _, backward in passes]
 
     def _check_finite(self, logits: Tensor, cell: Cell, ids: Sequence[int]) -> None:
         finite = logits.isfinite().all(dim=1)

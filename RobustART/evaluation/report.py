@@ -11,7 +11,13 @@ from typing import Any
 
 FORMAT = "robustart-report/1"
 
-TITLES = {"top1": "top-1 accuracy (%)", "robust_accuracy": "robust accuracy (%)", "AR": "AR (%)", "WCAR": "WCAR (%)"}
+TITLES = {
+    "top1": "top-1 accuracy (%)",
+    "robust_accuracy": "robust accuracy (%)",
+    "AR": "AR (%)",
+    "WCAR": "WCAR (%)",
+    "broken_by": "broken by (% of images)",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Report:
             "model": self.data["model"],
             "conditions": self.data["conditions"],
             "options": {
-                name: {key: entry[key] for key in ("hash", "options", "attacks", "data")}
+                name: {key: entry[key] for key in ("hash", "options", "attacks", "passes", "data")}
                 for name, entry in self.data["benchmarks"].items()
             },
             "timing": self.data["timing"],

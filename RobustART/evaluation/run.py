@@ -26,6 +26,7 @@ from RobustART.evaluation.benchmarks import Benchmark, build_benchmark
 from RobustART.evaluation.engine import AMP_TYPES, Settings, check_logits, exact_arithmetic, run_benchmark
 from RobustART.evaluation.picture import draw_noise
 from RobustART.evaluation.report import FORMAT, Report
+from RobustART.metrics.summaries import attack_costs
 from RobustART.models import Classifier, wrap_model
 from RobustART.options import option_defaults, to_plain
 from RobustART.records import FORMAT as RECORDS_FORMAT
@@ -285,10 +286,13 @@ def _evaluate(
             warning = chance_warning(int(correct.sum()), len(correct), classes)
             if warning and warning not in warnings:
                 warnings.append(warning)
+        conditions = header["conditions"]
         entries[benchmark.name] = {
-            "hash": header["hash"], "options": header["conditions"]["options"], "attacks": header["conditions"]["attacks"],
-            "data": header["conditions"]["data"], **benchmark.summarize(records).to_plain(),
-        }  # fmt: skip
+            "hash": header["hash"],
+            **{key: conditions[key] for key in ("options", "attacks", "data", "precision")},
+            "passes": attack_costs(first),
+            **benchmark.summarize(records).to_plain(),
+        }
         runs.append((benchmark, records))
         images += sum(map(len, chosen))
     seconds = time.monotonic() - started

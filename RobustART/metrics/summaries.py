@@ -104,7 +104,35 @@ def adversarial(records: Records) -> Summary:
     tables = {"robust_accuracy": robust, "AR": ratio}
     if worst:
         tables["WCAR"] = worst
+    stages = _stages(table)
+    if stages:
+        tables["broken_by"] = stages
     return Summary(metrics, tables)
+
+
+def _stages(table: PassRecords) -> Table:
+    """Returns, for attacks of several stages, which share of all images each stage broke."""
+    if table.broken_by is None:
+        return {}
+    rows: Table = {}
+    for column, cell in enumerate(table.cells):
+        verdicts = [row[column] for row in table.broken_by]
+        stages = [stage for stage in dict.fromkeys(verdicts) if stage not in (None, "clean", cell.partition("/")[0])]
+        for stage in stages:
+            rows.setdefault(cell, {})[str(stage)] = estimates.proportion(verdicts.count(stage), len(verdicts))
+    return rows
+
+
+def attack_costs(table: PassRecords) -> dict[str, dict[str, int]]:
+    """Returns the forward and backward passes of each attacked cell, over all images."""
+    if table.forward is None or table.backward is None:
+        return {}
+    forward, backward = table.forward.sum(axis=0).tolist(), table.backward.sum(axis=0).tolist()
+    return {
+        cell: {"forward": forward[i], "backward": backward[i]}
+        for i, cell in enumerate(table.cells)
+        if forward[i] or backward[i]
+    }
 
 
 def _family(attack: str) -> str:

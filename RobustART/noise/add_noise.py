@@ -119,6 +119,8 @@ class AddNoise:
     def _attack(self, image: Any, label: Any) -> Any:
         options = {name: value for name, value in self._config.items() if value is not inspect.Parameter.empty}
         model = options.pop("model")
+        if options["eps"] is None and options.get("norm") in DEFAULT_EPS:
+            options["eps"] = DEFAULT_EPS[options["norm"]][-1]
         if not callable(model):
             raise ConfigError(f"the noise {self.noise_type} needs a model: set_config(model=...), got {model!r}")
         if label is None:
@@ -159,7 +161,10 @@ def _defaults(noise_type: str) -> dict[str, Any]:
             f"unknown noise {noise_type!r}{nearest(noise_type, known) or ';'} Known: {', '.join(known)}"
         )
     options = option_defaults(ATTACKS[noise_type], hidden=_HIDDEN)
-    return {"model": None, **options, "eps": DEFAULT_EPS[attack_norm(noise_type)][-1]}
+    if options["eps"] is inspect.Parameter.empty:
+        # Where the norm is an option, the radius waits for it.
+        options["eps"] = None if "norm" in options else DEFAULT_EPS[attack_norm(noise_type)][-1]
+    return {"model": None, **options}
 
 
 def _on_pictures(image: Any, function: Callable[[Array, int], Array]) -> Any:

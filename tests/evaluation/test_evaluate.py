@@ -410,3 +410,54 @@ def test_report_files(tmp_path, data, model):
     with Image.open(tmp_path / "results" / "noise.png") as picture:
         assert picture.size[0] > 300
         assert len(np.unique(np.array(picture))) > 50
+
+
+def test_each_image_is_read_and_decoded_once_for_all_its_cells(tmp_path, photo_folder, own_model, monkeypatch):
+    from RobustART.data import datasets
+
+    calls = Counter()
+    decode, read = datasets.decode, datasets.read_bytes
+    monkeypatch.setattr(datasets, "decode", lambda data, **options: calls.update(["decode"]) or decode(data, **options))
+    monkeypatch.setattr(datasets, "read_bytes", lambda path: calls.update(["read"]) or read(path))
+    model = create_model(f"{own_model}:build", preprocessing=SIZE)
+    photos = create_dataset(root_dir=photo_folder)
+    options = {"corruptions": ["pixelate", "contrast", "fog"]}
+    evaluate(model, photos, {"imagenet_c": options}, output_dir=tmp_path, batch_size=8, progress=False)
+    assert len(rows(tmp_path, "imagenet_c")[0]["prediction"]) == 15
+    assert calls == {"read": 12 + 1, "decode": 12 + 1}  # one more for the picture
+
+
+def test_verdicts_and_costs_of_attacks_are_recorded(tmp_path, data, model):
+    attacks = ["fgsm", {"autoattack_linf": {"stage_options": {"square": {"steps": 50}}, "checks": False}}]
+    options = {"attacks": attacks, "eps": [0.5 / 255, 8 / 255]}
+    report = evaluate(model, data, {"adversarial": options}, output_dir=tmp_path, batch_size=5, progress=False)
+    table = read_records(tmp_path / "results" / "adversarial.jsonl").passes[0]
+    assert table.cells == ("clean", "fgsm/0.5/255", "fgsm/8/255", "autoattack_linf/0.5/255", "autoattack_linf/8/255")
+    clean = table.correct[:, 0]
+    assert 0 < clean.sum() < 12
+    for image in range(12):
+        for cell in range(1, 5):
+            verdict = table.broken_by[image][cell]
+            if not clean[image]:
+                assert verdict == "clean"
+                assert table.forward[image, cell] == table.backward[image, cell] == 0
+            elif table.correct[image, cell]:
+                assert verdict is None
+            else:
+                assert verdict in ({"fgsm"} if cell < 3 else {"apgd_ce", "apgd_t", "fab_t", "square"})
+                assert table.forward[image, cell] > 0
+        assert table.broken_by[image][0] is None
+    entry = report.data["benchmarks"]["adversarial"]
+    assert entry["passes"]["fgsm/8/255"] == {"forward": int(table.forward[:, 2].sum()), "backward": int(table.backward[:, 2].sum())}
+    assert set(entry["passes"]) == set(table.cells[1:])
+    shares = entry["tables"]["broken_by"]["autoattack_linf/8/255"]
+    assert sum(cell["value"] for cell in shares.values()) == pytest.approx(100 * (clean & ~table.correct[:, 4]).sum() / 12)
+    assert "broken by" in report.text()
+
+
+def test_norm_of_an_attack_can_be_an_option(data):
+    options = {"attacks": [{"apgd_ce": {"norm": "L2"}}]}
+    cells = build_benchmark("adversarial", data, options).passes[0].cells
+    assert [cell.name for cell in cells] == ["clean", "apgd_ce/0.5", "apgd_ce/2", "apgd_ce/8"]
+    with pytest.raises(ConfigError, match="norm of apgd_ce must be one of Linf, L2, L1, got 'L3'"):
+        build_benchmark("adversarial", data, {"attacks": [{"apgd_ce": {"norm": "L3"}}]})
