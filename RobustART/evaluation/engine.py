@@ -262,8 +262,8 @@ def run_benchmark(
     path: Path,
     world: World,
     settings: Settings,
-) -> Records:
-    """Runs what of a benchmark is not recorded yet and returns all its records.
+) -> tuple[Records, int]:
+    """Runs what of a benchmark is not recorded yet; returns all its records, and how many images were computed now.
 
     Args:
         model: takes images in [0, 1], on ``world.device``, in evaluation mode.
@@ -304,7 +304,7 @@ def run_benchmark(
         if world.is_main:
             journal.compact()
     world.barrier()
-    return read_records(path)
+    return read_records(path), sum(len(block) for _, block in left)
 
 
 def _run_blocks(

@@ -22,7 +22,7 @@ def outputs(folder, benchmarks=BENCHMARKS):
     """Returns everything a run wrote that must not differ, times apart."""
     results = folder / "results"
     report = json.loads((results / "report.json").read_text())
-    assert set(report.pop("timing")) == {"wall_seconds", "images_per_second"}
+    assert set(report.pop("timing")) == {"wall_seconds", "images_computed", "images_per_second"}
     return [(results / f"{name}.jsonl").read_bytes() for name in benchmarks], report
 
 
@@ -61,6 +61,7 @@ def test_alone_then_again(small_config, tmp_path):
     second = alone(small_config, tmp_path / "a")
     assert "12 of 12 images are recorded already" in second.stderr
     assert outputs(tmp_path / "a") == before
+    assert json.loads((tmp_path / "a" / "results" / "report.json").read_text())["timing"]["images_computed"] == 36
     assert (tmp_path / "a" / "log.txt").read_text().count("INFO") > 1
 
 
