@@ -137,7 +137,7 @@ class DatasetConfig:
     """Folder of the images; without ``meta_file`` it holds one folder per class."""
     meta_file: str | None = None
     """Text file with ``path label`` on each line, or JSON lines with ``filename`` and ``label``; paths are relative to
-    ``root_dir``."""
+    ``root_dir``, or without one to the list's own folder."""
     server: ServerConfig | None = None
     """Not used: files are read directly."""
     image_reader: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("pil"))

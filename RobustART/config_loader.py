@@ -25,22 +25,28 @@ class _Loader(yaml.SafeLoader):
 
 
 def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
+    own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+    loader.flatten_mapping(node)  # puts what << merges in first, so that the mapping's own keys win
     seen: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, (str, int, float)):
             raise yaml.constructor.ConstructorError(None, None, f"a key must be text, got {key!r}", key_node.start_mark)
-        if key in seen:
+        if key in seen and any(key == loader.construct_object(k, deep=True) for k in own if k is not key_node):
             raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
         seen[key] = loader.construct_object(value_node, deep=True)
     return seen
 
 
+def _construct_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+    mark = node.start_mark
+    return parse_number(node.value, f"the number in line {mark.line + 1}, column {mark.column + 1}")
+
+
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 for _tag, _pattern, _first in (("!float", _FLOAT, "-+.0123456789"), ("!fraction", FRACTION, "-+0123456789")):
     _Loader.add_implicit_resolver(_tag, _pattern, list(_first))
-    _Loader.add_constructor(_tag, lambda loader, node: parse_number(node.value))
+    _Loader.add_constructor(_tag, _construct_number)
 
 
 def parse_yaml(text: str, name: str) -> Any:

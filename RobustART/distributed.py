@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import os
 import re
 import socket
@@ -20,6 +21,9 @@ from RobustART.errors import ConfigError, ProcessLostError
 
 _WAIT = datetime.timedelta(days=7)  # a process may finish long before the others
 _JOIN = datetime.timedelta(minutes=10)  # all processes of a job start together
+
+_STORES: dict[str, dist.Store] = {}
+_WORLDS = itertools.count()
 
 
 def expand_nodelist(nodelist: str) -> list[str]:
@@ -131,6 +135,8 @@ def choose_device(name: str, local_rank: int) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         index = local_rank if device.index is None else device.index
@@ -163,7 +169,10 @@ class World:
         try:
             tcp = f"tcp://{place.address}:{place.port}?rank={place.rank}&world_size={place.size}"
             url = "env://" if place.elastic else tcp
-            store, _, _ = next(dist.rendezvous(url, timeout=_JOIN))
+            if url not in _STORES:
+                _STORES[url], _, _ = next(dist.rendezvous(url, timeout=_JOIN))
+            # A prefix of its own for each world of a process: the keys of the one before are still in the store.
+            store = dist.PrefixStore(f"robustart/{next(_WORLDS)}", _STORES[url])
             dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.size, timeout=_WAIT)
         except (RuntimeError, ValueError) as error:
             raise ConfigError(

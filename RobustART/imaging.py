@@ -4,7 +4,8 @@ The rule for pictures that are not plain RGB, the same as that of the loaders pu
 (torchvision, timm), so that a number can be compared with theirs:
 
 * greyscale becomes three equal channels; an alpha channel is dropped; palettes and CMYK are converted by pillow;
-* 16 bits a channel are scaled to 8, ``round(value / 257)`` (pillow alone would clip a grey picture to white);
+* grey pictures of 16 bits are scaled to 8, ``round(value / 257)`` (pillow alone would clip them to white); colour
+  pictures of 16 bits a channel keep their upper 8, which is what pillow reads;
 * the EXIF orientation is **not** applied unless asked for, because those loaders do not apply it;
 * a truncated file is an error, never a picture with a grey rest.
 """

@@ -42,8 +42,10 @@ def to_plain(config: Any) -> Any:
         return {f.metadata.get("key", f.name): to_plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
     if isinstance(config, Mapping):
         return {k: to_plain(v) for k, v in config.items()}
-    if isinstance(config, (list, tuple)):
+    if isinstance(config, (list, tuple, range)):
         return [to_plain(v) for v in config]
+    if hasattr(config, "item") and getattr(config, "ndim", None) == 0:
+        return config.item()  # a numpy or torch number
     return config
 
 

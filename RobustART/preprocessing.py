@@ -43,8 +43,10 @@ class Preprocessing:
             )
         if self.crop_mode not in ("center", "squash"):
             raise ConfigError(f"preprocessing.crop_mode must be 'center' or 'squash', got {self.crop_mode!r}")
-        if len(self.mean) != len(self.std) or not self.mean:
-            raise ConfigError(f"preprocessing.mean and .std must be lists of one length, got {self.mean}, {self.std}")
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+            raise ConfigError(
+                f"preprocessing.mean and .std must both have 3 values, or 1 for all channels, got {self.mean}, {self.std}"
+            )
         if any(value <= 0 for value in self.std):
             raise ConfigError(f"preprocessing.std must be above 0, got {self.std}")
 

@@ -7,7 +7,8 @@ A result file is JSON lines. The first line is the header::
 
 and then comes one line per image, with one entry per cell in each list::
 
-    {"id": 0, "file": "a.jpg", "label": 243, "prediction": [243, ...], "confidence": [0.91, ...], "label_rank": [0, ...]}
+    {"id": 0, "file": "a.jpg", "label": 243, "digest": "9c...",
+     "prediction": [243, ...], "confidence": [0.91, ...], "label_rank": [0, ...]}
 
 A line of a pass with attacks also has ``broken_by`` (per cell the stage of the attack that fooled the model, ``clean`` if
 it was wrong before, null if the image stands or is not attacked), ``forward`` and ``backward`` (passes spent on it).
@@ -108,6 +109,8 @@ class Line:
     """Its file name."""
     label: int
     """Its label."""
+    digest: str
+    """16 hexadecimal digits over the file's content."""
     prediction: list[int]
     """Predicted classes."""
     confidence: list[float]
@@ -140,7 +143,7 @@ def _parse_line(text: str, place: str) -> tuple[Key, dict[str, Any]]:
 
 def read_header(path: Path) -> dict[str, Any]:
     """Returns the header of a result file, or raises a RecordError if it has none."""
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", errors="replace") as file:
         text = file.readline()
     return _check_header(text, path)
 
@@ -209,6 +212,8 @@ class Journal:
         self.path, self.header, self.blocks, self.rank = path, header, blocks, rank
         self._part = path if rank == 0 else path.with_name(f"{path.name}.rank{rank}")
         self._file: Any = None
+        self.lines: dict[Key, str] = {}
+        """What :meth:`done` found: the lines of all complete blocks."""
 
     def parts(self) -> list[Path]:
         """Returns the files of this benchmark that exist."""
@@ -247,7 +252,7 @@ class Journal:
 
     def done(self) -> set[int]:
         """Returns the numbers of the blocks that are complete. Writes nothing; a file of another config is refused."""
-        lines = self._read()
+        lines = self.lines = self._read()
         return {i for i, block in enumerate(self.blocks) if all(key in lines for key in block)}
 
     def compact(self) -> None:

@@ -12,7 +12,8 @@ robustart_environment() {
     root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
     venv="${ROBUSTART_VENV:-$root/.venv}"
     PYTHON="$venv/bin/python"
-    if ! [ -x "$PYTHON" ]; then
+    if ! "$PYTHON" -m pip --version >/dev/null 2>&1; then
+        rm -rf "$venv" # nothing there, or half made
         for base in "${ROBUSTART_PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.10 python; do
             [ -n "$base" ] && command -v "$base" >/dev/null 2>&1 \
                 && "$base" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2])' && break

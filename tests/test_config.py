@@ -131,6 +131,17 @@ def test_broken_files(load, text, message):
         load(text)
 
 
+def test_yaml_merge_keys_may_be_overridden_and_repeats_may_not(load):
+    text = "eval_list: []\nlms: &m {enable: true, kwargs: {decay: 1}}\nema: {<<: *m, enable: false}"
+    config = load(text)
+    assert config.ema.enable is False
+    assert config.ema.kwargs == {"decay": 1}
+    with pytest.raises(ConfigError, match="'enable' stands twice"):
+        load("lms: &m {kwargs: {}}\nema: {<<: *m, enable: false, enable: true}")
+    with pytest.raises(ConfigError, match=r"the number in line 1, column 15 must be a number, got '8/0', a division by zero"):
+        load("label_smooth: 8/0")
+
+
 def test_base_files_are_merged_and_circles_refused(load, tmp_path):
     (tmp_path / "one.yaml").write_text("model: {type: resnet18, kwargs: {num_classes: 10}}\nlabel_smooth: 0.1")
     (tmp_path / "two.yaml").write_text("base: one.yaml\nmodel: {kwargs: {drop_rate: 0.2}}")

@@ -47,6 +47,21 @@ def test_sixteen_bits_are_scaled_not_clipped():
     assert np.array_equal(got[..., 0], got[..., 2])
 
 
+def test_sixteen_bit_colour_keeps_its_upper_byte():
+    import struct
+    import zlib
+
+    values = np.arange(4 * 4 * 3, dtype=np.uint16).reshape(4, 4, 3) * 1000 + 255
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    assert np.array_equal(decode(png), (values >> 8).astype(np.uint8))
+
+
 def test_cmyk_jpeg_as_pillow_converts_it():
     data = packed(Image.fromarray(RGB).convert("CMYK"), "JPEG", quality=95)
     assert np.array_equal(decode(data), np.array(Image.open(io.BytesIO(data)).convert("RGB")))

@@ -23,7 +23,7 @@ def header(seed=0, ids=5):
 
 
 def line(image_id, confidence=0.5):
-    return Line(0, image_id, f"{image_id}é.jpg", 3, [3, 1], [confidence, 0.25], [0, 2])
+    return Line(0, image_id, f"{image_id}é.jpg", 3, "ab", [3, 1], [confidence, 0.25], [0, 2])
 
 
 def write(path, blocks, rank=0, seed=0):

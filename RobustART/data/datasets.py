@@ -44,21 +44,27 @@ class Sample:
         self._read, self._prepare, self._exif_orientation = read, prepare, exif_orientation
 
     @functools.cached_property
+    def _source(self) -> bytes | Array:
+        return self._read()
+
+    @property
     def data(self) -> bytes:
         """The file's bytes; an image that was given as pixels has none (DataError)."""
-        data = self._read()
-        if not isinstance(data, bytes):
+        if not isinstance(self._source, bytes):
             raise DataError(f"{self.filename} was given as pixels; there is no file to decode in another way")
-        return data
+        return self._source
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits over the file's bytes or the pixels: a result file says by them what it was made from."""
+        source = self._source
+        content = source if isinstance(source, bytes) else np.ascontiguousarray(source).data
+        return hashlib.blake2b(content, digest_size=8).hexdigest()
 
     @functools.cached_property
     def image(self) -> Array:
         """The decoded picture, uint8 (H, W, 3)."""
-        source = self.__dict__.get("data")
-        if source is None:
-            source = self._read()
-            if isinstance(source, bytes):
-                self.__dict__["data"] = source
+        source = self._source
         if isinstance(source, bytes):
             return decode(source, exif_orientation=self._exif_orientation, name=self.filename)
         return source
@@ -108,11 +114,15 @@ class ImageDataset:
         read = functools.partial(self.read, image_id)
         return Sample(image_id, self.files[image_id], self.labels[image_id], read, prepare, self.exif_orientation)
 
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits over the names and labels, which tell one data set from another."""
-        text = "\n".join(f"{file} {label}" for file, label in zip(self.files, self.labels, strict=True))
-        digest = hashlib.sha256(text.encode("utf-8", errors="surrogateescape"))
+    def fingerprint(self, ids: Sequence[int]) -> str:
+        """Returns 16 hexadecimal digits over the names and labels of the images ``ids`` and how they are decoded.
+
+        Contents are not part of it: each record says by :attr:`Sample.digest` what it was made from, so that a broken
+        file can be mended without losing the records of the others.
+        """
+        digest = hashlib.sha256(f"exif {self.exif_orientation}\n".encode())
+        for i in ids:
+            digest.update(f"{self.files[i]} {self.labels[i]}\n".encode("utf-8", errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
 
@@ -126,14 +136,6 @@ class ArrayDataset(ImageDataset):
     def read(self, image_id: int) -> Array:
         """Returns the pixels of one image."""
         return self.images[image_id]
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """As of a data set of files, over the pixels too."""
-        digest = hashlib.sha256(repr(self.labels).encode())
-        for image in self.images:
-            digest.update(np.ascontiguousarray(image).data)
-        return digest.hexdigest()[:16]
 
 
 def array_dataset(images: Sequence[Array] | Array, labels: Sequence[int], name: str = "arrays") -> ArrayDataset:
@@ -232,7 +234,7 @@ def from_meta_file(root_dir: str | Path | None = None, meta_file: str | Path | N
             labels.append(label)
     if not files:
         raise DataError(f"the list of images {path} is empty")
-    return ImageDataset(tuple(files), tuple(labels), Path(root_dir or ""), name=path.stem)
+    return ImageDataset(tuple(files), tuple(labels), Path(root_dir or path.parent), name=path.stem)
 
 
 def _parse_meta_line(line: str, place: str) -> tuple[str, int]:

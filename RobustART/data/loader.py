@@ -18,8 +18,12 @@ View = Callable[[Sample, np.random.Generator], Array]
 """How a cell sees an image: uint8 (S, S, 3) from a sample and that image's own generator."""
 
 
-class _Views(Dataset[Tensor]):
-    """Item i is the views of the i-th group of images, uint8 (images, views, S, S, 3), or the error it ran into."""
+Group = tuple[Tensor, list[str]]
+"""The views of some images, uint8 (images, views, S, S, 3), and a digest of each image's file."""
+
+
+class _Views(Dataset[Group]):
+    """Item i is the i-th group of images, or the error it ran into."""
 
     def __init__(
         self,
@@ -36,18 +40,19 @@ class _Views(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.groups)
 
-    def __getitem__(self, index: int) -> Tensor | UserError:  # type: ignore[override]
+    def __getitem__(self, index: int) -> Group | UserError:  # type: ignore[override]
         try:
-            rows = [self._views(image_id) for image_id in self.groups[index]]
+            samples = [self.dataset.sample(image_id, self.prepare) for image_id in self.groups[index]]
+            rows = [self._views(sample) for sample in samples]
+            digests = [sample.digest for sample in samples]
         except UserError as error:
             return error  # raised by the main process, without the traceback of a worker
-        return torch.from_numpy(np.stack(rows))
+        return torch.from_numpy(np.stack(rows)), digests
 
-    def _views(self, image_id: int) -> Array:
-        sample = self.dataset.sample(image_id, self.prepare)
+    def _views(self, sample: Sample) -> Array:
         rows = []
         for name, view in self.views.items():
-            image = view(sample, numpy_generator(self.seed, image_id, name))
+            image = view(sample, numpy_generator(self.seed, sample.image_id, name))
             if image.dtype != np.uint8 or image.shape != (self.size, self.size, 3):
                 raise DataError(
                     f"the view {name!r} of {sample.filename} must be uint8 ({self.size}, {self.size}, 3), "
@@ -76,8 +81,8 @@ def load_views(
     seed: int,
     workers: int = 0,
     pin_memory: bool = False,
-) -> Iterator[Tensor]:
-    """Yields the views of each group of images, in order, as uint8 (images, views, size, size, 3).
+) -> Iterator[Group]:
+    """Yields the views of each group of images, in order, as uint8 (images, views, size, size, 3), and their digests.
 
     Args:
         dataset: the images.
@@ -103,4 +108,5 @@ def load_views(
     for item in loader:
         if isinstance(item, UserError):
             raise item
-        yield item.pin_memory() if pin_memory else item
+        made, digests = item
+        yield (made.pin_memory() if pin_memory else made), digests

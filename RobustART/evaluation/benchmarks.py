@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from RobustART.data import ImageDataset, Sample, View
@@ -78,6 +81,8 @@ def build_benchmark(name: str, dataset: ImageDataset, options: Mapping[str, Any]
         ConfigError: an option is unknown or impossible.
     """
     builder = BENCHMARKS[name]
+    if options is not None and not isinstance(options, Mapping):
+        raise ConfigError(f"the options of the benchmark {name} must be a mapping, got {options!r}")
     given = dict(options or {})
     check_options(given, builder, f"the benchmark {name}")
     benchmark = builder(dataset, **given)
@@ -110,6 +115,8 @@ def imagenet_a(dataset: ImageDataset, *, root_dir: str, masked: bool = True) -> 
         root_dir: the folder ``imagenet-a`` with one folder per WordNet id.
         masked: whether only its 200 classes compete, as in the official evaluation.
     """
+    if not isinstance(root_dir, (str, Path)):
+        raise ConfigError(f"imagenet_a.root_dir must be a folder, got {root_dir!r}")
     images = image_folder(root_dir)
     foreign = sorted(set(images.labels) - set(imagenet_a_classes()))
     if images.class_names is not None or foreign:
@@ -138,8 +145,8 @@ def imagenet_c(
     """
     if backend != "imagecorruptions":
         raise ConfigError(f"imagenet_c.backend must be 'imagecorruptions', got {backend!r}")
-    names = [corruptions] if isinstance(corruptions, str) else list(corruptions)
-    levels = [severities] if isinstance(severities, int) else list(severities)
+    names = as_list(corruptions, str, "imagenet_c.corruptions")
+    levels = as_list(severities, (int, np.integer), "imagenet_c.severities")
     if not names or not levels:
         raise ConfigError("imagenet_c needs at least one corruption and one severity")
     for level in levels:
@@ -177,7 +184,7 @@ def adversarial(
             are not named have the benchmark's three: 0.5/255, 2/255, 8/255; 0.5, 2, 8; 100, 400, 1600.
         stop: ``first`` ends an image's attack when it is fooled; null runs all steps, as papers' figures do.
     """
-    specs = [_attack_spec(item) for item in ([attacks] if isinstance(attacks, (str, Mapping)) else attacks)]
+    specs = [_attack_spec(item) for item in as_list(attacks, (str, Mapping), "adversarial.attacks")]
     if not specs:
         raise ConfigError("adversarial.attacks must name at least one attack")
     names = [name for name, _ in specs]
@@ -198,9 +205,14 @@ def adversarial(
     for name, options in specs:
         function = ATTACKS[name]
         given = {**({"stop": stop} if "stop" in option_defaults(function) else {}), **options}
-        check_options({"eps": 0, **given}, function, f"the attack {name}", hidden=("seeds",))
+        if "eps" in given:
+            raise ConfigError(
+                f"the radii of {name} do not stand with its options; say adversarial.eps: {{{name}: [...]}}"
+            )
+        check_options({"eps": 0, **given}, function, f"the attack {name}", hidden=("seeds", "log"))
         for radius in _radii(name, norm_of[name], eps):
             attack = functools.partial(function, eps=radius, **given)
+            _try_options(attack, name)
             cells.append(Cell(f"{name}/{format_eps(radius, norm_of[name])}", clean_view, attack))
     return Benchmark("adversarial", (Pass(dataset, tuple(cells)),), summaries.adversarial)
 
@@ -215,14 +227,33 @@ def _attack_spec(item: Any) -> tuple[str, dict[str, Any]]:
     raise ConfigError(f"an entry of adversarial.attacks must be a name or {{name: {{option: value}}}}, got {item!r}")
 
 
+def as_list(value: Any, kind: Any, where: str) -> list[Any]:
+    """Returns one entry or a list of them as a list; anything else is a ConfigError that names ``where``."""
+    if isinstance(value, kind) and not isinstance(value, bool):
+        return [value]
+    entries = list(value) if isinstance(value, (list, tuple, range)) else None
+    if entries is None or not all(isinstance(entry, kind) and not isinstance(entry, bool) for entry in entries):
+        raise ConfigError(f"{where} must be one entry or a list of them, got {value!r}")
+    return entries
+
+
+def _try_options(attack: Callable[..., Tensor], name: str) -> None:
+    """Raises what the attack itself says of its options, by running it on no images."""
+    images, labels = torch.zeros(0, 3, 8, 8), torch.zeros(0, dtype=torch.long)
+    try:
+        attack(lambda x: x.flatten(1)[:, :10], images, labels)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the options of the attack {name}: {error}") from error
+
+
 def _radii(name: str, norm: str, eps: Any) -> list[float]:
     if norm not in DEFAULT_EPS:
         raise ConfigError(f"the norm of {name} must be one of {', '.join(DEFAULT_EPS)}, got {norm!r}")
     if isinstance(eps, Mapping):
         eps = eps.get(name, eps.get(norm))
-    values = DEFAULT_EPS[norm] if eps is None else [eps] if isinstance(eps, (int, float, str)) else eps
+    values = DEFAULT_EPS[norm] if eps is None else as_list(eps, (int, float, str), "adversarial.eps")
     radii = [parse_number(value, "adversarial.eps") for value in values]
-    if not radii or any(radius < 0 for radius in radii):
+    if not radii or any(not 0 <= radius < math.inf for radius in radii):
         raise ConfigError(f"adversarial.eps must be a list of radii from 0 up, got {eps!r}")
     if len({format_eps(radius, norm) for radius in radii}) < len(radii):
         raise ConfigError(f"adversarial.eps names a radius twice: {eps!r}")

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import json
 import logging
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 from RobustART.data import load_views
 from RobustART.distributed import World
-from RobustART.errors import ModelError
+from RobustART.errors import ModelError, RecordError
 from RobustART.evaluation.benchmarks import Benchmark, Cell, Pass
 from RobustART.noise.attacks import AttackLog
 from RobustART.noise.attacks.log import CLEAN
@@ -111,15 +112,16 @@ class PassRunner:
     def logits(self, images: Tensor, half: torch.dtype | None = None) -> Tensor:
         """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, in chunks of the batch size."""
         chunks = images.tensor_split(math.ceil(len(images) / self.settings.batch_size))
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=half, enabled=half is not None):
+        with torch.no_grad(), torch.autocast(self.device.type, dtype=half, enabled=half is not None):
             return torch.cat([check_logits(self.model(chunk), len(chunk)).float() for chunk in chunks])
 
-    def block(self, ids: Sequence[int], views: Tensor) -> list[Line]:
+    def block(self, ids: Sequence[int], views: Tensor, digests: Sequence[str]) -> list[Line]:
         """Returns the records of a block.
 
         Args:
             ids: of its images.
             views: uint8 (images, views, S, S, 3).
+            digests: of the images' files.
         """
         labels = torch.tensor([self.part.dataset.labels[i] for i in ids], device=self.device)
         pixels = views.to(self.device, non_blocking=True).flatten(0, 1)
@@ -141,7 +143,7 @@ class PassRunner:
         return [
             Line(
                 self.number, image_id, self.part.dataset.files[image_id], self.part.dataset.labels[image_id],
-                table[0][row], [round(value, 8) for value in table[1][row]], table[2][row], *costs[row],
+                digests[row], table[0][row], [round(value, 8) for value in table[1][row]], table[2][row], *costs[row],
             )
             for row, image_id in enumerate(ids)
         ]  # fmt: skip
@@ -286,12 +288,14 @@ def run_benchmark(
     keys: list[list[Key]] = [[(number, image_id) for image_id in block] for number, block in places]
     journal = Journal(path, header, keys, world.rank)
     done = journal.done()
+    check_images(benchmark, journal.lines, path)
+    several = len(journal.parts()) > 1  # asked here, because process 0 changes it after the barrier
     world.barrier()  # everyone has read before anyone writes
     left = [place for i, place in enumerate(places) if i not in done]
     if world.is_main and done:
         count = sum(len(keys[i]) for i in done)
         log.info("%s: %d of %d images are recorded already", benchmark.name, count, sum(map(len, keys)))
-    if left or len(journal.parts()) > 1:
+    if left or several:
         if world.is_main:
             journal.compact()
         world.barrier()
@@ -305,6 +309,19 @@ def run_benchmark(
             journal.compact()
     world.barrier()
     return read_records(path), sum(len(block) for _, block in left)
+
+
+def check_images(benchmark: Benchmark, lines: Mapping[Key, str], path: Path) -> None:
+    """Raises a RecordError if images are not those of the records any more; up to 64, spread over all, are read again."""
+    keys = sorted(lines)
+    for key in keys[:: max(1, len(keys) // 64)]:
+        record = json.loads(lines[key])
+        sample = benchmark.passes[key[0]].dataset.sample(key[1], lambda image: image)
+        if sample.digest != record["digest"]:
+            raise RecordError(
+                f"{sample.filename} is not the image that {path} was made from: its digest is {sample.digest}, recorded is "
+                f"{record['digest']}. Results are never mixed: take another output_dir, or --fresh to delete the old ones."
+            )
 
 
 def _run_blocks(
@@ -335,5 +352,7 @@ def _run_blocks(
             )  # fmt: skip
             for block in mine:
                 pieces = [next(loaded) for _ in range(math.ceil(len(block) / step))]
-                journal.append(runner.block(block, torch.cat(pieces) if len(pieces) > 1 else pieces[0]))
+                views = torch.cat([piece for piece, _ in pieces]) if len(pieces) > 1 else pieces[0][0]
+                digests = [digest for _, some in pieces for digest in some]
+                journal.append(runner.block(block, views, digests))
                 bar.update(len(block))

@@ -107,7 +107,7 @@ def _tiles(part: Pass, image_id: int, model: Classifier, device: torch.device, s
 
 
 def _logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    with torch.inference_mode():
+    with torch.no_grad():
         logits: torch.Tensor = model(pixels).float()
     return logits
 

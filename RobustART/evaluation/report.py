@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from RobustART.errors import RecordError
+
 FORMAT = "robustart-report/1"
 
 TITLES = {
@@ -36,17 +38,22 @@ class Report:
         """Writes ``report.json`` and ``report.md``, each under a temporary name first."""
         for name, text in (("report.json", json.dumps(self.data, indent=2) + "\n"), ("report.md", self.markdown())):
             temporary = folder / f"{name}.tmp"
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, folder / name)
+            try:
+                temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+                os.replace(temporary, folder / name)
+            except OSError as error:
+                raise RecordError(
+                    f"cannot write {folder / name}: {error.strerror or error}. The results are recorded; when this is "
+                    "mended, the same command writes the report"
+                ) from error
 
     def heading(self) -> str:
         """Returns one line: the model, the data, how many images, the seed."""
-        conditions = self.data["conditions"]
-        data = conditions["data"]
-        count = (
-            f"{data['images']} images" if data["images"] == data["of"] else f"{data['images']} of {data['of']} images"
-        )
-        return f"{self.data['model']['source']} on {data['name']}: {count}, seed {conditions['seed']}"
+        parts = []
+        for data in self.data["conditions"]["data"]:
+            count = str(data["images"]) if data["images"] == data["of"] else f"{data['images']} of {data['of']}"
+            parts.append(f"{data['name']}: {count} images")
+        return f"{self.data['model']['source']} on {'; '.join(parts)}, seed {self.data['conditions']['seed']}"
 
     def text(self) -> str:
         """Returns tables for a terminal."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -11,8 +12,9 @@ import json
 import logging
 import os
 import platform
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from torch import nn
 from RobustART import __version__
 from RobustART.data import ImageDataset, balanced_subset
 from RobustART.distributed import World
-from RobustART.errors import ConfigError, DataError, ModelError
+from RobustART.errors import ConfigError, DataError, ModelError, RecordError
 from RobustART.evaluation.benchmarks import Benchmark, build_benchmark
 from RobustART.evaluation.engine import AMP_TYPES, Settings, check_logits, exact_arithmetic, run_benchmark
 from RobustART.evaluation.picture import draw_noise
@@ -33,13 +35,18 @@ from RobustART.options import option_defaults, to_plain
 from RobustART.records import FORMAT as RECORDS_FORMAT
 from RobustART.records import Journal, Records, config_hash
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 log = logging.getLogger(__name__)
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Returns 16 hexadecimal digits over the names, shapes and values of a model's weights."""
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
+    """Returns 16 hexadecimal digits over a model's layers and the values of its parameters and buffers."""
+    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", repr(model)).encode())
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
@@ -64,18 +71,18 @@ def default_workers() -> int:
     return max(1, min(8, cores // max(local, 1)))
 
 
-def probe(model: nn.Module, size: int, channels: int, device: torch.device) -> int:
+def probe(model: nn.Module, size: int, device: torch.device) -> int:
     """Returns how many classes a model has, by one forward pass of a grey image.
 
     Raises:
         ModelError: it does not return logits, or takes another input.
     """
-    grey = torch.full((1, channels, size, size), 0.5, device=device)
+    grey = torch.full((1, 3, size, size), 0.5, device=device)
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             output = model(grey)
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise ModelError(f"the model fails on an image of shape (1, {channels}, {size}, {size}): {error}") from error
+        raise ModelError(f"the model fails on an image of shape (1, 3, {size}, {size}): {error}") from error
     return check_logits(output, 1).shape[1]
 
 
@@ -131,7 +138,7 @@ def _header(
     data = [
         {
             "name": part.dataset.name,
-            "fingerprint": part.dataset.fingerprint,
+            "fingerprint": part.dataset.fingerprint(part_ids),
             "images": len(part_ids),
             "subset": None if len(part_ids) == len(part.dataset) else config_hash({"ids": list(part_ids)}),
         }
@@ -143,7 +150,7 @@ def _header(
         "options": to_plain(benchmark.options),
         "attacks": to_plain(attack_settings(benchmark)),
         "data": data,
-        "model": {"source": model.source, "weights": print_},
+        "model": {"source": model.source, "arguments": model.arguments, "weights": print_},
         "preprocessing": to_plain(dataclasses.asdict(model.preprocessing)),
         "seed": settings.seed,
         "batch_size": settings.batch_size,
@@ -225,16 +232,17 @@ def evaluate(
     try:
         return _evaluate(
             model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
-            _settings(batch_size, workers, amp, channels_last, seed, progress),
+            run_settings(batch_size, workers, amp, channels_last, seed, progress),
         )  # fmt: skip
     finally:
         if world is None:
             own.close()
 
 
-def _settings(
+def run_settings(
     batch_size: int, workers: int | None, amp: str | None, channels_last: bool, seed: int, progress: bool
 ) -> Settings:
+    """Returns checked settings; a ConfigError names what cannot be."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"batch_size must be a whole number above 0, got {batch_size!r}")
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 0):
@@ -255,10 +263,10 @@ def _evaluate(
     if not benchmarks:
         raise ConfigError("there is nothing to evaluate: benchmarks is empty")
     classifier = wrap_model(model, dict(preprocessing or {})).to(world.device).eval()
-    if settings.channels_last:
-        classifier = classifier.to(memory_format=torch.channels_last)
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    classifier = classifier.to(memory_format=layout)
     stated = classifier.preprocessing
-    classes = probe(classifier, stated.input_size, len(stated.mean), world.device)
+    classes = probe(classifier, stated.input_size, world.device)
     plans: list[tuple[Benchmark, list[list[int]]]] = []
     for name, options in benchmarks.items():
         benchmark = build_benchmark(name, dataset, options)
@@ -267,6 +275,23 @@ def _evaluate(
             check_labels(part.dataset, ids, classes)
         plans.append((benchmark, chosen))
     results = prepare_output(output_dir)
+    with only_writer(results, world):
+        return _run_plans(plans, classifier, classes, results, fresh, config, world, settings, limit, started)
+
+
+def _run_plans(
+    plans: Sequence[tuple[Benchmark, list[list[int]]]],
+    classifier: Classifier,
+    classes: int,
+    results: Path,
+    fresh: bool,
+    config: Mapping[str, Any] | None,
+    world: World,
+    settings: Settings,
+    limit: int | None,
+    started: float,
+) -> Report:
+    stated = classifier.preprocessing
     weights = fingerprint(classifier)
     warnings = list(classifier.notes)
     entries: dict[str, Any] = {}
@@ -301,7 +326,7 @@ def _evaluate(
         "format": FORMAT,
         "model": {"source": classifier.source, "weights": weights, "classes": classes},
         "conditions": {
-            "data": {"name": dataset.name, "images": len(_chosen(dataset, limit, settings.seed)), "of": len(dataset)},
+            "data": _data(plans),
             "subset": None if limit is None else f"{limit} images, class-balanced, drawn with seed {settings.seed}",
             "preprocessing": to_plain(dataclasses.asdict(stated)),
             "seed": settings.seed,
@@ -327,10 +352,48 @@ def _evaluate(
         for warning in warnings:
             log.warning("%s", warning)
         report.write(results)
-        with exact_arithmetic():
-            draw_noise(results / "noise.png", classifier, runs, world.device, settings.seed)
+        try:
+            with exact_arithmetic():
+                draw_noise(results / "noise.png", classifier, runs, world.device, settings.seed)
+        except OSError as error:
+            log.warning("the picture noise.png could not be written: %s", error.strerror or error)
     world.barrier()
     return report
+
+
+def _data(plans: Sequence[tuple[Benchmark, list[list[int]]]]) -> list[dict[str, Any]]:
+    """Returns name, evaluated images and size of each data set, once."""
+    rows = []
+    for benchmark, chosen in plans:
+        for part, ids in zip(benchmark.passes, chosen, strict=True):
+            row = {"name": part.dataset.name, "images": len(ids), "of": len(part.dataset)}
+            if row not in rows:
+                rows.append(row)
+    return rows
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path, world: World) -> Iterator[None]:
+    """Holds a lock on a results folder, so that a second run on it is refused instead of spoiling both.
+
+    Raises:
+        RecordError: another run holds it.
+    """
+    descriptor = None
+    if world.is_main and fcntl is not None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise RecordError(f"another run is writing to {folder}; wait for it, or take another output_dir") from None
+        except OSError:
+            log.info("%s is on a file system without locks; do not start two runs on it at once", folder)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _timing_before(results: Path, data: dict[str, Any]) -> dict[str, Any]:

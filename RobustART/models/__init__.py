@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -45,9 +46,27 @@ def create_model(
     Raises:
         UnknownNameError, ModelError, WeightsError: what their names say.
     """
+    if num_classes is not None:
+        kwargs["num_classes"] = num_classes
+    return build_model(
+        name, kwargs, weights=weights, strict=strict, ignore=ignore, preprocessing=preprocessing, seed=seed
+    )
+
+
+def build_model(
+    name: str,
+    kwargs: Mapping[str, Any],
+    *,
+    weights: str | None = None,
+    strict: bool = True,
+    ignore: Iterable[str] = (),
+    preprocessing: dict[str, Any] | None = None,
+    seed: int = 0,
+) -> Classifier:
+    """Returns what :func:`create_model` does, with the builder's arguments as a mapping, so that any name is possible."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = build_network(name, num_classes=num_classes, pretrained=weights == "pretrained", **kwargs)
+        built = build_network(name, kwargs, pretrained=weights == "pretrained")
     notes = list(built.notes)
     if weights is None:
         if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:")):
@@ -56,6 +75,7 @@ def create_model(
         notes += load_weights(built.network, weights, strict=strict, ignore=ignore)
     stated = dataclasses.replace(built.preprocessing, **(preprocessing or {}))
     classifier = Classifier(built.network, stated, built.source)
+    classifier.arguments = {key: re.sub(r"0x[0-9a-f]+", "", repr(value)) for key, value in sorted(kwargs.items())}
     classifier.notes = _notes(notes, classifier, preprocessing)
     return classifier.eval()
 
@@ -64,6 +84,9 @@ def _notes(notes: Iterable[str], classifier: Classifier, preprocessing: dict[str
     """Returns what a report should say of a model: nothing of defaults that were overruled, but of double normalisation."""
     if {"mean", "std"} <= set(preprocessing or {}):
         notes = [note for note in notes if "states no preprocessing" not in note]
+    if classifier.preprocessing.input_size > classifier.preprocessing.resize:
+        sizes = f"input_size {classifier.preprocessing.input_size}, resize {classifier.preprocessing.resize}"
+        notes = (*notes, f"the crop is larger than the resized picture ({sizes}): pictures get black borders")
     inner = own_normalization(classifier.network)
     stated = classifier.preprocessing
     if inner is not None and (set(stated.mean), set(stated.std)) != ({0.0}, {1.0}):

@@ -48,6 +48,7 @@ class Classifier(nn.Module):
         source: where the network comes from, for the report.
 
     Attributes:
+        arguments: of the builder, as text; they belong to the conditions of a result.
         notes: what a report should say about how it was made.
     """
 
@@ -55,6 +56,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.preprocessing = preprocessing
         self.source = source
+        self.arguments: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()
         self.normalize = Normalize(preprocessing.mean, preprocessing.std)
         self.network = network

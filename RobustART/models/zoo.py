@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -28,29 +28,30 @@ class Built:
     """What a report should say about it."""
 
 
-def build_network(name: str, *, num_classes: int | None = None, pretrained: bool = False, **kwargs: Any) -> Built:
+def build_network(name: str, kwargs: Mapping[str, Any], *, pretrained: bool = False) -> Built:
     """Returns the network of a name.
 
     Args:
         name: a timm or torchvision name, ``timm:NAME``, ``torchvision:NAME`` or ``module:function``.
-        num_classes: width of the output; None leaves it to the builder.
-        pretrained: load the library's own weights, which it downloads.
         kwargs: of the builder.
+        pretrained: load the library's own weights, which it downloads.
 
     Raises:
         UnknownNameError: no library knows the name.
         ModelError: the builder fails.
     """
-    if num_classes is not None:
-        kwargs["num_classes"] = num_classes
     library, plain = check_name(name)
-    if library == "timm":
-        return _build_timm(plain, pretrained, kwargs)
-    if library == "torchvision":
-        return _build_torchvision(plain, pretrained, kwargs)
+    if library in ("timm", "torchvision"):
+        for key in ("pretrained", "weights"):
+            if key in kwargs:
+                raise ModelError(
+                    f"{key!r} is not an argument of {name!r} here; say weights: pretrained beside the name"
+                )
+        build = _build_timm if library == "timm" else _build_torchvision
+        return build(plain, pretrained, dict(kwargs))
     if pretrained:
         raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is a function of yours")
-    return _build_own(name, _own_function(library, plain), kwargs)
+    return _build_own(name, _own_function(library, plain), dict(kwargs))
 
 
 def check_name(name: str) -> tuple[str, str]:
@@ -108,6 +109,8 @@ def _build_torchvision(name: str, pretrained: bool, kwargs: dict[str, Any]) -> B
 
 def _own_function(module_name: str, function_name: str) -> Callable[..., Any]:
     name = f"{module_name}:{function_name}"
+    if not all(part.isidentifier() for part in (*module_name.split("."), function_name)):
+        raise ModelError(f"model {name!r} must be module:function, the names as in an import (package.module:function)")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -119,10 +122,9 @@ def _own_function(module_name: str, function_name: str) -> Callable[..., Any]:
         ) from None
     function = getattr(module, function_name, None)
     if not callable(function):
+        place = getattr(module, "__file__", None) or module_name
         known = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        raise ModelError(
-            f"model {name!r}: {module_name} has no function {function_name!r}{nearest(function_name, known)}"
-        )
+        raise ModelError(f"model {name!r}: {place} has no function {function_name!r}{nearest(function_name, known)}")
     return function
 
 

@@ -17,7 +17,7 @@ from RobustART.imaging import Array, decode, encode_jpeg, read_bytes, to_rgb
 from RobustART.noise.attacks import ATTACKS
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
 from RobustART.noise.defaults import DEFAULT_EPS
-from RobustART.options import attack_norm, option_defaults
+from RobustART.options import attack_norm, option_defaults, parse_number
 from RobustART.seeding import image_seeds, numpy_generator
 
 ALIASES = {
@@ -75,7 +75,7 @@ class AddNoise:
                 )
             if key in update:
                 raise ConfigError(f"the option {key!r} is given twice")
-            update[key] = value
+            update[key] = parse_number(value, key) if key == "eps" and isinstance(value, str) else value
         self._config.update(update)
 
     setconfig = set_config

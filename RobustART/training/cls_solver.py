@@ -14,13 +14,13 @@ import yaml
 
 from RobustART.config import Config, DatasetConfig, EvaluationConfig, ModelConfig
 from RobustART.config_loader import load_config, without_defaults
-from RobustART.data import ImageDataset, create_dataset
-from RobustART.distributed import World
+from RobustART.data import ImageDataset, balanced_subset, create_dataset
+from RobustART.distributed import World, choose_device
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.report import Report
-from RobustART.evaluation.run import evaluate, prepare_output
-from RobustART.models import Classifier, create_model
+from RobustART.evaluation.run import evaluate, prepare_output, run_settings
+from RobustART.models import Classifier, build_model
 from RobustART.models.weights import PACKAGED
 from RobustART.models.zoo import check_name
 from RobustART.options import to_plain
@@ -43,11 +43,12 @@ class ClsSolver:
         self.config, self.folder, self.world = config, folder, world
         self.output_dir = output_dir(config, folder)
 
-    def evaluate(self, fresh: bool = False) -> Report:
+    def evaluate(self, fresh: bool = False, progress: bool = True) -> Report:
         """Returns the report of the model on the test set, and writes it; finished work is not done again.
 
         Args:
             fresh: delete what was recorded before.
+            progress: show progress bars.
         """
         section = evaluation_section(self.config)
         refuse_impossible(self.config)
@@ -67,6 +68,7 @@ class ClsSolver:
             seed=section.seed,
             limit=limit,
             fresh=fresh,
+            progress=progress,
             config=quoted(self.config),
             world=self.world,
         )
@@ -74,14 +76,14 @@ class ClsSolver:
     def _model(self) -> Classifier:
         config = model_section(self.config)
         pretrain = self.config.saver.pretrain
-        return create_model(
+        return build_model(
             config.type,
+            config.kwargs,
             weights=weights_of(self.config, self.folder),
             strict=config.strict,
             ignore=pretrain.ignore.model if pretrain else (),
             preprocessing=preprocessing_fields(self.config),
             seed=evaluation_section(self.config).seed,
-            **config.kwargs,
         )
 
     def _dataset(self) -> ImageDataset:
@@ -206,6 +208,20 @@ def refuse_impossible(config: Config) -> None:
                 f"data.test.{key} reads published files, which this version cannot; evaluation.benchmarks.imagenet_c "
                 "makes ImageNet-C from clean images"
             )
+    if test.evaluator is not None and set(test.evaluator.kwargs.get("topk", [1, 5])) != {1, 5}:
+        raise ConfigError(f"data.test.evaluator.kwargs.topk must be [1, 5], got {test.evaluator.kwargs['topk']}")
+    if data.type == "multiclass":
+        raise ConfigError(
+            "data.type: 'multiclass' (several labels an image) is not possible; say 'imagenet' or 'custom'"
+        )
+    pretrain = config.saver.pretrain
+    limit = config.evaluation.limit if config.evaluation else None
+    for first, one, second, other in (
+        ("model.weights", model_section(config).weights, "saver.pretrain.path", pretrain.path if pretrain else None),
+        ("evaluation.limit", limit, "data.test.limit_samples", test.limit_samples),
+    ):
+        if one is not None and other is not None and one != other:
+            raise ConfigError(f"{first} is {one!r}, but {second} is {other!r}; say it once")
     for name in ("eval_list", "model_src", "model_tgt"):
         if getattr(config, name):
             raise ConfigError(f"{name} is not used by this version: it evaluates one model, named in 'model'")
@@ -219,8 +235,14 @@ def check(config: Config, folder: Path) -> None:
     if weights is not None and weights != "pretrained" and weights not in PACKAGED and not Path(weights).is_file():
         raise ConfigError(f"there is no weights file {weights}")
     preprocessing_fields(config)
+    section = evaluation_section(config)
+    run_settings(section.batch_size, section.workers, section.amp, section.channels_last, section.seed, progress=False)
+    choose_device(section.device, 0)
     dataset = build_dataset(_test(config), folder)
-    for name, options in chosen_benchmarks(evaluation_section(config), folder).items():
+    limit = section.limit if section.limit is not None else _test(config).limit_samples
+    if limit is not None:
+        balanced_subset(dataset.labels, limit, section.seed)
+    for name, options in chosen_benchmarks(section, folder).items():
         build_benchmark(name, dataset, options)
 
 
@@ -243,7 +265,10 @@ def configure_logging(folder: Path, world: World, quiet: bool) -> None:
     terminal.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(terminal)
     if world.is_main:
-        file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+        try:
+            file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"the log {folder / 'log.txt'} cannot be written: {error.strerror or error}") from None
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(file)
 
@@ -269,9 +294,8 @@ def run(arguments: argparse.Namespace) -> int:
     if config.evaluation is None and arguments.evaluate:
         config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks={"clean": {}}))
     folder = path.resolve().parent
-    for place in ("", str(folder)):
-        if place not in sys.path:
-            sys.path.append(place)  # a user's own module may stand in the current folder or beside the config
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))  # a user's own module may stand beside the config, or in the current folder
     if arguments.check:
         check(config, folder)
         print(yaml.safe_dump(to_plain(config), sort_keys=False), end="")
@@ -285,7 +309,7 @@ def run(arguments: argparse.Namespace) -> int:
         solver = ClsSolver(config, folder, world)
         if world.is_main:
             log.info("%s on %s, %d process(es)", model_section(config).type, world.device, world.size)
-        report = solver.evaluate(fresh=arguments.fresh)
+        report = solver.evaluate(fresh=arguments.fresh, progress=not arguments.quiet)
         if world.is_main:
             print(report.text())
             print(f"\nWritten to {solver.output_dir / 'results'}: report.json, report.md, noise.png")

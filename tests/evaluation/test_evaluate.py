@@ -140,7 +140,7 @@ def test_other_conditions_are_refused(tmp_path, data, model, change, named):
 def test_limit_takes_a_balanced_subset_and_says_so(tmp_path, data, model):
     report = evaluate(model, data, {"clean": {}}, output_dir=tmp_path, limit=6, progress=False)
     assert Counter(row["label"] for row in rows(tmp_path, "clean")) == {0: 2, 1: 2, 2: 2}
-    assert report.data["conditions"]["data"] == {"name": "arrays", "images": 6, "of": 12}
+    assert report.data["conditions"]["data"] == [{"name": "arrays", "images": 6, "of": 12}]
     assert "6 of 12 images" in report.text()
     assert "class-balanced" in report.markdown()
 
@@ -313,7 +313,7 @@ def test_chance_warning(tmp_path, lite0):
             "unknown option 'stps' of the attack pgd_linf; did you mean 'steps'",
         ),
         ("adversarial", {"attacks": []}, "at least one attack"),
-        ("adversarial", {"attacks": [3]}, "must be a name or"),
+        ("adversarial", {"attacks": [3]}, "adversarial.attacks must be one entry or a list"),
         ("adversarial", {"attacks": ["fgsm", "fgsm"]}, "twice"),
         ("adversarial", {"eps": [-1]}, "radii from 0 up"),
         ("adversarial", {"eps": ["8/254", "x"]}, "adversarial.eps must be a number"),
@@ -382,13 +382,8 @@ def test_bad_settings(tmp_path, data, model):
             evaluate(model, data, {"clean": {}}, output_dir=tmp_path, progress=False, **settings)
     with pytest.raises(ConfigError, match="benchmarks is empty"):
         evaluate(model, data, {}, output_dir=tmp_path, progress=False)
-    with pytest.raises(ModelError, match=r"fails on an image of shape \(1, 1, 32, 32\)"):
-        evaluate(
-            create_model(model.source, preprocessing={**SIZE, "mean": [0.5], "std": [0.5]}),
-            data,
-            {"clean": {}},
-            output_dir=tmp_path,
-        )
+    with pytest.raises(ModelError, match=r"fails on an image of shape \(1, 3, 32, 32\)"):
+        evaluate(nn.Conv2d(1, 3, 32), data, {"clean": {}}, output_dir=tmp_path, preprocessing=SIZE)
 
 
 def test_report_files(tmp_path, data, model):
@@ -448,10 +443,15 @@ def test_verdicts_and_costs_of_attacks_are_recorded(tmp_path, data, model):
                 assert table.forward[image, cell] > 0
         assert table.broken_by[image][0] is None
     entry = report.data["benchmarks"]["adversarial"]
-    assert entry["passes"]["fgsm/8/255"] == {"forward": int(table.forward[:, 2].sum()), "backward": int(table.backward[:, 2].sum())}
+    assert entry["passes"]["fgsm/8/255"] == {
+        "forward": int(table.forward[:, 2].sum()),
+        "backward": int(table.backward[:, 2].sum()),
+    }
     assert set(entry["passes"]) == set(table.cells[1:])
     shares = entry["tables"]["broken_by"]["autoattack_linf/8/255"]
-    assert sum(cell["value"] for cell in shares.values()) == pytest.approx(100 * (clean & ~table.correct[:, 4]).sum() / 12)
+    assert sum(cell["value"] for cell in shares.values()) == pytest.approx(
+        100 * (clean & ~table.correct[:, 4]).sum() / 12
+    )
     assert "broken by" in report.text()
 
 
@@ -461,3 +461,159 @@ def test_norm_of_an_attack_can_be_an_option(data):
     assert [cell.name for cell in cells] == ["clean", "apgd_ce/0.5", "apgd_ce/2", "apgd_ce/8"]
     with pytest.raises(ConfigError, match="norm of apgd_ce must be one of Linf, L2, L1, got 'L3'"):
         build_benchmark("adversarial", data, {"attacks": [{"apgd_ce": {"norm": "L3"}}]})
+
+
+@pytest.mark.parametrize("change", ["contents", "exif", "argument", "layer"])
+def test_what_the_numbers_depend_on_belongs_to_the_conditions(tmp_path, photo_folder, own_model, change):
+    settings = {"output_dir": tmp_path, "batch_size": 4, "progress": False}
+    evaluate(
+        create_model(f"{own_model}:build", preprocessing=SIZE),
+        create_dataset(root_dir=photo_folder),
+        {"clean": {}},
+        **settings,
+    )
+    before = (tmp_path / "results" / "clean.jsonl").read_bytes()
+    model = create_model(f"{own_model}:build", preprocessing=SIZE, **({"scale": 8} if change == "argument" else {}))
+    photos = create_dataset(root_dir=photo_folder, exif_orientation=change == "exif")
+    named = r"data\[0\]\.fingerprint"
+    if change == "contents":
+        from PIL import Image
+
+        Image.fromarray(make_picture(99)).save(photo_folder / photos.files[0])
+        named = r"class_0/00\.png is not the image that .*clean\.jsonl was made from"
+    if change == "argument":
+        named = r'model\.arguments: \{\} -> |model\.arguments\.scale: null -> "8"'
+    if change == "layer":
+        model.network.network[1] = nn.LeakyReLU()  # the same weights
+        named = r"model\.weights: "
+    with pytest.raises(RecordError, match=named):
+        evaluate(model, photos, {"clean": {}}, **settings)
+    assert (tmp_path / "results" / "clean.jsonl").read_bytes() == before
+
+
+def test_killed_before_the_merge(tmp_path, data, model):
+    settings = {"output_dir": tmp_path, "batch_size": 4, "progress": False}
+    evaluate(model, data, {"clean": {}}, **settings)
+    path = tmp_path / "results" / "clean.jsonl"
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:5] + lines[9:]))
+    path.with_name("clean.jsonl.rank1").write_bytes(b"".join([lines[0], *lines[5:9]]))
+    evaluate(model, data, {"clean": {}}, **settings)
+    assert path.read_bytes() == whole
+    assert not path.with_name("clean.jsonl.rank1").exists()
+
+
+def test_second_run_on_the_same_folder_is_refused(tmp_path, data, model):
+    from RobustART.distributed import World
+    from RobustART.evaluation.run import only_writer, prepare_output
+
+    results = prepare_output(tmp_path)
+    refused = pytest.raises(RecordError, match="another run is writing to")
+    with World("cpu", {}) as world, only_writer(results, world), refused:
+        evaluate(model, data, {"clean": {}}, output_dir=tmp_path, progress=False)
+    evaluate(model, data, {"clean": {}}, output_dir=tmp_path, progress=False)
+
+
+def test_channels_last_is_what_the_record_says(tmp_path, data, model):
+    evaluate(model, data, {"clean": {}}, output_dir=tmp_path / "last", channels_last=True, progress=False)
+    convolution = model.network.network[0].weight
+    assert convolution.is_contiguous(memory_format=torch.channels_last)
+    evaluate(model, data, {"clean": {}}, output_dir=tmp_path / "first", progress=False)
+    assert convolution.is_contiguous()
+    pair = [rows(tmp_path / name, "clean") for name in ("last", "first")]
+    assert [r["confidence"][0] for r in pair[0]] == pytest.approx([r["confidence"][0] for r in pair[1]], abs=1e-5)
+
+
+class Lazy(nn.Module):
+    """Makes a table in its first forward pass, as models with position codes do."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = None
+        self.last = nn.Linear(3, 3)
+
+    def forward(self, images):
+        if self.table is None:
+            self.table = torch.linspace(0, 1, 32)
+        return self.last((images * self.table).mean(dim=(2, 3)) * 9)
+
+
+def test_models_that_cache_tensors_can_be_attacked(tmp_path, data):
+    evaluate(
+        Lazy(), data, {"adversarial": {"attacks": ["fgsm"]}}, output_dir=tmp_path, preprocessing=SIZE, progress=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("imagenet_c", {"corruptions": None}, "imagenet_c.corruptions must be one entry or a list of them, got None"),
+        ("imagenet_c", {"severities": None}, "imagenet_c.severities must be one entry or a list"),
+        ("imagenet_c", {"severities": 2.0}, "imagenet_c.severities must be one entry or a list"),
+        ("imagenet_c", {"corruptions": [["fog"]]}, "imagenet_c.corruptions must be"),
+        ("imagenet_c", {"corruptions": {"fog": {"severities": [1]}}}, "imagenet_c.corruptions must be"),
+        ("adversarial", {"attacks": None}, "adversarial.attacks must be"),
+        (
+            "adversarial",
+            {"attacks": [{"fgsm": {"eps": 0.1}}]},
+            r"radii of fgsm do not stand with its options; say adversarial.eps: \{fgsm",
+        ),
+        ("adversarial", {"stop": "frist"}, "options of the attack fgsm: stop must be"),
+        ("adversarial", {"attacks": [{"pgd_linf": {"steps": "abc"}}]}, "options of the attack pgd_linf: steps must be"),
+        ("adversarial", {"eps": [float("nan")]}, "radii from 0 up"),
+        ("adversarial", {"eps": [float("inf")]}, "radii from 0 up"),
+        ("imagenet_a", {"root_dir": 3}, "imagenet_a.root_dir must be a folder, got 3"),
+        ("clean", True, "options of the benchmark clean must be a mapping, got True"),
+    ],
+)
+def test_mistakes_in_options_are_named(data, name, options, message):
+    with pytest.raises(ConfigError, match=message):
+        build_benchmark(name, data, options)
+
+
+def test_ranges_are_lists(tmp_path, data, model):
+    options = {"corruptions": "fog", "severities": range(1, 3)}
+    evaluate(model, data, {"imagenet_c": options}, output_dir=tmp_path, progress=False)
+    assert read_records(tmp_path / "results" / "imagenet_c.jsonl").passes[0].cells == ("fog/1", "fog/2")
+
+
+def test_report_of_another_data_set_names_that(tmp_path, data, model):
+    other = array_dataset(data.images[:5], [0] * 5, "others")
+
+    @BENCHMARKS.register("others")
+    def others(dataset):
+        return Benchmark("others", (Pass(other, (Cell("clean", clean_view),)),), summaries.classification)
+
+    try:
+        report = evaluate(model, data, {"others": {}}, output_dir=tmp_path, progress=False)
+    finally:
+        BENCHMARKS.remove("others")
+    assert "others: 5 images" in report.heading()
+    assert "arrays" not in report.heading()
+
+
+def test_full_disk_at_the_report(tmp_path, data, model, monkeypatch, caplog):
+    import os
+
+    replace = os.replace
+
+    def full(source, target):
+        if str(target).endswith("report.md"):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr("RobustART.evaluation.report.os.replace", full)
+    with pytest.raises(
+        RecordError, match="cannot write .*report.md: No space left on device. The results are recorded"
+    ):
+        evaluate(model, data, {"clean": {}}, output_dir=tmp_path, progress=False)
+    monkeypatch.undo()
+
+    def broken(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("PIL.Image.Image.save", broken)
+    report = evaluate(model, data, {"clean": {}}, output_dir=tmp_path, progress=False)
+    assert report.metric("clean", "top1") is not None
+    assert "noise.png could not be written: No space left" in caplog.text

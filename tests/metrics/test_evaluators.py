@@ -24,7 +24,7 @@ def write(path, cells, ranks, confidence=0.5, options=None):
         "passes": [{"name": "", "cells": cells, "ids": len(ranks)}],
     }  # fmt: skip
     lines = [
-        Line(0, i, f"{i}.png", 0, row, np.broadcast_to(confidence, len(row)).tolist(), row)
+        Line(0, i, f"{i}.png", 0, "ab", row, np.broadcast_to(confidence, len(row)).tolist(), row)
         for i, row in enumerate(ranks)
     ]
     path.write_text(json.dumps(header) + "\n" + "".join(line.dump() for line in lines))

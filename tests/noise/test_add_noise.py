@@ -111,7 +111,7 @@ def test_mistakes(fog, model):
 def test_attack_on_tensors_is_the_function(model):
     attack = AddNoise("fgsm")
     assert attack.get_config()["eps"] == 8 / 255
-    attack.set_config(f_model=model, eps=2 / 255)
+    attack.set_config(f_model=model, eps="2/255")
     images, labels = torch.rand(4, 3, 48, 40), torch.tensor([0, 1, 2, 3])
     before = images.clone()
     attacked = attack.add_noise(images, labels)

@@ -12,7 +12,7 @@ import pytest
 from RobustART.config_loader import load_config
 from RobustART.errors import ConfigError
 from RobustART.training.cls_solver import main
-from tests.conftest import run_solver, solver_environ
+from tests.conftest import ROOT, run_solver, solver_environ
 from tests.test_config import ORIGINAL
 
 BENCHMARKS = ("clean", "imagenet_c", "adversarial")
@@ -221,3 +221,71 @@ def test_sections_that_are_missing(tmp_path, capsys):
     assert "no section 'data.test'" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="cannot read the config file"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_quiet_shows_no_bars(small_config, capsys):
+    assert main(["--config", str(small_config), "--quiet"]) == 0
+    assert "img/s" not in capsys.readouterr().err
+
+
+def test_arguments_of_ones_own_model_may_have_any_name(tmp_path, photo_folder, monkeypatch, capsys):
+    (tmp_path / "odd_names.py").write_text(
+        "import torch\n\n\ndef build(seed=0, weights=1, name='x', strict=2):\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 3 + seed))\n"
+    )
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "model: {type: 'odd_names:build', kwargs: {seed: 0, weights: 2, name: y, strict: 5},\n"
+        "  preprocessing: {input_size: 8, resize: 8, mean: [0.5], std: [0.5]}}\n"
+        "data: {test: {root_dir: photos}}\nevaluation: {benchmarks: {clean: }, workers: 0}"
+    )
+    assert main(["--config", str(path), "--quiet"]) == 0
+    assert main(["--config", str(path), "--set", "model={type: resnet18, kwargs: {pretrained: true}}"]) == 2
+    assert "'pretrained' is not an argument of 'resnet18' here; say weights: pretrained" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evaluation.batch_size=0", "batch_size must be"),
+        ("evaluation.workers=-1", "workers must be"),
+        ("evaluation.limit=1000", "limit must be a whole number from 1 to 12"),
+        ("evaluation.device=mps", "device must be auto, cpu, cuda"),
+        ("evaluation.benchmarks.adversarial.stop=frist", "stop must be"),
+        ("evaluation.benchmarks.adversarial.eps=[.nan]", "radii from 0 up"),
+        ("model.type=./own:build", "the names as in an import"),
+        ("data.type=multiclass", "several labels an image"),
+        ("data.test.evaluator={type: imagenet, kwargs: {topk: [1, 3]}}", "topk must be [1, 5]"),
+        ("saver={pretrain: {path: b.pth}}", "say it once"),
+    ],
+)
+def test_check_finds_what_a_run_would(small_config, capsys, override, message):
+    extra = ["--set", "model.weights=a.pth"] if "saver" in override else []
+    assert main(["--config", str(small_config), "--check", "--set", override, *extra]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_evaluate_twice_in_one_script_under_torchrun(tmp_path, own_model):
+    script = tmp_path / "twice.py"
+    script.write_text(
+        f"""
+import numpy as np
+from RobustART.data import array_dataset
+from RobustART.evaluation import evaluate
+from RobustART.models import create_model
+
+pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+for name in ("a", "b"):
+    model = create_model("{own_model}:build", preprocessing={{"input_size": 32, "resize": 32}})
+    evaluate(model, array_dataset(pictures, [0, 1, 2] * 2), {{"clean": {{}}}}, output_dir=name, batch_size=2, progress=False)
+    print("done", name)
+"""
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    environ = solver_environ(PYTHONPATH=f"{ROOT}{os.pathsep}{tmp_path}")
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done b") == 2
+    assert (tmp_path / "a" / "results" / "clean.jsonl").read_bytes() == (
+        tmp_path / "b" / "results" / "clean.jsonl"
+    ).read_bytes()
