@@ -10,6 +10,7 @@ from RobustART.errors import RecordError
 from RobustART.metrics import estimates, functional
 from RobustART.metrics.baselines import alexnet_corruption_errors
 from RobustART.metrics.estimates import Estimate, Summary, Table
+from RobustART.options import attack_norm
 from RobustART.records import PassRecords, Records
 
 SCORED = tuple(list(alexnet_corruption_errors())[:15])
@@ -88,11 +89,13 @@ def adversarial(records: Records) -> Summary:
     robust: Table = {}
     ratio: Table = {}
     by_eps: dict[str, list[int]] = {}
+    settings = records.header["conditions"].get("attacks", {})
     for column, cell in enumerate(table.cells):
         if cell == "clean":
             continue
         attack, _, eps = cell.partition("/")
-        by_eps.setdefault(f"{_family(attack)} {eps}", []).append(column)
+        norm = settings.get(cell, {}).get("norm") or attack_norm(attack)
+        by_eps.setdefault(f"{norm} {eps}", []).append(column)
         robust.setdefault(attack, {})[eps] = estimates.accuracy(correct[:, column])
         ratio.setdefault(attack, {})[eps] = _ratio(clean, correct[:, column])
     worst: Table = {}
@@ -133,11 +136,6 @@ def attack_costs(table: PassRecords) -> dict[str, dict[str, int]]:
         for i, cell in enumerate(table.cells)
         if forward[i] or backward[i]
     }
-
-
-def _family(attack: str) -> str:
-    """Returns the norm of an attack by its name; an eps of another norm is another magnitude."""
-    return attack.rpartition("_")[2] if attack.endswith(("_l1", "_l2")) else "Linf"
 
 
 def _ratio(clean: np.ndarray, attacked: np.ndarray) -> Estimate:
