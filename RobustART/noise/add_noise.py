@@ -17,6 +17,7 @@ from RobustART.imaging import Array, decode, encode_jpeg, read_bytes, to_rgb
 from RobustART.noise.attacks import ATTACKS
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
 from RobustART.noise.defaults import DEFAULT_EPS
+from RobustART.noise.libraries import library_attack
 from RobustART.options import attack_norm, option_defaults, parse_number
 from RobustART.seeding import image_seeds, numpy_generator
 
@@ -30,13 +31,15 @@ ALIASES = {
 """The original's names of options, and ours."""
 
 _HIDDEN = ("seeds", "log")
+_CORRUPTION_DEFAULTS = {"severity": 1, "corruption_name": None, "corruption_number": -1, "jpeg_quality": None}
 
 
 class AddNoise:
     """Adds one kind of noise to pictures.
 
     Args:
-        noise_type: ``imagenet-c``, or the name of an attack: ``fgsm``, ``pgd_linf``, ...
+        noise_type: ``imagenet-c``, the name of an attack (``fgsm``, ``pgd_linf``, ...), or an attack of a library
+            (``foolbox:L2DeepFoolAttack``, ``torchattacks:CW``) with that library's own options.
         seed: of the noise. The i-th image of a call has noise that depends on the seed and on i alone.
 
     Raises:
@@ -51,7 +54,10 @@ class AddNoise:
 
     def __init__(self, noise_type: str, seed: int = 0) -> None:
         self.noise_type, self.seed = noise_type, seed
-        self._config = _defaults(noise_type)
+        self._function = None if noise_type == "imagenet-c" else _attack_function(noise_type)
+        self._config: dict[str, Any] = dict(_CORRUPTION_DEFAULTS)
+        if self._function is not None:
+            self._config = _attack_defaults(noise_type, self._function)
 
     def set_config(self, **options: Any) -> None:
         """Sets options of this instance; see :meth:`get_config` for their names and values.
@@ -96,9 +102,9 @@ class AddNoise:
         Raises:
             ConfigError, DataError: an option, the picture or the label cannot be; the message says what is allowed.
         """
-        if self.noise_type == "imagenet-c":
+        if self._function is None:
             return _on_pictures(image, self._corrupt)
-        return self._attack(image, label)
+        return self._attack(self._function, image, label)
 
     def _corrupt(self, image: Array, index: int) -> Array:
         config = self._config
@@ -116,10 +122,10 @@ class AddNoise:
         quality = config["jpeg_quality"]
         return noisy if quality is None else decode(encode_jpeg(noisy, quality))
 
-    def _attack(self, image: Any, label: Any) -> Any:
+    def _attack(self, function: Callable[..., Tensor], image: Any, label: Any) -> Any:
         options = {name: value for name, value in self._config.items() if value is not inspect.Parameter.empty}
         model = options.pop("model")
-        if options["eps"] is None and options.get("norm") in DEFAULT_EPS:
+        if options.get("norm") in DEFAULT_EPS and options["eps"] is None:
             options["eps"] = DEFAULT_EPS[options["norm"]][-1]
         if not callable(model):
             raise ConfigError(f"the noise {self.noise_type} needs a model: set_config(model=...), got {model!r}")
@@ -142,7 +148,7 @@ class AddNoise:
         if len(labels) != len(images) or labels.is_floating_point() or labels.dtype == torch.bool:
             raise ConfigError(f"labels must be {len(images)} whole numbers, got {_kind(label)}")
         seeds = image_seeds(self.seed, range(len(images)), self.noise_type).to(images.device)
-        attacked = ATTACKS[self.noise_type](model, images, labels.long(), seeds=seeds, **options)
+        attacked = function(model, images, labels.long(), seeds=seeds, **options)
         if pixels is None:
             return attacked
         change = attacked.permute(0, 2, 3, 1).cpu().double().numpy() * 255 - pixels
@@ -151,17 +157,23 @@ class AddNoise:
         return noisy[0] if image.ndim == 3 else noisy
 
 
-def _defaults(noise_type: str) -> dict[str, Any]:
-    """Returns a fresh mapping of a noise's options to their defaults."""
-    if noise_type == "imagenet-c":
-        return {"severity": 1, "corruption_name": None, "corruption_number": -1, "jpeg_quality": None}
+def _attack_function(noise_type: str) -> Callable[..., Tensor]:
+    """Returns the attack of a name, ours or a library's."""
+    if ":" in noise_type:
+        return library_attack(noise_type)
     if noise_type not in ATTACKS:
         known = ["imagenet-c", *ATTACKS]
         raise UnknownNameError(
-            f"unknown noise {noise_type!r}{nearest(noise_type, known) or ';'} Known: {', '.join(known)}"
+            f"unknown noise {noise_type!r}{nearest(noise_type, known) or ';'} Known: {', '.join(known)}, and attacks of "
+            "libraries such as foolbox:L2DeepFoolAttack and torchattacks:CW"
         )
-    options = option_defaults(ATTACKS[noise_type], hidden=_HIDDEN)
-    if options["eps"] is inspect.Parameter.empty:
+    return ATTACKS[noise_type]
+
+
+def _attack_defaults(noise_type: str, function: Callable[..., Tensor]) -> dict[str, Any]:
+    """Returns a fresh mapping of an attack's options to their defaults."""
+    options = option_defaults(function, hidden=_HIDDEN)
+    if options.get("eps") is inspect.Parameter.empty:
         # Where the norm is an option, the radius waits for it.
         options["eps"] = None if "norm" in options else DEFAULT_EPS[attack_norm(noise_type)][-1]
     return {"model": None, **options}

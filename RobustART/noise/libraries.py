@@ -1,0 +1,115 @@
+"""Any attack of foolbox or torchattacks by name (``foolbox:L2DeepFoolAttack``, ``torchattacks:CW``), behind our signature."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from RobustART.errors import ConfigError, UnknownNameError, nearest
+from RobustART.noise.attacks.victim import guarded
+from RobustART.noise.backends import require
+from RobustART.noise.defaults import DEFAULT_EPS
+from RobustART.seeding import image_seeds
+
+LIBRARIES = ("foolbox", "torchattacks")
+"""What may stand before the colon."""
+
+
+class _Module(nn.Module):
+    """Any callable as the module that the libraries ask for, with a parameter that says on which device it works."""
+
+    def __init__(self, model: Callable[[Tensor], Tensor], device: torch.device) -> None:
+        super().__init__()
+        self.model = model
+        self.device_of = nn.Parameter(torch.zeros(1, device=device), requires_grad=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images)
+
+
+def library_attack(name: str) -> Callable[..., Tensor]:
+    """Returns ``attack(model, images, labels, *, seeds=None, **options) -> images`` for a library's attack.
+
+    Its options are those of the library's class, by the library's names; ``inspect.signature`` shows them. An attack of
+    foolbox also has ``eps``: the radius, or None for the smallest change where the attack looks for that. The libraries
+    draw from the global generators, which are seeded from the first image's key and put back, so a draw depends on the
+    batch, unlike those of our own attacks.
+
+    Args:
+        name: ``foolbox:CLASS`` or ``torchattacks:CLASS``.
+
+    Raises:
+        UnknownNameError: the library or the class is unknown.
+        ConfigError: the library is not installed.
+    """
+    library, _, class_name = name.partition(":")
+    if library not in LIBRARIES:
+        raise UnknownNameError(
+            f"unknown library {library!r}{nearest(library, LIBRARIES) or ';'} Known: foolbox, torchattacks"
+        )
+    module = require(library)
+    place = module.attacks if library == "foolbox" else module
+    base = place.base.Attack if library == "foolbox" else module.attack.Attack
+    classes = {key: value for key, value in vars(place).items() if inspect.isclass(value) and issubclass(value, base)}
+    if class_name not in classes:
+        known = ", ".join(sorted(classes))
+        raise UnknownNameError(f"unknown attack {name!r}{nearest(class_name, classes) or ';'} Known: {known}")
+    cls = classes[class_name]
+    parameters = [
+        p.replace(kind=p.KEYWORD_ONLY)
+        for p in inspect.signature(cls).parameters.values()
+        if p.name != "model" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    ]
+    run = _run_foolbox if library == "foolbox" else _run_torchattacks
+
+    def attack(model: Any, images: Tensor, labels: Tensor, *, seeds: Tensor | None = None, **options: Any) -> Tensor:
+        seeds = image_seeds(0, range(len(images)), name) if seeds is None else seeds
+        state = np.random.get_state()
+        wrapped = _Module(model, images.device)
+        try:
+            with guarded(wrapped, images.device), torch.enable_grad():
+                torch.manual_seed(int(seeds[0]) if len(seeds) else 0)
+                np.random.seed((int(seeds[0]) if len(seeds) else 0) % 2**32)
+                found = run(cls, wrapped, images.detach().clone(), labels, options).detach()
+        finally:
+            np.random.set_state(state)
+        # An attack that looks for the smallest change may find none: the image is then returned as it came.
+        finite = found.flatten(1).isfinite().all(dim=1).view(-1, 1, 1, 1)
+        return torch.where(finite, found, images).clamp(0, 1)
+
+    if library == "foolbox":
+        fixed = issubclass(cls, place.base.FixedEpsilonAttack)
+        norm = next((n for n in DEFAULT_EPS if class_name.startswith(n)), "Linf")
+        default = DEFAULT_EPS[norm][-1] if fixed else None
+        parameters.append(inspect.Parameter("eps", inspect.Parameter.KEYWORD_ONLY, default=default))
+    first = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("model", "images", "labels")]
+    seed = inspect.Parameter("seeds", inspect.Parameter.KEYWORD_ONLY, default=None)
+    attack.__signature__ = inspect.Signature([*first, seed, *parameters])  # type: ignore[attr-defined]
+    attack.__name__ = name
+    return attack
+
+
+def _run_foolbox(cls: Any, model: nn.Module, images: Tensor, labels: Tensor, options: dict[str, Any]) -> Tensor:
+    foolbox = require("foolbox")
+    eps = options.pop("eps", None)
+    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
+    _, clipped, _ = _construct(cls, options)(wrapped, images, labels, epsilons=eps)
+    result: Tensor = clipped
+    return result
+
+
+def _run_torchattacks(cls: Any, model: nn.Module, images: Tensor, labels: Tensor, options: dict[str, Any]) -> Tensor:
+    result: Tensor = _construct(cls, options, model)(images, labels)
+    return result
+
+
+def _construct(cls: Any, options: dict[str, Any], *arguments: Any) -> Any:
+    try:
+        return cls(*arguments, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{cls.__name__} does not take these options: {error}") from error
