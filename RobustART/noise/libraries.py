@@ -1,4 +1,4 @@
-"""Any attack of foolbox or torchattacks by name (``foolbox:L2DeepFoolAttack``, ``torchattacks:CW``), behind our signature."""
+"""Any attack of foolbox or torchattacks by name: ``foolbox:L2DeepFoolAttack``, ``torchattacks:CW``."""
 
 from __future__ import annotations
 
