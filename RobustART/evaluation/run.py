@@ -2,66 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
-import hashlib
-import importlib.metadata
-import inspect
 import json
 import logging
 import os
-import platform
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from RobustART import __version__
 from RobustART.data import ImageDataset, balanced_subset
 from RobustART.distributed import World
-from RobustART.errors import ConfigError, DataError, ModelError, RecordError
+from RobustART.errors import ConfigError
 from RobustART.evaluation.benchmarks import Benchmark, build_benchmark
-from RobustART.evaluation.engine import AMP_TYPES, Settings, check_logits, exact_arithmetic, run_benchmark
+from RobustART.evaluation.checks import chance_warning, check_labels, only_writer, prepare_output, probe
+from RobustART.evaluation.conditions import data_rows, fingerprint, make_header, versions
+from RobustART.evaluation.engine import AMP_TYPES, Settings, exact_arithmetic, run_benchmark
 from RobustART.evaluation.picture import draw_noise
 from RobustART.evaluation.report import FORMAT, Report
 from RobustART.metrics.summaries import attack_costs
 from RobustART.models import Classifier, wrap_model
-from RobustART.options import option_defaults, to_plain
-from RobustART.records import FORMAT as RECORDS_FORMAT
-from RobustART.records import Journal, Records, config_hash
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
+from RobustART.options import to_plain
+from RobustART.records import Journal, Records
 
 log = logging.getLogger(__name__)
-
-
-def fingerprint(model: nn.Module) -> str:
-    """Returns 16 hexadecimal digits over a model's layers and the values of its parameters and buffers."""
-    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", repr(model)).encode())
-    for name, value in (*model.named_parameters(), *model.named_buffers()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of what results depend on."""
-    names = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "imagecorruptions-imaug")
-    found = {"RobustART": __version__, "python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def default_workers() -> int:
@@ -69,120 +36,6 @@ def default_workers() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
     return max(1, min(8, cores // max(local, 1)))
-
-
-def probe(model: nn.Module, size: int, device: torch.device) -> int:
-    """Returns how many classes a model has, by one forward pass of a grey image.
-
-    Raises:
-        ModelError: it does not return logits, or takes another input.
-    """
-    grey = torch.full((1, 3, size, size), 0.5, device=device)
-    try:
-        with torch.no_grad():
-            output = model(grey)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise ModelError(f"the model fails on an image of shape (1, 3, {size}, {size}): {error}") from error
-    return check_logits(output, 1).shape[1]
-
-
-def check_labels(dataset: ImageDataset, ids: Sequence[int], classes: int) -> None:
-    """Raises a DataError where the labels of a data set cannot be classes of the model."""
-    if dataset.class_names is not None and len(dataset.class_names) != classes:
-        first = ", ".join(dataset.class_names[:3])
-        raise DataError(
-            f"{dataset.name} has {len(dataset.class_names)} class folders ({first}, ...), but the model has {classes} "
-            "outputs, so their numbers cannot agree. Name the labels in a meta_file, or name the folders by their "
-            "WordNet ids if they are ImageNet's"
-        )
-    for image_id in ids:
-        if not 0 <= dataset.labels[image_id] < classes:
-            raise DataError(
-                f"{dataset.files[image_id]} of {dataset.name} has the label {dataset.labels[image_id]}, but the model "
-                f"has {classes} outputs (labels from 0 to {classes - 1})"
-            )
-
-
-def attack_settings(benchmark: Benchmark) -> dict[str, Any]:
-    """Returns the options of each attack cell, defaults too."""
-    settings = {}
-    for part in benchmark.passes:
-        for cell in part.cells:
-            if isinstance(cell.attack, functools.partial):
-                options = {**option_defaults(cell.attack.func, hidden=("seeds", "log")), **cell.attack.keywords}
-                settings[cell.name] = {k: v for k, v in options.items() if v is not inspect.Parameter.empty}
-    return settings
-
-
-def chance_warning(correct: int, n: int, classes: int) -> str | None:
-    """Returns a warning if a clean accuracy is no better than guessing (one-sided binomial test at 1 %)."""
-    from scipy.stats import binom
-
-    if n < 10 or binom.sf(correct - 1, n, 1 / classes) <= 0.01:
-        return None
-    return (
-        f"clean accuracy is at chance: {correct} of {n} images right with {classes} classes. The usual causes: the "
-        "model normalises by itself and is normalised again here (say mean: [0, 0, 0], std: [1, 1, 1]), the labels are "
-        "in another order than the model's classes, or the weights were not loaded"
-    )
-
-
-def _header(
-    benchmark: Benchmark,
-    ids: Sequence[Sequence[int]],
-    model: Classifier,
-    print_: str,
-    device: torch.device,
-    settings: Settings,
-) -> dict[str, Any]:
-    data = [
-        {
-            "name": part.dataset.name,
-            "fingerprint": part.dataset.fingerprint(part_ids),
-            "images": len(part_ids),
-            "subset": None if len(part_ids) == len(part.dataset) else config_hash({"ids": list(part_ids)}),
-        }
-        for part, part_ids in zip(benchmark.passes, ids, strict=True)
-    ]
-    attacked = bool(attack_settings(benchmark))
-    conditions = {
-        "benchmark": benchmark.name,
-        "options": to_plain(benchmark.options),
-        "attacks": to_plain(attack_settings(benchmark)),
-        "data": data,
-        "model": {"source": model.source, "arguments": model.arguments, "weights": print_},
-        "preprocessing": to_plain(dataclasses.asdict(model.preprocessing)),
-        "seed": settings.seed,
-        "batch_size": settings.batch_size,
-        "channels_last": settings.channels_last,
-        "precision": "float32" if attacked or settings.amp is None else settings.amp,
-        "device": device.type,
-        "version": __version__,
-    }
-    return {
-        "format": RECORDS_FORMAT,
-        "benchmark": benchmark.name,
-        "hash": config_hash(conditions),
-        "conditions": conditions,
-        "passes": [
-            {"name": part.name, "cells": [cell.name for cell in part.cells], "ids": len(part_ids)}
-            for part, part_ids in zip(benchmark.passes, ids, strict=True)
-        ],
-        "versions": versions(),
-    }
-
-
-def prepare_output(output_dir: Path) -> Path:
-    """Returns the results folder under ``output_dir``, made if need be; a ConfigError if nothing can be written there."""
-    results = output_dir / "results"
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        probe_file = results / f".write-test-{os.getpid()}"
-        probe_file.write_bytes(b"")
-        probe_file.unlink()
-    except OSError as error:
-        raise ConfigError(f"output_dir {output_dir} cannot be written: {error.strerror or error}") from None
-    return results
 
 
 def evaluate(
@@ -298,7 +151,7 @@ def _run_plans(
     runs: list[tuple[Benchmark, Records]] = []
     images = 0
     for benchmark, chosen in plans:
-        header = _header(benchmark, chosen, classifier, weights, world.device, settings)
+        header = make_header(benchmark, chosen, classifier, weights, world.device, settings)
         path = results / f"{benchmark.name}.jsonl"
         if fresh and world.is_main:
             Journal(path, header, []).delete()
@@ -326,7 +179,7 @@ def _run_plans(
         "format": FORMAT,
         "model": {"source": classifier.source, "weights": weights, "classes": classes},
         "conditions": {
-            "data": _data(plans),
+            "data": data_rows(plans),
             "subset": None if limit is None else f"{limit} images, class-balanced, drawn with seed {settings.seed}",
             "preprocessing": to_plain(dataclasses.asdict(stated)),
             "seed": settings.seed,
@@ -359,41 +212,6 @@ def _run_plans(
             log.warning("the picture noise.png could not be written: %s", error.strerror or error)
     world.barrier()
     return report
-
-
-def _data(plans: Sequence[tuple[Benchmark, list[list[int]]]]) -> list[dict[str, Any]]:
-    """Returns name, evaluated images and size of each data set, once."""
-    rows = []
-    for benchmark, chosen in plans:
-        for part, ids in zip(benchmark.passes, chosen, strict=True):
-            row = {"name": part.dataset.name, "images": len(ids), "of": len(part.dataset)}
-            if row not in rows:
-                rows.append(row)
-    return rows
-
-
-@contextlib.contextmanager
-def only_writer(folder: Path, world: World) -> Iterator[None]:
-    """Holds a lock on a results folder, so that a second run on it is refused instead of spoiling both.
-
-    Raises:
-        RecordError: another run holds it.
-    """
-    descriptor = None
-    if world.is_main and fcntl is not None:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise RecordError(f"another run is writing to {folder}; wait for it, or take another output_dir") from None
-        except OSError:
-            log.info("%s is on a file system without locks; do not start two runs on it at once", folder)
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 def _timing_before(results: Path, data: dict[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from RobustART.data import ImageDataset, balanced_subset, create_dataset
 from RobustART.distributed import World, choose_device
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.benchmarks import build_benchmark
+from RobustART.evaluation.checks import prepare_output
 from RobustART.evaluation.report import Report
-from RobustART.evaluation.run import evaluate, prepare_output, run_settings
+from RobustART.evaluation.run import evaluate, run_settings
 from RobustART.models import Classifier, build_model
 from RobustART.models.weights import PACKAGED
 from RobustART.models.zoo import check_name

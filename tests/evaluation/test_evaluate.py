@@ -12,8 +12,8 @@ from RobustART.data import array_dataset, create_dataset
 from RobustART.errors import ConfigError, DataError, ModelError, RecordError
 from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
 from RobustART.evaluation.benchmarks import build_benchmark, clean_view
+from RobustART.evaluation.checks import chance_warning
 from RobustART.evaluation.engine import grid, score, to_float
-from RobustART.evaluation.run import chance_warning
 from RobustART.metrics import summaries
 from RobustART.models import create_model, wrap_model
 from RobustART.noise.attacks import pgd_linf
@@ -506,7 +506,7 @@ def test_killed_before_the_merge(tmp_path, data, model):
 
 def test_second_run_on_the_same_folder_is_refused(tmp_path, data, model):
     from RobustART.distributed import World
-    from RobustART.evaluation.run import only_writer, prepare_output
+    from RobustART.evaluation.checks import only_writer, prepare_output
 
     results = prepare_output(tmp_path)
     refused = pytest.raises(RecordError, match="another run is writing to")

@@ -1,0 +1,106 @@
+"""What is checked around a run: the model, the labels, the output folder, and whether the result can be meant."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from RobustART.data import ImageDataset
+from RobustART.distributed import World
+from RobustART.errors import ConfigError, DataError, ModelError, RecordError
+from RobustART.evaluation.engine import check_logits
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+
+
+def probe(model: nn.Module, size: int, device: torch.device) -> int:
+    """Returns how many classes a model has, by one forward pass of a grey image.
+
+    Raises:
+        ModelError: it does not return logits, or takes another input.
+    """
+    grey = torch.full((1, 3, size, size), 0.5, device=device)
+    try:
+        with torch.no_grad():
+            output = model(grey)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise ModelError(f"the model fails on an image of shape (1, 3, {size}, {size}): {error}") from error
+    return check_logits(output, 1).shape[1]
+
+
+def check_labels(dataset: ImageDataset, ids: Sequence[int], classes: int) -> None:
+    """Raises a DataError where the labels of a data set cannot be classes of the model."""
+    if dataset.class_names is not None and len(dataset.class_names) != classes:
+        first = ", ".join(dataset.class_names[:3])
+        raise DataError(
+            f"{dataset.name} has {len(dataset.class_names)} class folders ({first}, ...), but the model has {classes} "
+            "outputs, so their numbers cannot agree. Name the labels in a meta_file, or name the folders by their "
+            "WordNet ids if they are ImageNet's"
+        )
+    for image_id in ids:
+        if not 0 <= dataset.labels[image_id] < classes:
+            raise DataError(
+                f"{dataset.files[image_id]} of {dataset.name} has the label {dataset.labels[image_id]}, but the model "
+                f"has {classes} outputs (labels from 0 to {classes - 1})"
+            )
+
+
+def chance_warning(correct: int, n: int, classes: int) -> str | None:
+    """Returns a warning if a clean accuracy is no better than guessing (one-sided binomial test at 1 %)."""
+    from scipy.stats import binom
+
+    if n < 10 or binom.sf(correct - 1, n, 1 / classes) <= 0.01:
+        return None
+    return (
+        f"clean accuracy is at chance: {correct} of {n} images right with {classes} classes. The usual causes: the "
+        "model normalises by itself and is normalised again here (say mean: [0, 0, 0], std: [1, 1, 1]), the labels are "
+        "in another order than the model's classes, or the weights were not loaded"
+    )
+
+
+def prepare_output(output_dir: Path) -> Path:
+    """Returns the results folder under ``output_dir``, made if need be; a ConfigError if nothing can be written there."""
+    results = output_dir / "results"
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe_file = results / f".write-test-{os.getpid()}"
+        probe_file.write_bytes(b"")
+        probe_file.unlink()
+    except OSError as error:
+        raise ConfigError(f"output_dir {output_dir} cannot be written: {error.strerror or error}") from None
+    return results
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path, world: World) -> Iterator[None]:
+    """Holds a lock on a results folder, so that a second run on it is refused instead of spoiling both.
+
+    Raises:
+        RecordError: another run holds it.
+    """
+    descriptor = None
+    if world.is_main and fcntl is not None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise RecordError(f"another run is writing to {folder}; wait for it, or take another output_dir") from None
+        except OSError:
+            log.info("%s is on a file system without locks; do not start two runs on it at once", folder)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

@@ -1,0 +1,121 @@
+"""The conditions of a result: everything its numbers depend on, and the header of a result file that states them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import inspect
+import platform
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from RobustART import __version__
+from RobustART.evaluation.benchmarks import Benchmark
+from RobustART.evaluation.engine import Settings
+from RobustART.models import Classifier
+from RobustART.options import option_defaults, to_plain
+from RobustART.records import FORMAT, config_hash
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Returns 16 hexadecimal digits over a model's layers and the values of its parameters and buffers."""
+    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", repr(model)).encode())
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what results depend on."""
+    names = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "imagecorruptions-imaug")
+    found = {"RobustART": __version__, "python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def attack_settings(benchmark: Benchmark) -> dict[str, Any]:
+    """Returns the options of each attack cell, defaults too."""
+    settings = {}
+    for part in benchmark.passes:
+        for cell in part.cells:
+            if isinstance(cell.attack, functools.partial):
+                options = {**option_defaults(cell.attack.func, hidden=("seeds", "log")), **cell.attack.keywords}
+                settings[cell.name] = {k: v for k, v in options.items() if v is not inspect.Parameter.empty}
+    return settings
+
+
+def make_header(
+    benchmark: Benchmark,
+    ids: Sequence[Sequence[int]],
+    model: Classifier,
+    weights: str,
+    device: torch.device,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Returns the first line of a benchmark's result file: its conditions, their hash, and its passes.
+
+    Args:
+        benchmark: what is run.
+        ids: the image ids of each pass.
+        model: the classifier.
+        weights: its :func:`fingerprint`.
+        device: where it runs.
+        settings: batch size, precision and seed.
+    """
+    data = [
+        {
+            "name": part.dataset.name,
+            "fingerprint": part.dataset.fingerprint(part_ids),
+            "images": len(part_ids),
+            "subset": None if len(part_ids) == len(part.dataset) else config_hash({"ids": list(part_ids)}),
+        }
+        for part, part_ids in zip(benchmark.passes, ids, strict=True)
+    ]
+    attacked = bool(attack_settings(benchmark))
+    conditions = {
+        "benchmark": benchmark.name,
+        "options": to_plain(benchmark.options),
+        "attacks": to_plain(attack_settings(benchmark)),
+        "data": data,
+        "model": {"source": model.source, "arguments": model.arguments, "weights": weights},
+        "preprocessing": to_plain(dataclasses.asdict(model.preprocessing)),
+        "seed": settings.seed,
+        "batch_size": settings.batch_size,
+        "channels_last": settings.channels_last,
+        "precision": "float32" if attacked or settings.amp is None else settings.amp,
+        "device": device.type,
+        "version": __version__,
+    }
+    return {
+        "format": FORMAT,
+        "benchmark": benchmark.name,
+        "hash": config_hash(conditions),
+        "conditions": conditions,
+        "passes": [
+            {"name": part.name, "cells": [cell.name for cell in part.cells], "ids": len(part_ids)}
+            for part, part_ids in zip(benchmark.passes, ids, strict=True)
+        ],
+        "versions": versions(),
+    }
+
+
+def data_rows(plans: Sequence[tuple[Benchmark, list[list[int]]]]) -> list[dict[str, Any]]:
+    """Returns name, evaluated images and size of each data set, once."""
+    rows = []
+    for benchmark, chosen in plans:
+        for part, ids in zip(benchmark.passes, chosen, strict=True):
+            row = {"name": part.dataset.name, "images": len(ids), "of": len(part.dataset)}
+            if row not in rows:
+                rows.append(row)
+    return rows
