@@ -617,3 +617,31 @@ def test_full_disk_at_the_report(tmp_path, data, model, monkeypatch, caplog):
     report = evaluate(model, data, {"clean": {}}, output_dir=tmp_path, progress=False)
     assert report.metric("clean", "top1") is not None
     assert "noise.png could not be written: No space left" in caplog.text
+
+
+def test_processes_agree_on_the_merge_though_process_0_has_begun_it(tmp_path, data, model):
+    """Process 1 decides before the first barrier; behind it, process 0 may have merged the parts already."""
+    from types import SimpleNamespace
+
+    from RobustART.evaluation.engine import Settings, run_benchmark
+    from RobustART.records import Journal
+
+    evaluate(model, data, {"clean": {}}, output_dir=tmp_path, batch_size=4, progress=False)
+    path = tmp_path / "results" / "clean.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:5] + lines[9:]))
+    path.with_name("clean.jsonl.rank1").write_bytes(b"".join([lines[0], *lines[5:9]]))
+    header, benchmark = json.loads(lines[0]), build_benchmark("clean", data)
+    barriers = []
+
+    def barrier():
+        barriers.append(1)
+        if len(barriers) in (1, 3):  # process 0 merges behind the first and, after the work, behind the third
+            keys = [[(0, i) for i in block] for block in grid(range(12), benchmark.passes[0].cells, 4)]
+            Journal(path, header, keys).compact()
+
+    world = SimpleNamespace(rank=1, size=2, is_main=False, device=torch.device("cpu"), barrier=barrier)
+    settings = Settings(batch_size=4, progress=False)
+    run_benchmark(model, benchmark, header, [list(range(12))], model.preprocessing, path, world, settings)
+    assert len(barriers) == 4  # as many as process 0 waits at
+    assert path.read_bytes() == b"".join(lines)
