@@ -20,7 +20,8 @@ from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.checks import prepare_output
 from RobustART.evaluation.report import Report
-from RobustART.evaluation.run import evaluate, run_settings
+from RobustART.evaluation.run import evaluate
+from RobustART.evaluation.settings import run_settings
 from RobustART.models import Classifier, build_model
 from RobustART.models.weights import PACKAGED
 from RobustART.models.zoo import check_name
@@ -149,7 +150,10 @@ def build_dataset(config: DatasetConfig, folder: Path) -> ImageDataset:
 
 
 def chosen_benchmarks(section: EvaluationConfig, folder: Path) -> dict[str, dict[str, Any]]:
-    """Returns the benchmarks that are on, with their options; ``root_dir`` starts at ``folder``, the config file's."""
+    """Returns the benchmarks that are on, with their options.
+
+    A relative ``root_dir``, and relative ``weights`` of further models, start at ``folder``, the config file's.
+    """
     chosen = {}
     for name, options in section.benchmarks.items():
         if options is False:
@@ -159,7 +163,16 @@ def chosen_benchmarks(section: EvaluationConfig, folder: Path) -> dict[str, dict
         chosen[name] = dict(options or {})
         if isinstance(chosen[name].get("root_dir"), str):
             chosen[name]["root_dir"] = str(folder / chosen[name]["root_dir"])
+        models = chosen[name].get("models")
+        if isinstance(models, dict):
+            chosen[name]["models"] = {key: _beside(spec, folder) for key, spec in models.items()}
     return chosen
+
+
+def _beside(spec: Any, folder: Path) -> Any:
+    """Returns the mapping of a further model, with the path of weights that stand beside the config."""
+    weights = spec.get("weights") if isinstance(spec, dict) else None
+    return {**spec, "weights": str(folder / weights)} if weights and (folder / weights).is_file() else spec
 
 
 def preprocessing_fields(config: Config) -> dict[str, Any]:
@@ -229,7 +242,7 @@ def refuse_impossible(config: Config) -> None:
 
 
 def check(config: Config, folder: Path) -> None:
-    """Raises what a run would raise before its first image; builds neither network nor process group."""
+    """Raises what a run would raise before its first image; builds no process group, and only the networks that benchmarks add."""
     refuse_impossible(config)
     check_name(model_section(config).type)
     weights = weights_of(config, folder)

@@ -13,6 +13,7 @@ from RobustART.data import ImageDataset, Sample, View
 from RobustART.errors import ConfigError
 from RobustART.imaging import Array
 from RobustART.metrics.estimates import Summary
+from RobustART.models import Classifier
 from RobustART.options import check_options, option_defaults
 from RobustART.records import Records
 from RobustART.registry import Registry
@@ -27,7 +28,11 @@ class Cell:
     view: View
     """Made by a loader process; cells that share the object share the work."""
     attack: Callable[..., Tensor] | None = None
-    """(model, images, labels, *, seeds) -> images, on the device; only images seen right are attacked."""
+    """(model, images, labels, *, seeds) -> images, on the device. Cells that share the object share its images."""
+    victim: str | None = None
+    """Name of the model that is attacked, on the images that it sees right; None is the one under evaluation."""
+    judge: str | None = None
+    """Name of the model whose predictions are recorded; None is the one under evaluation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,9 @@ class Benchmark:
     summarize: Callable[[Records], Summary]
     """From the result file to numbers."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """All options, defaults too: they belong to the result."""
+    """All options, defaults too: they belong to the result. A builder gives those that differ from what it was given."""
+    models: dict[str | None, Classifier] = dataclasses.field(default_factory=dict)
+    """Other models than the one under evaluation, by the names that cells give them."""
 
 
 Builder = Callable[..., Benchmark]
@@ -76,7 +83,8 @@ def build_benchmark(name: str, dataset: ImageDataset, options: Mapping[str, Any]
     given = dict(options or {})
     check_options(given, builder, f"the benchmark {name}")
     benchmark = builder(dataset, **given)
-    return dataclasses.replace(benchmark, options={**option_defaults(builder), **given})
+    options = {**option_defaults(builder), **given, **benchmark.options}
+    return dataclasses.replace(benchmark, options=options)
 
 
 def clean_view(sample: Sample, rng: np.random.Generator) -> Array:

@@ -1,6 +1,6 @@
 """From the records of a benchmark to its numbers."""
 
-from RobustART.metrics.summaries.adversarial import adversarial, attack_costs
+from RobustART.metrics.summaries.adversarial import adversarial, attack_costs, attack_warnings, transfer
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.metrics.summaries.natural import SCORED, calibration, classification, imagenet_a, imagenet_c
 
@@ -8,9 +8,11 @@ __all__ = [
     "SCORED",
     "adversarial",
     "attack_costs",
+    "attack_warnings",
     "calibration",
     "classification",
     "imagenet_a",
     "imagenet_c",
     "single_pass",
+    "transfer",
 ]
