@@ -34,7 +34,10 @@ def fingerprint(model: nn.Module) -> str:
 
 def versions() -> dict[str, str]:
     """Returns the versions of what results depend on."""
-    names = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "imagecorruptions-imaug")
+    names = (
+        "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "imagecorruptions-imaug", "foolbox",
+        "torchattacks", "pyautoattack",
+    )  # fmt: skip
     found = {"RobustART": __version__, "python": platform.python_version()}
     for name in names:
         try:

@@ -11,7 +11,7 @@ import numpy as np
 from RobustART.errors import ConfigError
 from RobustART.imaging import Array
 
-_PACKAGES = {"imagecorruptions": "imagecorruptions-imaug"}
+_PACKAGES = {"imagecorruptions": "imagecorruptions-imaug", "torchattacks": "--no-deps torchattacks"}
 
 
 def require(module: str) -> ModuleType:

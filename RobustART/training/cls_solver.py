@@ -242,7 +242,10 @@ def refuse_impossible(config: Config) -> None:
 
 
 def check(config: Config, folder: Path) -> None:
-    """Raises what a run would raise before its first image; builds no process group, and only the networks that benchmarks add."""
+    """Raises what a run would raise before its first image.
+
+    Builds no process group, and no network but those that a benchmark adds.
+    """
     refuse_impossible(config)
     check_name(model_section(config).type)
     weights = weights_of(config, folder)

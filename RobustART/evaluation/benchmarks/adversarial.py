@@ -16,8 +16,8 @@ from RobustART.errors import ConfigError, nearest
 from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list, clean_view
 from RobustART.metrics import summaries
 from RobustART.models import Classifier, build_model, wrap_model
-from RobustART.noise.attacks import ATTACKS
 from RobustART.noise.defaults import DEFAULT_EPS
+from RobustART.noise.reference import OURS, resolve_attack
 from RobustART.options import attack_norm, check_options, format_eps, option_defaults, parse_number
 
 
@@ -33,7 +33,8 @@ def adversarial(
 
     Args:
         dataset: clean images.
-        attacks: names in ``ATTACKS``, or ``{name: {option: value}}`` for one with options of its own.
+        attacks: names in ``ATTACKS``, or ``{name: {option: value}}`` for one with options of its own; the option
+            ``backend: foolbox``, ``torchattacks`` or ``autoattack`` takes that library's version.
         eps: radii for all attacks, or a mapping from norm (``Linf``, ``L2``, ``L1``) or attack to radii. Norms that
             are not named have the benchmark's three: 0.5/255, 2/255, 8/255; 0.5, 2, 8; 100, 400, 1600.
         stop: ``first`` ends an image's attack when it is fooled; null runs all steps, as papers' figures do.
@@ -127,7 +128,9 @@ def _attacks(
                 raise ConfigError(f"{where}.eps names {key!r}, which is neither a norm nor one of these attacks")
     bound = []
     for name, options in specs:
-        function = ATTACKS[name]
+        backend = options.pop("backend", OURS)
+        function = resolve_attack(name, backend)
+        label = name if backend == OURS else f"{backend}.{name}"
         given = {**({"stop": stop} if "stop" in option_defaults(function) else {}), **options}
         if "eps" in given:
             raise ConfigError(f"the radii of {name} do not stand with its options; say {where}.eps: {{{name}: [...]}}")
@@ -135,7 +138,7 @@ def _attacks(
         for radius in _radii(where, name, norm_of[name], eps):
             attack = functools.partial(function, eps=radius, **given)
             _try_options(attack, name)
-            bound.append((f"{name}/{format_eps(radius, norm_of[name])}", attack))
+            bound.append((f"{label}/{format_eps(radius, norm_of[name])}", attack))
     return bound
 
 
