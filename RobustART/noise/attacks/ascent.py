@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ def ascend(
     loss: Callable[[Tensor, Tensor], Tensor],
     move: Move,
     decay: float | None = None,
+    course: Course | None = None,
 ) -> Tensor:
     """Returns the points that ``steps`` steps of steepest ascent reach; each step is projected into ball and box.
 
@@ -49,11 +51,15 @@ def ascend(
         loss: logits and labels to one value per image.
         move: what a step makes of the gradient.
         decay: weight of the accumulated gradient of MI-FGSM; None for no accumulation.
+        course: by how much the radius and the length of a step differ from step to step; None for not at all.
     """
     final = start.clone()
     if steps == 0:
         return final
     sign = -1.0 if task.targeted else 1.0
+    pace = None if course is None else torch.tensor(course.pace).to(start)
+    # The ball in which a step begins; what comes out of the last one is in the ball of eps.
+    radius = None if course is None else torch.tensor([*course.radius, 1.0]).to(start)
 
     def begin(items: Tensor) -> Rows:
         rows = {"item": items, "x": start[items], "t": torch.zeros_like(items)}
@@ -69,12 +75,19 @@ def ascend(
         if decay is not None:
             gradient = rows["momentum"] = decay * rows["momentum"] + per_mean(gradient)
         origin = task.images[image]
-        x = rows["x"] + move(gradient, rows["x"], step_size[item])
-        x = project(origin, x, task.eps[image], task.norm)
-        rows["t"] = rows["t"] + 1
+        length, eps, t = step_size[item], task.eps[image], rows["t"]
+        if pace is None or radius is None:
+            x = project(origin, rows["x"] + move(gradient, rows["x"], length), eps, task.norm)
+        else:
+            x = project(origin, rows["x"] + move(gradient, rows["x"], length * pace[t]), eps * radius[t], task.norm)
+            if bool((radius[t + 1] < radius[t]).any()):
+                x = project(origin, x, eps * radius[t + 1], task.norm)
+        rows["t"] = t + 1
         done = rows["t"] == steps
         if task.stop == "first":
             fooled = task.fooled(logits, image, rows["x"])
+            if radius is not None:
+                fooled &= radius[t] <= 1  # in a larger ball it does not count
             x = where(fooled, rows["x"], x)
             done = done | fooled
         rows["x"] = x
@@ -83,6 +96,16 @@ def ascend(
 
     drive(torch.arange(len(index), device=index.device), task.slots, begin, advance)
     return final
+
+
+@dataclass(frozen=True)
+class Course:
+    """Factors of the radius and of the length of each step."""
+
+    radius: tuple[float, ...]
+    """Of the ball around a step, in units of eps, by step; never growing, and 1 at the end."""
+    pace: tuple[float, ...]
+    """Of the length of a step, by step."""
 
 
 def per_mean(gradient: Tensor) -> Tensor:
@@ -125,8 +148,12 @@ def first_order(
     log: AttackLog | None = None,
     loss: str = "ce",
     decay: float | None = None,
+    course: Course | None = None,
 ) -> Tensor:
-    """Runs :func:`ascend` once per restart on the images not yet broken; the frame of all attacks in this file."""
+    """Runs :func:`ascend` once per restart on the images not yet broken; the frame of all first-order attacks.
+
+    A restart after the first begins at a random point whatever ``random_start`` says.
+    """
     check_count("steps", steps)
     check_count("restarts", restarts, 1)
     if loss not in LOSSES:
@@ -158,8 +185,8 @@ def first_order(
             if not len(index):
                 break
             start = task.images[index]
-            if random_start:
-                start = _random_start(task, index, restart)
+            if random_start or restart:
+                start = _random_start(task, index, restart, 1.0 if course is None else max(course.radius, default=1.0))
             points = ascend(
                 task,
                 index,
@@ -169,6 +196,7 @@ def first_order(
                 loss=LOSSES[loss],
                 move=move,
                 decay=decay,
+                course=course,
             )
             task.settle(index, points)
     return task.adversarial
@@ -185,5 +213,5 @@ def _step_length(eps: Tensor, step_size: float | Tensor | None, rel_stepsize: fl
     return length
 
 
-def _random_start(task: Task, index: Tensor, restart: int) -> Tensor:
-    return random_start(task.images[index], task.eps[index], task.norm, fold(task.seeds[index], restart))
+def _random_start(task: Task, index: Tensor, restart: int, radius: float) -> Tensor:
+    return random_start(task.images[index], task.eps[index] * radius, task.norm, fold(task.seeds[index], restart))

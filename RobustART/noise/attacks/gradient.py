@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from RobustART.errors import ConfigError
-from RobustART.noise.attacks.ascent import REL_STEPSIZE, Move, first_order, sign_step, unit_step
+from RobustART.noise.attacks.ascent import REL_STEPSIZE, Course, Move, first_order, sign_step, unit_step
 from RobustART.noise.attacks.geometry import sparse_sign, spread, steepest_l1
 from RobustART.noise.attacks.log import AttackLog
 from RobustART.noise.attacks.victim import Model
@@ -131,11 +134,12 @@ def pgd_l1(
     seeds: Tensor | None = None,
     steps: int = 20,
     step_size: float | Tensor | None = None,
-    rel_stepsize: float = REL_STEPSIZE,
+    rel_stepsize: float | None = None,
     upstream_step: bool = False,
+    phases: Sequence[float] = (3, 2, 1),
     share: float | None = None,
-    random_start: bool = True,
-    restarts: int = 1,
+    random_start: bool = False,
+    restarts: int = 2,
     targeted: bool = False,
     stop: str | None = None,
     batch_size: int | None = None,
@@ -146,7 +150,8 @@ def pgd_l1(
     """Projected gradient descent in L1 with sparse steps and the exact projection onto ball and box.
 
     Step and projection are the exact ones for the ball and the box (Croce and Hein 2021,
-    https://arxiv.org/abs/2103.01208); the dense step of other toolboxes, the gradient over its L1 norm, hardly attacks.
+    https://arxiv.org/abs/2103.01208), and as there the way begins in larger balls; the dense step of other toolboxes, the
+    gradient over its L1 norm, hardly attacks.
 
     Args:
         model: and all arguments not named here as in :func:`pgd_linf`.
@@ -155,13 +160,15 @@ def pgd_l1(
         eps: radius in units of ``images``, a number or one per image (N,).
         seeds: int64 keys of the images (N,).
         steps: gradient steps.
-        step_size: L1 length of a step, a number or one per image; None takes
-        rel_stepsize: the same in units of eps.
+        step_size: L1 length of all steps, a number or one per image; or
+        rel_stepsize: the same in units of eps. By default steps fall from the radius to a 50th of it in each phase.
         upstream_step: whether to take the original benchmark's step of 120 whatever eps is.
+        phases: radii of the balls that the steps go through, in units of eps, falling to 1. With k of them all but the last
+            get 0.6 / k of the steps each. ``(1,)`` is plain projected gradient descent.
         share: None for the steepest step; a number in (0, 1] moves that part of the values by equal lengths instead
             (Tramer and Boneh 2019, https://arxiv.org/abs/1904.13000).
-        random_start: whether to start at a uniform point of the ball instead of the image.
-        restarts: tries per image.
+        random_start: whether the first try too starts at a random point of the ball instead of the image.
+        restarts: tries per image; later ones start at random points and go to the images that still stand.
         targeted: whether to lead to ``labels``.
         stop: None or ``"first"``.
         batch_size: images in the batch at once; None for all.
@@ -169,16 +176,35 @@ def pgd_l1(
         log: filled with what happened to each image.
         loss: ``"ce"``, ``"dlr"`` or ``"margin"``.
     """
+    radii = [float(radius) for radius in phases]
+    if not radii or radii[-1] != 1 or sorted(radii, reverse=True) != radii:
+        raise ConfigError(f"phases must be radii that fall to 1, such as (3, 2, 1), got {phases!r}")
     if share is not None and not 0 < share <= 1:
         raise ConfigError(f"share must be None or in (0, 1], got {share!r}")
     if upstream_step:
         step_size = _upstream(120.0, step_size)
+    if step_size is not None and rel_stepsize is not None:
+        raise ConfigError(f"give one of step_size and rel_stepsize, got {step_size!r} and {rel_stepsize!r}")
+    falling = step_size is None and rel_stepsize is None
     return first_order(
         "pgd_l1", model, images, labels, eps=eps, seeds=seeds, norm="L1",
-        move=steepest_l1 if share is None else _share(share), steps=steps, step_size=step_size,
-        rel_stepsize=rel_stepsize, random_start=random_start, restarts=restarts,
+        move=steepest_l1 if share is None else _share(share), steps=steps,
+        step_size=torch.as_tensor(eps) if falling else step_size,
+        rel_stepsize=REL_STEPSIZE if rel_stepsize is None else rel_stepsize, random_start=random_start, restarts=restarts,
         targeted=targeted, stop=stop, batch_size=batch_size, amp=amp, log=log, loss=loss,
+        course=_course(steps, radii, falling),
     )  # fmt: skip
+
+
+def _course(steps: int, phases: Sequence[float], falling: bool) -> Course:
+    """Returns the radius of each step, and its length: from the radius to a 50th of it in each phase, if ``falling``."""
+    part = int(0.6 * steps / len(phases))
+    counts = [part] * (len(phases) - 1)
+    counts.append(steps - sum(counts))
+    radius = [value for value, count in zip(phases, counts, strict=True) for _ in range(count)]
+    fall = [0.02 ** (i / max(count - 1, 1)) for count in counts for i in range(count)]
+    pace = [r * f for r, f in zip(radius, fall, strict=True)] if falling else [1.0] * steps
+    return Course(tuple(radius), tuple(pace))
 
 
 def mim_linf(
