@@ -115,3 +115,22 @@ def test_all_steps_and_first_success_agree(model, held_out):
         # Along the way an image may be fooled and then lost again; the other way round is impossible.
         assert not (short.robust & ~whole.robust).any()
         assert int(short.backward[attack.__name__].sum()) < int(whole.backward[attack.__name__].sum())
+
+
+@pytest.mark.parametrize(("name", "attack", "ours", "theirs"), [
+    ("ddn_l2", "DDNAttack", {"steps": 100}, {"steps": 100}),
+    ("deepfool_l2", "L2DeepFoolAttack", {}, {}),
+    ("cw_l2", "L2CarliniWagnerAttack", {"steps": 200, "search_steps": 6}, {"steps": 200, "binary_search_steps": 6}),
+])  # fmt: skip
+def test_smallest_changes_are_as_small_as_those_of_foolbox(model, held_out, name, attack, ours, theirs):
+    foolbox = pytest.importorskip("foolbox")
+    images, labels = held_out[0][:40], held_out[1][:40]
+    mine = ATTACKS[name](model, images, labels, **ours)
+    judge = getattr(foolbox.attacks, attack)(**theirs)
+    found = judge(foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu"), images, labels, epsilons=None)[1]
+    with torch.no_grad():
+        fooled = [model(points).argmax(1) != labels for points in (mine, found)]
+    assert int(fooled[0].sum()) >= int(fooled[1].sum()) - 1
+    both = fooled[0] & fooled[1]
+    lengths = [(points - images)[both].flatten(1).norm(dim=1) for points in (mine, found)]
+    assert float(lengths[0].mean()) <= 1.02 * float(lengths[1].mean())
