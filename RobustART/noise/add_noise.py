@@ -31,7 +31,13 @@ ALIASES = {
 """The original's names of options, and ours."""
 
 _HIDDEN = ("seeds", "log")
-_CORRUPTION_DEFAULTS = {"severity": 1, "corruption_name": None, "corruption_number": -1, "jpeg_quality": None}
+_CORRUPTION_DEFAULTS = {
+    "severity": 1,
+    "corruption_name": None,
+    "corruption_number": -1,
+    "jpeg_quality": None,
+    "backend": "robustart",
+}
 
 
 class AddNoise:
@@ -64,8 +70,8 @@ class AddNoise:
 
         For an attack: ``model`` (any callable from images in [0, 1] to logits; normalisation belongs inside it),
         ``eps`` and the attack's own keywords. For ``imagenet-c``: ``corruption_name`` or ``corruption_number`` (0 to 18,
-        the name wins), ``severity`` (0 to 5), ``jpeg_quality``. The original's names work too (``f_model``,
-        ``num_steps``, ...).
+        the name wins), ``severity`` (0 to 5), ``jpeg_quality``, ``backend`` (``robustart``, or ``imagecorruptions`` for the
+        library of that name). The original's names work too (``f_model``, ``num_steps``, ...).
 
         Raises:
             ConfigError: an option is unknown; nothing is changed then.
@@ -118,7 +124,8 @@ class AddNoise:
                 )
             name = names[number]
         severity = config["severity"]
-        noisy = corrupt(image, name, severity, numpy_generator(self.seed, index, f"{name}/{severity}"))
+        rng = numpy_generator(self.seed, index, f"{name}/{severity}")
+        noisy = corrupt(image, name, severity, rng, backend=config["backend"])
         quality = config["jpeg_quality"]
         return noisy if quality is None else decode(encode_jpeg(noisy, quality))
 

@@ -304,7 +304,7 @@ def test_chance_warning(tmp_path, lite0):
         ("imagenet_c", {"corruptions": ["fogg"]}, "did you mean 'fog'"),
         ("imagenet_c", {"corruptions": []}, "at least one corruption"),
         ("imagenet_c", {"corruptions": ["fog", "fog"]}, "names something twice"),
-        ("imagenet_c", {"backend": "magic"}, "backend must be 'imagecorruptions'"),
+        ("imagenet_c", {"backend": "magic"}, "backend must be one of robustart, imagecorruptions, got 'magic'"),
         ("imagenet_c", {"jpeg_quality": 0}, "jpeg_quality must be"),
         ("adversarial", {"attacks": ["pgd_linff"]}, "unknown attack 'pgd_linff'; did you mean 'pgd_linf'"),
         (
