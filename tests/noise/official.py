@@ -46,10 +46,10 @@ def glass_blur(image, severity, rng):
     moved = (smoothed(image / 255.0, sigma) * 255).astype(np.uint8)
     height, width = image.shape[:2]
     for _ in range(rounds):
-        moves = rng.integers(-shift, shift, (2, height - 2 * shift, width - 2 * shift), dtype=np.int8)
+        draws = rng.integers(0, 4 * shift**2, (height - 2 * shift, width - 2 * shift), dtype=np.uint8)
         for h in range(height - shift, shift, -1):
             for w in range(width - shift, shift, -1):
-                dx, dy = (int(move) for move in moves[:, h - shift - 1, w - shift - 1])
+                dy, dx = (move - shift for move in divmod(int(draws[h - shift - 1, w - shift - 1]), 2 * shift))
                 here, there = moved[h, w], moved[h + dy, w + dx]  # views, as in the official exchange
                 moved[h, w], moved[h + dy, w + dx] = there, here
     return finish(smoothed(moved / 255.0, sigma))

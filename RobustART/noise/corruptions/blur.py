@@ -14,7 +14,7 @@ import numpy as np
 from RobustART.imaging import Array
 from RobustART.noise.backends import require
 from RobustART.noise.corruptions import pixels
-from RobustART.noise.corruptions.pixels import NUDGE, Floats, to_uint8, zoom_positions
+from RobustART.noise.corruptions.pixels import NUDGE, Floats, scratch, to_uint8, zoom_positions
 
 DEFOCUS = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))
 """(radius of the disk, sigma of its smoothing)"""
@@ -61,16 +61,17 @@ def _glass_sources(height: int, width: int, shift: int, rng: np.random.Generator
     all pointers at once, twice as far each time, ends at the old ones.
     """
     count = height * width
-    rows, columns = height - 2 * shift, width - 2 * shift
-    moves = rng.integers(-shift, shift, (2, rows, columns), dtype=np.int8).astype(np.int32)
-    place = np.arange(count, dtype=np.int32)
-    pointer = place + count  # places from ``count`` up are old values
+    span = 2 * shift
+    down, right = np.divmod(np.arange(span * span), span)
+    moves = (down - shift) * width + right - shift
+    move = moves.take(rng.integers(0, span * span, (height - span, width - span), dtype=np.uint8))
     inside = (slice(shift + 1, height - shift + 1), slice(shift + 1, width - shift + 1))
-    here = place.reshape(height, width)[inside]
-    there = here + moves[0] + moves[1] * np.int32(width)
-    pointer.reshape(height, width)[inside] = np.where(there > here, there, there + count)
-    left = np.flatnonzero(pointer < count)
-    pointer = np.concatenate((pointer, place + count))
+    pointer = np.empty(2 * count, np.intp)  # places below ``count`` are new values, those from there on the old ones
+    pointer[count:] = np.arange(count, 2 * count)
+    pointer[:count] = pointer[count:]
+    move -= (move > 0) * count  # places further on have been visited before
+    pointer[:count].reshape(height, width)[inside] += move
+    left = np.flatnonzero(pointer[:count] < count)
     while len(left):
         following = pointer[pointer[left]]
         pointer[left] = following
@@ -92,7 +93,7 @@ def glass_blur(image: Array, severity: int, rng: np.random.Generator) -> Array:
     sigma, shift, rounds = GLASS[severity - 1]
     colours = to_uint8(pixels.gaussian_blur(image, sigma), NUDGE).reshape(-1, 3)
     for _ in range(rounds):
-        colours = colours[_glass_sources(image.shape[0], image.shape[1], shift, rng)]
+        colours = colours.take(_glass_sources(image.shape[0], image.shape[1], shift, rng), axis=0)
     return to_uint8(pixels.gaussian_blur(colours.reshape(image.shape), sigma), NUDGE)
 
 
@@ -107,7 +108,10 @@ def motion_blur(image: Array, severity: int, rng: np.random.Generator) -> Array:
 
 @functools.lru_cache(maxsize=20)
 def _zoom_operators(length: int, severity: int) -> tuple[Any, Any]:
-    """Returns the zooms of one axis by all factors as sparse matrices, stacked on top of each other and side by side."""
+    """Returns the zooms of one axis by all factors as sparse matrices: on top of each other, and side by side.
+
+    Those side by side are divided by the number of pictures that are averaged.
+    """
     from scipy.sparse import csr_matrix, hstack, vstack
 
     end, step = ZOOM[severity - 1]
@@ -138,7 +142,7 @@ def zoom_blur(image: Array, severity: int, rng: np.random.Generator) -> Array:
     picture = image.astype(np.float32)
     count = down.shape[0] // height
     tall = (down @ picture.reshape(height, -1)).reshape(count, height, width, 3)
-    turned = np.empty((count, width, height, 3), np.float32)
+    turned = scratch((count, width, height, 3))
     for enlarged, place in zip(tall, turned, strict=True):
         cv2.transpose(enlarged, place)
     total = (across @ turned.reshape(count * width, -1)).reshape(width, height, 3)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from RobustART.imaging import Array
 from RobustART.noise.backends import require
-from RobustART.noise.corruptions.pixels import Floats, gaussian_kernel, three_channels, to_uint8
+from RobustART.noise.corruptions.pixels import Floats, gaussian_kernel, scratch, to_uint8
 
 CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)
 ELASTIC = ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02))
@@ -63,39 +63,33 @@ def _smooth_field(height: int, width: int, sigma: float, strength: float, rng: n
     return field
 
 
-def _displaced(image: Floats, down: Floats, right: Floats) -> Floats:
+def _displaced(image: Floats, down: Floats, right: Floats) -> Array:
     """Returns the image (H, W, 3) read at shifted places, linearly between pixels, mirrored outside with its edge pixel.
 
-    OpenCV reads the four neighbours; its own interpolation is not used, since it knows 1/32 of a pixel only.
+    OpenCV reads the four neighbours; its own interpolation is not used, since it may know 1/32 of a pixel only.
     """
     cv2 = require("cv2")
-    height, width = down.shape
-    y = down + np.arange(height, dtype=np.float32)[:, None]
-    x = right + np.arange(width, dtype=np.float32)
+    y = down + np.arange(image.shape[0], dtype=np.float32)[:, None]
+    x = right + np.arange(image.shape[1], dtype=np.float32)
     low_y, low_x = np.floor(y), np.floor(x)
-    y -= low_y
-    x -= low_x
-    part_y, part_x = three_channels(y), three_channels(x)
-    place = cv2.merge((low_x, low_y)).astype(np.int16)
+    rows, columns = low_y.astype(np.int16), low_x.astype(np.int16)
+    memory = scratch((5, *image.shape))
+    part = memory[4]
+    cv2.merge([x - low_x] * 3, part)
+    for i, values in enumerate(memory[:4]):
+        place = cv2.merge((columns + np.int16(i % 2), rows + np.int16(i // 2)))
+        cv2.remap(image, place, None, cv2.INTER_NEAREST, dst=values, borderMode=cv2.BORDER_REFLECT)
+    upper, lower = _between(memory[0], memory[1], part), _between(memory[2], memory[3], part)
+    cv2.merge([y - low_y] * 3, part)
+    return to_uint8(_between(upper, lower, part))
 
-    def neighbour(dx: int, dy: int) -> Floats:
-        values: Floats = cv2.remap(
-            image, place + np.array((dx, dy), np.int16), None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT
-        )
-        return values
 
-    rows = []
-    for dy in (0, 1):
-        left = neighbour(0, dy)
-        change = neighbour(1, dy)
-        change -= left
-        change *= part_x
-        left += change
-        rows.append(left)
-    rows[1] -= rows[0]
-    rows[1] *= part_y
-    rows[0] += rows[1]
-    return rows[0]
+def _between(first: Floats, second: Floats, part: Floats) -> Floats:
+    """Returns ``first + part * (second - first)``, written over ``second``."""
+    second -= first
+    second *= part
+    second += first
+    return second
 
 
 def elastic_transform(image: Array, severity: int, rng: np.random.Generator) -> Array:
@@ -115,7 +109,17 @@ def elastic_transform(image: Array, severity: int, rng: np.random.Generator) -> 
     bent = cv2.warpAffine(image.astype(np.float32), affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
     right = _smooth_field(height, width, sigma, strength, rng)
     down = _smooth_field(height, width, sigma, strength, rng)
-    return to_uint8(_displaced(bent, down, right))
+    return _displaced(bent, down, right)
+
+
+@functools.lru_cache(maxsize=64)
+def _enlarges_alike(small: int, length: int) -> bool:
+    """Returns whether OpenCV's nearest neighbours are pillow's box filter: they are if no centre lies between pixels."""
+    cv2 = require("cv2")
+    ramp = np.arange(small, dtype=np.float32)[None]
+    nearest = cv2.resize(ramp, (length, 1), interpolation=cv2.INTER_NEAREST_EXACT)
+    boxes = Image.fromarray(ramp).resize((length, 1), Image.Resampling.BOX)
+    return np.array_equal(nearest, np.asarray(boxes))
 
 
 def pixelate(image: Array, severity: int, rng: np.random.Generator) -> Array:
@@ -126,34 +130,54 @@ def pixelate(image: Array, severity: int, rng: np.random.Generator) -> Array:
     height, width = image.shape[:2]
     part = PIXELATE[severity - 1]
     small = Image.fromarray(image).resize((int(width * part), int(height * part)), Image.Resampling.BOX)
+    if _enlarges_alike(small.height, height) and _enlarges_alike(small.width, width):
+        cv2 = require("cv2")
+        enlarged: Array = cv2.resize(np.asarray(small), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return enlarged
     return np.array(small.resize((width, height), Image.Resampling.BOX))
+
+
+def _jpeg_by_pillow(image: Array, quality: int) -> Array:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.array(Image.open(buffer, formats=("JPEG",)))
+
+
+def _jpeg_by_opencv(image: Array, quality: int) -> Array:
+    cv2 = require("cv2")
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality))
+    picture: Array = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return picture
+
+
+@functools.cache
+def _jpegs_are_equal(quality: int) -> bool:
+    """Returns whether OpenCV's JPEG, which has less overhead, gives pillow's pixels in this environment."""
+    rng = np.random.default_rng(0)
+    picture = np.kron(rng.integers(0, 256, (7, 9, 3)), np.ones((6, 6, 1))).astype(np.uint8)
+    picture[:, :27] = rng.integers(0, 256, (42, 27, 3))
+    return np.array_equal(_jpeg_by_pillow(picture, quality), _jpeg_by_opencv(picture, quality))
 
 
 def jpeg_compression(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image after pillow's JPEG at quality 25 to 7, with chroma at half resolution.
 
-    Quirk: 25 to 7 is the quality; the published files went through one more JPEG, of quality 85 (option ``jpeg_quality``).
+    Quirk: the published files went through one more JPEG, of quality 85 (option ``jpeg_quality``).
     """
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG[severity - 1])
-    with Image.open(buffer, formats=("JPEG",)) as picture:
-        return np.array(picture)
+    quality = JPEG[severity - 1]
+    return (_jpeg_by_opencv if _jpegs_are_equal(quality) else _jpeg_by_pillow)(image, quality)
 
 
 @functools.cache
-def _saturation_tables(severity: int) -> tuple[Floats, Array, Array]:
-    """Returns by (brightest, darkest) channel: new over old saturation, the darkest's new level; and that of grey pixels.
-
-    The first two are flat tables of 65536, the third one of 256 for a grey pixel's green and blue.
-    """
+def _saturation_tables(severity: int) -> tuple[Floats, Array]:
+    """Returns the new over the old saturation by (brightest, darkest) channel, flat, and a grey pixel's new green and blue."""
     factor, offset = SATURATE[severity - 1]
     grey = np.arange(256) / 255.0
     brightest, darkest = grey[:, None], grey
     with np.errstate(divide="ignore", invalid="ignore"):
         old = np.where(brightest > darkest, (brightest - darkest) / brightest, 0)
-        new = np.clip(old * factor + offset, 0, 1)
-        ratio = np.where(old > 0, new / old, 0).astype(np.float32)
-    return ratio.reshape(-1), to_uint8(brightest * (1 - new) * 255).reshape(-1), to_uint8(grey * (1 - offset) * 255)
+        ratio = np.where(old > 0, np.clip(old * factor + offset, 0, 1) / old, 0).astype(np.float32)
+    return ratio.reshape(-1), to_uint8(grey * (1 - offset) * 255)
 
 
 def saturate(image: Array, severity: int, rng: np.random.Generator) -> Array:
@@ -166,7 +190,7 @@ def saturate(image: Array, severity: int, rng: np.random.Generator) -> Array:
     and 5 makes it red; cut off to uint8.
     """
     cv2 = require("cv2")
-    ratio_table, _, red_table = _saturation_tables(severity)
+    ratio_table, red_table = _saturation_tables(severity)
     planes = cv2.split(image)
     value = cv2.max(cv2.max(planes[0], planes[1]), planes[2])
     least = cv2.min(cv2.min(planes[0], planes[1]), planes[2])

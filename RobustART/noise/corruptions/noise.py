@@ -67,9 +67,11 @@ def impulse_noise(image: Array, severity: int, rng: np.random.Generator) -> Arra
     """
     word = random_words(rng, image.shape)
     amount = IMPULSE_AMOUNT[severity - 1] * 2.0**32
-    noisy = image.copy()
-    np.copyto(noisy, 0, where=word < np.uint32(amount))
-    np.copyto(noisy, 255, where=word < np.uint32(amount / 2))
+    noisy = (word < np.uint32(amount)).view(np.uint8)
+    noisy -= np.uint8(1)  # all bits where the image stays, none where it is replaced
+    noisy &= image
+    salt = (word < np.uint32(amount / 2)).view(np.uint8)
+    noisy |= np.negative(salt, out=salt)
     return noisy
 
 

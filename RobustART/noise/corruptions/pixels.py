@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,21 @@ Floats = NDArray[np.float32]
 
 NUDGE = 1e-3
 """Grey levels added before a blur in float32 is cut off, so that flat areas, whole in exact arithmetic, stay so."""
+
+
+_memory = threading.local()
+
+
+def scratch(shape: tuple[int, ...]) -> Floats:
+    """Returns uninitialised float32 memory that the next call in this thread hands out again.
+
+    Large arrays that are made anew for every image cost more in page faults than in arithmetic.
+    """
+    size = math.prod(shape)
+    if getattr(_memory, "floats", np.empty(0)).size < size:
+        _memory.floats = np.empty(size, np.float32)
+    part: Floats = _memory.floats[:size].reshape(shape)
+    return part
 
 
 def to_uint8(values: NDArray[Any], nudge: float = 0) -> Array:
