@@ -572,6 +572,25 @@ def test_mistakes_in_options_are_named(data, name, options, message):
         build_benchmark(name, data, options)
 
 
+def test_backend_of_the_corruptions_is_a_condition(tmp_path, data, model):
+    headers = []
+    for backend in ({}, {"backend": "imagecorruptions"}):
+        options = {"imagenet_c": {"corruptions": ["gaussian_noise"], "severities": [1], **backend}}
+        folder = tmp_path / str(len(headers))
+        evaluate(model, data, options, output_dir=folder, progress=False)
+        headers.append(json.loads((folder / "results" / "imagenet_c.jsonl").read_text().splitlines()[0]))
+    assert [header["conditions"]["options"]["backend"] for header in headers] == ["robustart", "imagecorruptions"]
+    assert headers[0]["hash"] != headers[1]["hash"]
+    assert rows(tmp_path / "0", "imagenet_c") != rows(tmp_path / "1", "imagenet_c")
+
+
+def test_missing_frost_pictures_stop_the_run_before_it_starts(data, monkeypatch):
+    monkeypatch.setattr("RobustART.noise.corruptions.weather.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="pip install imagecorruptions-imaug"):
+        build_benchmark("imagenet_c", data, {})
+    build_benchmark("imagenet_c", data, {"corruptions": ["fog"]})
+
+
 def test_ranges_are_lists(tmp_path, data, model):
     options = {"corruptions": "fog", "severities": range(1, 3)}
     evaluate(model, data, {"imagenet_c": options}, output_dir=tmp_path, progress=False)

@@ -96,6 +96,21 @@ def test_grows_with_severity(name, textured):
     assert distance[4] > 1.25 * distance[0] or name in ("frost", "elastic_transform"), distance
 
 
+def test_threads_do_not_change_a_pixel():
+    """Loader processes switch OpenCV's threads off, the main process does not; result files must be equal all the same."""
+    import cv2
+
+    image, threads = make_picture(2, 224, 224), cv2.getNumThreads()
+    found = []
+    try:
+        for number in (0, 3):
+            cv2.setNumThreads(number)
+            found.append([corrupt(image, name, s, np.random.default_rng(s)) for name in CORRUPTIONS for s in (2, 5)])
+    finally:
+        cv2.setNumThreads(threads)
+    assert all(np.array_equal(first, second) for first, second in zip(*found, strict=True))
+
+
 def test_channels_of_grey_pictures_stay_equal_where_they_should():
     grey = np.repeat(make_picture(1, 48, 64)[..., :1], 3, axis=2)
     for name in ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow", "fog", "brightness", "contrast"):

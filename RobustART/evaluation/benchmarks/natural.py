@@ -16,6 +16,7 @@ from RobustART.imaging import Array, decode, encode_jpeg
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import imagenet_a_classes
 from RobustART.noise.corruptions import CORRUPTIONS, check_backend, corrupt
+from RobustART.noise.corruptions.weather import frost_folder
 
 
 def corrupted_view(
@@ -84,6 +85,8 @@ def imagenet_c(
     for name in names:
         CORRUPTIONS[name]
     check_backend(backend, names, "imagenet_c.backend")
+    if "frost" in names and backend == "robustart":
+        frost_folder()
     view = functools.partial(corrupted_view, quality=jpeg_quality, backend=backend)
     cells = tuple(
         Cell(f"{name}/{level}", functools.partial(view, name=name, severity=level))

@@ -45,7 +45,7 @@ def _gaussian_response(length: int, sigma: float) -> NDArray[np.float64]:
     taps = gaussian_kernel(sigma, 3.0).astype(np.float64)
     radius = len(taps) // 2
     angles = np.pi * np.arange(length)[:, None] * np.arange(1, radius + 1) / length
-    response: NDArray[np.float64] = taps[radius] + 2 * np.cos(angles) @ taps[radius + 1 :]
+    response: NDArray[np.float64] = taps[radius] + 2 * (np.cos(angles) * taps[radius + 1 :]).sum(axis=1)
     return response
 
 
@@ -170,7 +170,7 @@ def jpeg_compression(image: Array, severity: int, rng: np.random.Generator) -> A
 
 @functools.cache
 def _saturation_tables(severity: int) -> tuple[Floats, Array]:
-    """Returns the new over the old saturation by (brightest, darkest) channel, flat, and a grey pixel's new green and blue."""
+    """Returns new over old saturation by (brightest, darkest) channel, flat, and a grey pixel's new green and blue."""
     factor, offset = SATURATE[severity - 1]
     grey = np.arange(256) / 255.0
     brightest, darkest = grey[:, None], grey
