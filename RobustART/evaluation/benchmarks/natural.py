@@ -15,12 +15,15 @@ from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pa
 from RobustART.imaging import Array, decode, encode_jpeg
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import imagenet_a_classes
-from RobustART.noise.corruptions import CORRUPTIONS, corrupt
+from RobustART.noise.corruptions import CORRUPTIONS, check_backend, corrupt
+from RobustART.noise.corruptions.weather import frost_folder
 
 
-def corrupted_view(sample: Sample, rng: np.random.Generator, *, name: str, severity: int, quality: int | None) -> Array:
+def corrupted_view(
+    sample: Sample, rng: np.random.Generator, *, name: str, severity: int, quality: int | None, backend: str
+) -> Array:
     """The model's crop, corrupted, in the order of the official generator: crop first."""
-    image = corrupt(sample.crop, name, severity, rng)
+    image = corrupt(sample.crop, name, severity, rng, backend=backend)
     return image if quality is None else decode(encode_jpeg(image, quality))
 
 
@@ -56,7 +59,7 @@ def imagenet_c(
     corruptions: Sequence[str] = tuple(CORRUPTIONS),
     severities: Sequence[int] = (1, 2, 3, 4, 5),
     jpeg_quality: int | None = None,
-    backend: str = "imagecorruptions",
+    backend: str = "robustart",
 ) -> Benchmark:
     """Returns ImageNet-C made on the fly from clean images (Hendrycks and Dietterich 2019).
 
@@ -65,10 +68,8 @@ def imagenet_c(
         corruptions: names in ``CORRUPTIONS``; all 19 by default.
         severities: from 1 to 5.
         jpeg_quality: store each image as JPEG of this quality and read it again; the published files went through 85.
-        backend: ``imagecorruptions``, the only one there is.
+        backend: who makes the noise: ``robustart``, or the library ``imagecorruptions``.
     """
-    if backend != "imagecorruptions":
-        raise ConfigError(f"imagenet_c.backend must be 'imagecorruptions', got {backend!r}")
     names = as_list(corruptions, str, "imagenet_c.corruptions")
     levels = as_list(severities, (int, np.integer), "imagenet_c.severities")
     if not names or not levels:
@@ -83,8 +84,12 @@ def imagenet_c(
         encode_jpeg(np.zeros((8, 8, 3), np.uint8), jpeg_quality)
     for name in names:
         CORRUPTIONS[name]
+    check_backend(backend, names, "imagenet_c.backend")
+    if "frost" in names and backend == "robustart":
+        frost_folder()
+    view = functools.partial(corrupted_view, quality=jpeg_quality, backend=backend)
     cells = tuple(
-        Cell(f"{name}/{level}", functools.partial(corrupted_view, name=name, severity=level, quality=jpeg_quality))
+        Cell(f"{name}/{level}", functools.partial(view, name=name, severity=level))
         for name in names
         for level in levels
     )
