@@ -63,6 +63,7 @@ def _score(arguments: argparse.Namespace) -> None:
         "clean": metrics.ImageNetEvaluator,
         "imagenet_a": metrics.ImageNetAEvaluator,
         "imagenet_c": metrics.ImageNetCEvaluator,
+        "imagenet_s": metrics.ImageNetSEvaluator,
         "adversarial": metrics.AdvRobustEvaluator,
     }
     for path in arguments.files:
@@ -125,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(function=_evaluate)
 
     noise = commands.add_parser("noise", help="add image noise to a picture")
-    noise.add_argument("type", help="imagenet-c")
+    noise.add_argument("type", help="imagenet-c or imagenet-s")
     noise.add_argument("image", help="the picture")
     noise.add_argument("-o", "--output", required=True, help="where the noisy one goes; the suffix decides the format")
     noise.add_argument(

@@ -13,6 +13,8 @@ and then comes one line per image, with one entry per cell in each list::
 A line of a pass with attacks also has ``broken_by`` (per cell the stage of the attack that fooled the model, ``clean`` if
 it was wrong before, null if the image stands or is not attacked), ``forward`` and ``backward`` (passes spent on it).
 
+A pass may record further numbers of each cell under ``extra``: ``{"pixel_difference": [0.0, 1.2, ...]}``.
+
 ``label_rank`` is the number of classes scored above the true one, so 0 is right and anything under 5 is right in the
 top 5. Lines of a benchmark's second and later passes carry ``"pass": 1`` and so on.
 
@@ -74,6 +76,8 @@ class PassRecords:
     """Forward passes spent on the attack, (N, cells); None in a pass without attacks."""
     backward: NDArray[np.int64] | None = None
     """Backward passes, likewise."""
+    extra: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
+    """Further numbers that the benchmark recorded, each (N, cells, ...), by name."""
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -123,6 +127,8 @@ class Line:
     """Forward passes of the attacks."""
     backward: list[int] | None = None
     """Backward passes of the attacks."""
+    extra: dict[str, list[Any]] | None = None
+    """Further numbers by name; None where the benchmark records none."""
 
     def dump(self) -> str:
         """Returns the JSON text, ending in a newline."""
@@ -350,6 +356,7 @@ def read_records(path: str | Path) -> Records:
         cells = tuple(info["cells"])
         for row in data:
             lists = [row[key] for key in (*_PER_CELL, *_PER_ATTACK) if key in _PER_CELL or key in row]
+            lists += row.get("extra", {}).values()
             if any(len(values) != len(cells) for values in lists):
                 raise RecordError(f"{path}: image {row['id']} does not have {len(cells)} entries in each list")
         passes.append(_to_arrays(info["name"], cells, data))
@@ -375,4 +382,7 @@ def _to_arrays(name: str, cells: tuple[str, ...], data: list[dict[str, Any]]) ->
         broken_by=tuple(tuple(row["broken_by"]) for row in data) if attacked else None,
         forward=table("forward", np.int64) if attacked else None,
         backward=table("backward", np.int64) if attacked else None,
+        extra={
+            key: np.array([row["extra"][key] for row in data]) for key in (data[0].get("extra", {}) if data else ())
+        },
     )

@@ -69,6 +69,17 @@ class Sample:
             return decode(source, exif_orientation=self._exif_orientation, name=self.filename)
         return source
 
+    def decoded(self, decoder: str) -> Array:
+        """The picture by one of ``imaging.DECODERS``, uint8 (H, W, 3); ``pil`` is :attr:`image`."""
+        if decoder == "pil":
+            return self.image
+        return decode(self.data, exif_orientation=self._exif_orientation, name=self.filename, decoder=decoder)
+
+    @property
+    def size(self) -> int:
+        """Side of the model's input, in pixels."""
+        return self.crop.shape[0]
+
     @functools.cached_property
     def crop(self) -> Array:
         """The picture at the model's input size, uint8 (S, S, 3)."""

@@ -16,10 +16,11 @@ import torch
 from torch import nn
 
 from RobustART import __version__
-from RobustART.evaluation.benchmarks import Benchmark
+from RobustART.evaluation.benchmarks import Benchmark, Pass
 from RobustART.evaluation.engine import Settings
 from RobustART.models import Classifier
 from RobustART.options import option_defaults, to_plain
+from RobustART.preprocessing import Preprocessing
 from RobustART.records import FORMAT, config_hash
 
 
@@ -34,7 +35,17 @@ def fingerprint(model: nn.Module) -> str:
 
 def versions() -> dict[str, str]:
     """Returns the versions of what results depend on."""
-    names = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "imagecorruptions-imaug")
+    names = (
+        "torch",
+        "torchvision",
+        "timm",
+        "numpy",
+        "scipy",
+        "pillow",
+        "opencv-python",
+        "av",
+        "imagecorruptions-imaug",
+    )
     found = {"RobustART": __version__, "python": platform.python_version()}
     for name in names:
         try:
@@ -79,6 +90,7 @@ def make_header(
             "fingerprint": part.dataset.fingerprint(part_ids),
             "images": len(part_ids),
             "subset": None if len(part_ids) == len(part.dataset) else config_hash({"ids": list(part_ids)}),
+            **_own_preprocessing(part, model.preprocessing),
         }
         for part, part_ids in zip(benchmark.passes, ids, strict=True)
     ]
@@ -108,6 +120,13 @@ def make_header(
         ],
         "versions": versions(),
     }
+
+
+def _own_preprocessing(part: Pass, stated: Preprocessing) -> dict[str, Any]:
+    """Returns the fields in which a pass departs from the model's preprocessing, under one key; nothing if in none."""
+    own, model = dataclasses.asdict(part.prepare(stated)), dataclasses.asdict(stated)
+    changed = {name: value for name, value in own.items() if value != model[name]}
+    return {"preprocessing": to_plain(changed)} if changed else {}
 
 
 def data_rows(plans: Sequence[tuple[Benchmark, list[list[int]]]]) -> list[dict[str, Any]]:

@@ -140,10 +140,12 @@ class PassRunner:
             results.append(score(logits, labels, self.classes))
         costs = [self._costs(logs, row) for row in range(len(ids))]
         table = [torch.stack(column, dim=1).tolist() for column in zip(*results, strict=True)]
+        extra = self.part.measured(views, seen, [self.columns[name] for name in self.view_of])
         return [
             Line(
                 self.number, image_id, self.part.dataset.files[image_id], self.part.dataset.labels[image_id],
                 digests[row], table[0][row], [round(value, 8) for value in table[1][row]], table[2][row], *costs[row],
+                extra=extra[row] or None,
             )
             for row, image_id in enumerate(ids)
         ]  # fmt: skip
@@ -195,10 +197,10 @@ class PassRunner:
             for passes in theirs.values():
                 total[list(rows)] += passes
 
-    def _costs(self, logs: Sequence[AttackLog], row: int) -> tuple[list[str | None], list[int], list[int]] | tuple[()]:
-        """Returns stage, forward and backward passes of each cell for one image; nothing in a pass without attacks."""
+    def _costs(self, logs: Sequence[AttackLog], row: int) -> tuple[Any, Any, Any]:
+        """Returns stage, forward and backward passes of each cell for one image; None in a pass without attacks."""
         if not any(cell.attack for cell in self.cells):
-            return ()
+            return None, None, None
         stages = [log.broken_by[row] if log.broken_by else None for log in logs]
         passes = [[int(table[""][row]) if table else 0 for table in (log.forward, log.backward)] for log in logs]
         return stages, [forward for forward, _ in passes], [backward for _, backward in passes]
@@ -347,7 +349,7 @@ def _run_blocks(
             step = max(1, 32 // len(runner.views))
             groups = [block[i : i + step] for block in mine for i in range(0, len(block), step)]
             loaded = load_views(
-                part.dataset, groups, runner.views, preprocessing.apply, size=preprocessing.input_size,
+                part.dataset, groups, runner.views, part.prepare(preprocessing).apply, size=preprocessing.input_size,
                 seed=settings.seed, workers=settings.workers, pin_memory=world.device.type == "cuda",
             )  # fmt: skip
             for block in mine:

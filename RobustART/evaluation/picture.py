@@ -20,6 +20,8 @@ from RobustART.records import PassRecords, Records
 from RobustART.seeding import image_seeds, numpy_generator
 
 TILE, CAPTION, LABEL, GAP, COLUMNS = 150, 34, 150, 6, 5
+AMPLIFIED = 8
+"""How much stronger the difference of two pictures is drawn, where it is too small to see."""
 INK, RIGHT, WRONG, PAPER = (30, 30, 30), (0, 110, 50), (180, 30, 30), (255, 255, 255)
 
 
@@ -86,7 +88,8 @@ def _photo(runs: Sequence[tuple[Benchmark, Records]], part: Pass, table: PassRec
 
 
 def _tiles(part: Pass, image_id: int, model: Classifier, device: torch.device, seed: int) -> list[Tile]:
-    sample = part.dataset.sample(image_id, model.preprocessing.apply)
+    sample = part.dataset.sample(image_id, part.prepare(model.preprocessing).apply)
+    reference: Array | None = None
     classes = None if part.classes is None else torch.tensor(part.classes, device=device)
     label = torch.tensor([sample.label], device=device)
     names: list[str] | None = None
@@ -102,8 +105,20 @@ def _tiles(part: Pass, image_id: int, model: Classifier, device: torch.device, s
             names = _class_names(part, logits.shape[1])
         prediction, confidence, rank = (float(value[0]) for value in score(logits, label, classes))
         row, _, column = cell.name.partition("/")
+        if cell.name == part.reference:
+            reference, row, column = image, "reference", cell.name
+        elif reference is not None and part.reference is not None:
+            image, row = difference(image, reference), f"difference x {AMPLIFIED}"
+            parts = zip(cell.name.split("/"), part.reference.split("/"), strict=False)
+            column = "/".join(name for name, usual in parts if name != usual)
         tiles.append(Tile(row, column, image, names[int(prediction)], confidence, rank == 0))
     return tiles
+
+
+def difference(image: Array, reference: Array) -> Array:
+    """Returns what two pictures differ in, amplified, around mid grey: uint8 (S, S, 3)."""
+    change = image.astype(np.int64) - reference
+    return (128 + AMPLIFIED * change).clip(0, 255).astype(np.uint8)
 
 
 def _logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:

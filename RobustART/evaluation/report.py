@@ -19,6 +19,7 @@ TITLES = {
     "AR": "AR (%)",
     "WCAR": "WCAR (%)",
     "broken_by": "broken by (% of images)",
+    "systems": "decoder/resize",
 }
 
 

@@ -165,12 +165,14 @@ def _run_plans(
             warning = chance_warning(int(correct.sum()), len(correct), classes)
             if warning and warning not in warnings:
                 warnings.append(warning)
+        summary = benchmark.summarize(records)
+        warnings += [note for note in (*benchmark.notes, *summary.notes) if note not in warnings]
         conditions = header["conditions"]
         entries[benchmark.name] = {
             "hash": header["hash"],
             **{key: conditions[key] for key in ("options", "attacks", "data", "precision")},
             "passes": attack_costs(first),
-            **benchmark.summarize(records).to_plain(),
+            **summary.to_plain(),
         }
         runs.append((benchmark, records))
         images += computed

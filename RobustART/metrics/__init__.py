@@ -1,7 +1,13 @@
 """Metrics: pure functions in ``functional`` and evaluators over result files. Nothing here imports torch."""
 
 from RobustART.metrics.estimates import Estimate, Metric, Summary
-from RobustART.metrics.evaluators import AdvRobustEvaluator, ImageNetAEvaluator, ImageNetCEvaluator, ImageNetEvaluator
+from RobustART.metrics.evaluators import (
+    AdvRobustEvaluator,
+    ImageNetAEvaluator,
+    ImageNetCEvaluator,
+    ImageNetEvaluator,
+    ImageNetSEvaluator,
+)
 from RobustART.metrics.functional import UndefinedError
 
 __all__ = [
@@ -10,6 +16,7 @@ __all__ = [
     "ImageNetAEvaluator",
     "ImageNetCEvaluator",
     "ImageNetEvaluator",
+    "ImageNetSEvaluator",
     "Metric",
     "Summary",
     "UndefinedError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from RobustART.errors import RecordError
 from RobustART.metrics import estimates, formats, functional, summaries
 from RobustART.metrics.baselines import imagenet_a_classes
-from RobustART.metrics.estimates import Metric, Summary
+from RobustART.metrics.estimates import Estimate, Metric, Summary
 from RobustART.records import is_result_file, read_records
 
 
@@ -123,3 +124,44 @@ class AdvRobustEvaluator:
         summary = summaries.adversarial(read_records(res_file))
         rows = summary.tables["AR"].items()
         return Metric(Summary({f"AR/{attack}/{eps}": cell for attack, cells in rows for eps, cell in cells.items()}))
+
+
+class ImageNetSEvaluator:
+    """Spread of accuracy over decoders and resizes, ImageNet-S."""
+
+    def eval(self, res_file: str | Path | Sequence[str | Path]) -> Metric:
+        """Returns ``mean_top1``, ``std_top1`` and ``worst_top1`` in percent.
+
+        Args:
+            res_file: a result file of the benchmark ``imagenet_s``; or the original's score lines, a list of files (or
+                of names before ``.rank0``, ``.rank1``, ...), one for each decoder or resize.
+
+        Raises:
+            RecordError: a file is missing or damaged, or the list has fewer than two.
+        """
+        if isinstance(res_file, (str, Path)):
+            if not _ours(res_file):
+                raise RecordError(
+                    f"{res_file} must be a result file of imagenet_s; of the original's files give a list, one for each "
+                    "decoder or resize"
+                )
+            return Metric(summaries.imagenet_s(read_records(res_file)))
+        if len(res_file) < 2:
+            raise RecordError(
+                f"ImageNet-S compares systems, so two result files or more are needed, got {len(res_file)}"
+            )
+        correct = []
+        for path in res_file:
+            scores, labels = formats.read_scores(path)
+            correct.append(functional.label_rank(scores, labels) == 0)
+        top1 = [estimates.accuracy(right) for right in correct]
+        mean, deviation, _ = functional.spread([value.value or 0.0 for value in top1])
+        worst = min(top1, key=lambda value: value.value or 0.0)
+        count = min(len(right) for right in correct)
+        rows = {str(path): {"top1": value} for path, value in zip(res_file, top1, strict=True)}
+        metrics = {
+            "mean_top1": Estimate(mean, None, None, count),
+            "std_top1": Estimate(deviation, None, None, count),
+            "worst_top1": worst,
+        }
+        return Metric(Summary(metrics, {"systems": rows}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from RobustART.errors import ConfigError
 from RobustART.imaging import Array
 from RobustART.metrics.estimates import Summary
 from RobustART.options import check_options, option_defaults
+from RobustART.preprocessing import Preprocessing
 from RobustART.records import Records
 from RobustART.registry import Registry
 
@@ -42,6 +43,33 @@ class Pass:
     """Only these classes compete: predictions, confidences and ranks are among them. None is all."""
     name: str = ""
     """Tells passes of one benchmark apart."""
+    preprocessing: Callable[[Preprocessing], Preprocessing] | None = None
+    """What this data set needs instead of the model's own preprocessing, made from it; the input size must stay."""
+    measure: Callable[[Tensor, Tensor], Mapping[str, Tensor]] | None = None
+    """(views uint8 (N, V, S, S, 3), logits (N, V, K)) -> further numbers to record, each (N, V, ...), by name."""
+    reference: str | None = None
+    """The cell that the others differ too little from to see it: a picture shows them as amplified differences."""
+
+    def prepare(self, preprocessing: Preprocessing) -> Preprocessing:
+        """Returns the preprocessing of this pass for a model with the given one."""
+        return self.preprocessing(preprocessing) if self.preprocessing else preprocessing
+
+    def measured(self, views: Tensor, logits: Tensor, columns: Sequence[int]) -> list[dict[str, list[Any]]]:
+        """Returns, for each image, what :attr:`measure` finds as a list over cells, by name; nothing where there is none.
+
+        Args:
+            views: uint8 (N, V, S, S, 3).
+            logits: (N, V, K).
+            columns: the view of each cell.
+        """
+        found = self.measure(views, logits) if self.measure else {}
+        plain = {
+            name: (values.double().mul(1e8).round() / 1e8 if values.is_floating_point() else values)[
+                :, columns
+            ].tolist()
+            for name, values in found.items()
+        }
+        return [{name: values[row] for name, values in plain.items()} for row in range(len(views))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +84,8 @@ class Benchmark:
     """From the result file to numbers."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     """All options, defaults too: they belong to the result."""
+    notes: tuple[str, ...] = ()
+    """What the report must warn of, such as a data set that is not complete."""
 
 
 Builder = Callable[..., Benchmark]

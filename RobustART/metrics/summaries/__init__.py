@@ -3,6 +3,7 @@
 from RobustART.metrics.summaries.adversarial import adversarial, attack_costs
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.metrics.summaries.natural import SCORED, calibration, classification, imagenet_a, imagenet_c
+from RobustART.metrics.summaries.system import imagenet_s
 
 __all__ = [
     "SCORED",
@@ -12,5 +13,6 @@ __all__ = [
     "classification",
     "imagenet_a",
     "imagenet_c",
+    "imagenet_s",
     "single_pass",
 ]
