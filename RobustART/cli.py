@@ -59,10 +59,14 @@ def _score(arguments: argparse.Namespace) -> None:
     from RobustART import metrics
     from RobustART.records import read_header
 
-    evaluators = {
+    evaluators: dict[str, typing.Any] = {
         "clean": metrics.ImageNetEvaluator,
         "imagenet_a": metrics.ImageNetAEvaluator,
         "imagenet_c": metrics.ImageNetCEvaluator,
+        **dict.fromkeys(("imagenet_r", "imagenet_sketch", "imagenet_v2"), metrics.ImageNetEvaluator),
+        **dict.fromkeys(("cifar_c", "imagenet_3dcc", "imagenet_c_bar"), metrics.ImageNetCEvaluator),
+        "imagenet_o": metrics.ImageNetOEvaluator,
+        "imagenet_p": metrics.ImageNetPEvaluator,
         "imagenet_s": metrics.ImageNetSEvaluator,
         "adversarial": metrics.AdvRobustEvaluator,
     }

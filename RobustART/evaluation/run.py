@@ -40,7 +40,7 @@ def default_workers() -> int:
 
 def evaluate(
     model: nn.Module,
-    dataset: ImageDataset,
+    dataset: ImageDataset | None,
     benchmarks: Mapping[str, Mapping[str, Any] | None],
     *,
     output_dir: str | Path = ".",
@@ -63,7 +63,7 @@ def evaluate(
     Args:
         model: a :class:`Classifier`, or a network that takes normalised images (see :func:`wrap_model`). It is moved to
             the device and set to evaluation mode.
-        dataset: the images.
+        dataset: the clean images; None will do where every benchmark is a data set of its own.
         benchmarks: names in ``BENCHMARKS`` with their options.
         output_dir: where ``results/`` goes.
         batch_size: images the model sees at once, per process.
@@ -108,7 +108,7 @@ def run_settings(
 
 
 def _evaluate(
-    model: nn.Module, dataset: ImageDataset, benchmarks: Mapping[str, Mapping[str, Any] | None], output_dir: Path,
+    model: nn.Module, dataset: ImageDataset | None, benchmarks: Mapping[str, Mapping[str, Any] | None], output_dir: Path,
     limit: int | None, preprocessing: Mapping[str, Any] | None, fresh: bool, config: Mapping[str, Any] | None,
     world: World, settings: Settings,
 ) -> Report:  # fmt: skip

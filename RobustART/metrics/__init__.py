@@ -6,6 +6,8 @@ from RobustART.metrics.evaluators import (
     ImageNetAEvaluator,
     ImageNetCEvaluator,
     ImageNetEvaluator,
+    ImageNetOEvaluator,
+    ImageNetPEvaluator,
     ImageNetSEvaluator,
 )
 from RobustART.metrics.functional import UndefinedError
@@ -16,6 +18,8 @@ __all__ = [
     "ImageNetAEvaluator",
     "ImageNetCEvaluator",
     "ImageNetEvaluator",
+    "ImageNetOEvaluator",
+    "ImageNetPEvaluator",
     "ImageNetSEvaluator",
     "Metric",
     "Summary",

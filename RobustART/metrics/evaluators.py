@@ -101,12 +101,16 @@ class ImageNetCEvaluator:
         """Returns ``mCE`` (divided by AlexNet's errors), ``mean_error_15`` and ``mean_error_19`` (not divided).
 
         Args:
-            res_file: a result file of the benchmark ``imagenet_c``.
+            res_file: a result file of the benchmark ``imagenet_c``; of ``imagenet_c_bar``, ``imagenet_3dcc`` and
+                ``cifar_c``, for which no AlexNet errors are published, it gives ``mean_error``.
 
         Raises:
             RecordError: the file is missing or damaged.
         """
-        return Metric(summaries.imagenet_c(read_records(res_file)))
+        records = read_records(res_file)
+        if records.header["benchmark"] in ("cifar_c", "imagenet_3dcc", "imagenet_c_bar"):
+            return Metric(summaries.corruption_errors(records))
+        return Metric(summaries.imagenet_c(records))
 
 
 class AdvRobustEvaluator:
@@ -165,3 +169,57 @@ class ImageNetSEvaluator:
             "worst_top1": worst,
         }
         return Metric(Summary(metrics, {"systems": rows}))
+
+
+class ImageNetOEvaluator:
+    """Are unknown images told apart by their confidence? (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174)."""
+
+    def eval(self, res_file: str | Path, unknown_file: str | Path | None = None) -> Metric:
+        """Returns ``aupr``, ``auroc``, ``fpr95`` and the chance level of AUPR in percent.
+
+        Args:
+            res_file: a result file of the benchmark ``imagenet_o``; or, with ``unknown_file``, the original's confidences
+                of known images (``o-part1-results.txt``, or the name before ``.rank0``, ``.rank1``, ...).
+            unknown_file: the original's confidences of ImageNet-O (``o-part2-results.txt``).
+
+        Raises:
+            RecordError: a file is missing or damaged, or the second one is not named.
+        """
+        if unknown_file is None:
+            if not _ours(res_file):
+                raise RecordError(
+                    f"{res_file} must be a result file of imagenet_o; of the original's files name both: eval(part1, part2)"
+                )
+            return Metric(summaries.imagenet_o(read_records(res_file)))
+        known, _ = formats.read_confidences(res_file)
+        unknown, _ = formats.read_confidences(unknown_file)
+        return Metric(summaries.unknown_images(np.array(known), np.array(unknown)))
+
+
+class ImageNetPEvaluator:
+    """Steadiness of predictions over ImageNet-P's videos (Hendrycks and Dietterich 2019).
+
+    Args:
+        difficulty: of the original's files, 1 to 3: frames this many apart are compared. Our files say it themselves.
+    """
+
+    def __init__(self, difficulty: int = 1) -> None:
+        self.difficulty = difficulty
+
+    def eval(self, res_file: str | Path, baseline: str | Path | None = None) -> Metric:
+        """Returns ``mFP`` in percent; from our files the distances of rankings too, and over a baseline mFR and mT5D.
+
+        Args:
+            res_file: a result file of the benchmark ``imagenet_p``; or the original's ``{perturbation}-results.txt.all``
+                (or its ``.rank0``, ``.rank1``, ...), or a folder of them.
+            baseline: a result file of the benchmark ``imagenet_p`` of the model to divide by; AlexNet's in papers.
+
+        Raises:
+            RecordError: a file is missing or damaged.
+        """
+        if _ours(res_file):
+            other = None if baseline is None else read_records(baseline)
+            return Metric(summaries.imagenet_p(read_records(res_file), other))
+        if baseline is not None:
+            raise RecordError(f"a baseline needs a result file of imagenet_p, {res_file} is none")
+        return Metric(summaries.flips(formats.read_video_predictions(res_file), self.difficulty))

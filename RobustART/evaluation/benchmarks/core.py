@@ -83,7 +83,7 @@ class Benchmark:
     summarize: Callable[[Records], Summary]
     """From the result file to numbers."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """All options, defaults too: they belong to the result."""
+    """All options, defaults too: they belong to the result. A builder gives those that differ from what it was given."""
     notes: tuple[str, ...] = ()
     """What the report must warn of, such as a data set that is not complete."""
 
@@ -93,12 +93,17 @@ BENCHMARKS: Registry[Builder] = Registry("benchmark")
 """Names to functions (dataset, *, options) -> :class:`Benchmark`."""
 
 
-def build_benchmark(name: str, dataset: ImageDataset, options: Mapping[str, Any] | None = None) -> Benchmark:
+def build_benchmark(name: str, dataset: ImageDataset | None, options: Mapping[str, Any] | None = None) -> Benchmark:
     """Returns the benchmark of a name over a data set.
+
+    Args:
+        name: in :data:`BENCHMARKS`.
+        dataset: clean images; None will do for a benchmark that is a data set of its own.
+        options: its options.
 
     Raises:
         UnknownNameError: there is no such benchmark.
-        ConfigError: an option is unknown or impossible.
+        ConfigError: an option is unknown or impossible, or the benchmark needs clean images.
     """
     builder = BENCHMARKS[name]
     if options is not None and not isinstance(options, Mapping):
@@ -106,7 +111,12 @@ def build_benchmark(name: str, dataset: ImageDataset, options: Mapping[str, Any]
     given = dict(options or {})
     check_options(given, builder, f"the benchmark {name}")
     benchmark = builder(dataset, **given)
-    return dataclasses.replace(benchmark, options={**option_defaults(builder), **given})
+    if any(part.dataset is None for part in benchmark.passes):
+        raise ConfigError(
+            f"the benchmark {name} needs images: name them in data.test, such as data: {{test: {{root_dir: ...}}}}"
+        )
+    options = {**option_defaults(builder), **given, **benchmark.options}
+    return dataclasses.replace(benchmark, options=options)
 
 
 def clean_view(sample: Sample, rng: np.random.Generator) -> Array:

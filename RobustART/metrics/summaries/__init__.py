@@ -3,6 +3,7 @@
 from RobustART.metrics.summaries.adversarial import adversarial, attack_costs
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.metrics.summaries.natural import SCORED, calibration, classification, imagenet_a, imagenet_c
+from RobustART.metrics.summaries.stored import corruption_errors, flips, imagenet_o, imagenet_p, unknown_images
 from RobustART.metrics.summaries.system import imagenet_s
 
 __all__ = [
@@ -11,8 +12,13 @@ __all__ = [
     "attack_costs",
     "calibration",
     "classification",
+    "corruption_errors",
+    "flips",
     "imagenet_a",
     "imagenet_c",
+    "imagenet_o",
+    "imagenet_p",
     "imagenet_s",
     "single_pass",
+    "unknown_images",
 ]
