@@ -11,17 +11,15 @@ and then comes one line per image, with one entry per cell in each list::
      "prediction": [243, ...], "confidence": [0.91, ...], "label_rank": [0, ...]}
 
 A line of a pass with attacks also has ``broken_by`` (per cell the stage of the attack that fooled the model, ``clean`` if
-it was wrong before, null if the image stands or is not attacked), ``forward`` and ``backward`` (passes spent on it).
+it was wrong before, null if the image stands or is not attacked), ``forward`` and ``backward`` (passes spent on it), and,
+where an attack found the evaluation itself suspicious, ``flags`` (by cell, name and meaning).
 
 A pass may record further numbers of each cell under ``extra``: ``{"pixel_difference": [0.0, 1.2, ...]}``.
 
 ``label_rank`` is the number of classes scored above the true one, so 0 is right and anything under 5 is right in the
 top 5. Lines of a benchmark's second and later passes carry ``"pass": 1`` and so on.
 
-While a run is on, process 0 appends to the file itself and process r to ``<file>.rank{r}``. The unit of commitment is
-the block: the images that stood together in a batch. Its lines are written by one call; a block of which a line is
-missing, or is cut off, does not count when a run is taken up again. When all blocks are there they are merged, sorted
-by id, under a temporary name, and renamed.
+How such a file is written and taken up again is told in :mod:`RobustART.journal`.
 """
 
 from __future__ import annotations
@@ -29,8 +27,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +73,8 @@ class PassRecords:
     """Forward passes spent on the attack, (N, cells); None in a pass without attacks."""
     backward: NDArray[np.int64] | None = None
     """Backward passes, likewise."""
+    flags: tuple[dict[str, dict[str, str]], ...] = ()
+    """Per image what attacks found suspicious: by cell, name and meaning; empty in a pass without attacks."""
     extra: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
     """Further numbers that the benchmark recorded, each (N, cells, ...), by name."""
 
@@ -127,6 +126,8 @@ class Line:
     """Forward passes of the attacks."""
     backward: list[int] | None = None
     """Backward passes of the attacks."""
+    flags: dict[str, dict[str, str]] | None = None
+    """What attacks found suspicious: by cell, name and meaning; None where nothing was."""
     extra: dict[str, list[Any]] | None = None
     """Further numbers by name; None where the benchmark records none."""
 
@@ -142,7 +143,7 @@ class Line:
 def _parse_line(text: str, place: str) -> tuple[Key, dict[str, Any]]:
     try:
         data = json.loads(text)
-        return (int(data.get("pass", 0)), int(data["id"])), data
+        return (int(data.get("pass", 0)), int(data["first" if "progress" in data else "id"])), data
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RecordError(f"{place} is not a record: {text[:80]!r}") from None
 
@@ -173,8 +174,11 @@ def is_result_file(path: str | Path) -> bool:
     return True
 
 
-def read_lines(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
-    """Returns the header and the lines by key. A last line that was cut off is dropped; any other damage is an error."""
+def read_lines(path: Path) -> tuple[dict[str, Any], dict[Key, str], list[dict[str, Any]]]:
+    """Returns the header, the images' lines by key, and the lines of progress.
+
+    A last line that was cut off is dropped; any other damage is an error.
+    """
     with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         text = file.read()
     complete = text[: text.rfind("\n") + 1]
@@ -183,148 +187,16 @@ def read_lines(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
         raise RecordError(f"{path} has no header")
     header = _check_header(rows[0], path)
     lines: dict[Key, str] = {}
+    progress = []
     for number, row in enumerate(rows[1:], 2):
-        key, _ = _parse_line(row, f"line {number} of {path}")
+        key, data = _parse_line(row, f"line {number} of {path}")
+        if "progress" in data:
+            progress.append(data)
+            continue
         if key in lines and lines[key] != row + "\n":
             raise RecordError(f"line {number} of {path} repeats image {key[1]} of pass {key[0]} with other values")
         lines[key] = row + "\n"
-    return header, lines
-
-
-def difference(old: Any, new: Any, path: str = "") -> list[str]:
-    """Returns what differs between two plain values, as ``key: old -> new`` texts."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        rows = []
-        for key in sorted({*old, *new}, key=str):
-            rows += difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-        return rows
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        pairs = zip(old, new, strict=True)
-        return [row for i, pair in enumerate(pairs) for row in difference(*pair, f"{path}[{i}]")]
-    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
-
-
-class Journal:
-    """The result file of one benchmark while it is being made.
-
-    Args:
-        path: the result file.
-        header: its header; ``hash`` and ``conditions`` decide whether an existing file belongs to it.
-        blocks: the grid: which images of which pass stand together.
-        rank: number of this process.
-    """
-
-    def __init__(self, path: Path, header: dict[str, Any], blocks: Sequence[Sequence[Key]], rank: int = 0) -> None:
-        self.path, self.header, self.blocks, self.rank = path, header, blocks, rank
-        self._part = path if rank == 0 else path.with_name(f"{path.name}.rank{rank}")
-        self._file: Any = None
-        self.lines: dict[Key, str] = {}
-        """What :meth:`done` found: the lines of all complete blocks."""
-
-    def parts(self) -> list[Path]:
-        """Returns the files of this benchmark that exist."""
-        ranks = [p for p in self.path.parent.glob(f"{self.path.name}.rank*") if p.suffix[5:].isdigit()]
-        return [p for p in (self.path, *sorted(ranks)) if p.exists()]
-
-    def _read(self) -> dict[Key, str]:
-        """Returns the lines of all complete blocks."""
-        lines: dict[Key, str] = {}
-        for part in self.parts():
-            if part.stat().st_size == 0:
-                continue
-            with open(part, "rb") as file:
-                if not file.readline().endswith(b"\n"):
-                    continue  # killed while writing the header: nothing is recorded here
-            header, found = read_lines(part)
-            self._check(header, part)
-            for key, line in found.items():
-                if lines.setdefault(key, line) != line:
-                    raise RecordError(f"{part} and another part of {self.path} differ in image {key[1]}")
-        known = {key for block in self.blocks for key in block}
-        foreign = [key for key in lines if key not in known]
-        if foreign:
-            raise RecordError(f"{self.path} holds image {foreign[0][1]}, which this run does not evaluate")
-        return {key: lines[key] for block in self.blocks if all(k in lines for k in block) for key in block}
-
-    def _check(self, header: dict[str, Any], part: Path) -> None:
-        if header.get("hash") == self.header["hash"]:
-            return
-        rows = difference(header.get("conditions", {}), self.header["conditions"])
-        raise RecordError(
-            f"{part} belongs to another config: its hash is {header.get('hash')}, this run's is {self.header['hash']}. "
-            f"What differs (file -> run): {'; '.join(rows[:8]) or 'nothing that is recorded'}. "
-            "Results are never mixed: take another output_dir, or --fresh to delete the old results."
-        )
-
-    def done(self) -> set[int]:
-        """Returns the numbers of the blocks that are complete. Writes nothing; a file of another config is refused."""
-        lines = self.lines = self._read()
-        return {i for i, block in enumerate(self.blocks) if all(key in lines for key in block)}
-
-    def compact(self) -> None:
-        """Rewrites all parts as the one result file: complete blocks only, sorted. Called by process 0 alone."""
-        lines = self._read()
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        try:
-            with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-                file.write(json.dumps(self.header, ensure_ascii=False) + "\n")
-                file.writelines(lines[key] for key in sorted(lines))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-            for part in self.parts():
-                if part != self.path:
-                    part.unlink()
-        except OSError as error:
-            raise self._write_error(error) from error
-
-    def delete(self) -> None:
-        """Deletes what is recorded. Called by process 0 alone."""
-        for part in self.parts():
-            part.unlink()
-
-    def open(self) -> None:
-        """Opens this process's part for appending; after :meth:`compact` and a barrier."""
-        try:
-            self._file = open(self._part, "ab", buffering=0)  # noqa: SIM115 - it lives on until close
-            if self.rank != 0:
-                self._write(json.dumps(self.header, ensure_ascii=False).encode() + b"\n")
-        except OSError as error:
-            raise self._write_error(error) from error
-
-    def append(self, lines: Iterable[Line]) -> None:
-        """Writes one block. If that fails, the file is cut back to the blocks before it.
-
-        Raises:
-            RecordError: the disk is full or the file cannot be written.
-        """
-        data = "".join(line.dump() for line in lines).encode("utf-8", errors="surrogateescape")
-        start = self._file.seek(0, os.SEEK_END)
-        try:
-            self._write(data)
-        except OSError as error:
-            try:
-                self._file.truncate(start)
-            except OSError:
-                pass  # what is left of the block is dropped when the run is taken up again
-            raise self._write_error(error) from error
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
-
-    def _write_error(self, error: OSError) -> RecordError:
-        return RecordError(
-            f"cannot write {self._part}: {error.strerror or error}. What was recorded before is kept; "
-            "when this is mended, the same command goes on from there."
-        )
-
-    def close(self) -> None:
-        """Closes this process's part; safe to call twice."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    return header, lines, progress
 
 
 _PER_CELL = ("prediction", "confidence", "label_rank")
@@ -340,7 +212,7 @@ def read_records(path: str | Path) -> Records:
     path = Path(path)
     if not path.is_file():
         raise RecordError(f"there is no result file {path}")
-    header, lines = read_lines(path)
+    header, lines, _ = read_lines(path)
     rows: list[list[dict[str, Any]]] = [[] for _ in header["passes"]]
     for (number, _), line in sorted(lines.items()):
         if not 0 <= number < len(rows):
@@ -382,6 +254,7 @@ def _to_arrays(name: str, cells: tuple[str, ...], data: list[dict[str, Any]]) ->
         broken_by=tuple(tuple(row["broken_by"]) for row in data) if attacked else None,
         forward=table("forward", np.int64) if attacked else None,
         backward=table("backward", np.int64) if attacked else None,
+        flags=tuple(row.get("flags", {}) for row in data) if attacked else (),
         extra={
             key: np.array([row["extra"][key] for row in data]) for key in (data[0].get("extra", {}) if data else ())
         },

@@ -16,7 +16,8 @@ import torch
 from RobustART.data import array_dataset, create_dataset
 from RobustART.distributed import World
 from RobustART.evaluation.benchmarks import build_benchmark
-from RobustART.evaluation.engine import Settings, run_benchmark
+from RobustART.evaluation.engine import run_benchmark
+from RobustART.evaluation.settings import Settings
 from RobustART.models import create_model
 from RobustART.records import FORMAT
 
@@ -56,7 +57,7 @@ def main():
 
         def engine(number):
             path = Path(folder) / f"{number}.jsonl"
-            run_benchmark(model, benchmark, header, ids, model.preprocessing, path, world, settings)
+            run_benchmark({None: model}, benchmark, header, ids, model.preprocessing, path, world, settings)
 
         bare()
         engine("warm")

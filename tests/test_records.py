@@ -5,7 +5,8 @@ import json
 import pytest
 
 from RobustART.errors import RecordError
-from RobustART.records import FORMAT, Journal, Line, config_hash, difference, is_result_file, read_records
+from RobustART.journal import Journal, difference
+from RobustART.records import FORMAT, Line, config_hash, is_result_file, read_records
 
 BLOCKS = [[(0, 0), (0, 1)], [(0, 2), (0, 3)], [(0, 4)]]
 

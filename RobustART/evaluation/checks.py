@@ -14,7 +14,9 @@ from torch import nn
 from RobustART.data import ImageDataset
 from RobustART.distributed import World
 from RobustART.errors import ConfigError, DataError, ModelError, RecordError
-from RobustART.evaluation.engine import check_logits
+from RobustART.evaluation.scoring import check_logits
+from RobustART.models import Classifier
+from RobustART.preprocessing import Preprocessing
 
 try:
     import fcntl
@@ -37,6 +39,27 @@ def probe(model: nn.Module, size: int, device: torch.device) -> int:
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ModelError(f"the model fails on an image of shape (1, 3, {size}, {size}): {error}") from error
     return check_logits(output, 1).shape[1]
+
+
+def check_other(name: str | None, model: Classifier, stated: Preprocessing, classes: int, own: int) -> None:
+    """Raises a ConfigError if a further model of a benchmark cannot answer for the same images and classes.
+
+    Args:
+        name: of the model.
+        model: the model.
+        stated: preprocessing of the model under evaluation; mean and std may differ, they are inside the models.
+        classes: outputs of the model under evaluation.
+        own: outputs of this model.
+    """
+    if own != classes:
+        raise ConfigError(f"the model {name!r} has {own} outputs, the model under evaluation {classes}")
+    for field in ("input_size", "resize", "interpolation"):
+        mine, theirs = getattr(model.preprocessing, field), getattr(stated, field)
+        if mine != theirs:
+            raise ConfigError(
+                f"the model {name!r} takes images with {field} {mine}, the model under evaluation with {theirs}; they are "
+                f"shown the same images, so say the same for both: preprocessing: {{{field}: {theirs}}}"
+            )
 
 
 def check_labels(dataset: ImageDataset, ids: Sequence[int], classes: int) -> None:

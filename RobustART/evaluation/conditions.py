@@ -17,7 +17,7 @@ from torch import nn
 
 from RobustART import __version__
 from RobustART.evaluation.benchmarks import Benchmark, Pass
-from RobustART.evaluation.engine import Settings
+from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
 from RobustART.options import option_defaults, to_plain
 from RobustART.preprocessing import Preprocessing
@@ -36,16 +36,9 @@ def fingerprint(model: nn.Module) -> str:
 def versions() -> dict[str, str]:
     """Returns the versions of what results depend on."""
     names = (
-        "torch",
-        "torchvision",
-        "timm",
-        "numpy",
-        "scipy",
-        "pillow",
-        "opencv-python",
-        "av",
-        "imagecorruptions-imaug",
-    )
+        "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "av", "imagecorruptions-imaug",
+        "foolbox", "torchattacks", "pyautoattack",
+    )  # fmt: skip
     found = {"RobustART": __version__, "python": platform.python_version()}
     for name in names:
         try:
@@ -55,15 +48,29 @@ def versions() -> dict[str, str]:
     return found
 
 
-def attack_settings(benchmark: Benchmark) -> dict[str, Any]:
-    """Returns the options of each attack cell, defaults too."""
-    settings = {}
+def attack_settings(benchmark: Benchmark, amp: str | None = None) -> dict[str, Any]:
+    """Returns the options of each attack cell, defaults too.
+
+    Args:
+        benchmark: whose cells.
+        amp: precision of proposals, which the engine gives to attacks that take it.
+    """
+    settings: dict[str, Any] = {}
     for part in benchmark.passes:
         for cell in part.cells:
             if isinstance(cell.attack, functools.partial):
                 options = {**option_defaults(cell.attack.func, hidden=("seeds", "log")), **cell.attack.keywords}
-                settings[cell.name] = {k: v for k, v in options.items() if v is not inspect.Parameter.empty}
+                if amp is not None and options.get("amp", amp) is None:
+                    options["amp"] = amp
+                resolve = getattr(cell.attack.func, "resolve", dict)
+                options = resolve({k: v for k, v in options.items() if v is not inspect.Parameter.empty})
+                settings[cell.name] = {k: v for k, v in options.items() if v is not None}
     return settings
+
+
+def describe(model: Classifier) -> dict[str, Any]:
+    """Returns what identifies a model: source, builder's arguments, fingerprint of its weights."""
+    return {"source": model.source, "arguments": model.arguments, "weights": fingerprint(model)}
 
 
 def make_header(
@@ -94,11 +101,15 @@ def make_header(
         }
         for part, part_ids in zip(benchmark.passes, ids, strict=True)
     ]
-    attacked = bool(attack_settings(benchmark))
+    attacked = any(cell.attack for part in benchmark.passes for cell in part.cells)
+    others = {
+        name: {**describe(other), "preprocessing": to_plain(dataclasses.asdict(other.preprocessing))}
+        for name, other in benchmark.models.items()
+    }
     conditions = {
         "benchmark": benchmark.name,
         "options": to_plain(benchmark.options),
-        "attacks": to_plain(attack_settings(benchmark)),
+        "attacks": to_plain(attack_settings(benchmark, settings.proposals)),
         "data": data,
         "model": {"source": model.source, "arguments": model.arguments, "weights": weights},
         "preprocessing": to_plain(dataclasses.asdict(model.preprocessing)),
@@ -108,6 +119,7 @@ def make_header(
         "precision": "float32" if attacked or settings.amp is None else settings.amp,
         "device": device.type,
         "version": __version__,
+        **({"models": others} if others else {}),
     }
     return {
         "format": FORMAT,

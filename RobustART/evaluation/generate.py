@@ -32,12 +32,12 @@ from RobustART.evaluation.benchmarks.core import as_list
 from RobustART.evaluation.conditions import versions
 from RobustART.imaging import Array, encode_jpeg
 from RobustART.imaging.video import write_video
+from RobustART.journal import difference
 from RobustART.metrics.stability import SCORED_PERTURBATIONS, is_noise
 from RobustART.noise.corruptions import GROUPS
 from RobustART.noise.perturbations import PERTURBATIONS, perturb
 from RobustART.options import check_options, option_defaults, to_plain
 from RobustART.preprocessing import Preprocessing
-from RobustART.records import difference
 from RobustART.seeding import numpy_generator
 
 log = logging.getLogger(__name__)

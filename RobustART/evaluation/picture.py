@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import nn
 
 from RobustART.data.datasets import imagenet_class_names
 from RobustART.evaluation.benchmarks import Benchmark, Pass
-from RobustART.evaluation.engine import score, to_float, view_names
+from RobustART.evaluation.blocks import view_names
+from RobustART.evaluation.scoring import score, to_float
 from RobustART.imaging import Array, resize
 from RobustART.models import Classifier
 from RobustART.records import PassRecords, Records
@@ -57,7 +58,8 @@ def draw_noise(
     tiles: list[Tile] = []
     for benchmark, records in runs:
         part, table = benchmark.passes[0], records.passes[0]
-        tiles += _tiles(part, int(table.ids[_photo(runs, part, table)]), model, device, seed)
+        models: dict[str | None, Classifier] = {None: model, **benchmark.models}
+        tiles += _tiles(part, int(table.ids[_photo(runs, part, table)]), models, device, seed)
     unique: dict[tuple[str, str], Tile] = {}
     for tile in tiles:
         unique.setdefault((tile.row, tile.column), tile)
@@ -87,8 +89,10 @@ def _photo(runs: Sequence[tuple[Benchmark, Records]], part: Pass, table: PassRec
     return 0
 
 
-def _tiles(part: Pass, image_id: int, model: Classifier, device: torch.device, seed: int) -> list[Tile]:
-    sample = part.dataset.sample(image_id, part.prepare(model.preprocessing).apply)
+def _tiles(
+    part: Pass, image_id: int, models: Mapping[str | None, Classifier], device: torch.device, seed: int
+) -> list[Tile]:
+    sample = part.dataset.sample(image_id, part.prepare(models[None].preprocessing).apply)
     reference: Array | None = None
     classes = None if part.classes is None else torch.tensor(part.classes, device=device)
     label = torch.tensor([sample.label], device=device)
@@ -98,9 +102,11 @@ def _tiles(part: Pass, image_id: int, model: Classifier, device: torch.device, s
         image = cell.view(sample, numpy_generator(seed, image_id, view_name)).copy()
         pixels = to_float(torch.from_numpy(image)[None].to(device))
         if cell.attack is not None:
-            pixels = cell.attack(model, pixels, label, seeds=image_seeds(seed, [image_id], cell.name).to(device))
+            pixels = cell.attack(
+                models[cell.victim], pixels, label, seeds=image_seeds(seed, [image_id], cell.name).to(device)
+            )
             image = (pixels[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
-        logits = _logits(model, pixels)
+        logits = _logits(models[cell.judge], pixels)
         if names is None:
             names = _class_names(part, logits.shape[1])
         prediction, confidence, rank = (float(value[0]) for value in score(logits, label, classes))

@@ -86,7 +86,7 @@ class Report:
             "model": self.data["model"],
             "conditions": self.data["conditions"],
             "options": {
-                name: {key: entry[key] for key in ("hash", "options", "attacks", "passes", "data")}
+                name: {key: value for key, value in entry.items() if key not in ("metrics", "tables")}
                 for name, entry in self.data["benchmarks"].items()
             },
             "timing": self.data["timing"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,24 +17,19 @@ from RobustART.data import ImageDataset, balanced_subset
 from RobustART.distributed import World
 from RobustART.errors import ConfigError
 from RobustART.evaluation.benchmarks import Benchmark, build_benchmark
-from RobustART.evaluation.checks import chance_warning, check_labels, only_writer, prepare_output, probe
+from RobustART.evaluation.checks import chance_warning, check_labels, check_other, only_writer, prepare_output, probe
 from RobustART.evaluation.conditions import data_rows, fingerprint, make_header, versions
-from RobustART.evaluation.engine import AMP_TYPES, Settings, exact_arithmetic, run_benchmark
+from RobustART.evaluation.engine import exact_arithmetic, run_benchmark
 from RobustART.evaluation.picture import draw_noise
 from RobustART.evaluation.report import FORMAT, Report
-from RobustART.metrics.summaries import attack_costs
+from RobustART.evaluation.settings import Settings, run_settings
+from RobustART.journal import Journal
+from RobustART.metrics.summaries import attack_costs, attack_warnings
 from RobustART.models import Classifier, wrap_model
 from RobustART.options import to_plain
-from RobustART.records import Journal, Records
+from RobustART.records import Records
 
 log = logging.getLogger(__name__)
-
-
-def default_workers() -> int:
-    """Returns one loader process per core, shared with the other processes of this machine, at most 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
-    return max(1, min(8, cores // max(local, 1)))
 
 
 def evaluate(
@@ -92,21 +86,6 @@ def evaluate(
             own.close()
 
 
-def run_settings(
-    batch_size: int, workers: int | None, amp: str | None, channels_last: bool, seed: int, progress: bool
-) -> Settings:
-    """Returns checked settings; a ConfigError names what cannot be."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ConfigError(f"batch_size must be a whole number above 0, got {batch_size!r}")
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 0):
-        raise ConfigError(f"workers must be a whole number from 0, got {workers!r}")
-    if amp is not None and amp not in AMP_TYPES:
-        raise ConfigError(f"amp must be one of {', '.join(AMP_TYPES)} or null, got {amp!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ConfigError(f"seed must be a whole number, got {seed!r}")
-    return Settings(batch_size, default_workers() if workers is None else workers, amp, channels_last, seed, progress)
-
-
 def _evaluate(
     model: nn.Module, dataset: ImageDataset | None, benchmarks: Mapping[str, Mapping[str, Any] | None], output_dir: Path,
     limit: int | None, preprocessing: Mapping[str, Any] | None, fresh: bool, config: Mapping[str, Any] | None,
@@ -123,6 +102,9 @@ def _evaluate(
     plans: list[tuple[Benchmark, list[list[int]]]] = []
     for name, options in benchmarks.items():
         benchmark = build_benchmark(name, dataset, options)
+        for key, other in benchmark.models.items():
+            other.to(world.device, memory_format=layout).eval()  # type: ignore[call-overload]
+            check_other(key, other, stated, classes, probe(other, stated.input_size, world.device))
         chosen = [_chosen(part.dataset, limit, settings.seed) for part in benchmark.passes]
         for part, ids in zip(benchmark.passes, chosen, strict=True):
             check_labels(part.dataset, ids, classes)
@@ -156,7 +138,9 @@ def _run_plans(
         if fresh and world.is_main:
             Journal(path, header, []).delete()
         world.barrier()
-        records, computed = run_benchmark(classifier, benchmark, header, chosen, stated, path, world, settings)
+        models: dict[str | None, Classifier] = {None: classifier, **benchmark.models}
+        records, computed = run_benchmark(models, benchmark, header, chosen, stated, path, world, settings)
+        warnings += [f"{benchmark.name}: {text}" for text in attack_warnings(records)]
         if records.header["versions"] != header["versions"]:
             warnings.append(f"{benchmark.name} was recorded with other library versions: {records.header['versions']}")
         first = records.passes[0]
@@ -170,7 +154,11 @@ def _run_plans(
         conditions = header["conditions"]
         entries[benchmark.name] = {
             "hash": header["hash"],
-            **{key: conditions[key] for key in ("options", "attacks", "data", "precision")},
+            **{
+                key: conditions[key]
+                for key in ("options", "attacks", "data", "precision", "models")
+                if key in conditions
+            },
             "passes": attack_costs(first),
             **summary.to_plain(),
         }

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from RobustART.errors import ConfigError, UnknownNameError, nearest
 from RobustART.imaging import Array, decode, encode_jpeg, read_bytes, to_rgb
-from RobustART.noise.attacks import ATTACKS
+from RobustART.noise.attacks import ATTACKS, AttackLog
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
 from RobustART.noise.defaults import DEFAULT_EPS
-from RobustART.noise.libraries import library_attack
+from RobustART.noise.reference import OURS, resolve_attack
 from RobustART.noise.system import REFERENCE, system_noise
 from RobustART.options import attack_norm, option_defaults, parse_number
 from RobustART.seeding import image_seeds, numpy_generator
@@ -61,10 +61,10 @@ class AddNoise:
 
     def __init__(self, noise_type: str, seed: int = 0) -> None:
         self.noise_type, self.seed = noise_type, seed
-        self._function = None if noise_type in _IMAGE_NOISES else _attack_function(noise_type)
+        self._function = None if noise_type in _IMAGE_NOISES else _attack_function(noise_type, OURS)
         self._config: dict[str, Any] = dict(_IMAGE_NOISES.get(noise_type, {}))
         if self._function is not None:
-            self._config = _attack_defaults(noise_type, self._function)
+            self._config = _attack_defaults(noise_type, self._function, OURS)
 
     def set_config(self, **options: Any) -> None:
         """Sets options of this instance; see :meth:`get_config` for their names and values.
@@ -73,24 +73,52 @@ class AddNoise:
         ``eps`` and the attack's own keywords. For ``imagenet-c``: ``corruption_name`` or ``corruption_number`` (0 to 18,
         the name wins), ``severity`` (0 to 5), ``jpeg_quality``. For ``imagenet-s``: ``decoder_type``, ``resize_type``,
         ``transform_type`` (``val``, or ``train`` for a random crop), ``size`` of the result. The original's names
-        work too (``f_model``, ``num_steps``, ...).
+        work too (``f_model``, ``num_steps``, ...), and ``verbose=True`` prints what an attack did.
+        ``backend="foolbox"``, ``"torchattacks"`` or ``"autoattack"`` has an attack made by that library, with the
+        options that it knows.
 
         Raises:
             ConfigError: an option is unknown; nothing is changed then.
         """
-        update = {}
+        function, known = self._function, self._config
+        if "backend" in options and "backend" in known and options["backend"] != known["backend"]:
+            function, known = self._with_backend(options["backend"])
+        update: dict[str, Any] = {}
         for name, value in options.items():
-            key = name if name in self._config else ALIASES.get(name, name)
-            if key not in self._config:
-                allowed = ", ".join(self._config)
+            key = name if name in known else ALIASES.get(name, name)
+            if key == "norm" and key not in known and self.noise_type.startswith("autoattack_"):
+                if value != attack_norm(self.noise_type):
+                    raise ConfigError(
+                        f"the noise {self.noise_type} is of norm {attack_norm(self.noise_type)}, got {value!r}"
+                    )
+                continue
+            if key not in known:
+                allowed = ", ".join(known)
                 raise ConfigError(
-                    f"unknown option {name!r} of the noise {self.noise_type}{nearest(name, self._config) or ';'} "
+                    f"unknown option {name!r} of the noise {self.noise_type}{nearest(name, known) or ';'} "
                     f"Allowed: {allowed}"
                 )
             if key in update:
                 raise ConfigError(f"the option {key!r} is given twice")
             update[key] = parse_number(value, key) if key == "eps" and isinstance(value, str) else value
-        self._config.update(update)
+        self._function, self._config = function, {**known, **update}
+
+    def _with_backend(self, backend: str) -> tuple[Callable[..., Tensor], dict[str, Any]]:
+        """Returns the attack as another library makes it, and its options; what was set for both keeps its value."""
+        function = _attack_function(self.noise_type, backend)
+        fresh = _attack_defaults(self.noise_type, function, backend)
+        assert self._function is not None
+        before = _attack_defaults(self.noise_type, self._function, self._config["backend"])
+        chosen = {
+            key: value for key, value in self._config.items() if value is not before[key] and value != before[key]
+        }
+        lost = [key for key in chosen if key not in fresh]
+        if lost:
+            raise ConfigError(
+                f"the backend {backend!r} does not have the option {lost[0]!r} of {self.noise_type}, which is set to "
+                f"{chosen[lost[0]]!r}; it has {', '.join(fresh)}"
+            )
+        return function, {**fresh, **chosen}
 
     setconfig = set_config
 
@@ -143,6 +171,11 @@ class AddNoise:
     def _attack(self, function: Callable[..., Tensor], image: Any, label: Any) -> Any:
         options = {name: value for name, value in self._config.items() if value is not inspect.Parameter.empty}
         model = options.pop("model")
+        options.pop("backend", None)
+        log = AttackLog() if options.pop("verbose", False) else None
+        if log is not None:
+            options["log"] = log
+        size = options.pop("input_size", None)
         if options.get("norm") in DEFAULT_EPS and options["eps"] is None:
             options["eps"] = DEFAULT_EPS[options["norm"]][-1]
         if not callable(model):
@@ -162,11 +195,15 @@ class AddNoise:
                 f"the noise {self.noise_type} takes a float tensor (N, C, H, W) in [0, 1] or uint8 arrays (N, H, W, 3) or "
                 f"(H, W, 3), got {_kind(image)}"
             )
+        if size is not None and tuple(images.shape[2:]) != (size, size):
+            raise ConfigError(f"input_size is {size}, but the images are {images.shape[2]} x {images.shape[3]}")
         labels = torch.as_tensor(label, device=images.device).reshape(-1)
         if len(labels) != len(images) or labels.is_floating_point() or labels.dtype == torch.bool:
             raise ConfigError(f"labels must be {len(images)} whole numbers, got {_kind(label)}")
         seeds = image_seeds(self.seed, range(len(images)), self.noise_type).to(images.device)
         attacked = function(model, images, labels.long(), seeds=seeds, **options)
+        if log is not None:
+            print(_costs(log))
         if pixels is None:
             return attacked
         change = attacked.permute(0, 2, 3, 1).cpu().double().numpy() * 255 - pixels
@@ -175,26 +212,40 @@ class AddNoise:
         return noisy[0] if image.ndim == 3 else noisy
 
 
-def _attack_function(noise_type: str) -> Callable[..., Tensor]:
+def _attack_function(noise_type: str, backend: str) -> Callable[..., Tensor]:
     """Returns the attack of a name, ours or a library's."""
-    if ":" in noise_type:
-        return library_attack(noise_type)
-    if noise_type not in ATTACKS:
+    if ":" not in noise_type and noise_type not in ATTACKS:
         known = [*_IMAGE_NOISES, *ATTACKS]
         raise UnknownNameError(
             f"unknown noise {noise_type!r}{nearest(noise_type, known) or ';'} Known: {', '.join(known)}, and attacks of "
             "libraries such as foolbox:L2DeepFoolAttack and torchattacks:CW"
         )
-    return ATTACKS[noise_type]
+    return resolve_attack(noise_type, backend)
 
 
-def _attack_defaults(noise_type: str, function: Callable[..., Tensor]) -> dict[str, Any]:
+def _attack_defaults(noise_type: str, function: Callable[..., Tensor], backend: str) -> dict[str, Any]:
     """Returns a fresh mapping of an attack's options to their defaults."""
     options = option_defaults(function, hidden=_HIDDEN)
     if options.get("eps") is inspect.Parameter.empty:
         # Where the norm is an option, the radius waits for it.
         options["eps"] = None if "norm" in options else DEFAULT_EPS[attack_norm(noise_type)][-1]
-    return {"model": None, **options}
+    if ":" in noise_type:
+        return {"model": None, **options}
+    if "log" in inspect.signature(function).parameters:
+        options["verbose"] = False
+    if noise_type == "pgd_l1":
+        options["input_size"] = None
+    return {"model": None, "backend": backend, **options}
+
+
+def _costs(log: AttackLog) -> str:
+    """Returns what an attack did, a line for each stage."""
+    lines = []
+    for stage in log.stages:
+        broken = sum(name == stage for name in log.broken_by)
+        passes = f"{int(log.forward[stage].sum())} forward and {int(log.backward[stage].sum())} backward passes"
+        lines.append(f"{stage}: broke {broken} of {len(log.broken_by)} images in {passes}")
+    return "\n".join([*lines, f"{int(log.robust.sum())} of {len(log.broken_by)} images stand"])
 
 
 def _read(file: str | Path | bytes) -> Array:

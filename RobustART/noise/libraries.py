@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -68,19 +69,7 @@ def library_attack(name: str) -> Callable[..., Tensor]:
     run = _run_foolbox if library == "foolbox" else _run_torchattacks
 
     def attack(model: Any, images: Tensor, labels: Tensor, *, seeds: Tensor | None = None, **options: Any) -> Tensor:
-        seeds = image_seeds(0, range(len(images)), name) if seeds is None else seeds
-        state = np.random.get_state()
-        wrapped = _Module(model, images.device)
-        try:
-            with guarded(wrapped, images.device), torch.enable_grad():
-                torch.manual_seed(int(seeds[0]) if len(seeds) else 0)
-                np.random.seed((int(seeds[0]) if len(seeds) else 0) % 2**32)
-                found = run(cls, wrapped, images.detach().clone(), labels, options).detach()
-        finally:
-            np.random.set_state(state)
-        # An attack that looks for the smallest change may find none: the image is then returned as it came.
-        finite = found.flatten(1).isfinite().all(dim=1).view(-1, 1, 1, 1)
-        return torch.where(finite, found, images).clamp(0, 1)
+        return isolated(functools.partial(run, cls), name, model, images, labels, seeds, options)
 
     if library == "foolbox":
         fixed = issubclass(cls, place.base.FixedEpsilonAttack)
@@ -92,6 +81,37 @@ def library_attack(name: str) -> Callable[..., Tensor]:
     attack.__signature__ = inspect.Signature([*first, seed, *parameters])  # type: ignore[attr-defined]
     attack.__name__ = name
     return attack
+
+
+def isolated(
+    run: Callable[..., Tensor], name: str, model: Any, images: Tensor, labels: Tensor, seeds: Tensor | None,
+    options: dict[str, Any],
+) -> Tensor:  # fmt: skip
+    """Returns what a library's attack finds, with the model and the global generators left as they were.
+
+    Args:
+        run: (module, images, labels, options) -> images.
+        name: of the attack, for its draws.
+        model: any callable.
+        images: float (N, C, H, W) in [0, 1].
+        labels: (N,).
+        seeds: keys of the images; the first seeds the global generators, since the libraries know no other.
+        options: for ``run``.
+    """
+    seeds = image_seeds(0, range(len(images)), name) if seeds is None else seeds
+    first = int(seeds[0]) % 2**63 if len(seeds) else 0
+    state = np.random.get_state()
+    wrapped = _Module(model, images.device)
+    try:
+        with guarded(wrapped, images.device), torch.enable_grad():
+            torch.manual_seed(first)
+            np.random.seed(first % 2**32)
+            found = run(wrapped, images.detach().clone(), labels.to(images.device), options).detach()
+    finally:
+        np.random.set_state(state)
+    # An attack that looks for the smallest change may find none: the image is then returned as it came.
+    finite = found.flatten(1).isfinite().all(dim=1).view(-1, 1, 1, 1)
+    return torch.where(finite, found, images).clamp(0, 1)
 
 
 def _run_foolbox(cls: Any, model: nn.Module, images: Tensor, labels: Tensor, options: dict[str, Any]) -> Tensor:

@@ -20,7 +20,8 @@ from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.checks import prepare_output
 from RobustART.evaluation.report import Report
-from RobustART.evaluation.run import evaluate, run_settings
+from RobustART.evaluation.run import evaluate
+from RobustART.evaluation.settings import run_settings
 from RobustART.models import Classifier, build_model
 from RobustART.models.weights import PACKAGED
 from RobustART.models.zoo import check_name
@@ -162,7 +163,10 @@ def build_dataset(config: DatasetConfig, folder: Path) -> ImageDataset:
 
 
 def chosen_benchmarks(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
-    """Returns the benchmarks that are on, with their options; paths in them start at ``folder``, the config file's."""
+    """Returns the benchmarks that are on, with their options.
+
+    Relative ``root_dir`` and ``meta``, and relative ``weights`` of further models, start at ``folder``, the config file's.
+    """
     chosen = switched_benchmarks(config, folder)
     for name, options in evaluation_section(config).benchmarks.items():
         if options is False:
@@ -173,7 +177,16 @@ def chosen_benchmarks(config: Config, folder: Path) -> dict[str, dict[str, Any]]
         for key in ("root_dir", "meta"):
             if isinstance(chosen[name].get(key), str):
                 chosen[name][key] = str(folder / chosen[name][key])
+        models = chosen[name].get("models")
+        if isinstance(models, dict):
+            chosen[name]["models"] = {key: _beside(spec, folder) for key, spec in models.items()}
     return chosen
+
+
+def _beside(spec: Any, folder: Path) -> Any:
+    """Returns the mapping of a further model, with the path of weights that stand beside the config."""
+    weights = spec.get("weights") if isinstance(spec, dict) else None
+    return {**spec, "weights": str(folder / weights)} if weights and (folder / weights).is_file() else spec
 
 
 def preprocessing_fields(config: Config) -> dict[str, Any]:
@@ -237,7 +250,10 @@ def refuse_impossible(config: Config) -> None:
 
 
 def check(config: Config, folder: Path) -> None:
-    """Raises what a run would raise before its first image; builds neither network nor process group."""
+    """Raises what a run would raise before its first image.
+
+    Builds no process group, and no network but those that a benchmark adds.
+    """
     refuse_impossible(config)
     check_name(model_section(config).type)
     weights = weights_of(config, folder)

@@ -13,25 +13,15 @@ from RobustART.errors import ConfigError, DataError, ModelError, RecordError
 from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
 from RobustART.evaluation.benchmarks import build_benchmark, clean_view
 from RobustART.evaluation.checks import chance_warning
-from RobustART.evaluation.engine import grid, score, to_float
+from RobustART.evaluation.engine import grid
+from RobustART.evaluation.scoring import score, to_float
 from RobustART.metrics import summaries
 from RobustART.models import create_model, wrap_model
 from RobustART.noise.attacks import pgd_linf
 from RobustART.records import read_records
 from RobustART.seeding import image_seeds
 from tests.conftest import make_picture
-
-SIZE = {"input_size": 32, "resize": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
-
-
-@pytest.fixture
-def data():
-    return array_dataset([make_picture(i, 32, 32) for i in range(12)], [i % 3 for i in range(12)])
-
-
-@pytest.fixture
-def model(own_model):
-    return create_model(f"{own_model}:build", preprocessing=SIZE)
+from tests.evaluation.conftest import SIZE
 
 
 def rows(folder, benchmark):
@@ -250,7 +240,7 @@ def test_broken_image_stops_the_run_and_keeps_what_was_recorded(tmp_path, photo_
 
 
 def test_full_disk_stops_the_run(tmp_path, data, model, monkeypatch):
-    from RobustART.records import Journal
+    from RobustART.journal import Journal
 
     write, calls = Journal._write, []
 
@@ -623,8 +613,9 @@ def test_processes_agree_on_the_merge_though_process_0_has_begun_it(tmp_path, da
     """Process 1 decides before the first barrier; behind it, process 0 may have merged the parts already."""
     from types import SimpleNamespace
 
-    from RobustART.evaluation.engine import Settings, run_benchmark
-    from RobustART.records import Journal
+    from RobustART.evaluation.engine import run_benchmark
+    from RobustART.evaluation.settings import Settings
+    from RobustART.journal import Journal
 
     evaluate(model, data, {"clean": {}}, output_dir=tmp_path, batch_size=4, progress=False)
     path = tmp_path / "results" / "clean.jsonl"
@@ -642,6 +633,6 @@ def test_processes_agree_on_the_merge_though_process_0_has_begun_it(tmp_path, da
 
     world = SimpleNamespace(rank=1, size=2, is_main=False, device=torch.device("cpu"), barrier=barrier)
     settings = Settings(batch_size=4, progress=False)
-    run_benchmark(model, benchmark, header, [list(range(12))], model.preprocessing, path, world, settings)
+    run_benchmark({None: model}, benchmark, header, [list(range(12))], model.preprocessing, path, world, settings)
     assert len(barriers) == 4  # as many as process 0 waits at
     assert path.read_bytes() == b"".join(lines)

@@ -72,7 +72,7 @@ def test_mistakes_are_named(model, batch, monkeypatch):
     with pytest.raises((ConfigError, ValueError)):
         noise.add_noise(*batch)
     monkeypatch.setitem(sys.modules, "torchattacks", None)
-    with pytest.raises(ConfigError, match="pip install torchattacks"):
+    with pytest.raises(ConfigError, match="pip install --no-deps torchattacks"):
         AddNoise("torchattacks:CW")
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from RobustART.data import ImageDataset
-from RobustART.errors import ConfigError
+from RobustART.errors import ConfigError, nearest
 from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list, clean_view
 from RobustART.metrics import summaries
-from RobustART.noise.attacks import ATTACKS
+from RobustART.models import Classifier, build_model, wrap_model
 from RobustART.noise.defaults import DEFAULT_EPS
+from RobustART.noise.reference import OURS, resolve_attack
 from RobustART.options import attack_norm, check_options, format_eps, option_defaults, parse_number
 
 
@@ -31,52 +33,123 @@ def adversarial(
 
     Args:
         dataset: clean images.
-        attacks: names in ``ATTACKS``, or ``{name: {option: value}}`` for one with options of its own.
+        attacks: names in ``ATTACKS``, or ``{name: {option: value}}`` for one with options of its own; the option
+            ``backend: foolbox``, ``torchattacks`` or ``autoattack`` takes that library's version.
         eps: radii for all attacks, or a mapping from norm (``Linf``, ``L2``, ``L1``) or attack to radii. Norms that
             are not named have the benchmark's three: 0.5/255, 2/255, 8/255; 0.5, 2, 8; 100, 400, 1600.
         stop: ``first`` ends an image's attack when it is fooled; null runs all steps, as papers' figures do.
     """
-    specs = [_attack_spec(item) for item in as_list(attacks, (str, Mapping), "adversarial.attacks")]
+    cells = [Cell("clean", clean_view)]
+    cells += [Cell(name, clean_view, attack) for name, attack in _attacks("adversarial", attacks, eps, stop)]
+    return Benchmark("adversarial", (Pass(dataset, tuple(cells)),), summaries.adversarial)
+
+
+@BENCHMARKS.register("transfer")
+def transfer(
+    dataset: ImageDataset,
+    *,
+    models: Mapping[str, Any],
+    attacks: Sequence[Any] = ("fgsm",),
+    eps: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
+    stop: str | None = None,
+) -> Benchmark:
+    """Returns transfer (black-box) attacks: made on a source, shown to every target, in a matrix of all the models.
+
+    Args:
+        dataset: clean images.
+        models: further models by name, each ``{type: ..., kwargs: ..., weights: ..., preprocessing: ...}`` as the section
+            ``model`` of a config (or an ``nn.Module``, in Python). Together with the model under evaluation, which is
+            called ``model``, they are sources and targets. All are shown the same crops.
+        attacks: as in the benchmark ``adversarial``; the original benchmark takes FGSM.
+        eps: likewise.
+        stop: null runs all steps, since an image that just fools its source seldom fools another; or ``first``.
+    """
+    if not isinstance(models, Mapping) or not models:
+        raise ConfigError(f"transfer.models must be a mapping of names to models, got {models!r}")
+    for name in models:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.:+-]+", name) or name == "model":
+            raise ConfigError(
+                f"a name in transfer.models must be letters, digits and any of _ . : + -, and not 'model', got {name!r}"
+            )
+    others: dict[str | None, Classifier] = {name: _other_model(name, spec) for name, spec in models.items()}
+    names: list[str | None] = [None, *others]
+    cells = [Cell("clean" if name is None else f"clean@{name}", clean_view, judge=name) for name in names]
+    for source in names:
+        for label, attack in _attacks("transfer", attacks, eps, stop):
+            # One object for all targets: the images are made once.
+            cells += [
+                Cell(
+                    f"{label} {source or 'model'}>{target or 'model'}", clean_view, attack, victim=source, judge=target
+                )
+                for target in names
+            ]
+    plain = {name: spec if isinstance(spec, Mapping) else others[name].source for name, spec in models.items()}
+    part = Pass(dataset, tuple(cells))
+    return Benchmark("transfer", (part,), summaries.transfer, options={"models": plain}, models=others)
+
+
+def _other_model(name: str, spec: Any) -> Classifier:
+    if isinstance(spec, nn.Module):
+        return wrap_model(spec)
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("type"), str):
+        raise ConfigError(f"transfer.models.{name} must be a mapping with the key 'type', got {spec!r}")
+    allowed = ("type", "kwargs", "weights", "strict", "preprocessing")
+    for key in spec:
+        if key not in allowed:
+            raise ConfigError(
+                f"unknown key transfer.models.{name}.{key}{nearest(key, allowed) or ';'} Allowed: {', '.join(allowed)}"
+            )
+    return build_model(
+        spec["type"], spec.get("kwargs") or {}, weights=spec.get("weights"), strict=spec.get("strict", True),
+        preprocessing=dict(spec.get("preprocessing") or {}),
+    )  # fmt: skip
+
+
+def _attacks(
+    where: str, attacks: Sequence[Any], eps: Sequence[Any] | Mapping[str, Sequence[Any]] | None, stop: str | None
+) -> list[tuple[str, functools.partial[Tensor]]]:
+    """Returns attacks with their options bound, one for each radius, as ``name/eps`` and the attack."""
+    specs = [_attack_spec(item, where) for item in as_list(attacks, (str, Mapping), f"{where}.attacks")]
     if not specs:
-        raise ConfigError("adversarial.attacks must name at least one attack")
+        raise ConfigError(f"{where}.attacks must name at least one attack")
     names = [name for name, _ in specs]
     if len(set(names)) < len(names):
-        raise ConfigError(f"adversarial.attacks names an attack twice: {names}")
+        raise ConfigError(f"{where}.attacks names an attack twice: {names}")
     norm_of = {name: options.get("norm", attack_norm(name)) for name, options in specs}
     norms = set(norm_of.values())
     if eps is not None and not isinstance(eps, Mapping) and len(norms) > 1:
         raise ConfigError(
-            f"adversarial.eps is one list, but the attacks are of the norms {', '.join(sorted(norms))}, whose radii "
+            f"{where}.eps is one list, but the attacks are of the norms {', '.join(sorted(norms))}, whose radii "
             "cannot be compared; say eps: {Linf: [...], L2: [...]}"
         )
     if isinstance(eps, Mapping):
         for key in eps:
             if key not in norms and key not in names:
-                raise ConfigError(f"adversarial.eps names {key!r}, which is neither a norm nor one of these attacks")
-    cells = [Cell("clean", clean_view)]
+                raise ConfigError(f"{where}.eps names {key!r}, which is neither a norm nor one of these attacks")
+    bound = []
     for name, options in specs:
-        function = ATTACKS[name]
+        backend = options.pop("backend", OURS)
+        function = resolve_attack(name, backend)
+        label = name if backend == OURS else f"{backend}.{name}"
         given = {**({"stop": stop} if "stop" in option_defaults(function) else {}), **options}
         if "eps" in given:
-            raise ConfigError(
-                f"the radii of {name} do not stand with its options; say adversarial.eps: {{{name}: [...]}}"
-            )
+            raise ConfigError(f"the radii of {name} do not stand with its options; say {where}.eps: {{{name}: [...]}}")
         check_options({"eps": 0, **given}, function, f"the attack {name}", hidden=("seeds", "log"))
-        for radius in _radii(name, norm_of[name], eps):
+        for radius in _radii(where, name, norm_of[name], eps):
             attack = functools.partial(function, eps=radius, **given)
             _try_options(attack, name)
-            cells.append(Cell(f"{name}/{format_eps(radius, norm_of[name])}", clean_view, attack))
-    return Benchmark("adversarial", (Pass(dataset, tuple(cells)),), summaries.adversarial)
+            bound.append((f"{label}/{format_eps(radius, norm_of[name])}", attack))
+    return bound
 
 
-def _attack_spec(item: Any) -> tuple[str, dict[str, Any]]:
+def _attack_spec(item: Any, where: str) -> tuple[str, dict[str, Any]]:
     if isinstance(item, str):
         return item, {}
     if isinstance(item, Mapping) and len(item) == 1:
         name, options = next(iter(item.items()))
         if options is None or isinstance(options, Mapping):
             return str(name), dict(options or {})
-    raise ConfigError(f"an entry of adversarial.attacks must be a name or {{name: {{option: value}}}}, got {item!r}")
+    raise ConfigError(f"an entry of {where}.attacks must be a name or {{name: {{option: value}}}}, got {item!r}")
 
 
 def _try_options(attack: Callable[..., Tensor], name: str) -> None:
@@ -88,15 +161,15 @@ def _try_options(attack: Callable[..., Tensor], name: str) -> None:
         raise ConfigError(f"the options of the attack {name}: {error}") from error
 
 
-def _radii(name: str, norm: str, eps: Any) -> list[float]:
+def _radii(where: str, name: str, norm: str, eps: Any) -> list[float]:
     if norm not in DEFAULT_EPS:
         raise ConfigError(f"the norm of {name} must be one of {', '.join(DEFAULT_EPS)}, got {norm!r}")
     if isinstance(eps, Mapping):
         eps = eps.get(name, eps.get(norm))
-    values = DEFAULT_EPS[norm] if eps is None else as_list(eps, (int, float, str), "adversarial.eps")
-    radii = [parse_number(value, "adversarial.eps") for value in values]
+    values = DEFAULT_EPS[norm] if eps is None else as_list(eps, (int, float, str), f"{where}.eps")
+    radii = [parse_number(value, f"{where}.eps") for value in values]
     if not radii or any(not 0 <= radius < math.inf for radius in radii):
-        raise ConfigError(f"adversarial.eps must be a list of radii from 0 up, got {eps!r}")
+        raise ConfigError(f"{where}.eps must be a list of radii from 0 up, got {eps!r}")
     if len({format_eps(radius, norm) for radius in radii}) < len(radii):
-        raise ConfigError(f"adversarial.eps names a radius twice: {eps!r}")
+        raise ConfigError(f"{where}.eps names a radius twice: {eps!r}")
     return radii

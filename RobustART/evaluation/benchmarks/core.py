@@ -13,6 +13,7 @@ from RobustART.data import ImageDataset, Sample, View
 from RobustART.errors import ConfigError
 from RobustART.imaging import Array
 from RobustART.metrics.estimates import Summary
+from RobustART.models import Classifier
 from RobustART.options import check_options, option_defaults
 from RobustART.preprocessing import Preprocessing
 from RobustART.records import Records
@@ -28,7 +29,11 @@ class Cell:
     view: View
     """Made by a loader process; cells that share the object share the work."""
     attack: Callable[..., Tensor] | None = None
-    """(model, images, labels, *, seeds) -> images, on the device; only images seen right are attacked."""
+    """(model, images, labels, *, seeds) -> images, on the device. Cells that share the object share its images."""
+    victim: str | None = None
+    """Name of the model that is attacked, on the images that it sees right; None is the one under evaluation."""
+    judge: str | None = None
+    """Name of the model whose predictions are recorded; None is the one under evaluation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +91,8 @@ class Benchmark:
     """All options, defaults too: they belong to the result. A builder gives those that differ from what it was given."""
     notes: tuple[str, ...] = ()
     """What the report must warn of, such as a data set that is not complete."""
+    models: dict[str | None, Classifier] = dataclasses.field(default_factory=dict)
+    """Other models than the one under evaluation, by the names that cells give them."""
 
 
 Builder = Callable[..., Benchmark]

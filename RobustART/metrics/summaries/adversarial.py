@@ -10,6 +10,9 @@ from RobustART.metrics.summaries.common import single_pass
 from RobustART.options import attack_norm
 from RobustART.records import PassRecords, Records
 
+SQUARE_SHARE = 0.002
+"""Share of images beyond which it is suspicious that Square was needed."""
+
 
 def adversarial(records: Records) -> Summary:
     """Returns robust accuracy, AR and WCAR from a cell ``clean`` and cells named ``attack/eps``.
@@ -72,6 +75,58 @@ def attack_costs(table: PassRecords) -> dict[str, dict[str, int]]:
         for i, cell in enumerate(table.cells)
         if forward[i] or backward[i]
     }
+
+
+def attack_warnings(records: Records) -> list[str]:
+    """Returns what attacks found suspicious, with the number of images, and whether Square was needed.
+
+    Square needs no gradient; if it breaks more than 0.2 % of the images after attacks with gradients, theirs may be masked
+    (the rule of AutoAttack, Croce and Hein 2020, https://arxiv.org/abs/2003.01690).
+    """
+    warnings = []
+    for table in records.passes:
+        found: dict[tuple[str, str], int] = {}
+        for row in table.flags:
+            for cell, flags in row.items():
+                for name, meaning in flags.items():
+                    found[cell, f"{name}: {meaning}"] = found.get((cell, f"{name}: {meaning}"), 0) + 1
+        n = len(table.ids)
+        warnings += [f"{cell}: {text} (noted with {count} of {n} images)" for (cell, text), count in found.items()]
+        for column, cell in enumerate(table.cells if table.broken_by else ()):
+            by_square = sum(row[column] == "square" for row in table.broken_by or ())
+            if not cell.startswith("square") and by_square > SQUARE_SHARE * n:
+                warnings.append(
+                    f"{cell}: Square broke {by_square} of {n} images that attacks with gradients left standing; gradients "
+                    "may be masked, and the true robustness may be lower still"
+                )
+    return warnings
+
+
+def transfer(records: Records) -> Summary:
+    """Returns transfer success rates from cells ``clean``, ``clean@MODEL`` and ``attack/eps SOURCE>TARGET``.
+
+    The rate of a pair: among the images that source and target both classify right when clean, those that the target gets
+    wrong after the attack on the source. The model under evaluation is ``model``.
+    """
+    table = single_pass(records)
+    clean: dict[str, np.ndarray] = {}
+    tables: dict[str, Table] = {}
+    for column, cell in enumerate(table.cells):
+        attack, _, pair = cell.partition(" ")
+        if not pair:
+            clean[cell.partition("@")[2] or "model"] = table.correct[:, column]
+            continue
+        source, _, target = pair.partition(">")
+        both = clean[source] & clean[target]
+        fooled = int((both & ~table.correct[:, column]).sum())
+        rows = tables.setdefault(f"{attack}: images of the row fool the model of the column (%)", {})
+        rows.setdefault(source, {})[target] = (
+            estimates.proportion(fooled, int(both.sum()))
+            if both.any()
+            else Estimate(None, None, None, 0, f"no image is right for both {source} and {target}")
+        )
+    metrics = {f"clean_accuracy {name}": estimates.accuracy(right) for name, right in clean.items()}
+    return Summary(metrics, tables)
 
 
 def _ratio(clean: np.ndarray, attacked: np.ndarray) -> Estimate:

@@ -160,7 +160,7 @@ class _Run:
         task = self.task
         last = rows["t"] == self.steps[rows["phase"]]
         logits, losses, gradient = self._look(rows, bool(last.all()))
-        fooled = task.fooled(logits, rows["image"])
+        fooled = task.fooled(logits, rows["image"], rows["x"])
         if len(self.plan) > 1:
             fooled &= rows["phase"] == len(self.plan) - 1  # larger balls do not count
         gradient = self._learn(rows, losses, gradient)

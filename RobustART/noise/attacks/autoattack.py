@@ -1,12 +1,14 @@
 """AutoAttack: an ensemble of attacks without parameters to tune (Croce and Hein 2020, https://arxiv.org/abs/2003.01690).
 
 The ensemble is a list of stages, and each stage is an attack of its own that sees the images still standing. A caller
-who keeps the verdicts of stages can run them one by one with :func:`run_stage` and take up where he was interrupted: an
-image's draws depend on its key and the stage alone, so the verdicts are those of an unbroken run.
+who keeps the verdicts of stages can run them one by one (:mod:`RobustART.noise.attacks.stages`, :func:`run_stage`) and
+take up where he was interrupted: an image's draws depend on its key and the stage alone, so the verdicts are those of an
+unbroken run.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +22,7 @@ from RobustART.noise.attacks.fab import fab, fab_t
 from RobustART.noise.attacks.geometry import check_norm
 from RobustART.noise.attacks.log import AttackLog
 from RobustART.noise.attacks.square import square
+from RobustART.noise.attacks.stages import Stage
 from RobustART.noise.attacks.task import check_eps, check_images
 from RobustART.noise.attacks.victim import Model
 from RobustART.seeding import fold, image_seeds
@@ -39,14 +42,29 @@ Plan = dict[str, dict[str, Any]]
 """Stages in their order, each with the options it is run with."""
 
 
-def plan(norm: str = "Linf", version: str = "standard", attacks: Sequence[str] | None = None) -> Plan:
+def plan(
+    norm: str = "Linf",
+    version: str = "standard",
+    attacks: Sequence[str] | None = None,
+    stage_options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Plan:
     """Returns the stages of a version with their options, in order.
 
     Args:
         norm: ``"Linf"``, ``"L2"`` or ``"L1"``.
         version: ``"standard"``, ``"plus"``, ``"rand"``, or ``"custom"`` for the stages in ``attacks``.
         attacks: names of stages, for ``"custom"`` alone; they get the options of the standard version.
+        stage_options: options by stage that replace those of the version.
     """
+    todo = _plan_version(norm, version, attacks)
+    for name, options in (stage_options or {}).items():
+        if name not in todo:
+            raise ConfigError(f"stage_options names {name!r}, but the stages are {', '.join(todo)}")
+        todo[name] = {**todo[name], **options}
+    return todo
+
+
+def _plan_version(norm: str, version: str, attacks: Sequence[str] | None) -> Plan:
     check_norm(norm)
     if version not in VERSIONS:
         raise ConfigError(
@@ -82,6 +100,7 @@ def run_stage(
     seeds: Tensor | None = None,
     stop: str | None = "first",
     batch_size: int | None = None,
+    amp: str | None = None,
     log: AttackLog | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Tensor:
@@ -97,6 +116,7 @@ def run_stage(
         seeds: int64 keys of the images (N,), the same for all stages.
         stop: None or ``"first"``.
         batch_size: rows in the batch at once; None for the number of images.
+        amp: ``"bf16"`` proposes in bfloat16 and confirms each success in float32, which is faster on some devices.
         log: filled with what happened to each image.
         options: of the stage, as :func:`plan` gives them.
     """
@@ -106,7 +126,7 @@ def run_stage(
         seeds = image_seeds(0, range(len(images)), "autoattack")
     return STAGES[name](
         model, images, labels, eps=eps, norm=norm, seeds=fold(seeds, list(STAGES).index(name)), stop=stop,
-        batch_size=batch_size, log=log, **(options or {}),
+        batch_size=batch_size, amp=amp, log=log, **(options or {}),
     )  # fmt: skip
 
 
@@ -123,6 +143,7 @@ def autoattack(
     seeds: Tensor | None = None,
     stop: str | None = "first",
     batch_size: int | None = None,
+    amp: str | None = None,
     checks: bool = True,
     log: AttackLog | None = None,
 ) -> Tensor:
@@ -142,30 +163,25 @@ def autoattack(
         stop: ``"first"`` ends a stage for an image as soon as it is fooled; None runs all iterations of the stage, with
             the same verdicts.
         batch_size: rows in the batch at once; None for the number of images.
+        amp: ``"bf16"`` proposes in bfloat16 and confirms each success in float32, which is faster on some devices.
         checks: whether to look for signs of a misleading evaluation, which become flags in the log and warnings.
         log: filled with what happened to each image in each stage.
     """
-    todo = plan(norm, version, attacks)
-    for name, options in (stage_options or {}).items():
-        if name not in todo:
-            raise ConfigError(f"stage_options names {name!r}, but the stages are {', '.join(todo)}")
-        todo[name] = {**todo[name], **options}
+    todo = plan(norm, version, attacks, stage_options)
     adversarial, radii = check_images(images), check_eps(eps, images)
     if seeds is None:
         seeds = image_seeds(0, range(len(images)), "autoattack")
     seeds, labels = seeds.to(images.device), labels.to(images.device)
     log = AttackLog() if log is None else log
     log.broken_by[:] = [None] * len(images)
-    flags = check_model(model, adversarial, labels, list(todo)) if checks else {}
-    if version == "rand":
-        flags.pop("randomized", None)
+    flags = _flags(model, adversarial, labels, todo, version) if checks else {}
     start = adversarial
     standing = torch.arange(len(images), device=images.device)
     for name, options in todo.items():
         one = AttackLog()
         found = run_stage(
             name, model, start[standing], labels[standing], eps=radii[standing], norm=norm, seeds=seeds[standing],
-            stop=stop, batch_size=batch_size or max(1, len(images)), log=one, options=options,
+            stop=stop, batch_size=batch_size or max(1, len(images)), amp=amp, log=one, options=options,
         )  # fmt: skip
         broken = ~one.robust.to(images.device)
         if name == next(iter(todo)):
@@ -204,17 +220,70 @@ def _for_norm(name: str, norm: str) -> Any:
         stage_options: Mapping[str, Mapping[str, Any]] | None = None,
         stop: str | None = "first",
         batch_size: int | None = None,
+    amp: str | None = None,
         checks: bool = True,
         log: AttackLog | None = None,
     ) -> Tensor:
         return autoattack(
             model, images, labels, eps=eps, norm=norm, version=version, attacks=attacks, stage_options=stage_options,
-            seeds=seeds, stop=stop, batch_size=batch_size, checks=checks, log=log,
+            seeds=seeds, stop=stop, batch_size=batch_size, amp=amp, checks=checks, log=log,
         )  # fmt: skip
 
     attack.__name__ = attack.__qualname__ = name
     attack.__doc__ = f"AutoAttack in {norm}; arguments as in :func:`autoattack`."
+    attack.stages = functools.partial(_stages, norm=norm)  # type: ignore[attr-defined]
     return attack
+
+
+def _stages(
+    *,
+    eps: float,
+    norm: str,
+    version: str = "standard",
+    attacks: Sequence[str] | None = None,
+    stage_options: Mapping[str, Mapping[str, Any]] | None = None,
+    stop: str | None = "first",
+    batch_size: int | None = None,
+    amp: str | None = None,
+    checks: bool = True,
+) -> list[Stage]:
+    """Returns AutoAttack's stages with their options bound; the first also asks the questions of :func:`check_model`."""
+    todo = plan(norm, version, attacks, stage_options)
+    stages = []
+    for name, options in todo.items():
+        run = functools.partial(
+            run_stage, name, eps=eps, norm=norm, stop=stop, batch_size=batch_size, amp=amp, options=options
+        )
+        stages.append(Stage(name, run))
+    if checks:
+        stages[0] = Stage(stages[0].name, functools.partial(_checked, stages[0].attack, todo, version))
+    return stages
+
+
+def _checked(
+    attack: Callable[..., Tensor],
+    todo: Plan,
+    version: str,
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    seeds: Tensor | None = None,
+    batch_size: int | None = None,
+    amp: str | None = None,
+    log: AttackLog | None = None,
+) -> Tensor:
+    if log is not None:
+        log.flags.update(_flags(model, images, labels, todo, version))
+    given = {name: value for name, value in (("batch_size", batch_size), ("amp", amp)) if value is not None}
+    return attack(model, images, labels, seeds=seeds, log=log, **given)
+
+
+def _flags(model: Model, images: Tensor, labels: Tensor, todo: Plan, version: str) -> dict[str, str]:
+    flags = check_model(model, images, labels, list(todo))
+    if version == "rand":
+        flags.pop("randomized", None)
+    return flags
 
 
 autoattack_linf = _for_norm("autoattack_linf", "Linf")

@@ -36,24 +36,25 @@ def _together(rate: Tensor, limit: Tensor, wanted: Tensor, norm: str) -> Tensor:
 
     The gain is concave in t, so Newton steps from 0 never overshoot and end on the exact linear piece.
     """
-    speed = torch.ones_like(rate) if norm == "Linf" else rate
-    power = rate * speed
-    t = torch.zeros_like(wanted)
-    settled = torch.zeros_like(wanted, dtype=torch.bool)
+    power = rate if norm == "Linf" else rate * rate
+    slope = (power * (limit > 0)).sum(1)
+    # The first step, from t = 0.
+    t = torch.where(slope > 0, wanted / slope.clamp(min=1e-30), torch.inf)
+    settled = wanted <= 0
+    t = torch.where(settled, 0, t)
     close = 4 * torch.finfo(rate.dtype).eps
     for _ in range(200):
-        ahead = speed * t[:, None]
-        gain = (rate * torch.minimum(ahead, limit)).sum(1)
-        slope = torch.where(ahead < limit, power, 0).sum(1)
-        missing = wanted - gain
-        step = torch.where(slope > 0, missing / slope.clamp(min=1e-30), torch.inf)
+        ahead = t[:, None] if norm == "Linf" else rate * t[:, None]
+        missing = wanted - (rate * torch.minimum(ahead, limit)).sum(1)
         # A finished row must not move again: how long the others take depends on the batch.
         settled = settled | (missing <= close * wanted)
-        t = torch.where(settled, t, t + step)
-        settled = settled | (step <= close * t)
         if bool(settled.all()):
             break
-    moves = torch.minimum(speed * t[:, None], limit)
+        slope = (power * (ahead < limit)).sum(1)
+        step = torch.where(slope > 0, missing / slope.clamp(min=1e-30), torch.inf)
+        t = torch.where(settled, t, t + step)
+        settled = settled | (step <= close * t)
+    moves = torch.minimum(t[:, None] if norm == "Linf" else rate * t[:, None], limit)
     return torch.where(t.isinf()[:, None], limit, moves)
 
 

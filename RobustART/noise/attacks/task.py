@@ -45,22 +45,26 @@ class Task:
     flags: dict[str, str] = field(default_factory=dict)
     """What looked suspicious on the way, for the log."""
 
-    def fooled(self, logits: Tensor, index: Tensor) -> Tensor:
-        """Returns where the logits (M, K) are a success for the images ``index``, (M,)."""
-        hit = logits.argmax(1) == self.labels[index]
-        return hit if self.targeted else ~hit
+    def fooled(self, logits: Tensor, index: Tensor, points: Tensor | None = None) -> Tensor:
+        """Returns where the logits (M, K) are a success for the images ``index``, (M,).
+
+        Given the points (M, C, H, W) whose logits are proposals in lower precision, each success is asked about again.
+        """
+        hit = (logits.argmax(1) == self.labels[index]) ^ (not self.targeted)
+        if points is not None and self.victim.amp and bool(hit.any()):
+            rows = hit.nonzero()[:, 0]
+            hit[rows] = self.fooled(self.logits(points[rows], index[rows]), index[rows])
+        return hit
 
     def standing(self) -> Tensor:
         """Returns the positions of the images still to be attacked: not broken, and with a ball to search."""
         return (~self.broken & (self.eps > 0)).nonzero()[:, 0]
 
     def logits(self, points: Tensor, index: Tensor) -> Tensor:
-        """Returns the logits of points, asked in batches of ``slots``."""
+        """Returns the logits of points in full precision, asked in batches of ``slots``."""
         chunk = max(1, self.slots or len(index))
-        parts = [
-            self.victim.logits(points[i : i + chunk], index[i : i + chunk]) for i in range(0, max(1, len(index)), chunk)
-        ]
-        return torch.cat(parts)
+        starts = range(0, max(1, len(index)), chunk)
+        return torch.cat([self.victim.logits(points[i : i + chunk], index[i : i + chunk], exact=True) for i in starts])
 
     def claim(self, image: Tensor, points: Tensor, mask: Tensor) -> None:
         """Settles the rows of ``mask`` (M,), of which several may belong to one image: the first of them counts."""
@@ -83,8 +87,7 @@ class Task:
         self.adversarial[index] = points
         if not self.keep_score:
             return torch.zeros_like(index, dtype=torch.bool)
-        with torch.autocast(points.device.type, enabled=False):
-            wrong = self.fooled(self.logits(points, index), index)
+        wrong = self.fooled(self.logits(points, index), index)
         inside = norms(points.double() - images.double(), self.norm) <= eps.double() + RANGE_TOLERANCE
         confirmed = wrong & inside & points.flatten(1).isfinite().all(1)
         self.broken[index] |= confirmed
@@ -116,6 +119,7 @@ def attack_task(
     targeted: bool = False,
     stop: str | None = None,
     batch_size: int | None = None,
+    amp: str | None = None,
     log: AttackLog | None = None,
     keep_score: bool = False,
     skip_clean: bool = True,
@@ -128,6 +132,8 @@ def attack_task(
     """
     if stop not in (None, "first"):
         raise ConfigError(f"stop must be None or 'first', got {stop!r}")
+    if amp not in (None, "bf16"):
+        raise ConfigError(f"amp of an attack must be None or 'bf16', got {amp!r}; in fp16 gradients vanish")
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size must be None or at least 1, got {batch_size}")
     images = check_images(images)
@@ -148,7 +154,7 @@ def attack_task(
     with guarded(model, images.device):
         task = Task(
             name=name,
-            victim=Victim(model, labels),
+            victim=Victim(model, labels, amp),
             images=images,
             labels=labels,
             eps=radii,

@@ -55,21 +55,26 @@ class Victim:
     Args:
         model: any callable, (N, C, H, W) in [0, 1] to logits (N, K).
         labels: of the images whose passes are counted, int64 (N,); checked against the model's classes when it answers.
+        amp: ``"bf16"`` asks under autocast to bfloat16, except where an exact answer is wanted; None leaves the caller's
+            own autocast as it is.
     """
 
-    def __init__(self, model: Model, labels: Tensor) -> None:
-        self.model = model
+    def __init__(self, model: Model, labels: Tensor, amp: str | None = None) -> None:
+        self.model, self.amp = model, amp
         self.dtype = _parameter_dtype(model)
         self.classes: int | None = None
         self.forward_passes = torch.zeros_like(labels)
         self.backward_passes = torch.zeros_like(labels)
         self._labels = labels
 
-    def logits(self, points: Tensor, index: Tensor) -> Tensor:
-        """Returns the logits (M, K) of points (M, C, H, W) of the images ``index``, (M,), without a graph."""
+    def logits(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
+        """Returns the logits (M, K) of points (M, C, H, W) of the images ``index``, (M,), without a graph.
+
+        With ``exact`` no autocast lowers their precision, this victim's own or the caller's.
+        """
         # Not inference_mode: a defence that takes gradients while it predicts could not run in it.
         with torch.no_grad():
-            return self._ask(points, index).detach()
+            return self._ask(points, index, exact=exact).detach()
 
     def gradient(self, points: Tensor, index: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
         """Returns logits (M, K), losses (M,) and the gradient (M, C, H, W) of each loss with respect to its own point.
@@ -113,8 +118,16 @@ class Victim:
             self.backward_passes.index_add_(0, index, torch.ones_like(index))
             yield values[:, j].detach(), torch.nan_to_num(gradient, nan=0.0)
 
-    def _ask(self, points: Tensor, index: Tensor) -> Tensor:
-        logits = self.model(points if self.dtype is None else points.to(self.dtype))
+    def _ask(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
+        points = points if self.dtype is None else points.to(self.dtype)
+        if exact:
+            with torch.autocast(points.device.type, enabled=False):
+                logits = self.model(points)
+        elif self.amp:
+            with torch.autocast(points.device.type, dtype=torch.bfloat16):
+                logits = self.model(points)
+        else:
+            logits = self.model(points)
         check_logits(logits, len(points))
         if self.classes is None:
             self.classes = logits.shape[1]

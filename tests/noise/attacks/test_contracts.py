@@ -1,9 +1,12 @@
 """What every registered attack promises, whatever it does inside."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
+from RobustART.errors import ConfigError
 from RobustART.noise.attacks import ATTACKS, AttackLog
 from RobustART.noise.attacks.geometry import norms
 from RobustART.seeding import image_seeds
@@ -160,7 +163,7 @@ def test_targeted_attacks_lead_to_their_target(small_net, name, norm, options):
 
 
 @pytest.mark.parametrize("name", list(ATTACKS))
-def test_bf16_models_and_odd_layouts(name):
+def test_half_precision_models_and_odd_layouts(name):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 3 * 5, 3)).eval()
     images = torch.rand(6, 5, 7, 2).permute(0, 3, 1, 2)  # not contiguous: channels_last, and not square
@@ -169,13 +172,43 @@ def test_bf16_models_and_odd_layouts(name):
     options = QUICK.get(name, {}) | ({"stage_options": STAGES} if name.startswith("autoattack") else {})
     if name.startswith("autoattack_l1"):
         options["stage_options"] = STAGES | {"apgd_ce": {"steps": 10, "restarts": 1}}
-    for one in (model.to(memory_format=torch.channels_last), model.bfloat16()):
+    for one in (model.to(memory_format=torch.channels_last), copy.deepcopy(model).half(), model.bfloat16()):
         for eps in (0.05, torch.full((6,), 0.05)):
             found = ATTACKS[name](one, images, labels.to(torch.int32), eps=eps, stop="first", **options)
             assert found.dtype == torch.float32
             assert found.isfinite().all()
     with torch.inference_mode():
         assert ATTACKS[name](model, images.clone(), labels.clone(), eps=0.05, **options).shape == images.shape
+
+
+@every_attack
+def test_bf16_proposes_and_float32_confirms(small_net, name, norm, options):
+    """Every success claimed is one of the float32 model, though the passes that found it were in bfloat16."""
+    model, images, labels = small_net
+    model, images = model.float(), images.float()
+    kinds = set()
+
+    def spy(x):
+        kinds.add((torch.is_autocast_enabled("cpu"), torch.is_grad_enabled()))
+        return model(x)
+
+    log = AttackLog()
+    found = ATTACKS[name](spy, images, labels, eps=EPS[norm], amp="bf16", stop="first", log=log, **options)
+    with torch.no_grad():
+        wrong = model(found).argmax(1) != labels
+    assert wrong[~log.robust].all()
+    assert (~log.robust).any()
+    assert (norms(found.double() - images.double(), norm) <= EPS[norm] + 1e-6).all()
+    gradient = name != "square"
+    assert (True, gradient) in kinds, "proposals are in bfloat16"
+    assert (False, False) in kinds, "verdicts are not"
+    assert (False, True) not in kinds
+
+
+def test_amp_is_bf16_or_nothing(small_net):
+    model, images, labels = small_net
+    with pytest.raises(ConfigError, match="amp of an attack must be None or 'bf16', got 'fp16'; in fp16 gradients vanish"):
+        ATTACKS["fgsm"](model, images, labels, eps=0.1, amp="fp16")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a second device")

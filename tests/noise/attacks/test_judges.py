@@ -80,13 +80,30 @@ def test_strength_equals_torchattacks(model, held_out, name, attack):
     assert abs(accuracy(model, ours, labels) - accuracy(model, theirs(images, labels), labels)) <= 1.0
 
 
-def test_pgd_l1_comes_within_five_points_of_autoattack(model, held_out):
+def dense_l1(model, images, labels, eps, steps=20):
+    """The L1 attack of other toolboxes: steps along the gradient over its L1 norm, a rescaled ball, then the box."""
+    points = images
+    for _ in range(steps):
+        leaf = points.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(model(leaf), labels, reduction="sum"), leaf)
+        length = gradient.abs().flatten(1).sum(1).view(-1, 1, 1, 1)
+        delta = points - images + eps * 3 / 40 * gradient / (length + 1e-12)
+        size = delta.abs().flatten(1).sum(1).view(-1, 1, 1, 1)
+        points = (images + delta * (eps / size).clamp(max=1)).clamp(0, 1)
+    return points.detach()
+
+
+@pytest.mark.parametrize("eps", [1.5, 2.0, 3.0])
+def test_pgd_l1_comes_within_five_points_of_autoattack(model, held_out, eps):
+    """Also where the dense step, which other toolboxes take, leaves 70 % and more standing."""
     images, labels = held_out
     log = AttackLog()
-    autoattack(model, images, labels, eps=3.0, norm="L1", log=log, version="custom", attacks=["apgd_ce", "apgd_t"],
+    autoattack(model, images, labels, eps=eps, norm="L1", log=log, version="custom", attacks=["apgd_ce", "apgd_t"],
                checks=False)  # fmt: skip
     bound = 100 * float(log.robust.float().mean())
-    assert accuracy(model, pgd_l1(model, images, labels, eps=3.0), labels) <= bound + 5
+    assert accuracy(model, pgd_l1(model, images, labels, eps=eps), labels) <= bound + 5
+    if eps == 1.5:
+        assert accuracy(model, dense_l1(model, images, labels, eps), labels) >= 70 > bound + 30
 
 
 def test_all_steps_and_first_success_agree(model, held_out):
@@ -98,3 +115,22 @@ def test_all_steps_and_first_success_agree(model, held_out):
         # Along the way an image may be fooled and then lost again; the other way round is impossible.
         assert not (short.robust & ~whole.robust).any()
         assert int(short.backward[attack.__name__].sum()) < int(whole.backward[attack.__name__].sum())
+
+
+@pytest.mark.parametrize(("name", "attack", "ours", "theirs"), [
+    ("ddn_l2", "DDNAttack", {"steps": 100}, {"steps": 100}),
+    ("deepfool_l2", "L2DeepFoolAttack", {}, {}),
+    ("cw_l2", "L2CarliniWagnerAttack", {"steps": 200, "search_steps": 6}, {"steps": 200, "binary_search_steps": 6}),
+])  # fmt: skip
+def test_smallest_changes_are_as_small_as_those_of_foolbox(model, held_out, name, attack, ours, theirs):
+    foolbox = pytest.importorskip("foolbox")
+    images, labels = held_out[0][:40], held_out[1][:40]
+    mine = ATTACKS[name](model, images, labels, **ours)
+    judge = getattr(foolbox.attacks, attack)(**theirs)
+    found = judge(foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu"), images, labels, epsilons=None)[1]
+    with torch.no_grad():
+        fooled = [model(points).argmax(1) != labels for points in (mine, found)]
+    assert int(fooled[0].sum()) >= int(fooled[1].sum()) - 1
+    both = fooled[0] & fooled[1]
+    lengths = [(points - images)[both].flatten(1).norm(dim=1) for points in (mine, found)]
+    assert float(lengths[0].mean()) <= 1.02 * float(lengths[1].mean())

@@ -18,9 +18,11 @@ CASES = [
     ("cw_l2", "L2", 5, {"steps": 100, "search_steps": 6}),
 ]  # fmt: skip
 for _norm in ("Linf", "L2", "L1"):
-    _options = {"norm": _norm, "restarts": 5 if _norm == "L1" else 1}
+    # In L1 a try of Auto-PGD ends where its sparsity happens to settle; many tries find the distance.
+    _options = {"norm": _norm, "restarts": 20 if _norm == "L1" else 1, "stop": "first"}
     CASES += [(_name, _norm, 2, _options) for _name in ("apgd_ce", "apgd_dlr")]
-    CASES += [(_name, _norm, _k, _options) for _name in ("apgd_t", "fab", "fab_t") for _k in (2, 3, 5)]
+    CASES += [("apgd_t", _norm, _k, _options) for _k in (2, 3)]
+    CASES += [(_name, _norm, _k, {"norm": _norm}) for _name in ("fab", "fab_t") for _k in (2, 3, 5)]
 # Random search gets to within a few per cent of the distance in Linf, where the corners of the ball are what it tries.
 CASES += [("square", "Linf", 2, {"norm": "Linf", "steps": 1000})]
 
@@ -29,9 +31,7 @@ CASES += [("square", "Linf", 2, {"norm": "Linf", "steps": 1000})]
 def test_success_just_beyond_the_exact_distance_and_not_before(half_spaces, name, norm, classes, options):
     model, images, labels = half_spaces(classes)
     distance = model.distance(images, norm)
-    # Auto-PGD in L1 adapts its sparsity in few iterations of large steps; the authors' one needs this room as well.
-    beyond = 1.5 if norm == "L1" and name.startswith("apgd") else 1.15
-    for share, robust in ((beyond, 0), (0.85, len(images))):
+    for share, robust in ((1.15, 0), (0.85, len(images))):
         log = AttackLog()
         found = ATTACKS[name](model, images, labels, eps=share * distance, log=log, **options)
         assert int(log.robust.sum()) == robust
@@ -43,10 +43,25 @@ def test_success_just_beyond_the_exact_distance_and_not_before(half_spaces, name
 def test_square_in_l2_and_l1_finds_what_is_well_inside_and_nothing_outside(half_spaces, norm):
     model, images, labels = half_spaces(3, shape=(1, 6, 6))
     distance = model.distance(images, norm)
-    for share, least, most in ((3.0, 0, 2), (0.95, len(images), len(images))):
+    for share, least, most in ((2.5, 0, 1), (0.99, len(images), len(images))):
         log = AttackLog()
         ATTACKS["square"](model, images, labels, eps=share * distance, norm=norm, steps=1500, log=log)
         assert least <= int(log.robust.sum()) <= most
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
+def test_square_reaches_as_far_as_the_official_one(half_spaces, norm):
+    """A random search over squares does not come within 15 % of the distance in L2 and L1; nor does the authors' own."""
+    official = pytest.importorskip("pyautoattack.square").SquareAttack
+    model, images, labels = half_spaces(3, shape=(1, 6, 6), count=24)
+    eps = 1.5 * float(model.distance(images, norm).median())
+    log = AttackLog()
+    ATTACKS["square"](model, images, labels, eps=eps, norm=norm, steps=500, log=log)
+    with torch.random.fork_rng(), torch.no_grad():
+        judge = official(model, norm=norm, n_queries=500, eps=eps, seed=0, device="cpu")
+        theirs = int((model(judge.perturb(images, labels)).argmax(1) == labels).sum())
+    assert int(log.robust.sum()) <= theirs + 2
+    assert theirs > 0 or norm == "Linf"
 
 
 @pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])

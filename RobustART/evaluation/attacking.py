@@ -1,0 +1,146 @@
+"""Attacks on a block of images: stage by stage, each stage committed, and each judge asked about the result.
+
+Several cells may share one attack: the images are made once, on the model that is attacked, and every cell's own judge
+answers for them. That is what transfer attacks are; elsewhere the one judge is the attacked model itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from RobustART.errors import ModelError, RecordError
+from RobustART.evaluation.scoring import Verdict, check_finite, score, to_float
+from RobustART.noise.attacks.log import CLEAN, AttackLog
+from RobustART.noise.attacks.stages import Stage
+from RobustART.seeding import image_seeds
+
+Answer = Callable[[str | None, Tensor], Tensor]
+"""(name of a model, images) -> logits."""
+
+
+class BlockAttack:
+    """One attack on the images of one block.
+
+    Args:
+        name: of the first cell with this attack; its draws and its progress go by it.
+        stages: of the attack.
+        model: that is attacked.
+        attacked: its name for ``answer``.
+        judges: name of each cell's judge, by the cell's name.
+        answer: asks a model.
+        labels: of the images, (N,), on the device.
+        ids: of the images.
+        names: what to call them in errors.
+        classes: only these compete.
+        batch_size: images the models see at once.
+        seed: of the evaluation.
+        amp: precision of passes that propose, for attacks that can confirm what they find.
+    """
+
+    def __init__(
+        self, name: str, stages: Sequence[Stage], model: nn.Module, attacked: str | None, judges: dict[str, str | None],
+        answer: Answer, labels: Tensor, ids: Sequence[int], names: Sequence[str], classes: Tensor | None, *,
+        batch_size: int, seed: int, amp: str | None,
+    ) -> None:  # fmt: skip
+        self.name, self.stages, self.model, self.attacked = name, stages, model, attacked
+        self.judges, self.answer, self.labels, self.names, self.classes = judges, answer, labels, names, classes
+        self.batch_size, self.amp = batch_size, amp
+        self.seeds = image_seeds(seed, ids, name)
+
+    def run(
+        self, view: Tensor, active: Tensor, verdicts: dict[str, Verdict], saved: Sequence[dict[str, Any]],
+        commit: Callable[[dict[str, Any]], None],
+    ) -> None:  # fmt: skip
+        """Attacks the images that are seen right, and puts what comes of it into the verdicts of the cells.
+
+        Args:
+            view: uint8 (N, S, S, 3).
+            active: the images to attack, bool (N,): those that the attacked model sees right.
+            verdicts: by cell, on the images without attack; changed.
+            saved: what ``commit`` was given when this block was begun before, in that order.
+            commit: called after every stage with plain data.
+        """
+        for verdict in verdicts.values():
+            verdict.broken_by = [None if right else CLEAN for right in verdict.right.tolist()]
+        standing = active.nonzero()[:, 0].cpu()
+        first = next(iter(verdicts.values()))
+        done = {entry["stage"]: entry for entry in saved}
+        for number, stage in enumerate(self.stages):
+            if not len(standing):
+                break
+            entry = done.get(stage.name)
+            if entry is None:
+                entry = self._stage(stage, view, standing, last=number == len(self.stages) - 1)
+                commit(entry)
+            elif entry["ran"] != standing.tolist():
+                raise RecordError(f"the progress of {self.name} does not fit its block; --fresh starts over")
+            finished = torch.tensor(entry["finished"], dtype=torch.int64)
+            for cell, verdict in verdicts.items():
+                values = tuple(torch.tensor(v) for v in entry["scores"][cell])
+                verdict.put(finished, values)  # type: ignore[arg-type]
+                for row, right in zip(finished.tolist(), verdict.right[finished].tolist(), strict=True):
+                    verdict.broken_by[row] = None if right else stage.name
+                verdict.flags.update(entry["flags"])
+            first.forward[standing] += torch.tensor(entry["forward"], dtype=torch.int64)
+            first.backward[standing] += torch.tensor(entry["backward"], dtype=torch.int64)
+            standing = standing[~torch.isin(standing, finished)]
+
+    def _stage(self, stage: Stage, view: Tensor, standing: Tensor, *, last: bool) -> dict[str, Any]:
+        """Returns what a stage does to the images ``standing``, as plain data.
+
+        Finished are those that fool the attacked model, and after the last stage all of them.
+        """
+        whole = stage.takes("batch_size")
+        finished: list[int] = []
+        scores: dict[str, list[list[Any]]] = {cell: [[], [], []] for cell in self.judges}
+        passes = torch.zeros(2, len(view), dtype=torch.int64)
+        flags: dict[str, str] = {}
+        for chunk in standing.split(len(standing) if whole else self.batch_size):
+            log = AttackLog()
+            images = to_float(view[chunk].to(self.labels.device))
+            attacked = self._call(stage, images, chunk, log)
+            for table, total in zip(passes, (log.forward, log.backward), strict=True):
+                for spent in total.values():
+                    table[chunk] += spent
+            flags.update(log.flags)
+            # What the attack itself did not confirm need not be looked at before the last stage.
+            look = torch.tensor([last or name is not None for name in log.broken_by or [CLEAN] * len(chunk)])
+            rows, attacked = chunk[look], attacked[look.to(attacked.device)]
+            if not len(rows):
+                continue
+            answers = {judge: self._answer(judge, attacked, rows) for judge in {self.attacked, *self.judges.values()}}
+            wrong = answers[self.attacked][2] > 0
+            over = torch.ones_like(wrong) if last else wrong
+            finished += rows[over].tolist()
+            for cell, judge in self.judges.items():
+                for column, values in zip(scores[cell], answers[judge], strict=True):
+                    column += values[over].tolist()
+        return {
+            "progress": self.name, "stage": stage.name, "ran": standing.tolist(), "finished": finished, "scores": scores,
+            "forward": passes[0, standing].tolist(), "backward": passes[1, standing].tolist(), "flags": flags,
+        }  # fmt: skip
+
+    def _call(self, stage: Stage, images: Tensor, rows: Tensor, log: AttackLog) -> Tensor:
+        options: dict[str, Any] = {}
+        if stage.takes("batch_size"):
+            options["batch_size"] = self.batch_size
+        if stage.takes("log"):
+            options["log"] = log
+        if stage.takes("amp") and self.amp is not None:
+            options["amp"] = self.amp
+        seeds = self.seeds[rows].to(images.device)
+        attacked = stage.attack(self.model, images, self.labels[rows.to(images.device)], seeds=seeds, **options)
+        if attacked.shape != images.shape or not (attacked.isfinite() & (attacked >= 0) & (attacked <= 1)).all():
+            raise ModelError(f"the attack {self.name} returned something else than finite images in [0, 1]")
+        return attacked
+
+    def _answer(self, judge: str | None, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits = self.answer(judge, images)
+        check_finite(logits, self.name, [self.names[row] for row in rows.tolist()])
+        labels = self.labels[rows.to(images.device)]
+        prediction, confidence, rank = score(logits, labels, self.classes)
+        return prediction.cpu(), confidence.cpu(), rank.cpu()

@@ -1,0 +1,143 @@
+"""One block of images through the models: every view is seen, every attack is made, and one record per image comes out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from RobustART.errors import RecordError
+from RobustART.evaluation.attacking import BlockAttack
+from RobustART.evaluation.benchmarks import Cell, Pass
+from RobustART.evaluation.scoring import Verdict, check_finite, check_logits, to_float
+from RobustART.evaluation.settings import AMP_TYPES, Settings
+from RobustART.journal import Journal
+from RobustART.noise.attacks.stages import stages_of
+from RobustART.records import Line
+
+
+def view_names(cells: Sequence[Cell]) -> list[str]:
+    """Returns, for each cell, the name of its view: that of the first cell with the same view."""
+    first: dict[int, str] = {}
+    return [first.setdefault(id(cell.view), cell.name) for cell in cells]
+
+
+class PassRunner:
+    """Runs blocks of one pass through the models.
+
+    Args:
+        models: under evaluation (None) and others by name; they take images in [0, 1] on the device, in evaluation mode.
+        number: of the pass in its benchmark.
+        part: the pass.
+        device: of the models.
+        settings: batch size, precision and seed.
+    """
+
+    def __init__(
+        self, models: Mapping[str | None, nn.Module], number: int, part: Pass, device: torch.device, settings: Settings
+    ) -> None:
+        self.models, self.number, self.part, self.device, self.settings = models, number, part, device, settings
+        self.cells = part.cells
+        self.view_of = view_names(part.cells)
+        self.views = {name: cell.view for name, cell in zip(self.view_of, self.cells, strict=True) if name == cell.name}
+        self.columns = {name: i for i, name in enumerate(self.views)}
+        self.classes = None if part.classes is None else torch.tensor(part.classes, device=device)
+        self.half = None if any(cell.attack for cell in part.cells) else AMP_TYPES.get(settings.amp or "")
+
+    def logits(self, model: str | None, images: Tensor) -> Tensor:
+        """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, in chunks of the batch size."""
+        chunks = images.tensor_split(math.ceil(len(images) / self.settings.batch_size))
+        network = self.models[model]
+        with torch.no_grad(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
+            return torch.cat([check_logits(network(chunk), len(chunk)).float() for chunk in chunks])
+
+    def block(self, ids: Sequence[int], views: Tensor, digests: Sequence[str], journal: Journal) -> list[Line]:
+        """Returns the records of a block.
+
+        Args:
+            ids: of its images.
+            views: uint8 (images, views, S, S, 3).
+            digests: of the images' files.
+            journal: keeps the stages of attacks, those behind us too.
+        """
+        data = self.part.dataset
+        labels = torch.tensor([data.labels[i] for i in ids], device=self.device)
+        asked = {cell.judge for cell in self.cells} | {cell.victim for cell in self.cells if cell.attack}
+        seen = {model: self._seen(model, views) for model in asked}
+        verdicts = []
+        for cell, name in zip(self.cells, self.view_of, strict=True):
+            logits = seen[cell.judge][:, self.columns[name]]
+            check_finite(logits, cell.name, self._names(ids))
+            verdicts.append(Verdict.of(logits, labels, self.classes))
+        for group in self._attacks():
+            cell, column = self.cells[group[0]], self.columns[self.view_of[group[0]]]
+            clean = Verdict.of(seen[cell.victim][:, column], labels, self.classes)
+            self._attack(
+                group, views[:, column], clean.right, [verdicts[i] for i in group], labels, ids, digests, journal
+            )
+        columns = [self.columns[name] for name in self.view_of]
+        extra = self.part.measured(views, seen[self.cells[0].judge], columns)
+        return [self._line(row, image_id, digests[row], verdicts, extra[row]) for row, image_id in enumerate(ids)]
+
+    def _names(self, ids: Sequence[int]) -> list[str]:
+        return [f"{self.part.dataset.files[i]} (image {i})" for i in ids]
+
+    def _seen(self, model: str | None, views: Tensor) -> Tensor:
+        """Returns a model's logits of all views, (images, views, K)."""
+        pixels = views.to(self.device, non_blocking=True).flatten(0, 1)
+        chunks = [self.logits(model, to_float(chunk)) for chunk in pixels.split(4 * self.settings.batch_size)]
+        return torch.cat(chunks).unflatten(0, views.shape[:2])
+
+    def _attacks(self) -> list[list[int]]:
+        """Returns the attacked cells, those together that share the attack, the attacked model and the view."""
+        groups: dict[Any, list[int]] = {}
+        for i, cell in enumerate(self.cells):
+            if cell.attack is not None:
+                groups.setdefault((id(cell.attack), cell.victim, self.view_of[i]), []).append(i)
+        return list(groups.values())
+
+    def _attack(
+        self, group: Sequence[int], view: Tensor, active: Tensor, verdicts: Sequence[Verdict], labels: Tensor,
+        ids: Sequence[int], digests: Sequence[str], journal: Journal,
+    ) -> None:  # fmt: skip
+        cells = [self.cells[i] for i in group]
+        cell, key = cells[0], (self.number, ids[0])
+        assert cell.attack is not None
+        saved = journal.stages(key, cell.name)
+        if any(entry["digests"] != list(digests) for entry in saved):
+            raise RecordError(
+                f"{journal.path} holds progress of {cell.name} on other images than {self.part.dataset.files[ids[0]]} and "
+                "those after it are now. Results are never mixed: take another output_dir, or --fresh"
+            )
+        attack = BlockAttack(
+            cell.name, stages_of(cell.attack, cell.name.partition("/")[0]), self.models[cell.victim], cell.victim,
+            {c.name: c.judge for c in cells}, self.logits, labels, ids, self._names(ids),
+            self.classes, batch_size=self.settings.batch_size, seed=self.settings.seed, amp=self.settings.proposals,
+        )  # fmt: skip
+
+        def commit(entry: dict[str, Any]) -> None:
+            journal.note({**entry, "pass": key[0], "first": key[1], "digests": list(digests)})
+
+        attack.run(view, active, dict(zip((c.name for c in cells), verdicts, strict=True)), saved, commit)
+
+    def _line(
+        self, row: int, image_id: int, digest: str, verdicts: Sequence[Verdict], extra: dict[str, list[Any]]
+    ) -> Line:
+        costs: dict[str, Any] = {}
+        if any(cell.attack for cell in self.cells):
+            flags = {c.name: v.flags for c, v in zip(self.cells, verdicts, strict=True) if v.flags}
+            costs = {
+                "broken_by": [v.broken_by[row] for v in verdicts],
+                "forward": [int(v.forward[row]) for v in verdicts],
+                "backward": [int(v.backward[row]) for v in verdicts],
+                "flags": flags or None,
+            }
+        data = self.part.dataset
+        return Line(
+            self.number, image_id, data.files[image_id], data.labels[image_id], digest,
+            [int(v.prediction[row]) for v in verdicts], [round(float(v.confidence[row]), 8) for v in verdicts],
+            [int(v.label_rank[row]) for v in verdicts], **costs, extra=extra or None,
+        )  # fmt: skip

@@ -1,0 +1,98 @@
+"""From pixels to logits, and from logits to what is recorded of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from RobustART.errors import ModelError
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """Returns images (N, 3, H, W) in [0, 1] from uint8 (N, H, W, 3), on the same device."""
+    return pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
+def check_logits(output: object, count: int) -> Tensor:
+    """Returns a model's output if it is logits (count, K); otherwise a ModelError says how to wrap the model."""
+    if not isinstance(output, Tensor):
+        kind = type(output).__name__
+        raise ModelError(
+            f"the model must return logits as a tensor (N, K), got {kind}. Wrap it in a module whose forward returns, "
+            f"for example, `self.model(images){'[0]' if isinstance(output, (tuple, list)) else '.logits'}`"
+        )
+    if output.ndim != 2 or len(output) != count or not output.is_floating_point():
+        raise ModelError(
+            f"the model must return logits of shape ({count}, K), got {output.dtype} {tuple(output.shape)}"
+        )
+    return output
+
+
+def score(logits: Tensor, labels: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns prediction, confidence and label rank, each (N,).
+
+    Args:
+        logits: (N, K).
+        labels: (N,).
+        classes: only these compete, (C,); a label outside them has rank C. None is all.
+
+    Equal scores are in the order of the classes, so rank 0 and a right prediction are the same thing.
+    """
+    if classes is None:
+        classes = torch.arange(logits.shape[1], device=logits.device)
+    scores = logits[:, classes].double()
+    top = scores.amax(dim=1, keepdim=True)
+    prediction = torch.where(scores == top, classes, logits.shape[1]).amin(dim=1)
+    confidence = scores.softmax(dim=1).amax(dim=1)
+    own = torch.gather(logits, 1, labels[:, None]).double()
+    above = (scores > own) | ((scores == own) & (classes < labels[:, None]))
+    inside = (classes == labels[:, None]).any(dim=1)
+    return prediction, confidence, torch.where(inside, above.sum(dim=1), len(classes))
+
+
+def check_finite(logits: Tensor, cell: str, names: Sequence[str]) -> None:
+    """Raises a ModelError that names the cell and the first image whose logits (N, K) are nan or infinite."""
+    finite = logits.isfinite().all(dim=1)
+    if not finite.all():
+        row = int((~finite).nonzero()[0])
+        raise ModelError(f"the model returned nan or infinity in the cell {cell!r} for {names[row]}")
+
+
+@dataclasses.dataclass
+class Verdict:
+    """What is recorded of one cell on the N images of a block."""
+
+    prediction: Tensor
+    """Predicted classes, int64 (N,)."""
+    confidence: Tensor
+    """Probabilities of the predicted classes, float64 (N,)."""
+    label_rank: Tensor
+    """Classes scored above the true one, int64 (N,)."""
+    broken_by: list[str | None]
+    """Stages that fooled the model, None where it is right."""
+    forward: Tensor
+    """Forward passes of the attack, int64 (N,)."""
+    backward: Tensor
+    """Backward passes, likewise."""
+    flags: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What the attack found suspicious: name and meaning."""
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor, classes: Tensor | None) -> Verdict:
+        """Returns the verdict on images that are not attacked; arguments as in :func:`score`."""
+        prediction, confidence, rank = (value.cpu() for value in score(logits, labels, classes))
+        passes = torch.zeros(len(labels), dtype=torch.int64)
+        return cls(prediction, confidence, rank, [None] * len(labels), passes, passes.clone())
+
+    @property
+    def right(self) -> Tensor:
+        """Whether the prediction is right, bool (N,)."""
+        return self.label_rank == 0
+
+    def put(self, rows: Tensor, values: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Replaces prediction, confidence and rank of ``rows`` (M,)."""
+        for mine, theirs in zip((self.prediction, self.confidence, self.label_rank), values, strict=True):
+            mine[rows] = theirs.to(mine)

@@ -1,0 +1,183 @@
+"""The result file of one benchmark while it is being made: appended to, taken up again, merged.
+
+While a run is on, process 0 appends to the file itself and process r to ``<file>.rank{r}``. The unit of commitment is
+the block: the images that stood together in a batch. Its lines are written by one call; a block of which a line is
+missing, or is cut off, does not count when a run is taken up again. When all blocks are there they are merged, sorted
+by id, under a temporary name, and renamed.
+
+Within a block a long attack commits each of its stages as a line of its own::
+
+    {"progress": "autoattack_linf/8/255", "pass": 0, "first": 128, "stage": "apgd_ce", "ran": [0, 3], "finished": [3], ...}
+
+``first`` is the id of the block's first image, and positions count from it. Such lines live until their block is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from RobustART.errors import RecordError
+from RobustART.records import Key, Line, read_lines
+
+Progress = dict[str, Any]
+"""One stage of one attack on one block, as plain data."""
+
+
+def difference(old: Any, new: Any, path: str = "") -> list[str]:
+    """Returns what differs between two plain values, as ``key: old -> new`` texts."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        rows = []
+        for key in sorted({*old, *new}, key=str):
+            rows += difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+        return rows
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = zip(old, new, strict=True)
+        return [row for i, pair in enumerate(pairs) for row in difference(*pair, f"{path}[{i}]")]
+    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+
+
+class Journal:
+    """The result file of one benchmark while it is being made.
+
+    Args:
+        path: the result file.
+        header: its header; ``hash`` and ``conditions`` decide whether an existing file belongs to it.
+        blocks: the grid: which images of which pass stand together.
+        rank: number of this process.
+    """
+
+    def __init__(self, path: Path, header: dict[str, Any], blocks: Sequence[Sequence[Key]], rank: int = 0) -> None:
+        self.path, self.header, self.blocks, self.rank = path, header, blocks, rank
+        self._part = path if rank == 0 else path.with_name(f"{path.name}.rank{rank}")
+        self._file: Any = None
+        self.lines: dict[Key, str] = {}
+        """What :meth:`done` found: the lines of all complete blocks."""
+        self.progress: list[Progress] = []
+        """What :meth:`done` found of the other blocks: the stages they have behind them."""
+
+    def parts(self) -> list[Path]:
+        """Returns the files of this benchmark that exist."""
+        ranks = [p for p in self.path.parent.glob(f"{self.path.name}.rank*") if p.suffix[5:].isdigit()]
+        return [p for p in (self.path, *sorted(ranks)) if p.exists()]
+
+    def _read(self) -> tuple[dict[Key, str], list[Progress]]:
+        """Returns the lines of all complete blocks, and the progress of the others."""
+        lines: dict[Key, str] = {}
+        stages: dict[tuple[Any, ...], Progress] = {}
+        for part in self.parts():
+            if part.stat().st_size == 0:
+                continue
+            with open(part, "rb") as file:
+                if not file.readline().endswith(b"\n"):
+                    continue  # killed while writing the header: nothing is recorded here
+            header, found, progress = read_lines(part)
+            self._check(header, part)
+            for entry in progress:
+                stages[entry["pass"], entry["first"], entry["progress"], entry["stage"]] = entry
+            for key, line in found.items():
+                if lines.setdefault(key, line) != line:
+                    raise RecordError(f"{part} and another part of {self.path} differ in image {key[1]}")
+        known = {key for block in self.blocks for key in block}
+        foreign = [key for key in lines if key not in known]
+        if foreign:
+            raise RecordError(f"{self.path} holds image {foreign[0][1]}, which this run does not evaluate")
+        complete = [block for block in self.blocks if all(key in lines for key in block)]
+        ended = {block[0] for block in complete}
+        left = [entry for entry in stages.values() if (entry["pass"], entry["first"]) not in ended]
+        return {key: lines[key] for block in complete for key in block}, left
+
+    def _check(self, header: dict[str, Any], part: Path) -> None:
+        if header.get("hash") == self.header["hash"]:
+            return
+        rows = difference(header.get("conditions", {}), self.header["conditions"])
+        raise RecordError(
+            f"{part} belongs to another config: its hash is {header.get('hash')}, this run's is {self.header['hash']}. "
+            f"What differs (file -> run): {'; '.join(rows[:8]) or 'nothing that is recorded'}. "
+            "Results are never mixed: take another output_dir, or --fresh to delete the old results."
+        )
+
+    def done(self) -> set[int]:
+        """Returns the numbers of the blocks that are complete. Writes nothing; a file of another config is refused."""
+        self.lines, self.progress = lines, _ = self._read()
+        return {i for i, block in enumerate(self.blocks) if all(key in lines for key in block)}
+
+    def compact(self) -> None:
+        """Rewrites all parts as the one result file: complete blocks only, sorted. Called by process 0 alone."""
+        lines, progress = self._read()
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        try:
+            with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+                file.write(json.dumps(self.header, ensure_ascii=False) + "\n")
+                file.writelines(lines[key] for key in sorted(lines))
+                file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in progress)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+            for part in self.parts():
+                if part != self.path:
+                    part.unlink()
+        except OSError as error:
+            raise self._write_error(error) from error
+
+    def delete(self) -> None:
+        """Deletes what is recorded. Called by process 0 alone."""
+        for part in self.parts():
+            part.unlink()
+
+    def open(self) -> None:
+        """Opens this process's part for appending; after :meth:`compact` and a barrier."""
+        try:
+            self._file = open(self._part, "ab", buffering=0)  # noqa: SIM115 - it lives on until close
+            if self.rank != 0:
+                self._write(json.dumps(self.header, ensure_ascii=False).encode() + b"\n")
+        except OSError as error:
+            raise self._write_error(error) from error
+
+    def append(self, lines: Iterable[Line]) -> None:
+        """Writes one block. If that fails, the file is cut back to the blocks before it.
+
+        Raises:
+            RecordError: the disk is full or the file cannot be written.
+        """
+        self._append("".join(line.dump() for line in lines))
+
+    def note(self, entry: Progress) -> None:
+        """Writes one stage of an attack on the block at hand; errors as in :meth:`append`."""
+        self._append(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def stages(self, key: Key, cell: str) -> list[Progress]:
+        """Returns the stages of an attack that the block of a first image has behind it, in their order."""
+        return [e for e in self.progress if (e["pass"], e["first"]) == key and e["progress"] == cell]
+
+    def _append(self, text: str) -> None:
+        data = text.encode("utf-8", errors="surrogateescape")
+        start = self._file.seek(0, os.SEEK_END)
+        try:
+            self._write(data)
+        except OSError as error:
+            try:
+                self._file.truncate(start)
+            except OSError:
+                pass  # what is left of the block is dropped when the run is taken up again
+            raise self._write_error(error) from error
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def _write_error(self, error: OSError) -> RecordError:
+        return RecordError(
+            f"cannot write {self._part}: {error.strerror or error}. What was recorded before is kept; "
+            "when this is mended, the same command goes on from there."
+        )
+
+    def close(self) -> None:
+        """Closes this process's part; safe to call twice."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
