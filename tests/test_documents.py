@@ -95,6 +95,9 @@ def test_readme(checkout):
     assert re.search(r"^90\.0$", text, re.MULTILINE)
     assert re.search(r"^8$", text, re.MULTILINE)
     assert re.search(r"^aurra +\d", text, re.MULTILINE)
+    assert re.search(r"^std_top1 +\d", text, re.MULTILINE)
+    assert re.search(r"^mFP_of_these +\d", text, re.MULTILINE)
+    assert re.search(r"^\(31, 224, 224, 3\)$", text, re.MULTILINE)
     assert (checkout / "installed" / "RobustART" / "metrics" / "alexnet_imagenet_c_error.csv").is_file()
     assert (checkout / "seed1" / "results" / "report.json").is_file()
 

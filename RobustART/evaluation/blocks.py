@@ -25,6 +25,18 @@ def view_names(cells: Sequence[Cell]) -> list[str]:
     return [first.setdefault(id(cell.view), cell.name) for cell in cells]
 
 
+def attack_groups(cells: Sequence[Cell]) -> list[list[int]]:
+    """Returns the attacked cells, those together that share view, attack and attacked model.
+
+    The attack is made once for all of them, with the draws of the first.
+    """
+    groups: dict[tuple[int, int, str | None], list[int]] = {}
+    for i, cell in enumerate(cells):
+        if cell.attack is not None:
+            groups.setdefault((id(cell.view), id(cell.attack), cell.victim), []).append(i)
+    return list(groups.values())
+
+
 class PassRunner:
     """Runs blocks of one pass through the models.
 
@@ -72,7 +84,7 @@ class PassRunner:
             logits = seen[cell.judge][:, self.columns[name]]
             check_finite(logits, cell.name, self._names(ids))
             verdicts.append(Verdict.of(logits, labels, self.classes))
-        for group in self._attacks():
+        for group in attack_groups(self.cells):
             cell, column = self.cells[group[0]], self.columns[self.view_of[group[0]]]
             clean = Verdict.of(seen[cell.victim][:, column], labels, self.classes)
             self._attack(
@@ -90,14 +102,6 @@ class PassRunner:
         pixels = views.to(self.device, non_blocking=True).flatten(0, 1)
         chunks = [self.logits(model, to_float(chunk)) for chunk in pixels.split(4 * self.settings.batch_size)]
         return torch.cat(chunks).unflatten(0, views.shape[:2])
-
-    def _attacks(self) -> list[list[int]]:
-        """Returns the attacked cells, those together that share the attack, the attacked model and the view."""
-        groups: dict[Any, list[int]] = {}
-        for i, cell in enumerate(self.cells):
-            if cell.attack is not None:
-                groups.setdefault((id(cell.attack), cell.victim, self.view_of[i]), []).append(i)
-        return list(groups.values())
 
     def _attack(
         self, group: Sequence[int], view: Tensor, active: Tensor, verdicts: Sequence[Verdict], labels: Tensor,

@@ -13,7 +13,7 @@ from torch import nn
 
 from RobustART.data.datasets import imagenet_class_names
 from RobustART.evaluation.benchmarks import Benchmark, Pass
-from RobustART.evaluation.blocks import view_names
+from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float
 from RobustART.imaging import Array, resize
 from RobustART.models import Classifier
@@ -97,13 +97,14 @@ def _tiles(
     classes = None if part.classes is None else torch.tensor(part.classes, device=device)
     label = torch.tensor([sample.label], device=device)
     names: list[str] | None = None
+    drawn_as = {part.cells[i].name: part.cells[group[0]].name for group in attack_groups(part.cells) for i in group}
     tiles = []
     for cell, view_name in zip(part.cells, view_names(part.cells), strict=True):
         image = cell.view(sample, numpy_generator(seed, image_id, view_name)).copy()
         pixels = to_float(torch.from_numpy(image)[None].to(device))
         if cell.attack is not None:
             pixels = cell.attack(
-                models[cell.victim], pixels, label, seeds=image_seeds(seed, [image_id], cell.name).to(device)
+                models[cell.victim], pixels, label, seeds=image_seeds(seed, [image_id], drawn_as[cell.name]).to(device)
             )
             image = (pixels[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
         logits = _logits(models[cell.judge], pixels)

@@ -217,3 +217,21 @@ def test_amp_proposes_and_float32_confirms(tmp_path, model):
     assert "amp" not in full.header["conditions"]["attacks"]["pgd_linf/1/255"]
     assert half.header["conditions"]["precision"] == "float32"
     assert half.header["conditions"]["attacks"]["pgd_linf/1/255"]["rel_stepsize"] == 3 / 40
+
+
+def test_the_picture_shows_the_images_of_the_records(tmp_path, data, model, own_model, monkeypatch):
+    """Cells that share an attack share its draws, in the picture too."""
+    from RobustART.evaluation import picture
+    from RobustART.evaluation.blocks import attack_groups
+
+    options = {"models": {"b": other(own_model)}, "attacks": [{"pgd_linf": {"steps": 2}}], "eps": [8 / 255]}
+    cells = build_benchmark("transfer", data, options).passes[0].cells
+    groups = [[cells[i].name for i in group] for group in attack_groups(cells)]
+    assert groups == [[f"pgd_linf/8/255 {source}>{target}" for target in ("model", "b")] for source in ("model", "b")]
+    tiles = []
+    monkeypatch.setattr(picture, "_layout", lambda drawn: tiles.extend(drawn) or picture.Image.new("RGB", (1, 1)))
+    evaluate(model, data, {"transfer": options}, output_dir=tmp_path, progress=False)
+    shown = {tile.column: tile for tile in tiles}
+    for source in ("model", "b"):
+        pair = [shown[f"8/255 {source}>{target}"].image for target in ("model", "b")]
+        assert (pair[0] == pair[1]).all()
