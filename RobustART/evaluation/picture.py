@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import nn
 
 from RobustART.data.datasets import imagenet_class_names
-from RobustART.evaluation.benchmarks import Benchmark, Pass
+from RobustART.evaluation.benchmarks import Benchmark, Cell, Pass
 from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float
 from RobustART.imaging import Array, resize
@@ -57,9 +57,10 @@ def draw_noise(
         return
     tiles: list[Tile] = []
     for benchmark, records in runs:
-        part, table = benchmark.passes[0], records.passes[0]
         models: dict[str | None, Classifier] = {None: model, **benchmark.models}
-        tiles += _tiles(part, int(table.ids[_photo(runs, part, table)]), models, device, seed)
+        for part, table in zip(benchmark.passes, records.passes, strict=True):
+            few = dataclasses.replace(part, cells=shown_cells(part))
+            tiles += _tiles(few, int(table.ids[_photo(runs, part, table)]), models, device, seed)
     unique: dict[tuple[str, str], Tile] = {}
     for tile in tiles:
         unique.setdefault((tile.row, tile.column), tile)
@@ -69,6 +70,19 @@ def draw_noise(
     temporary = path.with_name(path.name + ".tmp")
     page.save(temporary, "PNG", pnginfo=info)
     temporary.replace(path)
+
+
+def shown_cells(part: Pass) -> tuple[Cell, ...]:
+    """Returns the cells of a pass that are drawn: of a long row, such as the frames of a video, five from end to end."""
+    rows: dict[str, list[Cell]] = {}
+    for cell in part.cells:
+        rows.setdefault(cell.name.partition("/")[0], []).append(cell)
+    shown = set()
+    for cells in rows.values():
+        thin = len(cells) > 2 * COLUMNS and part.reference is None
+        places = np.linspace(0, len(cells) - 1, COLUMNS).round().astype(int) if thin else range(len(cells))
+        shown |= {cells[i].name for i in places}
+    return tuple(cell for cell in part.cells if cell.name in shown)
 
 
 def _comment(path: Path) -> str | None:
@@ -112,6 +126,7 @@ def _tiles(
             names = _class_names(part, logits.shape[1])
         prediction, confidence, rank = (float(value[0]) for value in score(logits, label, classes))
         row, _, column = cell.name.partition("/")
+        row = part.name or row
         if cell.name == part.reference:
             reference, row, column = image, "reference", cell.name
         elif reference is not None and part.reference is not None:

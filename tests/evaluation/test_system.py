@@ -113,6 +113,20 @@ def test_differences_are_drawn_amplified():
     assert drawn[0, 1].tolist() == [128] * 3
 
 
+def test_long_rows_are_thinned_but_not_those_of_differences(jpegs):
+    import dataclasses
+
+    from RobustART.evaluation import Cell
+    from RobustART.evaluation.benchmarks import clean_view
+    from RobustART.evaluation.picture import shown_cells
+
+    part = build_benchmark("imagenet_s", jpegs).passes[0]
+    assert shown_cells(part) == part.cells
+    cells = tuple(Cell(f"{name}/{i}", clean_view) for name, count in (("rotate", 31), ("fog", 5)) for i in range(count))
+    names = [cell.name for cell in shown_cells(dataclasses.replace(part, cells=cells, reference=None))]
+    assert names == [f"rotate/{i}" for i in (0, 8, 15, 22, 30)] + [f"fog/{i}" for i in range(5)]
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
