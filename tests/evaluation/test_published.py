@@ -345,6 +345,13 @@ def test_imagenet_s_dumps(tmp_path, photo_folder, model):
         )
 
 
+def test_chance_on_imagenet_a_is_no_sign_of_a_broken_run(tmp_path, model):
+    """ResNet-50 gets none of it right."""
+    root = wnid_folder(tmp_path / "a", imagenet_a_classes()[:12])
+    report = evaluate(model, NOTHING, {"imagenet_a": {"root_dir": root}}, output_dir=tmp_path, progress=False)
+    assert not any("at chance" in warning for warning in report.data["warnings"])
+
+
 def test_counts_of_imagenet_a_are_checked(tmp_path):
     root = wnid_folder(tmp_path / "a", imagenet_a_classes()[:2])
     assert build_benchmark("imagenet_a", NOTHING, {"root_dir": str(root)}).notes == (

@@ -95,6 +95,8 @@ class Benchmark:
     """Other models than the one under evaluation, by the names that cells give them."""
 
 
+STORED = "stored"
+"""Name of a cell of published photos as they are; ``clean`` says that a model should be far better than chance on it."""
 Builder = Callable[..., Benchmark]
 BENCHMARKS: Registry[Builder] = Registry("benchmark")
 """Names to functions (dataset, *, options) -> :class:`Benchmark`."""

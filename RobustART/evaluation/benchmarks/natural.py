@@ -10,7 +10,7 @@ import numpy as np
 from RobustART.data import ImageDataset, Sample
 from RobustART.data.published import IMAGENET_A, wnid_folders
 from RobustART.errors import ConfigError, DataError
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list, clean_view
+from RobustART.evaluation.benchmarks.core import BENCHMARKS, STORED, Benchmark, Cell, Pass, as_list, clean_view
 from RobustART.evaluation.benchmarks.published import stored_imagenet_c
 from RobustART.imaging import Array, decode, encode_jpeg
 from RobustART.metrics import summaries
@@ -44,7 +44,7 @@ def imagenet_a(dataset: ImageDataset, *, root_dir: str, masked: bool = True) -> 
     if foreign:
         raise DataError(f"{root_dir} must hold folders named by the WordNet ids of ImageNet-A's 200 classes")
     classes = imagenet_a_classes() if masked else None
-    part = Pass(images, (Cell("clean", clean_view),), classes)
+    part = Pass(images, (Cell(STORED, clean_view),), classes)
     return Benchmark("imagenet_a", (part,), summaries.imagenet_a, notes=IMAGENET_A.notes(images))
 
 

@@ -16,12 +16,9 @@ from RobustART.data.published import (
     wnid_folders,
 )
 from RobustART.errors import ConfigError, DataError
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, clean_view
+from RobustART.evaluation.benchmarks.core import BENCHMARKS, STORED, Benchmark, Cell, Pass, clean_view
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import imagenet_o_classes
-
-STORED = "stored"
-"""Name of the one cell of these benchmarks: the photo as it is."""
 
 
 def _photos(name: str, spec: Published, images: ImageDataset, masked: bool) -> Benchmark:
