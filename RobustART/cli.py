@@ -22,6 +22,8 @@ def _list(arguments: argparse.Namespace) -> None:
         from RobustART.noise import ATTACKS as names
     elif arguments.what == "corruptions":
         from RobustART.noise import CORRUPTIONS as names  # type: ignore[assignment]
+    elif arguments.what == "perturbations":
+        from RobustART.noise import PERTURBATIONS as names  # type: ignore[assignment]
     elif arguments.what == "benchmarks":
         from RobustART.evaluation import BENCHMARKS as names  # type: ignore[assignment]
     else:
@@ -183,7 +185,7 @@ def parser() -> argparse.ArgumentParser:
     score.set_defaults(function=_score)
 
     names = commands.add_parser("list", help="list what can be named")
-    names.add_argument("what", choices=("attacks", "benchmarks", "corruptions", "datasets"))
+    names.add_argument("what", choices=("attacks", "benchmarks", "corruptions", "datasets", "perturbations"))
     names.set_defaults(function=_list)
 
     schema = commands.add_parser("schema", help="print every key of the config with its manual")

@@ -13,7 +13,6 @@ import io
 import json
 import logging
 import multiprocessing
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -30,9 +29,9 @@ from RobustART.errors import ConfigError, DataError, ProcessLostError, UnknownNa
 from RobustART.evaluation.benchmarks import Pass, build_benchmark
 from RobustART.evaluation.benchmarks.core import as_list
 from RobustART.evaluation.conditions import versions
+from RobustART.evaluation.manifest import FORMAT, claim, write_file
 from RobustART.imaging import Array, encode_jpeg
 from RobustART.imaging.video import write_video
-from RobustART.journal import difference
 from RobustART.metrics.stability import SCORED_PERTURBATIONS, is_noise
 from RobustART.noise.corruptions import GROUPS
 from RobustART.noise.perturbations import PERTURBATIONS, perturb
@@ -42,7 +41,6 @@ from RobustART.seeding import numpy_generator
 
 log = logging.getLogger(__name__)
 
-FORMAT = "robustart-generated/1"
 Piece = tuple[str, Callable[[], bytes]]
 """A file's name, relative to the data set's folder, and what makes its bytes."""
 
@@ -229,48 +227,21 @@ def generate(
         },
         "files": len(dataset) * len(plan.cells),
     }
-    _claim(root, manifest)
+    claim(root, manifest)
     left = [i for i in range(len(dataset)) if any(not (root / name).is_file() for name, _ in plan.pieces(plan, i))]
     with tqdm(total=len(left), desc=benchmark, unit="img", disable=not progress, file=sys.stderr) as bar:
         for _ in _run(plan, root, left, workers):
             bar.update()
     _write_lists(plan, root)
     whole = {**manifest, "complete": True, "versions": versions()}
-    _write(root / "manifest.json", (json.dumps(whole, indent=2) + "\n").encode())
+    write_file(root / "manifest.json", (json.dumps(whole, indent=2) + "\n").encode())
     return whole
-
-
-def _claim(root: Path, manifest: Mapping[str, Any]) -> None:
-    """Writes the manifest of a data set that is begun; one of other settings is refused."""
-    path = root / "manifest.json"
-    try:
-        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    if before is not None:
-        rows = difference({k: v for k, v in before.items() if k not in ("complete", "versions")}, manifest)
-        if rows:
-            raise ConfigError(f"{root} holds a data set of other settings: {'; '.join(rows[:6])}. Take another folder")
-        return
-    if root.is_dir() and any(root.iterdir()):
-        raise ConfigError(f"{root} is not empty and has no manifest.json; take another folder")
-    _write(path, (json.dumps({**manifest, "complete": False}, indent=2) + "\n").encode())
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _write_photo(plan: Plan, root: Path, image_id: int) -> None:
     for name, make in plan.pieces(plan, image_id):
         if not (root / name).is_file():
-            _write(root / name, make())
+            write_file(root / name, make())
 
 
 def _run(plan: Plan, root: Path, ids: list[int], workers: int) -> Iterator[None]:
@@ -315,7 +286,7 @@ def _write_lists(plan: Plan, root: Path) -> None:
     if plan.benchmark == "imagenet_s":
         for cell in plan.cells:
             text = "".join(f"{cell}/{name}.npy {label}\n" for name, label in rows)
-            _write(root / f"{cell.replace('/', '_')}.txt", text.encode())
+            write_file(root / f"{cell.replace('/', '_')}.txt", text.encode())
     elif plan.benchmark == "imagenet_c":
         groups: dict[str, dict[str, dict[str, str]]] = {}
         for cell in plan.cells:
@@ -323,6 +294,6 @@ def _write_lists(plan: Plan, root: Path) -> None:
             group = next((group for group, names in GROUPS.items() if corruption in names), "other")
             file = f"{group}-{corruption}-{severity}.jsonl"
             lines = [json.dumps({"filename": f"{cell}/{name}.JPEG", "label": label}) + "\n" for name, label in rows]
-            _write(root / "meta" / file, "".join(lines).encode())
+            write_file(root / "meta" / file, "".join(lines).encode())
             groups.setdefault(group, {}).setdefault(corruption, {})[severity] = file
-        _write(root / "meta" / "all.json", (json.dumps(groups, indent=2) + "\n").encode())
+        write_file(root / "meta" / "all.json", (json.dumps(groups, indent=2) + "\n").encode())

@@ -151,7 +151,7 @@ def test_killed_in_the_middle_of_a_file_leaves_none_of_it(tmp_path, source, monk
             raise KeyboardInterrupt
         replace(old, new)
 
-    monkeypatch.setattr("RobustART.evaluation.generate.os.replace", dies)
+    monkeypatch.setattr("RobustART.evaluation.manifest.os.replace", dies)
     with pytest.raises(KeyboardInterrupt):
         generate("imagenet_c", photos, tmp_path / "c", options=options, **SMALL)
     monkeypatch.undo()
