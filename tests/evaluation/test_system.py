@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from RobustART.data import array_dataset, create_dataset
-from RobustART.errors import ConfigError, DataError, UnknownNameError
+from RobustART.errors import ConfigError, DataError, RecordError, UnknownNameError
 from RobustART.evaluation import evaluate
 from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.picture import AMPLIFIED, difference
@@ -161,3 +161,24 @@ def test_exif_rule_reaches_every_decoder(tmp_path, own_model):
             bright, dark = (view[:, -3:], view[:, :3]) if turned else (view[:3], view[-3:])
             assert bright.mean() > 240, (cell.name, turned)
             assert dark.mean() < 15, (cell.name, turned)
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_file(tmp_path, jpegs, model):
+    settings = {"output_dir": tmp_path, "batch_size": 13, "progress": False}
+    evaluate(model, jpegs, {"imagenet_s": {}}, **settings)
+    path = tmp_path / "results" / "imagenet_s.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    evaluate(model, jpegs, {"imagenet_s": {}}, **settings)
+    assert path.read_bytes() == whole
+
+
+def test_extra_numbers_must_be_one_for_each_cell(tmp_path, jpegs, model):
+    evaluate(model, jpegs, {"imagenet_s": {}}, output_dir=tmp_path, progress=False)
+    path = tmp_path / "results" / "imagenet_s.jsonl"
+    header, first, *rest = path.read_text().splitlines()
+    data = json.loads(first)
+    data["extra"]["pixel_difference"].pop()
+    path.write_text("\n".join([header, json.dumps(data), *rest]) + "\n")
+    with pytest.raises(RecordError, match="image 0 does not have 13 entries in each list"):
+        ImageNetSEvaluator().eval(path)
