@@ -22,6 +22,8 @@ def _list(arguments: argparse.Namespace) -> None:
         from RobustART.noise import ATTACKS as names
     elif arguments.what == "corruptions":
         from RobustART.noise import CORRUPTIONS as names  # type: ignore[assignment]
+    elif arguments.what == "perturbations":
+        from RobustART.noise import PERTURBATIONS as names  # type: ignore[assignment]
     elif arguments.what == "benchmarks":
         from RobustART.evaluation import BENCHMARKS as names  # type: ignore[assignment]
     else:
@@ -35,19 +37,10 @@ def _noise(arguments: argparse.Namespace) -> None:
     import numpy as np
     from PIL import Image
 
-    from RobustART.config_loader import parse_yaml
     from RobustART.noise import AddNoise
 
     noise = AddNoise(arguments.type, seed=arguments.seed)
-    options = {}
-    for text in arguments.options:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set takes key=value, got {text!r}")
-        options[key] = parse_yaml(value, f"the value of --set {key}")
-    if "model" in noise.get_config():
-        raise ConfigError(f"{arguments.type} attacks a model; name it in a config and run `robustart evaluate`")
-    noise.set_config(**options)
+    noise.set_config(**_options(arguments.options))
     noisy = noise.add_noise(arguments.image)
     try:
         Image.fromarray(np.asarray(noisy)).save(arguments.output)
@@ -55,14 +48,46 @@ def _noise(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"cannot write {arguments.output}: {error}") from None
 
 
+def _generate(arguments: argparse.Namespace) -> None:
+    from RobustART.data import balanced_subset, create_dataset
+    from RobustART.evaluation.generate import generate
+
+    dataset = create_dataset(root_dir=arguments.source)
+    if arguments.limit is not None:
+        dataset = dataset.select(balanced_subset(dataset.labels, arguments.limit, arguments.seed))
+    manifest = generate(
+        arguments.benchmark, dataset, arguments.out, options=_options(arguments.options), size=arguments.size,
+        resize=arguments.resize, seed=arguments.seed, workers=arguments.workers,
+    )  # fmt: skip
+    print(f"{arguments.out}: {manifest['files']} files of {manifest['source']['images']} photos; see manifest.json")
+
+
+def _options(texts: Sequence[str]) -> dict[str, typing.Any]:
+    """Returns ``key=value`` texts as options; values are YAML."""
+    from RobustART.config_loader import parse_yaml
+
+    options = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes key=value, got {text!r}")
+        options[key] = parse_yaml(value, f"the value of --set {key}")
+    return options
+
+
 def _score(arguments: argparse.Namespace) -> None:
     from RobustART import metrics
     from RobustART.records import read_header
 
-    evaluators = {
+    evaluators: dict[str, typing.Any] = {
         "clean": metrics.ImageNetEvaluator,
         "imagenet_a": metrics.ImageNetAEvaluator,
         "imagenet_c": metrics.ImageNetCEvaluator,
+        **dict.fromkeys(("imagenet_r", "imagenet_sketch", "imagenet_v2"), metrics.ImageNetEvaluator),
+        **dict.fromkeys(("cifar_c", "imagenet_3dcc", "imagenet_c_bar"), metrics.ImageNetCEvaluator),
+        "imagenet_o": metrics.ImageNetOEvaluator,
+        "imagenet_p": metrics.ImageNetPEvaluator,
+        "imagenet_s": metrics.ImageNetSEvaluator,
         "adversarial": metrics.AdvRobustEvaluator,
     }
     for path in arguments.files:
@@ -112,6 +137,35 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return cls_solver.run(arguments)
 
 
+def _add_noise_commands(noise: argparse.ArgumentParser) -> None:
+    kinds = noise.add_subparsers(dest="type", required=True, metavar="KIND")
+    for name, example in (("imagenet-c", "corruption_name=fog"), ("imagenet-s", "resize_type=opencv-area")):
+        one = kinds.add_parser(name, help=f"the noise of {name} on one picture")
+        one.add_argument("image", help="the picture")
+        one.add_argument(
+            "-o", "--output", required=True, help="where the noisy one goes; the suffix decides the format"
+        )
+        one.set_defaults(function=_noise)
+        _add_noise_options(one, example)
+    whole = kinds.add_parser("generate", help="write a noisy data set in its published layout; resumable")
+    whole.add_argument("--benchmark", required=True, help="imagenet_c, imagenet_p or imagenet_s")
+    whole.add_argument("--source", required=True, metavar="DIR", help="clean photos, one folder for each class")
+    whole.add_argument("--out", required=True, metavar="DIR", help="folder of the data set")
+    whole.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
+    whole.add_argument("--size", type=int, default=224, help="side of the pictures in pixels")
+    whole.add_argument("--resize", type=int, help="shorter side before the crop; 8/7 of --size by default")
+    whole.add_argument("--limit", type=int, metavar="N", help="only so many photos, class-balanced, drawn with --seed")
+    whole.set_defaults(function=_generate)
+    _add_noise_options(whole, "severities=[1,3]")
+
+
+def _add_noise_options(command: argparse.ArgumentParser, example: str) -> None:
+    command.add_argument(
+        "--set", dest="options", action="append", default=[], metavar="KEY=VALUE", help=f"such as {example}"
+    )
+    command.add_argument("--seed", type=int, default=0, help="seed of the noise")
+
+
 def parser() -> argparse.ArgumentParser:
     """Returns the command line."""
     result = argparse.ArgumentParser(prog="robustart", description="How robust is an image classifier, and why?")
@@ -124,22 +178,14 @@ def parser() -> argparse.ArgumentParser:
     add_arguments(run)
     run.set_defaults(function=_evaluate)
 
-    noise = commands.add_parser("noise", help="add image noise to a picture")
-    noise.add_argument("type", help="imagenet-c")
-    noise.add_argument("image", help="the picture")
-    noise.add_argument("-o", "--output", required=True, help="where the noisy one goes; the suffix decides the format")
-    noise.add_argument(
-        "--set", dest="options", action="append", default=[], metavar="KEY=VALUE", help="such as corruption_name=fog"
-    )
-    noise.add_argument("--seed", type=int, default=0, help="seed of the noise")
-    noise.set_defaults(function=_noise)
+    _add_noise_commands(commands.add_parser("noise", help="add noise to a picture, or generate a whole data set of it"))
 
     score = commands.add_parser("score", help="compute the numbers of result files again, without a model")
     score.add_argument("files", nargs="+", metavar="FILE", help="results/<benchmark>.jsonl")
     score.set_defaults(function=_score)
 
     names = commands.add_parser("list", help="list what can be named")
-    names.add_argument("what", choices=("attacks", "benchmarks", "corruptions", "datasets"))
+    names.add_argument("what", choices=("attacks", "benchmarks", "corruptions", "datasets", "perturbations"))
     names.set_defaults(function=_list)
 
     schema = commands.add_parser("schema", help="print every key of the config with its manual")

@@ -33,8 +33,8 @@ class PreprocessingConfig:
     """Length of the shorter side before the crop, in pixels (with ``crop_mode: squash``: of both sides)."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] | None = None
     """Pillow's filter for the resize."""
-    crop_mode: Literal["center", "squash"] | None = None
-    """``center`` keeps the aspect ratio and crops; ``squash`` resizes to a square first."""
+    crop_mode: Literal["center", "squash", "none"] | None = None
+    """``center`` keeps the aspect ratio and crops; ``squash`` resizes to a square first; ``none`` only crops."""
     mean: list[float] | None = None
     """Mean of each channel in [0, 1], subtracted inside the model. ``[0, 0, 0]`` if the model normalises by itself."""
     std: list[float] | None = None
@@ -141,7 +141,8 @@ class DatasetConfig:
     server: ServerConfig | None = None
     """Not used: files are read directly."""
     image_reader: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("pil"))
-    """The decoder; ``kwargs: {exif_orientation: true}`` turns photos as their EXIF tag says."""
+    """The decoder: ``pil``, ``opencv`` or ``ffmpeg``; ``kwargs: {exif_orientation: true}`` turns photos as their EXIF
+    tag says."""
     sampler: TypeConfig | None = None
     """Order of the images in training. In testing each image is seen once, so it must be ``distributed`` there."""
     use_ranked: bool = False

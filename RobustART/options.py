@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -44,6 +45,8 @@ def to_plain(config: Any) -> Any:
         return {k: to_plain(v) for k, v in config.items()}
     if isinstance(config, (list, tuple, range)):
         return [to_plain(v) for v in config]
+    if isinstance(config, os.PathLike):
+        return os.fspath(config)
     if hasattr(config, "item") and getattr(config, "ndim", None) == 0:
         return config.item()  # a numpy or torch number
     return config

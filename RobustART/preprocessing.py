@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from RobustART.errors import ConfigError
+from RobustART.errors import ConfigError, DataError
 from RobustART.imaging import FILTERS, Array, center_crop, resize, resize_shorter
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -24,7 +24,8 @@ class Preprocessing:
     interpolation: str = "bilinear"
     """Pillow's filter for the resize."""
     crop_mode: str = "center"
-    """``center`` keeps the aspect ratio and crops the middle; ``squash`` resizes to a square, then crops."""
+    """``center`` keeps the aspect ratio and crops the middle; ``squash`` resizes to a square, then crops; ``none`` only
+    crops, and a picture smaller than the input is an error."""
     mean: tuple[float, ...] = IMAGENET_MEAN
     """Mean of each channel in [0, 1]."""
     std: tuple[float, ...] = IMAGENET_STD
@@ -41,8 +42,8 @@ class Preprocessing:
             raise ConfigError(
                 f"preprocessing.interpolation must be one of {', '.join(FILTERS)}, got {self.interpolation!r}"
             )
-        if self.crop_mode not in ("center", "squash"):
-            raise ConfigError(f"preprocessing.crop_mode must be 'center' or 'squash', got {self.crop_mode!r}")
+        if self.crop_mode not in ("center", "squash", "none"):
+            raise ConfigError(f"preprocessing.crop_mode must be 'center', 'squash' or 'none', got {self.crop_mode!r}")
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
             raise ConfigError(
                 f"preprocessing.mean and .std must both have 3 values, or 1 for all channels, got {self.mean}, {self.std}"
@@ -55,6 +56,13 @@ class Preprocessing:
 
         Equal to the pixel with torchvision's ``Resize`` and ``CenterCrop`` on a pillow picture.
         """
+        if self.crop_mode == "none":
+            if min(image.shape[:2]) < self.input_size:
+                raise DataError(
+                    f"the picture is {image.shape[0]} x {image.shape[1]}, smaller than the model's input, "
+                    f"{self.input_size}, and this preprocessing only crops"
+                )
+            return center_crop(image, self.input_size)
         if self.crop_mode == "squash":
             resized = resize(image, (self.resize, self.resize), self.interpolation)
         else:

@@ -15,6 +15,8 @@ it was wrong before, null if the image stands or is not attacked), ``forward`` a
 spent on it; the evaluation's own, and the few questions about the model before AutoAttack, are not counted), and,
 where an attack found the evaluation itself suspicious, ``flags`` (by cell, name and meaning).
 
+A pass may record further numbers of each cell under ``extra``: ``{"pixel_difference": [0.0, 1.2, ...]}``.
+
 ``label_rank`` is the number of classes scored above the true one, so 0 is right and anything under 5 is right in the
 top 5. Lines of a benchmark's second and later passes carry ``"pass": 1`` and so on.
 
@@ -74,6 +76,8 @@ class PassRecords:
     """Backward passes, likewise."""
     flags: tuple[dict[str, dict[str, str]], ...] = ()
     """Per image what attacks found suspicious: by cell, name and meaning; empty in a pass without attacks."""
+    extra: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
+    """Further numbers that the benchmark recorded, each (N, cells, ...), by name."""
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -125,6 +129,8 @@ class Line:
     """Backward passes of the attacks."""
     flags: dict[str, dict[str, str]] | None = None
     """What attacks found suspicious: by cell, name and meaning; None where nothing was."""
+    extra: dict[str, list[Any]] | None = None
+    """Further numbers by name; None where the benchmark records none."""
 
     def dump(self) -> str:
         """Returns the JSON text, ending in a newline."""
@@ -223,6 +229,7 @@ def read_records(path: str | Path) -> Records:
         cells = tuple(info["cells"])
         for row in data:
             lists = [row[key] for key in (*_PER_CELL, *_PER_ATTACK) if key in _PER_CELL or key in row]
+            lists += row.get("extra", {}).values()
             if any(len(values) != len(cells) for values in lists):
                 raise RecordError(f"{path}: image {row['id']} does not have {len(cells)} entries in each list")
         passes.append(_to_arrays(info["name"], cells, data))
@@ -249,4 +256,7 @@ def _to_arrays(name: str, cells: tuple[str, ...], data: list[dict[str, Any]]) ->
         forward=table("forward", np.int64) if attacked else None,
         backward=table("backward", np.int64) if attacked else None,
         flags=tuple(row.get("flags", {}) for row in data) if attacked else (),
+        extra={
+            key: np.array([row["extra"][key] for row in data]) for key in (data[0].get("extra", {}) if data else ())
+        },
     )

@@ -95,6 +95,9 @@ def test_readme(checkout):
     assert re.search(r"^90\.0$", text, re.MULTILINE)
     assert re.search(r"^8$", text, re.MULTILINE)
     assert re.search(r"^aurra +\d", text, re.MULTILINE)
+    assert re.search(r"^std_top1 +\d", text, re.MULTILINE)
+    assert re.search(r"^mFP_of_these +\d", text, re.MULTILINE)
+    assert re.search(r"^\(31, 224, 224, 3\)$", text, re.MULTILINE)
     assert (checkout / "installed" / "RobustART" / "metrics" / "alexnet_imagenet_c_error.csv").is_file()
     assert (checkout / "seed1" / "results" / "report.json").is_file()
 
@@ -110,7 +113,8 @@ def _quickstart(checkout):
     assert len(benchmarks["imagenet_c"]["tables"]["top1"]) == 19
     assert set(benchmarks["adversarial"]["tables"]["robust_accuracy"]) == {"fgsm", "pgd_linf"}
     assert benchmarks["adversarial"]["tables"]["robust_accuracy"]["pgd_linf"]["8/255"]["value"] == 0
-    assert report["warnings"] == []
+    assert len(benchmarks["imagenet_s"]["tables"]["systems"]) == 13
+    assert all(warning.startswith("imagenet_s: opencv/pil-bilinear made the same") for warning in report["warnings"])
     assert (results / "report.md").is_file()
     picture = np.array(Image.open(results / "noise.png").convert("L"))
     assert min(picture.shape) > 1000
@@ -121,7 +125,7 @@ def test_quickstart_again_does_nothing_twice(checkout):
     if not (results / "report.json").is_file():
         run(checkout, ["bash", "exprs/quickstart/run.sh"])
     before = {path.name: path.stat().st_mtime_ns for path in results.iterdir() if path.suffix in (".jsonl", ".png")}
-    assert len(before) == 4
+    assert len(before) == 5
     run(checkout, ["bash", "exprs/quickstart/run.sh"])
     assert before == {path.name: path.stat().st_mtime_ns for path in results.iterdir() if path.name in before}
 

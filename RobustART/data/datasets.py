@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from RobustART.errors import ConfigError, DataError
-from RobustART.imaging import Array, decode, read_bytes
+from RobustART.imaging import DECODERS, Array, decode, read_bytes
 from RobustART.registry import Registry
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
@@ -39,9 +39,10 @@ class Sample:
         read: Callable[[], bytes | Array],
         prepare: Callable[[Array], Array],
         exif_orientation: bool = False,
+        decoder: str = "pil",
     ) -> None:
         self.image_id, self.filename, self.label = image_id, filename, label
-        self._read, self._prepare, self._exif_orientation = read, prepare, exif_orientation
+        self._read, self._prepare, self._exif_orientation, self._decoder = read, prepare, exif_orientation, decoder
 
     @functools.cached_property
     def _source(self) -> bytes | Array:
@@ -64,10 +65,16 @@ class Sample:
     @functools.cached_property
     def image(self) -> Array:
         """The decoded picture, uint8 (H, W, 3)."""
-        source = self._source
-        if isinstance(source, bytes):
-            return decode(source, exif_orientation=self._exif_orientation, name=self.filename)
-        return source
+        return self.decoded(self._decoder) if isinstance(self._source, bytes) else self._source
+
+    def decoded(self, decoder: str) -> Array:
+        """The picture by one of ``imaging.DECODERS``, uint8 (H, W, 3)."""
+        return decode(self.data, exif_orientation=self._exif_orientation, name=self.filename, decoder=decoder)
+
+    @property
+    def size(self) -> int:
+        """Side of the model's input, in pixels."""
+        return self.crop.shape[0]
 
     @functools.cached_property
     def crop(self) -> Array:
@@ -95,6 +102,8 @@ class ImageDataset:
     """For messages and the report."""
     exif_orientation: bool = False
     """Turn pictures as their EXIF tag says."""
+    decoder: str = "pil"
+    """One of ``imaging.DECODERS``."""
 
     def __post_init__(self) -> None:
         """Refuses an empty data set."""
@@ -112,7 +121,13 @@ class ImageDataset:
     def sample(self, image_id: int, prepare: Callable[[Array], Array]) -> Sample:
         """Returns one image; ``prepare`` makes the model's view from the decoded picture."""
         read = functools.partial(self.read, image_id)
-        return Sample(image_id, self.files[image_id], self.labels[image_id], read, prepare, self.exif_orientation)
+        name, label = self.files[image_id], self.labels[image_id]
+        return Sample(image_id, name, label, read, prepare, self.exif_orientation, self.decoder)
+
+    def select(self, ids: Sequence[int]) -> ImageDataset:
+        """Returns the data set of the images ``ids`` alone, numbered anew."""
+        files, labels = tuple(self.files[i] for i in ids), tuple(self.labels[i] for i in ids)
+        return dataclasses.replace(self, files=files, labels=labels)
 
     def fingerprint(self, ids: Sequence[int]) -> str:
         """Returns 16 hexadecimal digits over the names and labels of the images ``ids`` and how they are decoded.
@@ -120,7 +135,8 @@ class ImageDataset:
         Contents are not part of it: each record says by :attr:`Sample.digest` what it was made from, so that a broken
         file can be mended without losing the records of the others.
         """
-        digest = hashlib.sha256(f"exif {self.exif_orientation}\n".encode())
+        decoder = "" if self.decoder == "pil" else f" decoder {self.decoder}"
+        digest = hashlib.sha256(f"exif {self.exif_orientation}{decoder}\n".encode())
         for i in ids:
             digest.update(f"{self.files[i]} {self.labels[i]}\n".encode("utf-8", errors="surrogateescape"))
         return digest.hexdigest()[:16]
@@ -136,6 +152,11 @@ class ArrayDataset(ImageDataset):
     def read(self, image_id: int) -> Array:
         """Returns the pixels of one image."""
         return self.images[image_id]
+
+    def select(self, ids: Sequence[int]) -> ArrayDataset:
+        """Returns the data set of the images ``ids`` alone, numbered anew."""
+        files, labels = tuple(self.files[i] for i in ids), tuple(self.labels[i] for i in ids)
+        return dataclasses.replace(self, files=files, labels=labels, images=[self.images[i] for i in ids])
 
 
 def array_dataset(images: Sequence[Array] | Array, labels: Sequence[int], name: str = "arrays") -> ArrayDataset:
@@ -175,6 +196,18 @@ def imagenet_class_names() -> list[str]:
     return [info.index_to_description(i).split(",")[0] for i in range(1000)]
 
 
+def class_index(folders: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...] | None]:
+    """Returns the label of each class folder, and the names of the classes where the folders fix all of them.
+
+    Folders are numbered in their order; WordNet ids of ImageNet-1k have its own labels, and then there are no names.
+    """
+    if all(re.fullmatch(r"n\d{8}", folder) for folder in folders):
+        positions = {wnid: i for i, wnid in enumerate(imagenet_wnids())}
+        if all(folder in positions for folder in folders):
+            return {folder: positions[folder] for folder in folders}, None
+    return {folder: i for i, folder in enumerate(folders)}, tuple(folders)
+
+
 @DATASETS.register("image_folder")
 def image_folder(root_dir: str | Path | None = None, meta_file: str | None = None) -> ImageDataset:
     """Returns the images of a folder with one folder per class.
@@ -195,12 +228,7 @@ def image_folder(root_dir: str | Path | None = None, meta_file: str | None = Non
     folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not folders:
         raise DataError(f"{root} holds no class folders; for a flat folder give a meta_file with 'path label' lines")
-    names: tuple[str, ...] | None = tuple(folders)
-    index = {folder: i for i, folder in enumerate(folders)}
-    if all(re.fullmatch(r"n\d{8}", folder) for folder in folders):
-        positions = {wnid: i for i, wnid in enumerate(imagenet_wnids())}
-        if all(folder in positions for folder in folders):
-            index, names = {folder: positions[folder] for folder in folders}, None
+    index, names = class_index(folders)
     files, labels = [], []
     for folder in folders:
         paths = (p for p in sorted((root / folder).rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
@@ -278,6 +306,7 @@ def create_dataset(
     root_dir: str | Path | None = None,
     meta_file: str | Path | None = None,
     exif_orientation: bool = False,
+    decoder: str = "pil",
 ) -> ImageDataset:
     """Returns a data set.
 
@@ -287,10 +316,12 @@ def create_dataset(
         root_dir: folder of the images.
         meta_file: list of images.
         exif_orientation: turn pictures as their EXIF tag says.
+        decoder: one of ``imaging.DECODERS``.
 
     Raises:
         DataError, ConfigError, UnknownNameError: what their names say.
     """
+    DECODERS[decoder]
     name = type or ("meta_file" if meta_file is not None else "image_folder")
     if ":" in name:
         module, _, function = name.partition(":")
@@ -303,7 +334,7 @@ def create_dataset(
     dataset = builder(root_dir=root_dir, meta_file=meta_file)
     if not isinstance(dataset, ImageDataset):
         raise DataError(f"the data set {name!r} must return an ImageDataset, got {dataset.__class__.__name__}")
-    return dataclasses.replace(dataset, exif_orientation=exif_orientation) if exif_orientation else dataset
+    return dataclasses.replace(dataset, exif_orientation=exif_orientation, decoder=decoder)
 
 
 def balanced_subset(labels: Sequence[int], limit: int, seed: int) -> list[int]:

@@ -90,7 +90,9 @@ class PassRunner:
             self._attack(
                 group, views[:, column], clean.right, [verdicts[i] for i in group], labels, ids, digests, journal
             )
-        return [self._line(row, image_id, digests[row], verdicts) for row, image_id in enumerate(ids)]
+        columns = [self.columns[name] for name in self.view_of]
+        extra = self.part.measured(views, seen[self.cells[0].judge], columns)
+        return [self._line(row, image_id, digests[row], verdicts, extra[row]) for row, image_id in enumerate(ids)]
 
     def _names(self, ids: Sequence[int]) -> list[str]:
         return [f"{self.part.dataset.files[i]} (image {i})" for i in ids]
@@ -125,7 +127,9 @@ class PassRunner:
 
         attack.run(view, active, dict(zip((c.name for c in cells), verdicts, strict=True)), saved, commit)
 
-    def _line(self, row: int, image_id: int, digest: str, verdicts: Sequence[Verdict]) -> Line:
+    def _line(
+        self, row: int, image_id: int, digest: str, verdicts: Sequence[Verdict], extra: dict[str, list[Any]]
+    ) -> Line:
         costs: dict[str, Any] = {}
         if any(cell.attack for cell in self.cells):
             flags = {c.name: v.flags[row] for c, v in zip(self.cells, verdicts, strict=True) if v.flags[row]}
@@ -139,5 +143,5 @@ class PassRunner:
         return Line(
             self.number, image_id, data.files[image_id], data.labels[image_id], digest,
             [int(v.prediction[row]) for v in verdicts], [round(float(v.confidence[row]), 8) for v in verdicts],
-            [int(v.label_rank[row]) for v in verdicts], **costs,
+            [int(v.label_rank[row]) for v in verdicts], **costs, extra=extra or None,
         )  # fmt: skip

@@ -20,6 +20,7 @@ from RobustART.evaluation.benchmarks import Benchmark, Pass
 from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
 from RobustART.options import option_defaults, to_plain
+from RobustART.preprocessing import Preprocessing
 from RobustART.records import FORMAT, config_hash
 
 
@@ -35,8 +36,8 @@ def fingerprint(model: nn.Module) -> str:
 def versions() -> dict[str, str]:
     """Returns the versions of what results depend on."""
     names = (
-        "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "imagecorruptions-imaug", "foolbox",
-        "torchattacks", "pyautoattack",
+        "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "av", "imagecorruptions-imaug",
+        "foolbox", "torchattacks", "pyautoattack",
     )  # fmt: skip
     found = {"RobustART": __version__, "python": platform.python_version()}
     for name in names:
@@ -95,6 +96,7 @@ def make_header(
             "fingerprint": part.dataset.fingerprint(part_ids),
             "images": len(part_ids),
             "subset": None if len(part_ids) == len(part.dataset) else config_hash({"ids": list(part_ids)}),
+            **_own_preprocessing(part, model.preprocessing),
         }
         for part, part_ids in zip(benchmark.passes, ids, strict=True)
     ]
@@ -139,6 +141,13 @@ def _models_of(part: Pass) -> dict[str, Any]:
         if (cell.victim, cell.judge) != (None, None)
     }
     return {"models": pairs} if pairs else {}
+
+
+def _own_preprocessing(part: Pass, stated: Preprocessing) -> dict[str, Any]:
+    """Returns the fields in which a pass departs from the model's preprocessing, under one key; nothing if in none."""
+    own, model = dataclasses.asdict(part.prepare(stated)), dataclasses.asdict(stated)
+    changed = {name: value for name, value in own.items() if value != model[name]}
+    return {"preprocessing": to_plain(changed)} if changed else {}
 
 
 def data_rows(plans: Sequence[tuple[Benchmark, list[list[int]]]]) -> list[dict[str, Any]]:

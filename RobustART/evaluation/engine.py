@@ -153,7 +153,7 @@ def _run_blocks(
             step = max(1, 32 // len(runner.views))
             groups = [block[i : i + step] for block in mine for i in range(0, len(block), step)]
             loaded = load_views(
-                part.dataset, groups, runner.views, preprocessing.apply, size=preprocessing.input_size,
+                part.dataset, groups, runner.views, part.prepare(preprocessing).apply, size=preprocessing.input_size,
                 seed=settings.seed, workers=settings.workers, pin_memory=world.device.type == "cuda",
             )  # fmt: skip
             for block in mine:

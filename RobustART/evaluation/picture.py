@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,15 +13,18 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import nn
 
 from RobustART.data.datasets import imagenet_class_names
-from RobustART.evaluation.benchmarks import Benchmark, Pass
+from RobustART.evaluation.benchmarks import Benchmark, Cell, Pass
 from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float
 from RobustART.imaging import Array, resize
 from RobustART.models import Classifier
+from RobustART.noise.attacks import AttackWarning
 from RobustART.records import PassRecords, Records
 from RobustART.seeding import image_seeds, numpy_generator
 
 TILE, CAPTION, LABEL, GAP, COLUMNS = 150, 34, 150, 6, 5
+AMPLIFIED = 8
+"""How much stronger the difference of two pictures is drawn, where it is too small to see."""
 INK, RIGHT, WRONG, PAPER = (30, 30, 30), (0, 110, 50), (180, 30, 30), (255, 255, 255)
 
 
@@ -55,9 +59,9 @@ def draw_noise(
         return
     tiles: list[Tile] = []
     for benchmark, records in runs:
-        part, table = benchmark.passes[0], records.passes[0]
         models: dict[str | None, Classifier] = {None: model, **benchmark.models}
-        tiles += _tiles(part, int(table.ids[_photo(runs, part, table)]), models, device, seed)
+        for part, table in zip(benchmark.passes, records.passes, strict=True):
+            tiles += _tiles(part, int(table.ids[_photo(runs, part, table)]), models, device, seed)
     unique: dict[tuple[str, str], Tile] = {}
     for tile in tiles:
         unique.setdefault((tile.row, tile.column), tile)
@@ -67,6 +71,19 @@ def draw_noise(
     temporary = path.with_name(path.name + ".tmp")
     page.save(temporary, "PNG", pnginfo=info)
     temporary.replace(path)
+
+
+def shown_cells(part: Pass) -> tuple[Cell, ...]:
+    """Returns the cells of a pass that are drawn: of a long row, such as the frames of a video, five from end to end."""
+    rows: dict[str, list[Cell]] = {}
+    for cell in part.cells:
+        rows.setdefault(cell.name.partition("/")[0], []).append(cell)
+    shown = set()
+    for cells in rows.values():
+        thin = len(cells) > 2 * COLUMNS and part.reference is None
+        places = np.linspace(0, len(cells) - 1, COLUMNS).round().astype(int) if thin else range(len(cells))
+        shown |= {cells[i].name for i in places}
+    return tuple(cell for cell in part.cells if cell.name in shown)
 
 
 def _comment(path: Path) -> str | None:
@@ -90,27 +107,49 @@ def _photo(runs: Sequence[tuple[Benchmark, Records]], part: Pass, table: PassRec
 def _tiles(
     part: Pass, image_id: int, models: Mapping[str | None, Classifier], device: torch.device, seed: int
 ) -> list[Tile]:
-    sample = part.dataset.sample(image_id, models[None].preprocessing.apply)
+    sample = part.dataset.sample(image_id, part.prepare(models[None].preprocessing).apply)
+    reference: Array | None = None
     classes = None if part.classes is None else torch.tensor(part.classes, device=device)
     label = torch.tensor([sample.label], device=device)
     names: list[str] | None = None
+    views = dict(zip((cell.name for cell in part.cells), view_names(part.cells), strict=True))
     drawn_as = {part.cells[i].name: part.cells[group[0]].name for group in attack_groups(part.cells) for i in group}
+    attacked: dict[str, torch.Tensor] = {}
     tiles = []
-    for cell, view_name in zip(part.cells, view_names(part.cells), strict=True):
+    for cell in shown_cells(part):
+        view_name = views[cell.name]
         image = cell.view(sample, numpy_generator(seed, image_id, view_name)).copy()
         pixels = to_float(torch.from_numpy(image)[None].to(device))
         if cell.attack is not None:
-            pixels = cell.attack(
-                models[cell.victim], pixels, label, seeds=image_seeds(seed, [image_id], drawn_as[cell.name]).to(device)
-            )
+            name = drawn_as[cell.name]
+            if name not in attacked:
+                seeds = image_seeds(seed, [image_id], name).to(device)
+                with warnings.catch_warnings():
+                    # What is suspicious is said of all the images, not of one.
+                    warnings.simplefilter("ignore", AttackWarning)
+                    attacked[name] = cell.attack(models[cell.victim], pixels, label, seeds=seeds)
+            pixels = attacked[name]
             image = (pixels[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
         logits = _logits(models[cell.judge], pixels)
         if names is None:
             names = _class_names(part, logits.shape[1])
         prediction, confidence, rank = (float(value[0]) for value in score(logits, label, classes))
         row, _, column = cell.name.partition("/")
+        row = part.name or row
+        if cell.name == part.reference:
+            reference, row, column = image, "reference", cell.name
+        elif reference is not None and part.reference is not None:
+            image, row = difference(image, reference), f"difference x {AMPLIFIED}"
+            parts = zip(cell.name.split("/"), part.reference.split("/"), strict=False)
+            column = "/".join(name for name, usual in parts if name != usual)
         tiles.append(Tile(row, column, image, names[int(prediction)], confidence, rank == 0))
     return tiles
+
+
+def difference(image: Array, reference: Array) -> Array:
+    """Returns what two pictures differ in, amplified, around mid grey: uint8 (S, S, 3)."""
+    change = image.astype(np.int64) - reference
+    return (128 + AMPLIFIED * change).clip(0, 255).astype(np.uint8)
 
 
 def _logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:

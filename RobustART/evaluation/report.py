@@ -20,6 +20,7 @@ TITLES = {
     "WCAR": "WCAR (%)",
     "broken_by": "broken by (% of images)",
     "transfer_success": "transfer success (%), source > target",
+    "systems": "decoder/resize",
 }
 
 

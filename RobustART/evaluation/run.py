@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 def evaluate(
     model: nn.Module,
-    dataset: ImageDataset,
+    dataset: ImageDataset | None,
     benchmarks: Mapping[str, Mapping[str, Any] | None],
     *,
     output_dir: str | Path = ".",
@@ -57,7 +57,7 @@ def evaluate(
     Args:
         model: a :class:`Classifier`, or a network that takes normalised images (see :func:`wrap_model`). It is moved to
             the device and set to evaluation mode.
-        dataset: the images.
+        dataset: the clean images; None will do where every benchmark is a data set of its own.
         benchmarks: names in ``BENCHMARKS`` with their options.
         output_dir: where ``results/`` goes.
         batch_size: images the model sees at once, per process.
@@ -87,7 +87,7 @@ def evaluate(
 
 
 def _evaluate(
-    model: nn.Module, dataset: ImageDataset, benchmarks: Mapping[str, Mapping[str, Any] | None], output_dir: Path,
+    model: nn.Module, dataset: ImageDataset | None, benchmarks: Mapping[str, Mapping[str, Any] | None], output_dir: Path,
     limit: int | None, preprocessing: Mapping[str, Any] | None, fresh: bool, config: Mapping[str, Any] | None,
     world: World, settings: Settings,
 ) -> Report:  # fmt: skip
@@ -149,6 +149,8 @@ def _run_plans(
             warning = chance_warning(int(correct.sum()), len(correct), classes)
             if warning and warning not in warnings:
                 warnings.append(warning)
+        summary = benchmark.summarize(records)
+        warnings += [note for note in (*benchmark.notes, *summary.notes) if note not in warnings]
         conditions = header["conditions"]
         entries[benchmark.name] = {
             "hash": header["hash"],
@@ -158,7 +160,7 @@ def _run_plans(
                 if key in conditions
             },
             "passes": attack_costs(first),
-            **benchmark.summarize(records).to_plain(),
+            **summary.to_plain(),
         }
         runs.append((benchmark, records))
         images += computed

@@ -21,6 +21,16 @@ def alexnet_corruption_errors() -> dict[str, list[float]]:
 
 
 @functools.cache
+def imagenet_o_classes() -> tuple[int, ...]:
+    """Returns the 200 of ImageNet's 1,000 classes that ImageNet-O's protocol compares, sorted; not those of ImageNet-A.
+
+    Source: the WordNet ids of hendrycks/natural-adv-examples, eval.py, as numbers in the order of the 1,000 ids.
+    """
+    text = resources.files(__package__).joinpath("imagenet_o_classes.txt").read_text(encoding="utf-8")
+    return tuple(int(line) for line in text.split())
+
+
+@functools.cache
 def imagenet_a_classes() -> tuple[int, ...]:
     """Returns the 200 of ImageNet's 1,000 classes that ImageNet-A has, sorted.
 

@@ -82,6 +82,8 @@ class Summary:
     """Headline numbers by name; percentages."""
     tables: dict[str, Table] = dataclasses.field(default_factory=dict)
     """Tables by title."""
+    notes: tuple[str, ...] = ()
+    """What the report must warn of; not part of the numbers."""
 
     def to_plain(self) -> dict[str, Any]:
         """Returns it for JSON."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from RobustART.errors import RecordError
 from RobustART.metrics import estimates, formats, functional, summaries
 from RobustART.metrics.baselines import imagenet_a_classes
-from RobustART.metrics.estimates import Metric, Summary
+from RobustART.metrics.estimates import Estimate, Metric, Summary
 from RobustART.records import is_result_file, read_records
 
 
@@ -100,12 +101,16 @@ class ImageNetCEvaluator:
         """Returns ``mCE`` (divided by AlexNet's errors), ``mean_error_15`` and ``mean_error_19`` (not divided).
 
         Args:
-            res_file: a result file of the benchmark ``imagenet_c``.
+            res_file: a result file of the benchmark ``imagenet_c``; of ``imagenet_c_bar``, ``imagenet_3dcc`` and
+                ``cifar_c``, for which no AlexNet errors are published, it gives ``mean_error``.
 
         Raises:
             RecordError: the file is missing or damaged.
         """
-        return Metric(summaries.imagenet_c(read_records(res_file)))
+        records = read_records(res_file)
+        if records.header["benchmark"] in ("cifar_c", "imagenet_3dcc", "imagenet_c_bar"):
+            return Metric(summaries.corruption_errors(records))
+        return Metric(summaries.imagenet_c(records))
 
 
 class AdvRobustEvaluator:
@@ -123,3 +128,98 @@ class AdvRobustEvaluator:
         summary = summaries.adversarial(read_records(res_file))
         rows = summary.tables["AR"].items()
         return Metric(Summary({f"AR/{attack}/{eps}": cell for attack, cells in rows for eps, cell in cells.items()}))
+
+
+class ImageNetSEvaluator:
+    """Spread of accuracy over decoders and resizes, ImageNet-S."""
+
+    def eval(self, res_file: str | Path | Sequence[str | Path]) -> Metric:
+        """Returns ``mean_top1``, ``std_top1`` and ``worst_top1`` in percent.
+
+        Args:
+            res_file: a result file of the benchmark ``imagenet_s``; or the original's score lines, a list of files (or
+                of names before ``.rank0``, ``.rank1``, ...), one for each decoder or resize.
+
+        Raises:
+            RecordError: a file is missing or damaged, or the list has fewer than two.
+        """
+        if isinstance(res_file, (str, Path)):
+            if not _ours(res_file):
+                raise RecordError(
+                    f"{res_file} must be a result file of imagenet_s; of the original's files give a list, one for each "
+                    "decoder or resize"
+                )
+            return Metric(summaries.imagenet_s(read_records(res_file)))
+        if len(res_file) < 2:
+            raise RecordError(
+                f"ImageNet-S compares systems, so two result files or more are needed, got {len(res_file)}"
+            )
+        correct = []
+        for path in res_file:
+            scores, labels = formats.read_scores(path)
+            correct.append(functional.label_rank(scores, labels) == 0)
+        top1 = [estimates.accuracy(right) for right in correct]
+        mean, deviation, _ = functional.spread([value.value or 0.0 for value in top1])
+        worst = min(top1, key=lambda value: value.value or 0.0)
+        count = min(len(right) for right in correct)
+        rows = {str(path): {"top1": value} for path, value in zip(res_file, top1, strict=True)}
+        metrics = {
+            "mean_top1": Estimate(mean, None, None, count),
+            "std_top1": Estimate(deviation, None, None, count),
+            "worst_top1": worst,
+        }
+        return Metric(Summary(metrics, {"systems": rows}))
+
+
+class ImageNetOEvaluator:
+    """Are unknown images told apart by their confidence? (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174)."""
+
+    def eval(self, res_file: str | Path, unknown_file: str | Path | None = None) -> Metric:
+        """Returns ``aupr``, ``auroc``, ``fpr95`` and the chance level of AUPR in percent.
+
+        Args:
+            res_file: a result file of the benchmark ``imagenet_o``; or, with ``unknown_file``, the original's confidences
+                of known images (``o-part1-results.txt``, or the name before ``.rank0``, ``.rank1``, ...).
+            unknown_file: the original's confidences of ImageNet-O (``o-part2-results.txt``).
+
+        Raises:
+            RecordError: a file is missing or damaged, or the second one is not named.
+        """
+        if unknown_file is None:
+            if not _ours(res_file):
+                raise RecordError(
+                    f"{res_file} must be a result file of imagenet_o; of the original's files name both: eval(part1, part2)"
+                )
+            return Metric(summaries.imagenet_o(read_records(res_file)))
+        known, _ = formats.read_confidences(res_file)
+        unknown, _ = formats.read_confidences(unknown_file)
+        return Metric(summaries.unknown_images(np.array(known), np.array(unknown)))
+
+
+class ImageNetPEvaluator:
+    """Steadiness of predictions over ImageNet-P's videos (Hendrycks and Dietterich 2019).
+
+    Args:
+        difficulty: of the original's files, 1 to 3: frames this many apart are compared. Our files say it themselves.
+    """
+
+    def __init__(self, difficulty: int = 1) -> None:
+        self.difficulty = difficulty
+
+    def eval(self, res_file: str | Path, baseline: str | Path | None = None) -> Metric:
+        """Returns ``mFP`` in percent; from our files the distances of rankings too, and over a baseline mFR and mT5D.
+
+        Args:
+            res_file: a result file of the benchmark ``imagenet_p``; or the original's ``{perturbation}-results.txt.all``
+                (or its ``.rank0``, ``.rank1``, ...), or a folder of them.
+            baseline: a result file of the benchmark ``imagenet_p`` of the model to divide by; AlexNet's in papers.
+
+        Raises:
+            RecordError: a file is missing or damaged.
+        """
+        if _ours(res_file):
+            other = None if baseline is None else read_records(baseline)
+            return Metric(summaries.imagenet_p(read_records(res_file), other))
+        if baseline is not None:
+            raise RecordError(f"a baseline needs a result file of imagenet_p, {res_file} is none")
+        return Metric(summaries.flips(formats.read_video_predictions(res_file), self.difficulty))

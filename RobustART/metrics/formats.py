@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from RobustART.errors import RecordError
 
@@ -86,3 +90,40 @@ def read_confidences(res_file: str | Path) -> tuple[list[float], list[bool]]:
     if not correct:
         raise RecordError(f"{res_file} holds no records")
     return confidence, correct
+
+
+def read_video_predictions(res_file: str | Path) -> dict[str, NDArray[np.int64]]:
+    """Returns predictions, (videos, frames) by perturbation, from lines ``{"predictions": [class of each frame]}``.
+
+    Args:
+        res_file: ``{perturbation}-results.txt``, with ``.all`` or one file for each process; or a folder of them.
+    """
+    path = Path(res_file)
+    if path.is_dir():
+        stems = {re.sub(r"\.(all|rank\d+)$", "", p.name) for p in path.iterdir() if "-results.txt" in p.name}
+        places = [path / f"{s}.all" if (path / f"{s}.all").is_file() else path / s for s in sorted(stems)]
+        if not places:
+            raise RecordError(f"{path} holds no files named {{perturbation}}-results.txt")
+    else:
+        places = [path]
+    found = {}
+    for place in places:
+        name, separator, _ = place.name.partition("-results.txt")
+        if not separator:
+            raise RecordError(
+                f"{place} must be named {{perturbation}}-results.txt..., which says how frames are compared"
+            )
+        rows = []
+        for where, data in original_lines(place):
+            row = data.get("predictions")
+            if not isinstance(row, list) or len(row) < 2 or not all(isinstance(value, int) for value in row):
+                raise RecordError(
+                    f"{where} needs 'predictions', a list of the class of each frame, got {str(data)[:80]}"
+                )
+            rows.append(row)
+        if not rows or len({len(row) for row in rows}) > 1:
+            raise RecordError(
+                f"{place} must hold videos of one length, got lengths {sorted({len(row) for row in rows})}"
+            )
+        found[name] = np.array(rows, dtype=np.int64)
+    return found

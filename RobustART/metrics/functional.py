@@ -81,6 +81,26 @@ def top_k_accuracy(ranks: ArrayLike, k: int = 1) -> float:
     return float(100.0 * (array < k).mean())
 
 
+def cell_accuracies(correct: ArrayLike) -> NDArray[np.float64]:
+    """Returns the top-1 accuracy of each cell in percent, (C,), from whether each image is right in it, (N, C)."""
+    array = np.asarray(correct, dtype=bool)
+    if array.size == 0:
+        raise UndefinedError("the accuracy over no images is undefined")
+    return np.asarray(100.0 * array.mean(axis=0))
+
+
+def spread(accuracies: ArrayLike) -> tuple[float, float, float]:
+    """Returns mean, standard deviation and lowest of accuracies, (C,), which are the whole population of systems.
+
+    >>> spread([70.0, 72.0, 74.0])[::2]
+    (72.0, 70.0)
+    """
+    array = np.asarray(accuracies, dtype=np.float64)
+    if array.size == 0:
+        raise UndefinedError("the spread of no accuracies is undefined")
+    return float(array.mean()), float(array.std()), float(array.min())
+
+
 def rms_calibration_error(confidence: ArrayLike, correct: ArrayLike, bin_size: int = 100) -> float:
     """Returns the root mean square calibration error in percent, over bins of equally many images.
 

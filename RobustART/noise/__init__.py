@@ -3,5 +3,6 @@
 from RobustART.noise.add_noise import AddNoise
 from RobustART.noise.attacks import ATTACKS
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
+from RobustART.noise.perturbations import PERTURBATIONS, perturb
 
-__all__ = ["ATTACKS", "CORRUPTIONS", "AddNoise", "corrupt"]
+__all__ = ["ATTACKS", "CORRUPTIONS", "PERTURBATIONS", "AddNoise", "corrupt", "perturb"]

@@ -18,6 +18,7 @@ from RobustART.noise.attacks import ATTACKS, AttackLog
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
 from RobustART.noise.defaults import DEFAULT_EPS
 from RobustART.noise.reference import OURS, resolve_attack
+from RobustART.noise.system import REFERENCE, system_noise
 from RobustART.options import NUMBERS, attack_norm, check_types, option_defaults, parse_number
 from RobustART.seeding import image_seeds, numpy_generator
 
@@ -31,21 +32,21 @@ ALIASES = {
 """The original's names of options, and ours."""
 
 _HIDDEN = ("seeds", "log")
-_CORRUPTION_DEFAULTS = {
-    "severity": 1,
-    "corruption_name": None,
-    "corruption_number": -1,
-    "jpeg_quality": None,
-    "backend": "robustart",
-}
+_IMAGE_NOISES: dict[str, dict[str, Any]] = {
+    "imagenet-c": {"severity": 1, "corruption_name": None, "corruption_number": -1, "jpeg_quality": None, "backend": OURS},
+    "imagenet-s": {
+        "decoder_type": REFERENCE[0], "resize_type": REFERENCE[1], "transform_type": "val", "size": 224,
+    },
+}  # fmt: skip
+"""Noises of pictures, which need no model, with the defaults of their options."""
 
 
 class AddNoise:
     """Adds one kind of noise to pictures.
 
     Args:
-        noise_type: ``imagenet-c``, the name of an attack (``fgsm``, ``pgd_linf``, ...), or an attack of a library
-            (``foolbox:L2DeepFoolAttack``, ``torchattacks:CW``) with that library's own options.
+        noise_type: ``imagenet-c``, ``imagenet-s``, the name of an attack (``fgsm``, ``pgd_linf``, ...), or an attack of
+            a library (``foolbox:L2DeepFoolAttack``, ``torchattacks:CW``) with that library's own options.
         seed: of the noise. The i-th image of a call has noise that depends on the seed and on i alone.
 
     Raises:
@@ -60,8 +61,8 @@ class AddNoise:
 
     def __init__(self, noise_type: str, seed: int = 0) -> None:
         self.noise_type, self.seed = noise_type, seed
-        self._function = None if noise_type == "imagenet-c" else _attack_function(noise_type, OURS)
-        self._config: dict[str, Any] = dict(_CORRUPTION_DEFAULTS)
+        self._function = None if noise_type in _IMAGE_NOISES else _attack_function(noise_type, OURS)
+        self._config: dict[str, Any] = dict(_IMAGE_NOISES.get(noise_type, {}))
         if self._function is not None:
             self._config = _attack_defaults(noise_type, self._function, OURS)
         self._set: set[str] = set()  # what was set, as opposed to the defaults
@@ -71,10 +72,11 @@ class AddNoise:
 
         For an attack: ``model`` (any callable from images in [0, 1] to logits; normalisation belongs inside it),
         ``eps`` and the attack's own keywords. For ``imagenet-c``: ``corruption_name`` or ``corruption_number`` (0 to 18,
-        the name wins), ``severity`` (0 to 5), ``jpeg_quality``. The original's names work too (``f_model``,
-        ``num_steps``, ...), and ``verbose=True`` prints what an attack did. ``backend`` names the library that makes the
-        noise: ``"foolbox"``, ``"torchattacks"`` or ``"autoattack"`` for attacks, with the options that it knows, and
-        ``"imagecorruptions"`` for corruptions; ours is ``"robustart"``.
+        the name wins), ``severity`` (0 to 5), ``jpeg_quality``. For ``imagenet-s``: ``decoder_type``, ``resize_type``,
+        ``transform_type`` (``val``, or ``train`` for a random crop), ``size`` of the result. The original's names
+        work too (``f_model``, ``num_steps``, ...), and ``verbose=True`` prints what an attack did. ``backend`` names the
+        library that makes the noise: ``"foolbox"``, ``"torchattacks"`` or ``"autoattack"`` for attacks, with the options
+        that it knows, and ``"imagecorruptions"`` for corruptions; ours is ``"robustart"``.
 
         Raises:
             ConfigError: an option is unknown; nothing is changed then.
@@ -129,16 +131,19 @@ class AddNoise:
         """Returns noisy pictures, of the kind that was given, new.
 
         Args:
-            image: for ``imagenet-c`` a path, a PIL image, or uint8 (H, W, 3) or (N, H, W, 3); a path gives uint8
-                (H, W, 3). For an attack a float tensor (N, C, H, W) in [0, 1], or uint8 (H, W, 3) or (N, H, W, 3). An
-                attacked uint8 picture is rounded towards the clean one, so it stays inside the ball.
+            image: for ``imagenet-c`` and ``imagenet-s`` a path, the bytes of a file, a PIL image, or uint8 (H, W, 3) or
+                (N, H, W, 3); a file gives uint8 (H, W, 3). For an attack a float tensor (N, C, H, W) in [0, 1], or
+                uint8 (H, W, 3) or (N, H, W, 3). An attacked uint8 picture is rounded towards the clean one, so it
+                stays inside the ball.
             label: for an attack the true classes, (N,) or one number.
 
         Raises:
             ConfigError, DataError: an option, the picture or the label cannot be; the message says what is allowed.
         """
+        if self.noise_type == "imagenet-s":
+            return _on_pictures(image, self._system, self.noise_type, read=lambda file: file)
         if self._function is None:
-            return _on_pictures(image, self._corrupt)
+            return _on_pictures(image, self._corrupt, self.noise_type, read=_read)
         return self._attack(self._function, image, label)
 
     def _corrupt(self, image: Array, index: int) -> Array:
@@ -157,6 +162,13 @@ class AddNoise:
         noisy = corrupt(image, name, severity, rng, backend=config["backend"])
         quality = config["jpeg_quality"]
         return noisy if quality is None else decode(encode_jpeg(noisy, quality))
+
+    def _system(self, image: str | Path | bytes | Array, index: int) -> Array:
+        config = self._config
+        return system_noise(
+            image, decoder=config["decoder_type"], resize=config["resize_type"], transform=config["transform_type"],
+            size=config["size"], rng=numpy_generator(self.seed, index, "imagenet-s"),
+        )  # fmt: skip
 
     def _attack(self, function: Callable[..., Tensor], image: Any, label: Any) -> Any:
         options = {name: value for name, value in self._config.items() if value is not inspect.Parameter.empty}
@@ -205,7 +217,7 @@ class AddNoise:
 def _attack_function(noise_type: str, backend: str) -> Callable[..., Tensor]:
     """Returns the attack of a name, ours or a library's."""
     if ":" not in noise_type and noise_type not in ATTACKS:
-        known = ["imagenet-c", *ATTACKS]
+        known = [*_IMAGE_NOISES, *ATTACKS]
         raise UnknownNameError(
             f"unknown noise {noise_type!r}{nearest(noise_type, known) or ';'} Known: {', '.join(known)}, and attacks of "
             "libraries such as foolbox:L2DeepFoolAttack and torchattacks:CW"
@@ -238,18 +250,26 @@ def _costs(log: AttackLog) -> str:
     return "\n".join([*lines, f"{int(log.robust.sum())} of {len(log.broken_by)} images stand"])
 
 
-def _on_pictures(image: Any, function: Callable[[Array, int], Array]) -> Any:
-    if isinstance(image, (str, Path)):
-        return function(decode(read_bytes(image), name=str(image)), 0)
+def _read(file: str | Path | bytes) -> Array:
+    return decode(file) if isinstance(file, bytes) else decode(read_bytes(file), name=str(file))
+
+
+def _on_pictures(
+    image: Any, function: Callable[[Any, int], Array], noise_type: str, *, read: Callable[[str | Path | bytes], Any]
+) -> Any:
+    """Returns what ``function`` makes of one picture, or of each of a batch; ``read`` makes its input from a file."""
+    if isinstance(image, (str, Path, bytes)):
+        return function(read(image), 0)
     if isinstance(image, Image.Image):
         return Image.fromarray(function(np.array(to_rgb(image)), 0))
     if isinstance(image, np.ndarray) and image.ndim in (3, 4):
-        _check_pixels(image, "imagenet-c")
+        _check_pixels(image, noise_type)
         return (
             function(image, 0) if image.ndim == 3 else _stack([function(row, i) for i, row in enumerate(image)], image)
         )
     raise ConfigError(
-        f"the noise imagenet-c takes a path, a PIL image or uint8 arrays (H, W, 3) or (N, H, W, 3), got {_kind(image)}"
+        f"the noise {noise_type} takes a path, the bytes of a file, a PIL image or uint8 arrays (H, W, 3) or (N, H, W, 3), "
+        f"got {_kind(image)}"
     )
 
 

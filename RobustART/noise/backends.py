@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from RobustART.errors import ConfigError
 from RobustART.imaging import Array
+from RobustART.optional import require
 
-_PACKAGES = {"imagecorruptions": "imagecorruptions-imaug", "torchattacks": "--no-deps torchattacks"}
-
-
-def require(module: str) -> ModuleType:
-    """Returns a module, or raises a ConfigError that says how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        name = _PACKAGES.get(module, module)
-        if "libGL" in str(error) or "libgthread" in str(error):
-            raise ConfigError(
-                f"OpenCV needs a system library that is missing here ({error}): "
-                "pip install --force-reinstall opencv-python-headless"
-            ) from error
-        raise ConfigError(
-            f"the backend {module!r} needs a package that is not installed: pip install {name}"
-        ) from error
+__all__ = ["imagecorruptions", "require"]
 
 
 def imagecorruptions(name: str, image: Array, severity: int, rng: np.random.Generator) -> Array:

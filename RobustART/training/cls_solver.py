@@ -28,6 +28,7 @@ from RobustART.models.zoo import check_name
 from RobustART.options import to_plain
 from RobustART.preprocessing import Preprocessing
 from RobustART.training.arguments import DESCRIPTION, add_arguments
+from RobustART.training.switches import switched, switched_benchmarks
 
 log = logging.getLogger("RobustART")
 
@@ -55,8 +56,8 @@ class ClsSolver:
         section = evaluation_section(self.config)
         refuse_impossible(self.config)
         model = self._model()
-        benchmarks = chosen_benchmarks(section, self.folder)
-        limit = section.limit if section.limit is not None else _test(self.config).limit_samples
+        benchmarks = chosen_benchmarks(self.config, self.folder)
+        limit = limit_of(self.config)
         workers = section.workers if section.workers is not None else self.config.data.num_workers
         return evaluate(
             model,
@@ -88,8 +89,8 @@ class ClsSolver:
             seed=evaluation_section(self.config).seed,
         )
 
-    def _dataset(self) -> ImageDataset:
-        return build_dataset(_test(self.config), self.folder)
+    def _dataset(self) -> ImageDataset | None:
+        return clean_dataset(self.config, self.folder)
 
 
 def output_dir(config: Config, folder: Path) -> Path:
@@ -120,10 +121,21 @@ def model_section(config: Config) -> ModelConfig:
     return config.model
 
 
-def _test(config: Config) -> DatasetConfig:
-    if config.data.test is None:
-        raise ConfigError("the config has no section 'data.test'; write data: {test: {root_dir: ...}}")
-    return config.data.test
+def limit_of(config: Config) -> int | None:
+    """Returns ``evaluation.limit`` or the original's ``data.test.limit_samples``."""
+    limit = evaluation_section(config).limit
+    return limit if limit is not None or config.data.test is None else config.data.test.limit_samples
+
+
+def clean_dataset(config: Config, folder: Path) -> ImageDataset | None:
+    """Returns the clean images of a run; None where ``data.test`` is absent or names a published set of noisy ones."""
+    test = config.data.test
+    if test is None:
+        return None
+    if switched(test):
+        val = test.imagenet_val_root_dir
+        return None if val is None else create_dataset(root_dir=folder / val)
+    return build_dataset(test, folder)
 
 
 def weights_of(config: Config, folder: Path) -> str | None:
@@ -146,23 +158,25 @@ def build_dataset(config: DatasetConfig, folder: Path) -> ImageDataset:
         root_dir=None if config.root_dir is None else folder / config.root_dir,
         meta_file=None if config.meta_file is None else folder / config.meta_file,
         exif_orientation=exif,
+        decoder=config.image_reader.type,
     )
 
 
-def chosen_benchmarks(section: EvaluationConfig, folder: Path) -> dict[str, dict[str, Any]]:
+def chosen_benchmarks(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
     """Returns the benchmarks that are on, with their options.
 
-    A relative ``root_dir``, and relative ``weights`` of further models, start at ``folder``, the config file's.
+    Relative ``root_dir`` and ``meta``, and relative ``weights`` of further models, start at ``folder``, the config file's.
     """
-    chosen = {}
-    for name, options in section.benchmarks.items():
+    chosen = switched_benchmarks(config, folder)
+    for name, options in evaluation_section(config).benchmarks.items():
         if options is False:
             continue
         if options is not None and not isinstance(options, dict):
             raise ConfigError(f"evaluation.benchmarks.{name} must be a mapping of options, or false, got {options!r}")
         chosen[name] = dict(options or {})
-        if isinstance(chosen[name].get("root_dir"), str):
-            chosen[name]["root_dir"] = str(folder / chosen[name]["root_dir"])
+        for key in ("root_dir", "meta"):
+            if isinstance(chosen[name].get(key), str):
+                chosen[name][key] = str(folder / chosen[name][key])
         models = chosen[name].get("models")
         if isinstance(models, dict):
             chosen[name]["models"] = {key: _beside(spec, folder) for key, spec in models.items()}
@@ -192,7 +206,7 @@ def preprocessing_fields(config: Config) -> dict[str, Any]:
 
 def refuse_impossible(config: Config) -> None:
     """Raises a ConfigError for values that the schema knows but that cannot be done here, and warns of ignored ones."""
-    data, test = config.data, _test(config)
+    data, test = config.data, config.data.test or DatasetConfig()
     if data.read_from == "fake":
         raise ConfigError(
             "data.read_from: 'fake' gives the first image for every index, so its numbers mean nothing; say 'fs'"
@@ -201,27 +215,21 @@ def refuse_impossible(config: Config) -> None:
         raise ConfigError(f"data.read_from: {data.read_from!r} needs a server of the original's cluster; say 'fs'")
     if data.use_dali:
         log.warning("data.use_dali is not used: images are decoded and resized by pillow on the CPU")
-    if test.image_reader.type != "pil":
-        raise ConfigError(f"data.test.image_reader.type must be 'pil', got {test.image_reader.type!r}")
     if test.sampler is not None and test.sampler.type != "distributed":
         raise ConfigError(f"data.test.sampler.type must be 'distributed' (each image once), got {test.sampler.type!r}")
     named = test.transforms
-    if named is not None and (isinstance(named, list) or named.get("type") != "ONECROP"):
+    usual = "JUSTNORM" if test.imagenet_p else "ONECROP"
+    if named is not None and (isinstance(named, list) or named.get("type") != usual):
         raise ConfigError(
-            f"data.test.transforms must be {{type: ONECROP}} or absent, got {named!r}; resize and crop are set in "
+            f"data.test.transforms must be {{type: {usual}}} or absent, got {named!r}; resize and crop are set in "
             "model.preprocessing"
         )
-    if test.evaluator is not None and test.evaluator.type != "imagenet":
+    kinds = ("imagenet", "imagenetc") if test.imagenet_c else ("imagenet",)
+    if test.evaluator is not None and test.evaluator.type not in kinds:
         raise ConfigError(
             f"data.test.evaluator.type must be 'imagenet' or absent, got {test.evaluator.type!r}; name what is measured "
             "in evaluation.benchmarks"
         )
-    for name, key in (("imagenet_c", "imagenet_c"), ("imagenet_p", "imagenet_p"), ("imagenet_a_o", "imagenet_a&o")):
-        if getattr(test, name):
-            raise ConfigError(
-                f"data.test.{key} reads published files, which this version cannot; evaluation.benchmarks.imagenet_c "
-                "makes ImageNet-C from clean images"
-            )
     if test.evaluator is not None and set(test.evaluator.kwargs.get("topk", [1, 5])) != {1, 5}:
         raise ConfigError(f"data.test.evaluator.kwargs.topk must be [1, 5], got {test.evaluator.kwargs['topk']}")
     if data.type == "multiclass":
@@ -255,11 +263,10 @@ def check(config: Config, folder: Path) -> None:
     section = evaluation_section(config)
     run_settings(section.batch_size, section.workers, section.amp, section.channels_last, section.seed, progress=False)
     choose_device(section.device, 0)
-    dataset = build_dataset(_test(config), folder)
-    limit = section.limit if section.limit is not None else _test(config).limit_samples
-    if limit is not None:
+    dataset, limit = clean_dataset(config, folder), limit_of(config)
+    if limit is not None and dataset is not None:
         balanced_subset(dataset.labels, limit, section.seed)
-    for name, options in chosen_benchmarks(section, folder).items():
+    for name, options in chosen_benchmarks(config, folder).items():
         build_benchmark(name, dataset, options)
 
 
@@ -309,7 +316,8 @@ def run(arguments: argparse.Namespace) -> int:
     overrides = list(arguments.overrides)
     config = load_config(path, overrides)
     if config.evaluation is None and arguments.evaluate:
-        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks={"clean": {}}))
+        alone: dict[str, Any] = {} if switched(config.data.test) else {"clean": {}}
+        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks=alone))
     folder = path.resolve().parent
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))  # a user's own module may stand beside the config, or in the current folder

@@ -182,3 +182,19 @@ def test_view_of_another_size_is_named(photo_folder):
     data = create_dataset(root_dir=photo_folder)
     with pytest.raises(DataError, match=r"view 'plain' of class_0/00\.png must be uint8 \(32, 32, 3\)"):
         next(load_views(data, [[0]], {"plain": plain}, keep, size=32, seed=0))
+
+
+def test_the_decoder_is_the_data_sets(tmp_path):
+    from RobustART.imaging import decode
+
+    path = tmp_path / "a" / "x.jpg"
+    path.parent.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, quality=80)
+    pil, ffmpeg = create_dataset(root_dir=tmp_path), create_dataset(root_dir=tmp_path, decoder="ffmpeg")
+    assert np.array_equal(ffmpeg.sample(0, keep).image, decode(path.read_bytes(), decoder="ffmpeg"))
+    assert not np.array_equal(ffmpeg.sample(0, keep).image, pil.sample(0, keep).image)
+    assert np.array_equal(ffmpeg.sample(0, keep).decoded("pil"), pil.sample(0, keep).image)
+    assert ffmpeg.fingerprint([0]) != pil.fingerprint([0])
+    with pytest.raises(UnknownNameError, match="unknown decoder 'dali'"):
+        create_dataset(root_dir=tmp_path, decoder="dali")

@@ -11,6 +11,7 @@ from RobustART.metrics import (
     ImageNetAEvaluator,
     ImageNetCEvaluator,
     ImageNetEvaluator,
+    ImageNetSEvaluator,
     UndefinedError,
 )
 from RobustART.metrics.baselines import alexnet_corruption_errors, imagenet_a_classes
@@ -155,6 +156,28 @@ def test_undefined_ar_has_its_reason(tmp_path):
     with pytest.raises(UndefinedError, match="no image is classified right when clean"):
         _ = result["AR/fgsm/8/255"]
     assert "undefined" in str(result)
+
+
+def test_imagenet_s_by_hand(tmp_path):
+    cells = ["pil/pil-bilinear", "ffmpeg/pil-bilinear", "pil/pil-box"]
+    ranks = [[0, 0, 1], [0, 1, 1], [0, 0, 0], [0, 0, 3]]
+    result = ImageNetSEvaluator().eval(write(tmp_path / "s", cells, ranks))
+    assert result["mean_top1"] == pytest.approx((100 + 75 + 25) / 3)
+    assert result["std_top1"] == pytest.approx(np.std([100, 75, 25]))
+    assert result["worst_top1"] == 25
+
+
+def test_imagenet_s_from_the_originals_score_lines(tmp_path):
+    scores = np.eye(4)
+    files = [
+        score_lines(tmp_path / f"{i}.txt.all", scores, labels) for i, labels in enumerate(([0, 1, 2, 3], [0, 1, 0, 0]))
+    ]
+    result = ImageNetSEvaluator().eval(files)
+    assert dict(result) == {"mean_top1": 75, "std_top1": 25, "worst_top1": 50}
+    with pytest.raises(RecordError, match="two result files or more are needed, got 1"):
+        ImageNetSEvaluator().eval(files[:1])
+    with pytest.raises(RecordError, match="give a list, one for each"):
+        ImageNetSEvaluator().eval(files[0])
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,9 @@ def test_kinds_of_pictures(tmp_path, fog):
     Image.fromarray(PICTURE).save(tmp_path / "a.png")
     assert np.array_equal(fog.add_noise(tmp_path / "a.png"), expected)
     assert np.array_equal(fog.add_noise(str(tmp_path / "a.png")), expected)
+    assert np.array_equal(fog.add_noise((tmp_path / "a.png").read_bytes()), expected)
+    grey = fog.add_noise(Image.fromarray(PICTURE[..., 0]))
+    assert grey.mode == "RGB"
     picture = fog.add_noise(Image.fromarray(PICTURE))
     assert isinstance(picture, Image.Image)
     assert np.array_equal(np.array(picture), expected)
@@ -59,9 +62,10 @@ def test_number_and_name(fog):
 def test_severity_zero_is_the_clean_picture(fog):
     fog.set_config(severity=0)
     assert np.array_equal(fog.add_noise(PICTURE), PICTURE)
-    fog.set_config(severity=6)
-    with pytest.raises(ConfigError, match="severity"):
-        fog.add_noise(PICTURE)
+    for severity in (6, -1, 2.5, True, "3", None):
+        fog.set_config(severity=severity)
+        with pytest.raises(ConfigError, match=r"severity must be a whole number from 0 \(clean\) to 5, got"):
+            fog.add_noise(PICTURE)
 
 
 def test_jpeg_quality_goes_through_a_file(fog):

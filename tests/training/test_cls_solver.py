@@ -193,9 +193,10 @@ def test_original_config_evaluates(original, tmp_path, capsys):
         ("data.test.sampler.type=distributed_iteration", "must be 'distributed'"),
         ("data.test.transforms.type=STANDARD", "must be {type: ONECROP}"),
         ("data.test.evaluator.type=imagenetc", "must be 'imagenet' or absent"),
-        ("data.test.image_reader.type=ffmpeg", "must be 'pil', got 'ffmpeg'"),
+        ("data.test.image_reader.type=ffmpg", "unknown decoder 'ffmpg'; did you mean 'ffmpeg'"),
         ("data.test.image_reader.kwargs={exif: 1}", "may hold exif_orientation"),
-        ("data.test.imagenet_c=true", "imagenet_c reads published files"),
+        ("data.test.imagenet_c=true", "val.txt must hold JSON {group: {corruption: {severity: file}}}"),
+        ("data.test.imagenet_a&o=true", "data.test.imagenet_a_root_dir must be the folder of the published files"),
         ('{"data": 1}', "--set takes"),
         ("eval_list=[a]", "eval_list is not used"),
         ("model.preprocessing.input_size=64", "say it once"),
@@ -218,7 +219,7 @@ def test_sections_that_are_missing(tmp_path, capsys):
     assert "no section 'model'" in capsys.readouterr().err
     path.write_text("evaluation: {benchmarks: {clean: {}}}\nmodel: {type: resnet18}")
     assert main(["--config", str(path)]) == 2
-    assert "no section 'data.test'" in capsys.readouterr().err
+    assert "the benchmark clean needs images: name them in data.test" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="cannot read the config file"):
         load_config(tmp_path / "none.yaml")
 

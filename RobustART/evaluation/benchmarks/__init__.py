@@ -1,6 +1,13 @@
 """Benchmarks as data. Adding one is adding a record to a file here; the engine knows none of them."""
 
-from RobustART.evaluation.benchmarks import adversarial, natural  # noqa: F401 - they register their benchmarks
+from RobustART.evaluation.benchmarks import (  # noqa: F401 - they register their benchmarks
+    adversarial,
+    natural,
+    perturbed,
+    published,
+    shifted,
+    system,
+)
 from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, build_benchmark, clean_view
 
 __all__ = ["BENCHMARKS", "Benchmark", "Cell", "Pass", "build_benchmark", "clean_view"]

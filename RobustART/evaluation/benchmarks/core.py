@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from RobustART.imaging import Array
 from RobustART.metrics.estimates import Summary
 from RobustART.models import Classifier
 from RobustART.options import check_options, option_defaults
+from RobustART.preprocessing import Preprocessing
 from RobustART.records import Records
 from RobustART.registry import Registry
 
@@ -47,6 +48,33 @@ class Pass:
     """Only these classes compete: predictions, confidences and ranks are among them. None is all."""
     name: str = ""
     """Tells passes of one benchmark apart."""
+    preprocessing: Callable[[Preprocessing], Preprocessing] | None = None
+    """What this data set needs instead of the model's own preprocessing, made from it; the input size must stay."""
+    measure: Callable[[Tensor, Tensor], Mapping[str, Tensor]] | None = None
+    """(views uint8 (N, V, S, S, 3), logits (N, V, K)) -> further numbers to record, each (N, V, ...), by name."""
+    reference: str | None = None
+    """The cell that the others differ too little from to see it: a picture shows them as amplified differences."""
+
+    def prepare(self, preprocessing: Preprocessing) -> Preprocessing:
+        """Returns the preprocessing of this pass for a model with the given one."""
+        return self.preprocessing(preprocessing) if self.preprocessing else preprocessing
+
+    def measured(self, views: Tensor, logits: Tensor, columns: Sequence[int]) -> list[dict[str, list[Any]]]:
+        """Returns, for each image, what :attr:`measure` finds as a list over cells, by name; nothing where there is none.
+
+        Args:
+            views: uint8 (N, V, S, S, 3).
+            logits: (N, V, K).
+            columns: the view of each cell.
+        """
+        found = self.measure(views, logits) if self.measure else {}
+        plain = {
+            name: (values.double().mul(1e8).round() / 1e8 if values.is_floating_point() else values)[
+                :, columns
+            ].tolist()
+            for name, values in found.items()
+        }
+        return [{name: values[row] for name, values in plain.items()} for row in range(len(views))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,21 +89,30 @@ class Benchmark:
     """From the result file to numbers."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     """All options, defaults too: they belong to the result. A builder gives those that differ from what it was given."""
+    notes: tuple[str, ...] = ()
+    """What the report must warn of, such as a data set that is not complete."""
     models: dict[str | None, Classifier] = dataclasses.field(default_factory=dict)
     """Other models than the one under evaluation, by the names that cells give them."""
 
 
+STORED = "stored"
+"""Name of a cell of published photos as they are; ``clean`` says that a model should be far better than chance on it."""
 Builder = Callable[..., Benchmark]
 BENCHMARKS: Registry[Builder] = Registry("benchmark")
 """Names to functions (dataset, *, options) -> :class:`Benchmark`."""
 
 
-def build_benchmark(name: str, dataset: ImageDataset, options: Mapping[str, Any] | None = None) -> Benchmark:
+def build_benchmark(name: str, dataset: ImageDataset | None, options: Mapping[str, Any] | None = None) -> Benchmark:
     """Returns the benchmark of a name over a data set.
+
+    Args:
+        name: in :data:`BENCHMARKS`.
+        dataset: clean images; None will do for a benchmark that is a data set of its own.
+        options: its options.
 
     Raises:
         UnknownNameError: there is no such benchmark.
-        ConfigError: an option is unknown or impossible.
+        ConfigError: an option is unknown or impossible, or the benchmark needs clean images.
     """
     builder = BENCHMARKS[name]
     if options is not None and not isinstance(options, Mapping):
@@ -83,6 +120,10 @@ def build_benchmark(name: str, dataset: ImageDataset, options: Mapping[str, Any]
     given = dict(options or {})
     check_options(given, builder, f"the benchmark {name}")
     benchmark = builder(dataset, **given)
+    if any(part.dataset is None for part in benchmark.passes):
+        raise ConfigError(
+            f"the benchmark {name} needs images: name them in data.test, such as data: {{test: {{root_dir: ...}}}}"
+        )
     options = {**option_defaults(builder), **given, **benchmark.options}
     return dataclasses.replace(benchmark, options=options)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from RobustART.data import ImageDataset, Sample
-from RobustART.data.datasets import image_folder
+from RobustART.data.published import IMAGENET_A, wnid_folders
 from RobustART.errors import ConfigError, DataError
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list, clean_view
+from RobustART.evaluation.benchmarks.core import BENCHMARKS, STORED, Benchmark, Cell, Pass, as_list, clean_view
+from RobustART.evaluation.benchmarks.published import stored_imagenet_c
 from RobustART.imaging import Array, decode, encode_jpeg
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import imagenet_a_classes
@@ -42,14 +42,13 @@ def imagenet_a(dataset: ImageDataset, *, root_dir: str, masked: bool = True) -> 
         root_dir: the folder ``imagenet-a`` with one folder per WordNet id.
         masked: whether only its 200 classes compete, as in the official evaluation.
     """
-    if not isinstance(root_dir, (str, Path)):
-        raise ConfigError(f"imagenet_a.root_dir must be a folder, got {root_dir!r}")
-    images = image_folder(root_dir)
+    images = wnid_folders(IMAGENET_A, root_dir, "imagenet_a.root_dir")
     foreign = sorted(set(images.labels) - set(imagenet_a_classes()))
-    if images.class_names is not None or foreign:
+    if foreign:
         raise DataError(f"{root_dir} must hold folders named by the WordNet ids of ImageNet-A's 200 classes")
     classes = imagenet_a_classes() if masked else None
-    return Benchmark("imagenet_a", (Pass(images, (Cell("clean", clean_view),), classes),), summaries.imagenet_a)
+    part = Pass(images, (Cell(STORED, clean_view),), classes)
+    return Benchmark("imagenet_a", (part,), summaries.imagenet_a, notes=IMAGENET_A.notes(images))
 
 
 @BENCHMARKS.register("imagenet_c")
@@ -60,16 +59,29 @@ def imagenet_c(
     severities: Sequence[int] = (1, 2, 3, 4, 5),
     jpeg_quality: int | None = None,
     backend: str = "robustart",
+    root_dir: str | None = None,
+    meta: str | None = None,
+    preprocess: str = "crop",
 ) -> Benchmark:
-    """Returns ImageNet-C made on the fly from clean images (Hendrycks and Dietterich 2019).
+    """Returns ImageNet-C, made on the fly from clean images or read from its files (Hendrycks and Dietterich 2019).
 
     Args:
-        dataset: clean images.
+        dataset: clean images; not used with ``root_dir``.
         corruptions: names in ``CORRUPTIONS``; all 19 by default.
         severities: from 1 to 5.
         jpeg_quality: store each image as JPEG of this quality and read it again; the published files went through 85.
         backend: who makes the noise: ``robustart``, or the library ``imagecorruptions``.
+        root_dir: folder of the published files, ``{corruption}/{1..5}/{wnid}/*``; null makes the images on the fly.
+        meta: the original's ``meta/all.json``, whose lists say which files count and their labels; null takes all.
+        preprocess: of published files. ``crop``, the official one, only crops, because they are 224 x 224 already;
+            ``resize256``, the original RobustART's, resizes first and so enlarges by 8/7; ``model`` is the model's own.
     """
+    if root_dir is not None:
+        if jpeg_quality is not None:
+            raise ConfigError(f"imagenet_c.jpeg_quality is {jpeg_quality}, but files in root_dir are stored already")
+        return stored_imagenet_c(root_dir, meta, preprocess, corruptions, severities)
+    if meta is not None or preprocess != "crop":
+        raise ConfigError("imagenet_c.meta and .preprocess are for published files; name their folder in root_dir")
     names = as_list(corruptions, str, "imagenet_c.corruptions")
     levels = as_list(severities, (int, np.integer), "imagenet_c.severities")
     if not names or not levels:

@@ -3,6 +3,8 @@
 from RobustART.metrics.summaries.adversarial import adversarial, attack_costs, attack_warnings, transfer
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.metrics.summaries.natural import SCORED, calibration, classification, imagenet_a, imagenet_c
+from RobustART.metrics.summaries.stored import corruption_errors, flips, imagenet_o, imagenet_p, unknown_images
+from RobustART.metrics.summaries.system import imagenet_s
 
 __all__ = [
     "SCORED",
@@ -11,8 +13,14 @@ __all__ = [
     "attack_warnings",
     "calibration",
     "classification",
+    "corruption_errors",
+    "flips",
     "imagenet_a",
     "imagenet_c",
+    "imagenet_o",
+    "imagenet_p",
+    "imagenet_s",
     "single_pass",
     "transfer",
+    "unknown_images",
 ]

@@ -1,0 +1,213 @@
+"""Published corruption sets read from files: ImageNet-C, ImageNet-C-bar, ImageNet-3DCC, CIFAR-C."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from RobustART.data import ImageDataset
+from RobustART.data.datasets import from_meta_file
+from RobustART.data.published import CIFAR_C, IMAGENET_3DCC, IMAGENET_C, IMAGENET_C_BAR, Published
+from RobustART.data.variants import StackedDataset, VariantDataset, listed_variants, scan_variants, variant_view
+from RobustART.errors import ConfigError, DataError
+from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list
+from RobustART.metrics import summaries
+from RobustART.noise.corruptions import CORRUPTIONS, GROUPS
+from RobustART.preprocessing import Preprocessing
+
+LEVELS = (1, 2, 3, 4, 5)
+
+C_BAR = (
+    "blue_noise_sample", "brownish_noise", "caustic_refraction", "checkerboard_cutout", "cocentric_sine_waves",
+    "inverse_sparkles", "perlin_noise", "plasma_noise", "single_frequency_greyscale", "sparkles",
+)  # fmt: skip
+"""The corruptions of ImageNet-C-bar (Mintun et al. 2021, https://arxiv.org/abs/2102.11273)."""
+C_3D = (
+    "near_focus", "far_focus", "bit_error", "color_quant", "flash", "fog_3d", "h265_abr", "h265_crf", "iso_noise",
+    "low_light", "xy_motion_blur", "z_motion_blur",
+)  # fmt: skip
+"""The corruptions of ImageNet-3DCC (Kar et al. 2022, https://arxiv.org/abs/2203.01441)."""
+
+
+def crop_only(model: Preprocessing) -> Preprocessing:
+    """Returns the official preprocessing of files that are stored at the input size already: the middle, no resize."""
+    return dataclasses.replace(model, crop_mode="none")
+
+
+def resize256(model: Preprocessing) -> Preprocessing:
+    """Returns the original RobustART's preprocessing of those files: bilinear to 256, then the middle, 8/7 larger."""
+    return dataclasses.replace(model, resize=256, interpolation="bilinear", crop_mode="center")
+
+
+PREPROCESSINGS: dict[str, Callable[[Preprocessing], Preprocessing] | None] = {
+    "crop": crop_only,
+    "resize256": resize256,
+    "model": None,
+}
+"""Values of the option ``preprocess``; ``model`` is the model's own preprocessing, as for photos."""
+
+
+def stored_preprocessing(name: str, benchmark: str) -> Callable[[Preprocessing], Preprocessing] | None:
+    """Returns the preprocessing of the option ``preprocess``, or raises a ConfigError that lists the values."""
+    if name not in PREPROCESSINGS:
+        raise ConfigError(f"{benchmark}.preprocess must be one of {', '.join(PREPROCESSINGS)}, got {name!r}")
+    return PREPROCESSINGS[name]
+
+
+def stored_cells(dataset: VariantDataset) -> tuple[Cell, ...]:
+    """Returns one cell for each version."""
+    return tuple(Cell(name, functools.partial(variant_view, name=name)) for name in dataset.variants)
+
+
+def corruption_cells(benchmark: str, corruptions: Any, severities: Any) -> list[tuple[str, int]]:
+    """Returns corruption and severity of each cell from the two options, checked."""
+    names = as_list(corruptions, str, f"{benchmark}.corruptions")
+    levels = [int(level) for level in as_list(severities, (int, np.integer), f"{benchmark}.severities")]
+    if not names or not levels:
+        raise ConfigError(f"{benchmark} needs at least one corruption and one severity")
+    if not set(levels) <= set(LEVELS):
+        raise ConfigError(f"{benchmark}.severities must be from 1 to 5, got {levels}")
+    for values, option in ((names, "corruptions"), (levels, "severities")):
+        if len(set(values)) < len(values):
+            raise ConfigError(f"{benchmark}.{option} names something twice: {values}")
+    return [(name, level) for name in names for level in levels]
+
+
+def stored_imagenet_c(
+    root_dir: str | Path, meta: str | Path | None, preprocess: str, corruptions: Any, severities: Any
+) -> Benchmark:
+    """Returns ImageNet-C from its published files; the options are those of ``imagenet_c``."""
+    cells = corruption_cells("imagenet_c", corruptions, severities)
+    for name, _ in cells:
+        CORRUPTIONS[name]
+    adapt = stored_preprocessing(preprocess, "imagenet_c")
+    root = IMAGENET_C.folder(root_dir, "imagenet_c.root_dir")
+    if meta is None:
+        dataset = scan_variants(IMAGENET_C, root, {f"{c}/{s}": _severity_folder(root, c, s) for c, s in cells})
+    else:
+        dataset = _from_meta(root, Path(meta), cells)
+    part = Pass(dataset, stored_cells(dataset), preprocessing=adapt)
+    options = {"backend": None, "jpeg_quality": None}
+    return Benchmark("imagenet_c", (part,), summaries.imagenet_c, options, notes=IMAGENET_C.notes(dataset))
+
+
+def _severity_folder(root: Path, corruption: str, severity: int) -> str:
+    """Returns where a cell's images are: the tar files hold their corruptions under ``noise``, ``blur``, ..."""
+    group = next((group for group, names in GROUPS.items() if corruption in names), "")
+    grouped = f"{group}/{corruption}/{severity}"
+    return grouped if not (root / corruption).is_dir() and (root / grouped).is_dir() else f"{corruption}/{severity}"
+
+
+def _from_meta(root: Path, meta: Path, cells: Sequence[tuple[str, int]]) -> VariantDataset:
+    """Returns the images that the original's meta file names: {group: {corruption: {severity: JSON-lines file}}}."""
+    try:
+        groups = json.loads(meta.read_text(encoding="utf-8"))
+        files = {
+            (c, int(s)): str(file) for group in groups.values() for c, row in group.items() for s, file in row.items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"the meta file {meta} must hold JSON {{group: {{corruption: {{severity: file}}}}}}: {error}"
+        ) from None
+    lists = {}
+    for corruption, severity in cells:
+        if (corruption, severity) not in files:
+            known = ", ".join(sorted({c for c, _ in files}))
+            raise IMAGENET_C.missing(
+                f"{corruption}/{severity} in {meta}", f"it names other cells (corruptions: {known})"
+            )
+        path = files[corruption, severity]
+        place = next((p for p in (meta.parent / path, root / path) if p.is_file()), meta.parent / path)
+        listed = from_meta_file(root, place)
+        lists[f"{corruption}/{severity}"] = list(zip(listed.files, listed.labels, strict=True))
+    return listed_variants(IMAGENET_C, root, {name: name for name in lists}, lists)
+
+
+def _corruption_set(name: str, spec: Published, known: tuple[str, ...]) -> None:
+    @BENCHMARKS.register(name)
+    def build(
+        dataset: ImageDataset,
+        *,
+        root_dir: str,
+        corruptions: Sequence[str] = known,
+        severities: Sequence[int] = LEVELS,
+        preprocess: str = "crop",
+    ) -> Benchmark:
+        cells = corruption_cells(name, corruptions, severities)
+        adapt = stored_preprocessing(preprocess, name)
+        root = spec.folder(root_dir, f"{name}.root_dir")
+        images = scan_variants(spec, root, {f"{c}/{s}": f"{c}/{s}" for c, s in cells})
+        part = Pass(images, stored_cells(images), preprocessing=adapt)
+        return Benchmark(name, (part,), summaries.corruption_errors, notes=spec.notes(images))
+
+    build.__doc__ = f"""Returns {spec.title} from its published folder, with the mean of top-1 error over its cells.
+
+    Args:
+        dataset: not used; {spec.title} is a data set of its own.
+        root_dir: its folder, ``{spec.layout}``.
+        corruptions: names of folders; all {len(known)} by default.
+        severities: from 1 to 5.
+        preprocess: ``crop`` (the middle, no resize), ``resize256``, or ``model`` (its own, as for photos).
+    """
+
+
+_corruption_set("imagenet_c_bar", IMAGENET_C_BAR, C_BAR)
+_corruption_set("imagenet_3dcc", IMAGENET_3DCC, C_3D)
+
+
+@BENCHMARKS.register("cifar_c")
+def cifar_c(
+    dataset: ImageDataset,
+    *,
+    root_dir: str,
+    corruptions: Sequence[str] = tuple(CORRUPTIONS),
+    severities: Sequence[int] = LEVELS,
+    preprocess: str = "crop",
+) -> Benchmark:
+    """Returns CIFAR-10-C or CIFAR-100-C from its ``.npy`` files (Hendrycks and Dietterich 2019).
+
+    Args:
+        dataset: not used; CIFAR-C is a data set of its own.
+        root_dir: folder of ``{corruption}.npy``, uint8 (5 N, 32, 32, 3) with severity 1 first, and ``labels.npy``.
+        corruptions: names of files; all 19 by default.
+        severities: from 1 to 5.
+        preprocess: ``crop`` (the pictures as they are), ``resize256``, or ``model`` (its own, as for photos).
+    """
+    cells = corruption_cells("cifar_c", corruptions, severities)
+    adapt = stored_preprocessing(preprocess, "cifar_c")
+    root = CIFAR_C.folder(root_dir, "cifar_c.root_dir")
+    names = list(dict.fromkeys(name for name, _ in cells))
+    absent = [name for name in ("labels", *names) if not (root / f"{name}.npy").is_file()]
+    if absent:
+        found = ", ".join(sorted(p.stem for p in root.glob("*.npy"))) or "none"
+        raise CIFAR_C.missing(f"{root}/{absent[0]}.npy", f"{len(absent)} files are not there (found: {found})")
+    labels = _load(root / "labels.npy")
+    count = len(labels) // 5
+    arrays = {name: _load(root / f"{name}.npy") for name in names}
+    for name, array in arrays.items():
+        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or len(array) != 5 * count:
+            raise CIFAR_C.missing(
+                f"uint8 ({5 * count}, H, W, 3) in {name}.npy",
+                f"it holds {array.dtype} {array.shape}; or labels.npy is odd",
+            )
+    images = StackedDataset(
+        tuple(f"{i:05d}" for i in range(count)), tuple(int(label) for label in labels[:count]), root, name=root.name,
+        folders={f"{name}/{level}": name for name, level in cells},
+        arrays={f"{name}/{level}": arrays[name] for name, level in cells},
+        offsets={f"{name}/{level}": (level - 1) * count for name, level in cells},
+    )  # fmt: skip
+    part = Pass(images, stored_cells(images), preprocessing=adapt)
+    return Benchmark("cifar_c", (part,), summaries.corruption_errors, notes=CIFAR_C.notes(images))
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None

@@ -1,0 +1,170 @@
+"""Decoders: from the bytes of a picture to an ``image``, a uint8 array (H, W, 3).
+
+The rule for pictures that are not plain RGB, the same as that of the loaders published numbers were made with
+(torchvision, timm), so that a number can be compared with theirs:
+
+* greyscale becomes three equal channels; an alpha channel is dropped; palettes and CMYK are converted by pillow;
+* grey pictures of 16 bits are scaled to 8, ``round(value / 257)`` (pillow alone would clip them to white); colour
+  pictures of 16 bits a channel keep their upper 8, which is what pillow reads;
+* the EXIF orientation is **not** applied unless asked for, because those loaders do not apply it;
+* a truncated file is an error, never a picture with a grey rest.
+
+That is what ``pil``, the reference, does. The other :data:`DECODERS` are there to be compared with it: whether a picture
+is turned, and that a truncated one is refused, is the same for all of them; how they convert palettes, CMYK and 16 bits
+is their own, since that is part of what is measured.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from RobustART.errors import ConfigError, DataError
+from RobustART.optional import require
+from RobustART.registry import Registry
+
+Array = NDArray[np.uint8]
+
+DECODERS: Registry[Callable[[bytes], Array]] = Registry("decoder")
+"""Names to functions from a file's bytes to uint8 (H, W, 3), as stored: none turns a picture by its EXIF tag."""
+
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Returns a picture as 8-bit RGB by the rule of this module.
+
+    Raises:
+        DataError: its mode has no agreed range (32-bit floats and whole numbers).
+    """
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM")):
+        values = np.asarray(picture).astype(np.int64)
+        picture = Image.fromarray(((values + 128) // 257).clip(0, 255).astype(np.uint8))
+    elif picture.mode in ("I", "F"):
+        raise DataError(
+            f"a picture of mode {picture.mode!r} (32 bits a pixel) has no agreed range; save it with 8 or 16"
+        )
+    with warnings.catch_warnings():
+        # Pillow advises to keep the transparency of palettes; it is dropped on purpose.
+        warnings.filterwarnings("ignore", message="Palette images with Transparency", category=UserWarning)
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+@DECODERS.register("pil")
+def decode_pil(data: bytes) -> Array:
+    """Pillow, the reference: what torchvision's and timm's loaders do."""
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        return np.array(to_rgb(picture))
+
+
+@DECODERS.register("opencv")
+def decode_opencv(data: bytes) -> Array:
+    """OpenCV's ``imdecode``, told to leave the EXIF orientation alone (by itself it turns pictures, pillow does not)."""
+    cv2 = require("cv2")
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise DataError("OpenCV cannot read it")
+    return np.ascontiguousarray(image[:, :, ::-1])
+
+
+@DECODERS.register("ffmpeg")
+def decode_ffmpeg(data: bytes) -> Array:
+    """FFmpeg's decoder and its conversion to rgb24, through the package ``av``, which carries the libraries."""
+    av = require("av")
+    with av.open(io.BytesIO(data), options={"err_detect": "explode"}) as container:
+        container.streams.video[0].codec_context.options = {"err_detect": "explode"}
+        frame = next(container.decode(video=0), None)
+    if frame is None:
+        raise DataError("FFmpeg finds no picture in it")
+    return np.ascontiguousarray(frame.to_ndarray(format="rgb24"))  # its rows may be padded
+
+
+@DECODERS.register("simplejpeg-fast")
+def decode_simplejpeg_fast(data: bytes) -> Array:
+    """libjpeg-turbo's fast DCT and fast chroma upsampling, through the package ``simplejpeg``; JPEG files only."""
+    simplejpeg = require("simplejpeg")
+    if not data.startswith(_JPEG_START):
+        raise DataError("simplejpeg-fast reads JPEG files only")
+    image: Array = simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=True, fastupsample=True)
+    return image
+
+
+@DECODERS.register("torchvision")
+def decode_torchvision(data: bytes) -> Array:
+    """torchvision's ``decode_image``, with the libjpeg and libpng it was built with."""
+    torch, io_module = require("torch"), require("torchvision.io")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it moves to another package; here it is what is measured
+        data_tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        pixels = io_module.decode_image(data_tensor, io_module.ImageReadMode.RGB)
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+
+
+def orientation(data: bytes) -> int:
+    """Returns the EXIF orientation of a picture, 1 to 8; 1, as stored, where it says nothing."""
+    with Image.open(io.BytesIO(data)) as picture:
+        value = picture.getexif().get(0x0112, 1)
+    return value if value in range(1, 9) else 1
+
+
+def turn(image: Array, value: int) -> Array:
+    """Returns the image as its EXIF orientation says: 3 is half a turn, 6 a quarter clockwise, even ones mirror."""
+    if value in (5, 6, 7, 8):
+        image = image.transpose(1, 0, 2)
+    if value in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if value in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def decode(data: bytes, *, exif_orientation: bool = False, name: str = "the image", decoder: str = "pil") -> Array:
+    """Returns the picture in ``data`` as uint8 (H, W, 3).
+
+    Args:
+        data: a file of any format the decoder reads.
+        exif_orientation: turn the picture as its EXIF tag says, whatever the decoder.
+        name: what to call it in errors, such as its file name.
+        decoder: one of :data:`DECODERS`.
+
+    Raises:
+        DataError: it cannot be decoded, or only in part.
+        ConfigError: the decoder's library is not installed.
+    """
+    function = DECODERS[decoder]
+    try:
+        if decoder != "pil" and data.startswith(_JPEG_START) and _JPEG_END not in data[-64:]:
+            decode_pil(data)  # some builds of the other libraries fill the rest with grey; pillow knows if it is whole
+        image = function(data)
+        return turn(image, orientation(data)) if exif_orientation else image
+    except ConfigError:
+        raise
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+        by = "" if decoder == "pil" else f" by {decoder}"
+        raise DataError(f"{name} cannot be decoded{by} ({len(data)} bytes): {error}") from None
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Returns a file's bytes; a missing or unreadable file is a DataError that names it."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"the image {path} cannot be read: {error.strerror or error}") from None
+
+
+def encode_jpeg(image: Array, quality: int) -> bytes:
+    """Returns the image as JPEG bytes by pillow's encoder with its default chroma subsampling, 4:2:0."""
+    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
+        raise ConfigError(f"jpeg_quality must be a whole number from 1 to 100, got {quality!r}")
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

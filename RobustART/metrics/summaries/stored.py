@@ -1,0 +1,127 @@
+"""Numbers of published sets that are read from files: corruption sets, ImageNet-O, ImageNet-P."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from RobustART.errors import RecordError
+from RobustART.metrics import detection, estimates, stability
+from RobustART.metrics.estimates import Estimate, Summary, Table
+from RobustART.metrics.summaries.common import single_pass
+from RobustART.metrics.summaries.natural import SCORED
+from RobustART.records import Records
+
+
+def corruption_errors(records: Records) -> Summary:
+    """Returns the mean of top-1 error over all cells, named ``corruption/severity``, and each cell's top-1 accuracy.
+
+    Where all of ImageNet-C's 15 scored corruptions are among more, ``mean_error_15`` is the mean over those alone.
+    """
+    table = single_pass(records)
+    wrong = 100.0 * ~table.correct
+    rows: Table = {}
+    for column, cell in enumerate(table.cells):
+        name, _, severity = cell.rpartition("/")
+        rows.setdefault(name, {})[severity] = estimates.accuracy(table.correct[:, column])
+    scored = [i for i, cell in enumerate(table.cells) if cell.rpartition("/")[0] in SCORED]
+    metrics = {"mean_error": estimates.mean(wrong.mean(axis=1))}
+    if set(SCORED) < set(rows):
+        metrics["mean_error_15"] = estimates.mean(wrong[:, scored].mean(axis=1))
+    return Summary(metrics, {"top1": rows})
+
+
+def imagenet_o(records: Records) -> Summary:
+    """Returns AUPR, AUROC and FPR at 95 % recall from the passes ``known`` and ``unknown``.
+
+    The score is minus the confidence among the 200 classes; unknown images are what is to be found. ``chance_aupr`` is
+    what a score that says nothing would get: the share of unknown images.
+    """
+    by_name = {table.name: table.confidence[:, 0] for table in records.passes}
+    if set(by_name) != {"known", "unknown"}:
+        raise RecordError(f"ImageNet-O needs the passes 'known' and 'unknown', the records have {sorted(by_name)}")
+    return unknown_images(by_name["known"], by_name["unknown"])
+
+
+def unknown_images(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> Summary:
+    """Returns the numbers of ImageNet-O from the confidences of known images, (Q,), and of unknown ones, (P,)."""
+    values = detection.detection(-unknown, -known)
+    intervals = detection.detection_intervals(-unknown, -known)
+    n = len(known) + len(unknown)
+    metrics = {name: Estimate(value, *intervals[name], n) for name, value in values.items()}
+    metrics["chance_aupr"] = Estimate(100.0 * len(unknown) / n, None, None, n)
+    return Summary(metrics)
+
+
+def imagenet_p(records: Records, baseline: Records | None = None) -> Summary:
+    """Returns ImageNet-P's numbers from passes named by perturbation.
+
+    * ``mFP``: mean over the 10 scored perturbations of the flip probability (the original RobustART's number), with
+      ``mean_T5D`` and ``mean_zipf`` the same of the two distances between rankings;
+    * ``mFR`` and ``mT5D``, only with a baseline: mean over perturbations of the number over the baseline's.
+    """
+    found, distances = _stability(records), _stability(baseline) if baseline is not None else None
+    rows: Table = {
+        name: {column: estimates.mean(values) for column, values in row.items()} for name, row in found.items()
+    }
+    scored = [name for name in stability.SCORED_PERTURBATIONS if name in found]
+    whole = len(scored) == len(stability.SCORED_PERTURBATIONS)
+    names = scored if whole else list(found)
+    of = "" if whole else "_of_these"
+    metrics = {
+        f"{metric}{of}": _mean([found[name][column] for name in names])
+        for metric, column in (("mFP", "FP (%)"), ("mean_T5D", "T5D"), ("mean_zipf", "zipf"))
+    }
+    if distances is not None:
+        missing = [name for name in names if name not in distances]
+        if missing:
+            raise RecordError(f"the baseline has no perturbation {missing[0]!r}")
+        for metric, column in (("mFR", "FP (%)"), ("mT5D", "T5D")):
+            ratios = [_ratio(found[name][column], distances[name][column], name, column) for name in names]
+            metrics[f"{metric}{of}"] = _mean(ratios)
+    return Summary(metrics, {"stability": rows})
+
+
+def _stability(records: Records) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Returns the three numbers of each video, (N,), by perturbation."""
+    difficulty = int(records.header["conditions"]["options"].get("difficulty", 1))
+    found: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for table in records.passes:
+        noise = stability.is_noise(table.name)
+        how = {"noise": noise, "stride": 1 if noise else difficulty}
+        found[table.name] = {
+            "FP (%)": stability.flip_probability(table.prediction, **how),  # type: ignore[arg-type]
+            "T5D": stability.top5_distance(table.extra["top5"], **how),  # type: ignore[arg-type]
+            "zipf": stability.mean_over_pairs(table.extra["zipf"], **how),  # type: ignore[arg-type]
+        }
+    return found
+
+
+def _ratio(own: NDArray[np.float64], other: NDArray[np.float64], name: str, column: str) -> NDArray[np.float64]:
+    if not other.mean():
+        raise RecordError(f"the baseline's {column} of {name} is 0, so nothing can be divided by it")
+    return np.asarray(100.0 * own / other.mean())
+
+
+def _mean(rows: list[NDArray[np.float64]]) -> Estimate:
+    """Returns the mean of means; the interval draws videos, the same of each perturbation where they are as many."""
+    if len({len(row) for row in rows}) == 1:
+        return estimates.mean(np.mean(rows, axis=0))
+    value = float(np.mean([row.mean() for row in rows]))
+    return Estimate(value, None, None, sum(len(row) for row in rows))
+
+
+def flips(predictions: Mapping[str, NDArray[np.int64]], difficulty: int = 1) -> Summary:
+    """Returns ``mFP`` from predictions alone, (N, T) by perturbation: all that the original's files hold."""
+    rows = {
+        name: stability.flip_probability(
+            array, noise=stability.is_noise(name), stride=1 if stability.is_noise(name) else difficulty
+        )
+        for name, array in predictions.items()
+    }
+    whole = set(stability.SCORED_PERTURBATIONS) <= set(rows)
+    names = list(stability.SCORED_PERTURBATIONS) if whole else list(rows)
+    table: Table = {name: {"FP (%)": estimates.mean(row)} for name, row in rows.items()}
+    return Summary({"mFP" if whole else "mFP_of_these": _mean([rows[name] for name in names])}, {"stability": table})

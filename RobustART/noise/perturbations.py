@@ -1,0 +1,248 @@
+"""ImageNet-P's 14 perturbations: sequences of frames from one photo (Hendrycks and Dietterich 2019, section 4.3).
+
+Each function takes a photo whose shorter side is 8/7 of the frame (256 for 224), the side of the frame and a generator, and
+yields the frames, uint8 (size, size, 3): 31 of them, 41 of ``translate``. Parameters, the cut to whole grey levels without
+rounding, and black where a moved photo leaves the frame are those of the official generator (hendrycks/robustness,
+``make_imagenet_p.py``). Noise has three difficulties; the first frame of noise and of zoom blur is the clean photo.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from RobustART.errors import ConfigError
+from RobustART.imaging import Array, center_crop, resize_shorter
+from RobustART.noise.system import resized_side
+from RobustART.optional import require
+from RobustART.registry import Registry
+
+Floats = NDArray[np.float64]
+Perturbation = Callable[[Array, int, np.random.Generator], Iterator[Array]]
+FRAMES = 31
+"""Frames of every perturbation but ``translate``."""
+
+PERTURBATIONS: Registry[Perturbation] = Registry("perturbation")
+"""Names to functions (photo, size, rng) -> frames; noise also as ``{name}_2`` and ``{name}_3``."""
+
+
+def perturb(image: Array, name: str, *, size: int = 224, rng: np.random.Generator | None = None) -> Array:
+    """Returns a sequence of ImageNet-P made from a photo, uint8 (T, size, size, 3).
+
+    Args:
+        image: uint8 (H, W, 3), of any size; its shorter side is resized to 8/7 of ``size`` (bilinear) first.
+        name: in :data:`PERTURBATIONS`, such as ``rotate``, ``shot_noise`` or ``shot_noise_3``.
+        size: side of the frames in pixels.
+        rng: generator of the noise; None starts one at seed 0.
+
+    Raises:
+        UnknownNameError: there is no such perturbation.
+        ConfigError: the size cannot be.
+    """
+    function = PERTURBATIONS[name]
+    if isinstance(size, bool) or not isinstance(size, int) or size < 8:
+        raise ConfigError(f"the frames' size must be a whole number from 8 up, got {size!r}")
+    photo = resize_shorter(image, resized_side(size), "bilinear")
+    return np.stack(list(function(photo, size, np.random.default_rng(0) if rng is None else rng)))
+
+
+def _cut(values: Floats) -> Array:
+    """Returns values in [0, 1] as uint8, cut to whole grey levels."""
+    return (255 * values.clip(0, 1)).astype(np.uint8)
+
+
+def _noise(
+    photo: Array, size: int, rng: np.random.Generator, *, draw: Callable[[Floats, np.random.Generator], Floats]
+) -> Iterator[Array]:
+    clean = center_crop(photo, size)
+    yield clean
+    values = clean / 255.0
+    for _ in range(FRAMES - 1):
+        yield _cut(draw(values, rng))
+
+
+def _gaussian(values: Floats, rng: np.random.Generator, *, sigma: float) -> Floats:
+    return values + rng.normal(0, sigma, values.shape)
+
+
+def _shot(values: Floats, rng: np.random.Generator, *, photons: float) -> Floats:
+    return rng.poisson(values * photons) / photons
+
+
+def _speckle(values: Floats, rng: np.random.Generator, *, sigma: float) -> Floats:
+    return values + values * rng.normal(0, sigma, values.shape)
+
+
+for _level, (_sigma, _photons, _ratio) in enumerate(((0.03, 300, 0.05), (0.05, 120, 0.10), (0.08, 60, 0.15)), 1):
+    for _name, _draw in (
+        ("gaussian_noise", functools.partial(_gaussian, sigma=_sigma)),
+        ("shot_noise", functools.partial(_shot, photons=_photons)),
+        ("speckle_noise", functools.partial(_speckle, sigma=_ratio)),
+    ):
+        PERTURBATIONS.add(_name if _level == 1 else f"{_name}_{_level}", functools.partial(_noise, draw=_draw))
+
+
+def motion_blur(image: Array, radius: int, sigma: float, angle: float) -> Array:
+    """Returns an image blurred along a line, as ImageMagick's ``MotionBlurImage``: half a Gaussian, edges repeated.
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3).
+        radius: the kernel has 2 ``radius`` + 1 weights, all on one side.
+        sigma: of the Gaussian, in pixels.
+        angle: of the line, in degrees.
+    """
+    width = 2 * radius + 1
+    kernel = np.exp(-(np.arange(width) ** 2) / (2 * sigma**2))
+    kernel /= kernel.sum()
+    down, right = math.sin(math.radians(angle)), math.cos(math.radians(angle))
+    padded = np.pad(image, [(width, width), (width, width)] + [(0, 0)] * (image.ndim - 2), mode="edge")
+    height, length = image.shape[:2]
+    total = np.zeros(image.shape)
+    for step, weight in enumerate(kernel):
+        y, x = width + math.ceil(step * down - 0.5), width + math.ceil(step * right - 0.5)
+        total += weight * padded[y : y + height, x : x + length]
+    return np.asarray(total + 0.5, dtype=np.uint8)
+
+
+@PERTURBATIONS.register("motion_blur")
+def _motion(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    clean = center_crop(photo, size)
+    for i in range(FRAMES):
+        yield motion_blur(clean, 10, 3, (i - 30) * 4)
+
+
+def _affine(photo: Array, *, angle: float = 0, right: float = 0, scale: float = 1, shear: float = 0) -> Array:
+    """Returns the photo turned, moved, scaled and sheared about its middle, black outside.
+
+    The matrix is that of the torchvision of 2018, which the generator used: its middle lies half a pixel further, and
+    its shear also stretches by 1/cos.
+    """
+    height, width = photo.shape[:2]
+    middle_x, middle_y = width / 2 + 0.5, height / 2 + 0.5
+    turn, lean = math.radians(angle), math.radians(shear)
+    factor = 1 / (scale * math.cos(lean))
+    a, b = factor * math.cos(turn + lean), factor * math.sin(turn + lean)
+    c, d = -factor * math.sin(turn), factor * math.cos(turn)
+    x, y = middle_x + right, middle_y
+    matrix = (a, b, middle_x - a * x - b * y, c, d, middle_y - c * x - d * y)
+    moved = not (angle or shear) and scale == 1
+    method = Image.Resampling.NEAREST if moved else Image.Resampling.BILINEAR
+    return np.array(Image.fromarray(photo).transform((width, height), Image.Transform.AFFINE, matrix, method))
+
+
+@PERTURBATIONS.register("zoom_blur")
+def _zoom(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    clean = center_crop(photo, size)
+    yield clean
+    total = clean / 255.0
+    for i in range(1, FRAMES):
+        total = total + center_crop(_affine(photo, scale=1 + 0.004 * i), size) / 255.0
+        yield _cut(total / (i + 1) + 1e-9)
+
+
+@PERTURBATIONS.register("snow")
+def _snow(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    clean = center_crop(photo, size) / 255.0
+    flakes = rng.normal(0.05, 0.3, (size, size))
+    kept = math.ceil(size / 3)
+    top = (size - kept) // 2
+    large = ndimage.zoom(flakes[top : top + kept, top : top + kept], 3, order=1)
+    trim = (large.shape[0] - size) // 2
+    layer = large[trim : trim + size, trim : trim + size]
+    layer = _cut(np.where(layer < 0.5, 0, layer))
+    grey = (clean @ np.array([0.299, 0.587, 0.114]))[..., None]
+    pale = 0.85 * clean + 0.15 * np.maximum(clean, grey * 1.5 + 0.5)
+    for i in range(FRAMES):
+        falling = motion_blur(layer, 14, 4, i * 4 - 150) / 255.0
+        yield _cut(pale + (falling + np.rot90(falling, 2))[..., None])
+
+
+@PERTURBATIONS.register("brightness")
+def _brightness(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    clean = center_crop(photo, size) / 255.0
+    value = clean.max(axis=2, keepdims=True)
+    for i in range(FRAMES):
+        now = (value + (i - 15) * 2 / 100).clip(0, 1)
+        # With hue and saturation kept, all channels scale with the value; black has none and becomes grey.
+        yield _cut(np.where(value > 0, clean * (now / np.where(value > 0, value, 1)), now) + 1e-9)
+
+
+@PERTURBATIONS.register("translate")
+def _translate(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    for i in range(41):
+        yield center_crop(_affine(photo, right=i - 20), size)
+
+
+@PERTURBATIONS.register("rotate")
+def _rotate(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    for i in range(FRAMES):
+        yield center_crop(_affine(photo, angle=i - 15), size)
+
+
+@PERTURBATIONS.register("scale")
+def _scale(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    for i in range(FRAMES):
+        yield center_crop(_affine(photo, scale=(i * 2.5 + 40) / 100), size)
+
+
+@PERTURBATIONS.register("shear")
+def _shear(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    for i in range(FRAMES):
+        yield center_crop(_affine(photo, shear=i - 15), size)
+
+
+@PERTURBATIONS.register("tilt")
+def _tilt(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    """The photo as a plane seen from its diagonal away, leaning back and turning aside by the same angle.
+
+    As in the generator it lies one pixel behind the point it turns about, so the middle frame is smaller by a hair.
+    """
+    cv2 = require("cv2")
+    height, width = photo.shape[:2]
+    distance = math.hypot(width, height)
+    to_plane = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1], [0, 0, 1]])
+    away = np.eye(4)
+    away[2, 3] = distance
+    to_image = np.array([[distance, 0, width / 2, 0], [0, distance, height / 2, 0], [0, 0, 1, 0]])
+    for i in range(FRAMES):
+        sine, cosine = math.sin(math.radians(i - 15)), math.cos(math.radians(i - 15))
+        lean = np.array([[1, 0, 0, 0], [0, cosine, -sine, 0], [0, sine, cosine, 0], [0, 0, 0, 1]])
+        aside = np.array([[cosine, 0, -sine, 0], [0, 1, 0, 0], [sine, 0, cosine, 0], [0, 0, 0, 1]])
+        matrix = to_image @ away @ lean @ aside @ to_plane
+        yield center_crop(np.asarray(cv2.warpPerspective(photo, matrix, (width, height)), np.uint8), size)
+
+
+@PERTURBATIONS.register("gaussian_blur")
+def _gaussian_blur(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    clean = center_crop(photo, size) / 255.0
+    for i in range(FRAMES):
+        sigma = 0.25 + 0.035 * i
+        yield _cut(ndimage.gaussian_filter(clean, (sigma, sigma, 0), mode="nearest", truncate=6) + 1e-9)
+
+
+@PERTURBATIONS.register("spatter")
+def _spatter(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Drops of water that run down: each frame shades the drops' edges, then lets the layer flow by its columns."""
+    cv2 = require("cv2")
+    clean = center_crop(photo, size) / 255.0
+    layer = ndimage.gaussian_filter(rng.normal(0.65, 0.27, (size, size)), 3.7, mode="nearest")
+    layer = np.where(layer < 0.69, 0, layer)
+    water = np.array([175, 238, 238]) / 255.0
+    emboss = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], dtype=np.float32)
+    for _ in range(FRAMES):
+        drops = (layer * 255).astype(np.uint8)
+        shade = cv2.distanceTransform(255 - cv2.Canny(drops, 50, 150), cv2.DIST_L2, 5)
+        shade = cv2.blur(np.minimum(shade, 20), (3, 3)).astype(np.uint8)
+        shade = cv2.blur(cv2.filter2D(cv2.equalizeHist(shade), cv2.CV_8U, emboss), (3, 3))
+        mask = drops.astype(np.float64) * shade
+        if mask.max() > 0:
+            mask *= 0.6 / mask.max()
+        yield _cut(clean + mask[..., None] * water)
+        flowing = np.pad(layer, ((2, 1), (0, 0)))
+        layer = 0.05 * flowing[3:] + 0.1 * flowing[2:-1] + 0.15 * flowing[1:-2] + 0.7 * flowing[:-3]

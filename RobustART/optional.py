@@ -1,0 +1,26 @@
+"""Libraries that are imported only when something asks for them; a missing one is an error that says how to install it."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from RobustART.errors import ConfigError
+
+PACKAGES = {"cv2": "opencv-python", "imagecorruptions": "imagecorruptions-imaug", "torchattacks": "--no-deps torchattacks"}
+"""What to install for a module whose package has another name."""
+
+
+def require(module: str) -> ModuleType:
+    """Returns a module, or raises a ConfigError that says how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        if "libGL" in str(error) or "libgthread" in str(error):
+            raise ConfigError(
+                f"OpenCV needs a system library that is missing here ({error}): "
+                "pip install --force-reinstall opencv-python-headless"
+            ) from error
+        raise ConfigError(
+            f"the backend {module!r} needs a package that is not installed: pip install {PACKAGES.get(module, module)}"
+        ) from error

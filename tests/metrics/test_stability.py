@@ -1,0 +1,81 @@
+"""Steadiness of predictions over frames: known answers, and the definitions written out as loops."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import rankdata
+
+from RobustART.evaluation.benchmarks.perturbed import rankings
+from RobustART.metrics import UndefinedError
+from RobustART.metrics.stability import flip_probability, mean_over_pairs, references, top5_distance
+
+
+def pairs(frames, noise, stride):
+    """The frames to compare, as the official evaluation walks through a video."""
+    found = []
+    for start in range(1 if noise else stride):
+        sequence = list(range(start, frames, 1 if noise else stride))
+        found += [(0 if noise else before, after) for before, after in itertools.pairwise(sequence)]
+    return sorted(found, key=lambda pair: pair[1])
+
+
+@pytest.mark.parametrize(("noise", "stride"), [(False, 1), (False, 2), (False, 3), (True, 1)])
+def test_references_are_the_official_pairs(noise, stride):
+    for frames in (4, 31, 41):
+        got = [(r, t) for t, r in enumerate(references(frames, noise=noise, stride=stride)) if r != t]
+        assert got == pairs(frames, noise, stride)
+
+
+def test_flip_probability_by_hand():
+    steady, alternating = [7] * 31, [1, 2] * 15 + [1]
+    both = flip_probability([steady, alternating], noise=False)
+    assert both.tolist() == [0, 100]
+    assert flip_probability([steady, alternating], noise=True).tolist() == [0, 50]
+    assert flip_probability([alternating], noise=False, stride=2).tolist() == [0]
+    assert flip_probability([[1, 2, 2, 3]], noise=False).tolist() == [pytest.approx(200 / 3)]
+    assert flip_probability([[1, 2, 2, 1]], noise=True).tolist() == [pytest.approx(200 / 3)]
+    with pytest.raises(UndefinedError, match="1 frames has no pairs"):
+        flip_probability([[1]], noise=False)
+
+
+def test_top5_distance_by_hand():
+    same = [0, 1, 2, 3, 4]
+    assert top5_distance([[same, same, same]], noise=False).tolist() == [0]
+    assert top5_distance([[same, [1, 0, 2, 3, 4]]], noise=False).tolist() == [2]
+    assert top5_distance([[same, [5, 6, 7, 8, 9]]], noise=False).tolist() == [5 + 4 + 3 + 2 + 1]
+    assert top5_distance([[same, [9, 0, 1, 2, 3]]], noise=False).tolist() == [5]
+    assert top5_distance([[same, [9, 0, 1, 2, 3], same]], noise=True).tolist() == [2.5]
+
+
+@pytest.mark.parametrize(("noise", "stride"), [(False, 1), (False, 3), (True, 1)])
+def test_distances_equal_the_definitions(noise, stride):
+    """Hendrycks and Dietterich's distances between permutations, from the ranks of all classes."""
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(size=(3, 9, 40)).cumsum(axis=1).astype(np.float32))
+    logits[0, 4] = logits[0, 3]
+    logits[1, 5, 3:9] = 0.25  # ties
+    found = rankings(torch.zeros(0), logits, noise=noise, stride=stride)
+    ranks = np.array([[rankdata(-frame, method="ordinal") for frame in video] for video in logits.numpy()])
+    step = np.minimum(np.arange(40), 5)
+    top5, zipf = [], []
+    for video in ranks:
+        ours5, oursz = [], []
+        for before, after in pairs(9, noise, stride):
+            sigma = video[after][np.argsort(video[before])]
+            ours5.append(np.abs(step[:5] - step[sigma - 1][:5]).sum())
+            place = np.arange(1, 41)
+            oursz.append((np.abs(1 / place - 1 / sigma) / place).sum())
+        top5.append(np.mean(ours5))
+        zipf.append(np.mean(oursz))
+    assert top5_distance(found["top5"].numpy(), noise=noise, stride=stride) == pytest.approx(top5)
+    assert mean_over_pairs(found["zipf"].numpy(), noise=noise, stride=stride) == pytest.approx(zipf)
+    assert (found["top5"][..., 0] == logits.argmax(-1)).all()
+
+
+def test_rankings_of_few_classes_and_of_a_steady_video():
+    found = rankings(torch.zeros(0), torch.rand(1, 1, 3).expand(2, 4, 3), noise=False, stride=1)
+    assert found["top5"].shape == (2, 4, 3)
+    assert (found["zipf"] == 0).all()
+    assert top5_distance(found["top5"].numpy(), noise=False).tolist() == [0, 0]
