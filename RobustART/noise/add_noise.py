@@ -33,7 +33,9 @@ ALIASES = {
 
 _HIDDEN = ("seeds", "log")
 _IMAGE_NOISES: dict[str, dict[str, Any]] = {
-    "imagenet-c": {"severity": 1, "corruption_name": None, "corruption_number": -1, "jpeg_quality": None},
+    "imagenet-c": {
+        "severity": 1, "corruption_name": None, "corruption_number": -1, "jpeg_quality": None, "backend": "robustart",
+    },
     "imagenet-s": {
         "decoder_type": REFERENCE[0], "resize_type": REFERENCE[1], "transform_type": "val", "size": 224,
     },
@@ -73,16 +75,17 @@ class AddNoise:
         ``eps`` and the attack's own keywords. For ``imagenet-c``: ``corruption_name`` or ``corruption_number`` (0 to 18,
         the name wins), ``severity`` (0 to 5), ``jpeg_quality``. For ``imagenet-s``: ``decoder_type``, ``resize_type``,
         ``transform_type`` (``val``, or ``train`` for a random crop), ``size`` of the result. The original's names
-        work too (``f_model``, ``num_steps``, ...), and ``verbose=True`` prints what an attack did.
-        ``backend="foolbox"``, ``"torchattacks"`` or ``"autoattack"`` has an attack made by that library, with the
-        options that it knows.
+        work too (``f_model``, ``num_steps``, ...), and ``verbose=True`` prints what an attack did. ``backend`` names the
+        library that makes the noise: ``"foolbox"``, ``"torchattacks"`` or ``"autoattack"`` for attacks, with the options
+        that it knows, and ``"imagecorruptions"`` for corruptions; ours is ``"robustart"``.
 
         Raises:
             ConfigError: an option is unknown; nothing is changed then.
         """
         function, known = self._function, self._config
-        if "backend" in options and "backend" in known and options["backend"] != known["backend"]:
-            function, known = self._with_backend(options["backend"])
+        backend = str(options.get("backend", known.get("backend")))
+        if function is not None and "backend" in known and backend != known["backend"]:
+            function, known = self._with_backend(backend)
         update: dict[str, Any] = {}
         for name, value in options.items():
             key = name if name in known else ALIASES.get(name, name)
@@ -157,7 +160,8 @@ class AddNoise:
                 )
             name = names[number]
         severity = config["severity"]
-        noisy = corrupt(image, name, severity, numpy_generator(self.seed, index, f"{name}/{severity}"))
+        rng = numpy_generator(self.seed, index, f"{name}/{severity}")
+        noisy = corrupt(image, name, severity, rng, backend=config["backend"])
         quality = config["jpeg_quality"]
         return noisy if quality is None else decode(encode_jpeg(noisy, quality))
 

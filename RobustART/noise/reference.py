@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from RobustART.errors import ConfigError, nearest
 from RobustART.noise.attacks import ATTACKS
+from RobustART.noise.attacks.ascent import REL_STEPSIZE
 from RobustART.noise.backends import require
 from RobustART.noise.libraries import isolated, library_attack
 from RobustART.options import attack_norm
@@ -79,6 +80,9 @@ AUTOATTACK: dict[str, tuple[str, ...]] = {
 }
 """Our attacks in the authors' AutoAttack, with the options it has."""
 
+_PLAIN = {"pgd_l1": {"rel_stepsize": REL_STEPSIZE, "random_start": True}}
+"""Defaults where ours belong to a course of steps that no library has."""
+
 BACKENDS: dict[str, Mapping[str, Any]] = {"foolbox": FOOLBOX, "torchattacks": TORCHATTACKS, "autoattack": AUTOATTACK}
 _PARTS = {  # what the authors call the attribute and the setting of an option
     "apgd": {"steps": "n_iter", "restarts": "n_restarts", "rho": "thr_decr", "eot_iter": "eot_iter"},
@@ -132,7 +136,9 @@ def resolve_attack(name: str, backend: str = OURS) -> Callable[..., Tensor]:
 
 def _attack(name: str, backend: str, options: tuple[str, ...], run: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Returns the attack with the part of our signature that the library knows."""
-    ours = inspect.signature(ATTACKS[name]).parameters
+    ours = dict(inspect.signature(ATTACKS[name]).parameters)
+    for key, value in _PLAIN.get(name, {}).items():
+        ours[key] = ours[key].replace(default=value)
     kept = ("model", "images", "labels", "eps", "seeds", *options)
 
     def attack(model: Any, images: Tensor, labels: Tensor, **given: Any) -> Tensor:

@@ -294,7 +294,7 @@ def test_chance_warning(tmp_path, lite0):
         ("imagenet_c", {"corruptions": ["fogg"]}, "did you mean 'fog'"),
         ("imagenet_c", {"corruptions": []}, "at least one corruption"),
         ("imagenet_c", {"corruptions": ["fog", "fog"]}, "names something twice"),
-        ("imagenet_c", {"backend": "magic"}, "backend must be 'imagecorruptions'"),
+        ("imagenet_c", {"backend": "magic"}, "backend must be one of robustart, imagecorruptions, got 'magic'"),
         ("imagenet_c", {"jpeg_quality": 0}, "jpeg_quality must be"),
         ("adversarial", {"attacks": ["pgd_linff"]}, "unknown attack 'pgd_linff'; did you mean 'pgd_linf'"),
         (
@@ -560,6 +560,25 @@ def test_models_that_cache_tensors_can_be_attacked(tmp_path, data):
 def test_mistakes_in_options_are_named(data, name, options, message):
     with pytest.raises(ConfigError, match=message):
         build_benchmark(name, data, options)
+
+
+def test_backend_of_the_corruptions_is_a_condition(tmp_path, data, model):
+    headers = []
+    for backend in ({}, {"backend": "imagecorruptions"}):
+        options = {"imagenet_c": {"corruptions": ["gaussian_noise"], "severities": [1], **backend}}
+        folder = tmp_path / str(len(headers))
+        evaluate(model, data, options, output_dir=folder, progress=False)
+        headers.append(json.loads((folder / "results" / "imagenet_c.jsonl").read_text().splitlines()[0]))
+    assert [header["conditions"]["options"]["backend"] for header in headers] == ["robustart", "imagecorruptions"]
+    assert headers[0]["hash"] != headers[1]["hash"]
+    assert rows(tmp_path / "0", "imagenet_c") != rows(tmp_path / "1", "imagenet_c")
+
+
+def test_missing_frost_pictures_stop_the_run_before_it_starts(data, monkeypatch):
+    monkeypatch.setattr("RobustART.noise.corruptions.weather.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="pip install imagecorruptions-imaug"):
+        build_benchmark("imagenet_c", data, {})
+    build_benchmark("imagenet_c", data, {"corruptions": ["fog"]})
 
 
 def test_ranges_are_lists(tmp_path, data, model):

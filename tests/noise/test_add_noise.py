@@ -76,6 +76,17 @@ def test_jpeg_quality_goes_through_a_file(fog):
     assert np.abs(plain.astype(int) - stored).mean() < 6
 
 
+def test_backend_is_an_option(fog):
+    ours = fog.add_noise(PICTURE)
+    fog.set_config(backend="imagecorruptions")
+    rng = numpy_generator(0, 0, "fog/3")
+    assert np.array_equal(fog.add_noise(PICTURE), corrupt(PICTURE, "fog", 3, rng, backend="imagecorruptions"))
+    assert not np.array_equal(fog.add_noise(PICTURE), ours)
+    fog.set_config(backend="cuda")
+    with pytest.raises(ConfigError, match="backend must be one of robustart, imagecorruptions, got 'cuda'"):
+        fog.add_noise(PICTURE)
+
+
 def test_instances_share_nothing_and_seeds_matter(fog):
     other = AddNoise("imagenet-c", seed=1)
     assert other.get_config()["corruption_name"] is None

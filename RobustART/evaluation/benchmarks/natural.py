@@ -10,17 +10,20 @@ import numpy as np
 from RobustART.data import ImageDataset, Sample
 from RobustART.data.published import IMAGENET_A, wnid_folders
 from RobustART.errors import ConfigError, DataError
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, STORED, Benchmark, Cell, Pass, as_list, clean_view
-from RobustART.evaluation.benchmarks.published import stored_imagenet_c
+from RobustART.evaluation.benchmarks.core import BENCHMARKS, STORED, Benchmark, Cell, Pass, clean_view
+from RobustART.evaluation.benchmarks.published import corruption_cells, stored_imagenet_c
 from RobustART.imaging import Array, decode, encode_jpeg
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import imagenet_a_classes
-from RobustART.noise.corruptions import CORRUPTIONS, corrupt
+from RobustART.noise.corruptions import CORRUPTIONS, check_backend, corrupt
+from RobustART.noise.corruptions.weather import frost_folder
 
 
-def corrupted_view(sample: Sample, rng: np.random.Generator, *, name: str, severity: int, quality: int | None) -> Array:
+def corrupted_view(
+    sample: Sample, rng: np.random.Generator, *, name: str, severity: int, quality: int | None, backend: str
+) -> Array:
     """The model's crop, corrupted, in the order of the official generator: crop first."""
-    image = corrupt(sample.crop, name, severity, rng)
+    image = corrupt(sample.crop, name, severity, rng, backend=backend)
     return image if quality is None else decode(encode_jpeg(image, quality))
 
 
@@ -55,7 +58,7 @@ def imagenet_c(
     corruptions: Sequence[str] = tuple(CORRUPTIONS),
     severities: Sequence[int] = (1, 2, 3, 4, 5),
     jpeg_quality: int | None = None,
-    backend: str = "imagecorruptions",
+    backend: str = "robustart",
     root_dir: str | None = None,
     meta: str | None = None,
     preprocess: str = "crop",
@@ -67,7 +70,7 @@ def imagenet_c(
         corruptions: names in ``CORRUPTIONS``; all 19 by default.
         severities: from 1 to 5.
         jpeg_quality: store each image as JPEG of this quality and read it again; the published files went through 85.
-        backend: ``imagecorruptions``, the only one there is.
+        backend: who makes the noise: ``robustart``, or the library ``imagecorruptions``.
         root_dir: folder of the published files, ``{corruption}/{1..5}/{wnid}/*``; null makes the images on the fly.
         meta: the original's ``meta/all.json``, whose lists say which files count and their labels; null takes all.
         preprocess: of published files. ``crop``, the official one, only crops, because they are 224 x 224 already;
@@ -79,25 +82,15 @@ def imagenet_c(
         return stored_imagenet_c(root_dir, meta, preprocess, corruptions, severities)
     if meta is not None or preprocess != "crop":
         raise ConfigError("imagenet_c.meta and .preprocess are for published files; name their folder in root_dir")
-    if backend != "imagecorruptions":
-        raise ConfigError(f"imagenet_c.backend must be 'imagecorruptions', got {backend!r}")
-    names = as_list(corruptions, str, "imagenet_c.corruptions")
-    levels = as_list(severities, (int, np.integer), "imagenet_c.severities")
-    if not names or not levels:
-        raise ConfigError("imagenet_c needs at least one corruption and one severity")
-    for level in levels:
-        if isinstance(level, bool) or level not in (1, 2, 3, 4, 5):
-            raise ConfigError(f"imagenet_c.severities must be from 1 to 5, got {level!r}")
-    for values, option in ((names, "corruptions"), (levels, "severities")):
-        if len(set(values)) < len(values):
-            raise ConfigError(f"imagenet_c.{option} names something twice: {values}")
+    pairs = corruption_cells("imagenet_c", corruptions, severities)
+    names = list(dict.fromkeys(name for name, _ in pairs))
     if jpeg_quality is not None:
         encode_jpeg(np.zeros((8, 8, 3), np.uint8), jpeg_quality)
     for name in names:
         CORRUPTIONS[name]
-    cells = tuple(
-        Cell(f"{name}/{level}", functools.partial(corrupted_view, name=name, severity=level, quality=jpeg_quality))
-        for name in names
-        for level in levels
-    )
+    check_backend(backend, names, "imagenet_c.backend")
+    if "frost" in names and backend == "robustart":
+        frost_folder()
+    view = functools.partial(corrupted_view, quality=jpeg_quality, backend=backend)
+    cells = tuple(Cell(f"{name}/{level}", functools.partial(view, name=name, severity=level)) for name, level in pairs)
     return Benchmark("imagenet_c", (Pass(dataset, cells),), summaries.imagenet_c)

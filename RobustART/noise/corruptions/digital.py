@@ -1,0 +1,206 @@
+"""ImageNet-C's digital corruptions: contrast, elastic transform, pixelate, JPEG, and the extra saturate.
+
+Each function takes an image uint8 (H, W, 3), a severity from 1 to 5 and a generator, and returns a new image (Hendrycks and
+Dietterich 2019).
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from RobustART.imaging import Array
+from RobustART.noise.backends import require
+from RobustART.noise.corruptions.pixels import Floats, gaussian_kernel, scratch, to_uint8
+
+CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)
+ELASTIC = ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02))
+"""(strength, sigma, largest shift of the affine map's points), in units of 244 pixels"""
+PIXELATE = (0.6, 0.5, 0.4, 0.3, 0.25)
+JPEG = (25, 18, 15, 10, 7)
+SATURATE = ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2))
+"""(factor, offset) of the saturation"""
+
+
+def contrast(image: Array, severity: int, rng: np.random.Generator) -> Array:
+    """Returns the image drawn together around its mean colour, to 0.4 to 0.05 of its range.
+
+    Quirk: cut off to uint8.
+    """
+    factor = CONTRAST[severity - 1]
+    sums = np.array(require("cv2").sumElems(image)[:3])
+    means = sums / (255 * image.shape[0] * image.shape[1])
+    table = to_uint8(((np.arange(256)[:, None] / 255.0 - means) * factor + means) * 255)
+    drawn: Array = require("cv2").LUT(image, table.reshape(1, 256, 3))
+    return drawn
+
+
+@functools.lru_cache(maxsize=32)
+def _gaussian_response(length: int, sigma: float) -> NDArray[np.float64]:
+    """Returns what a Gaussian filter cut off at 3 sigma, mirroring edge pixels too, does to each DCT-II coefficient."""
+    taps = gaussian_kernel(sigma, 3.0).astype(np.float64)
+    radius = len(taps) // 2
+    angles = np.pi * np.arange(length)[:, None] * np.arange(1, radius + 1) / length
+    response: NDArray[np.float64] = taps[radius] + 2 * (np.cos(angles) * taps[radius + 1 :]).sum(axis=1)
+    return response
+
+
+def _smooth_field(height: int, width: int, sigma: float, strength: float, rng: np.random.Generator) -> Floats:
+    """Returns uniform draws from -1 to 1, smoothed, times ``strength``, as float32 (height, width)."""
+    from scipy.fft import dctn, idctn
+
+    draws = rng.random((height, width), dtype=np.float32)
+    draws *= 2
+    draws -= 1
+    spectrum = dctn(draws, overwrite_x=True)
+    spectrum *= (strength * _gaussian_response(height, sigma)).astype(np.float32)[:, None]
+    spectrum *= _gaussian_response(width, sigma).astype(np.float32)
+    field: Floats = idctn(spectrum, overwrite_x=True)
+    return field
+
+
+def _displaced(image: Floats, down: Floats, right: Floats) -> Array:
+    """Returns the image (H, W, 3) read at shifted places, linearly between pixels, mirrored outside with its edge pixel.
+
+    OpenCV reads the four neighbours; its own interpolation is not used, since it may know 1/32 of a pixel only.
+    """
+    cv2 = require("cv2")
+    y = down + np.arange(image.shape[0], dtype=np.float32)[:, None]
+    x = right + np.arange(image.shape[1], dtype=np.float32)
+    low_y, low_x = np.floor(y), np.floor(x)
+    rows, columns = low_y.astype(np.int16), low_x.astype(np.int16)
+    memory = scratch((5, *image.shape))
+    part = memory[4]
+    cv2.merge([x - low_x] * 3, part)
+    for i, values in enumerate(memory[:4]):
+        place = cv2.merge((columns + np.int16(i % 2), rows + np.int16(i // 2)))
+        cv2.remap(image, place, None, cv2.INTER_NEAREST, dst=values, borderMode=cv2.BORDER_REFLECT)
+    upper, lower = _between(memory[0], memory[1], part), _between(memory[2], memory[3], part)
+    cv2.merge([y - low_y] * 3, part)
+    return to_uint8(_between(upper, lower, part))
+
+
+def _between(first: Floats, second: Floats, part: Floats) -> Floats:
+    """Returns ``first + part * (second - first)``, written over ``second``."""
+    second -= first
+    second *= part
+    second += first
+    return second
+
+
+def elastic_transform(image: Array, severity: int, rng: np.random.Generator) -> Array:
+    """Returns the image bent by a random affine map and then by a smooth random field.
+
+    Quirks: base 244, not 224, for all lengths; severities 1 and 2 bend in broad, 3 to 5 in small waves; the affine map
+    mirrors without the edge pixel, the field with it; cut off to uint8. At other sizes lengths scale with the shorter side.
+    """
+    cv2 = require("cv2")
+    height, width = image.shape[:2]
+    base = 244 * min(height, width) / 224
+    strength, sigma, shift = (base * value for value in ELASTIC[severity - 1])
+    centre, arm = np.array((width // 2, height // 2)), min(height, width) // 3
+    corners = (centre + np.array(((arm, arm), (arm, -arm), (-arm, -arm)))).astype(np.float32)
+    moved = corners + rng.uniform(-shift, shift, (3, 2)).astype(np.float32)
+    affine = cv2.getAffineTransform(corners, moved)
+    bent = cv2.warpAffine(image.astype(np.float32), affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    right = _smooth_field(height, width, sigma, strength, rng)
+    down = _smooth_field(height, width, sigma, strength, rng)
+    return _displaced(bent, down, right)
+
+
+@functools.lru_cache(maxsize=64)
+def _enlarges_alike(small: int, length: int) -> bool:
+    """Returns whether OpenCV's nearest neighbours are pillow's box filter: they are if no centre lies between pixels."""
+    cv2 = require("cv2")
+    ramp = np.arange(small, dtype=np.float32)[None]
+    nearest = cv2.resize(ramp, (length, 1), interpolation=cv2.INTER_NEAREST_EXACT)
+    boxes = Image.fromarray(ramp).resize((length, 1), Image.Resampling.BOX)
+    return np.array_equal(nearest, np.asarray(boxes))
+
+
+def pixelate(image: Array, severity: int, rng: np.random.Generator) -> Array:
+    """Returns the image shrunk to 0.6 to 0.25 of its size and enlarged again, both by pillow's box filter.
+
+    Quirk: sizes are cut off, not rounded: 224 becomes 134, 112, 89, 67, 56.
+    """
+    height, width = image.shape[:2]
+    part = PIXELATE[severity - 1]
+    small = Image.fromarray(image).resize((int(width * part), int(height * part)), Image.Resampling.BOX)
+    if _enlarges_alike(small.height, height) and _enlarges_alike(small.width, width):
+        cv2 = require("cv2")
+        enlarged: Array = cv2.resize(np.asarray(small), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return enlarged
+    return np.array(small.resize((width, height), Image.Resampling.BOX))
+
+
+def _jpeg_by_pillow(image: Array, quality: int) -> Array:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.array(Image.open(buffer, formats=("JPEG",)))
+
+
+def _jpeg_by_opencv(image: Array, quality: int) -> Array:
+    cv2 = require("cv2")
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality))
+    picture: Array = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return picture
+
+
+@functools.cache
+def _jpegs_are_equal(quality: int) -> bool:
+    """Returns whether OpenCV's JPEG, which has less overhead, gives pillow's pixels in this environment."""
+    rng = np.random.default_rng(0)
+    picture = np.kron(rng.integers(0, 256, (7, 9, 3)), np.ones((6, 6, 1))).astype(np.uint8)
+    picture[:, :27] = rng.integers(0, 256, (42, 27, 3))
+    return np.array_equal(_jpeg_by_pillow(picture, quality), _jpeg_by_opencv(picture, quality))
+
+
+def jpeg_compression(image: Array, severity: int, rng: np.random.Generator) -> Array:
+    """Returns the image after pillow's JPEG at quality 25 to 7, with chroma at half resolution.
+
+    Quirk: the published files went through one more JPEG, of quality 85 (option ``jpeg_quality``).
+    """
+    quality = JPEG[severity - 1]
+    return (_jpeg_by_opencv if _jpegs_are_equal(quality) else _jpeg_by_pillow)(image, quality)
+
+
+@functools.cache
+def _saturation_tables(severity: int) -> tuple[Floats, Array]:
+    """Returns new over old saturation by (brightest, darkest) channel, flat, and a grey pixel's new green and blue."""
+    factor, offset = SATURATE[severity - 1]
+    grey = np.arange(256) / 255.0
+    brightest, darkest = grey[:, None], grey
+    with np.errstate(divide="ignore", invalid="ignore"):
+        old = np.where(brightest > darkest, (brightest - darkest) / brightest, 0)
+        ratio = np.where(old > 0, np.clip(old * factor + offset, 0, 1) / old, 0).astype(np.float32)
+    return ratio.reshape(-1), to_uint8(grey * (1 - offset) * 255)
+
+
+def saturate(image: Array, severity: int, rng: np.random.Generator) -> Array:
+    """Returns the image with its saturation in HSV scaled and shifted.
+
+    With hue and value kept, the distances of a pixel's channels from the brightest one are scaled alike, by the new
+    saturation over the old.
+
+    Quirks: severities 1 and 2 take colour away, 3 to 5 add it; a grey pixel has hue 0, so that the offset of severities 4
+    and 5 makes it red; cut off to uint8.
+    """
+    cv2 = require("cv2")
+    ratio_table, red_table = _saturation_tables(severity)
+    planes = cv2.split(image)
+    value = cv2.max(cv2.max(planes[0], planes[1]), planes[2])
+    least = cv2.min(cv2.min(planes[0], planes[1]), planes[2])
+    pair = value.astype(np.uint16) << 8
+    pair |= least
+    ratio = ratio_table.take(pair)
+    vivid = [to_uint8(value - cv2.subtract(value, plane) * ratio) for plane in planes]
+    if SATURATE[severity - 1][1]:
+        grey = value == least
+        for plane in vivid[1:]:
+            np.copyto(plane, red_table.take(value), where=grey)
+    saturated: Array = cv2.merge(vivid)
+    return saturated

@@ -1,0 +1,127 @@
+"""What several corruptions share: the way back to uint8, scipy's Gaussian by OpenCV, ImageMagick's motion blur, zooms."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from RobustART.imaging import Array
+from RobustART.noise.backends import require
+
+Floats = NDArray[np.float32]
+
+
+NUDGE = 1e-3
+"""Grey levels added before a blur in float32 is cut off, so that flat areas, whole in exact arithmetic, stay so."""
+
+
+_memory = threading.local()
+
+
+def scratch(shape: tuple[int, ...]) -> Floats:
+    """Returns uninitialised float32 memory that the next call in this thread hands out again.
+
+    Large arrays that are made anew for every image cost more in page faults than in arithmetic.
+    """
+    size = math.prod(shape)
+    if getattr(_memory, "floats", np.empty(0)).size < size:
+        _memory.floats = np.empty(size, np.float32)
+    part: Floats = _memory.floats[:size].reshape(shape)
+    return part
+
+
+def to_uint8(values: NDArray[Any], nudge: float = 0) -> Array:
+    """Returns grey levels clipped to [0, 255] and cut off below, as ``np.uint8`` does; ``values`` is overwritten.
+
+    Quirk: the official generator cuts off where one would round, so its pictures are half a grey level darker.
+    """
+    if nudge:
+        values += values.dtype.type(nudge)
+    np.clip(values, 0, 255, out=values)
+    return values.astype(np.uint8)
+
+
+def three_channels(plane: NDArray[Any]) -> NDArray[Any]:
+    """Returns a plane (H, W) as three equal channels (H, W, 3)."""
+    repeated: NDArray[Any] = require("cv2").merge((plane, plane, plane))
+    return repeated
+
+
+@functools.lru_cache(maxsize=64)
+def gaussian_kernel(sigma: float, truncate: float = 4.0) -> Floats:
+    """Returns the taps of ``scipy.ndimage.gaussian_filter1d``, cut off at ``truncate`` standard deviations."""
+    radius = int(truncate * sigma + 0.5)
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    return (taps / taps.sum()).astype(np.float32)
+
+
+def gaussian_blur(image: NDArray[Any], sigma: float) -> Floats:
+    """Returns what ``skimage.filters.gaussian`` does by default: cut off at 4 sigma, the edge pixel repeated outside.
+
+    Args:
+        image: float32 or uint8, (H, W) or (H, W, 3); channels are blurred one by one.
+        sigma: standard deviation, in pixels.
+    """
+    cv2 = require("cv2")
+    kernel = gaussian_kernel(sigma)
+    blurred: Floats = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+    return blurred
+
+
+@functools.lru_cache(maxsize=16)
+def _motion_kernel(radius: int, sigma: float) -> tuple[float, ...]:
+    taps = np.exp(-0.5 * (np.arange(2 * radius + 1) / sigma) ** 2)
+    return tuple(float(tap) for tap in taps / taps.sum())
+
+
+def motion_blur(image: NDArray[Any], radius: int, sigma: float, angle: float) -> Array:
+    """Returns the image blurred along a line as ImageMagick's ``MotionBlurImage`` does it.
+
+    Quirks of ImageMagick, which the official generator calls through Wand:
+
+    * half-Gaussian kernel: ``2 * radius + 1`` taps fall off from the pixel itself to one side only, so the picture moves;
+    * whole pixels: tap i is read ``ceil(i * cos - 0.5), ceil(i * sin - 0.5)`` pixels away, without interpolation;
+    * outside the picture the nearest edge pixel is read;
+    * the sum is rounded, not cut off.
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3); not changed.
+        radius: of the kernel, in pixels.
+        sigma: standard deviation of the half-Gaussian, in pixels.
+        angle: direction of the line in degrees, from the x axis towards the y axis, which points down.
+    """
+    cv2 = require("cv2")
+    height, width = image.shape[:2]
+    kernel = _motion_kernel(radius, sigma)
+    step_x, step_y = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    offsets = [(math.ceil(i * step_x - 0.5), math.ceil(i * step_y - 0.5)) for i in range(len(kernel))]
+    last_x, last_y = offsets[-1]
+    left, top = max(-last_x, 0), max(-last_y, 0)
+    padded = cv2.copyMakeBorder(
+        image.astype(np.float32), top, max(last_y, 0), left, max(last_x, 0), cv2.BORDER_REPLICATE
+    )
+    total = np.full(image.shape, 0.5, np.float32)
+    for tap, (x, y) in zip(kernel, offsets, strict=True):
+        cv2.scaleAdd(padded[top + y : top + y + height, left + x : left + x + width], tap, total, total)
+    return to_uint8(total)
+
+
+@functools.lru_cache(maxsize=256)
+def zoom_positions(length: int, factor: float) -> tuple[int, int, NDArray[np.intp], Floats]:
+    """Returns how the official ``clipped_zoom`` reads one axis: start and size of its crop, lower neighbours, fractions.
+
+    It crops the central ``ceil(length / factor)`` pixels, enlarges them by ``scipy.ndimage.zoom`` of order 1, whose first
+    and last samples lie on the first and last pixels, and trims both ends alike. Output i is
+    ``crop[lower[i]] * (1 - fraction[i]) + crop[lower[i] + 1] * fraction[i]``.
+    """
+    size = math.ceil(length / factor)
+    enlarged = round(size * factor)
+    trim = (enlarged - length) // 2
+    positions = (np.arange(length) + trim) * ((size - 1) / (enlarged - 1))
+    lower = np.minimum(positions.astype(np.intp), size - 2)
+    return (length - size) // 2, size, lower, (positions - lower).astype(np.float32)
