@@ -255,7 +255,8 @@ class EvaluationConfig:
     workers: int | None = None
     """Loader processes; by default one per core and process, at most 8. 0 reads in the main process."""
     amp: Literal["bf16", "fp16"] | None = None
-    """Half precision for images that are not attacked; attacks and their verdicts are always float32."""
+    """Half precision. Verdicts on attacked images are always float32: ``bf16`` is used in what attacks propose, ``fp16``
+    only for images that are not attacked."""
     channels_last: bool = False
     """Keep the weights of convolutions in the order channels-last: often faster, on CPUs too; rounds differently."""
     device: str = "auto"

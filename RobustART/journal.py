@@ -54,8 +54,11 @@ class Journal:
         self.path, self.header, self.blocks, self.rank = path, header, blocks, rank
         self._part = path if rank == 0 else path.with_name(f"{path.name}.rank{rank}")
         self._file: Any = None
+        self._noted = False
         self.lines: dict[Key, str] = {}
         """What :meth:`done` found: the lines of all complete blocks."""
+        self.untidy = False
+        """Whether :meth:`done` found several files, or lines of progress, so that they want merging."""
         self.progress: list[Progress] = []
         """What :meth:`done` found of the other blocks: the stages they have behind them."""
 
@@ -76,6 +79,7 @@ class Journal:
                     continue  # killed while writing the header: nothing is recorded here
             header, found, progress = read_lines(part)
             self._check(header, part)
+            self._noted |= bool(progress)
             for entry in progress:
                 stages[entry["pass"], entry["first"], entry["progress"], entry["stage"]] = entry
             for key, line in found.items():
@@ -103,6 +107,7 @@ class Journal:
     def done(self) -> set[int]:
         """Returns the numbers of the blocks that are complete. Writes nothing; a file of another config is refused."""
         self.lines, self.progress = lines, _ = self._read()
+        self.untidy = len(self.parts()) > 1 or self._noted
         return {i for i, block in enumerate(self.blocks) if all(key in lines for key in block)}
 
     def compact(self) -> None:

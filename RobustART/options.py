@@ -71,6 +71,37 @@ def option_defaults(function: Callable[..., Any], *, hidden: Collection[str] = (
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in hidden}
 
 
+NUMBERS = ("eps", "step_size", "rel_stepsize")
+"""Options that may be written as text, such as ``8/255``."""
+
+
+def check_types(options: Mapping[str, Any], function: Callable[..., Any], where: str) -> None:
+    """Raises a ConfigError if an option is not of the kind of its default: true or false, a whole number, a number, a text.
+
+    Args:
+        options: names that the function knows, with their values.
+        function: whose defaults decide; where there is none, or it is None, anything goes. None is left to the function.
+        where: what to call the place in the message.
+    """
+    defaults = option_defaults(function)
+    for name, value in options.items():
+        default = defaults.get(name)
+        if value is None:
+            continue
+        if isinstance(default, bool):
+            fits, kind = isinstance(value, bool), "true or false"
+        elif isinstance(default, int) or name == "batch_size":
+            fits, kind = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+        elif isinstance(default, float):
+            fits, kind = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"
+        elif isinstance(default, str):
+            fits, kind = isinstance(value, str), "a text"
+        else:
+            continue
+        if not fits:
+            raise ConfigError(f"the option {name!r} of {where} must be {kind}, got {value!r}")
+
+
 def check_options(
     options: Mapping[str, Any], function: Callable[..., Any], where: str, *, hidden: Collection[str] = ()
 ) -> None:

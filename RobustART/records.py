@@ -11,7 +11,8 @@ and then comes one line per image, with one entry per cell in each list::
      "prediction": [243, ...], "confidence": [0.91, ...], "label_rank": [0, ...]}
 
 A line of a pass with attacks also has ``broken_by`` (per cell the stage of the attack that fooled the model, ``clean`` if
-it was wrong before, null if the image stands or is not attacked), ``forward`` and ``backward`` (passes spent on it), and,
+it was wrong before, null if the image stands or is not attacked), ``forward`` and ``backward`` (passes that the attack
+spent on it; the evaluation's own, and the few questions about the model before AutoAttack, are not counted), and,
 where an attack found the evaluation itself suspicious, ``flags`` (by cell, name and meaning).
 
 A pass may record further numbers of each cell under ``extra``: ``{"pixel_difference": [0.0, 1.2, ...]}``.

@@ -80,11 +80,14 @@ class BlockAttack:
                 raise RecordError(f"the progress of {self.name} does not fit its block; --fresh starts over")
             finished = torch.tensor(entry["finished"], dtype=torch.int64)
             for cell, verdict in verdicts.items():
-                values = tuple(torch.tensor(v) for v in entry["scores"][cell])
-                verdict.put(finished, values)  # type: ignore[arg-type]
+                prediction, confidence, rank = entry["scores"][cell]
+                values = torch.tensor(prediction), torch.tensor(confidence, dtype=torch.float64), torch.tensor(rank)
+                verdict.put(finished, values)
                 for row, right in zip(finished.tolist(), verdict.right[finished].tolist(), strict=True):
-                    verdict.broken_by[row] = None if right else stage.name
-                verdict.flags.update(entry["flags"])
+                    if verdict.broken_by[row] != CLEAN:
+                        verdict.broken_by[row] = None if right else stage.name
+                for row in entry["ran"]:
+                    verdict.flags[row].update(entry["flags"])
             first.forward[standing] += torch.tensor(entry["forward"], dtype=torch.int64)
             first.backward[standing] += torch.tensor(entry["backward"], dtype=torch.int64)
             standing = standing[~torch.isin(standing, finished)]

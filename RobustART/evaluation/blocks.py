@@ -132,7 +132,7 @@ class PassRunner:
     ) -> Line:
         costs: dict[str, Any] = {}
         if any(cell.attack for cell in self.cells):
-            flags = {c.name: v.flags for c, v in zip(self.cells, verdicts, strict=True) if v.flags}
+            flags = {c.name: v.flags[row] for c, v in zip(self.cells, verdicts, strict=True) if v.flags[row]}
             costs = {
                 "broken_by": [v.broken_by[row] for v in verdicts],
                 "forward": [int(v.forward[row]) for v in verdicts],

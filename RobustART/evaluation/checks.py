@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -53,9 +54,9 @@ def check_other(name: str | None, model: Classifier, stated: Preprocessing, clas
     """
     if own != classes:
         raise ConfigError(f"the model {name!r} has {own} outputs, the model under evaluation {classes}")
-    for field in ("input_size", "resize", "interpolation"):
+    for field in (field.name for field in dataclasses.fields(stated)):
         mine, theirs = getattr(model.preprocessing, field), getattr(stated, field)
-        if mine != theirs:
+        if mine != theirs and field not in ("mean", "std"):
             raise ConfigError(
                 f"the model {name!r} takes images with {field} {mine}, the model under evaluation with {theirs}; they are "
                 f"shown the same images, so say the same for both: preprocessing: {{{field}: {theirs}}}"

@@ -62,9 +62,8 @@ def attack_settings(benchmark: Benchmark, amp: str | None = None) -> dict[str, A
                 options = {**option_defaults(cell.attack.func, hidden=("seeds", "log")), **cell.attack.keywords}
                 if amp is not None and options.get("amp", amp) is None:
                     options["amp"] = amp
-                resolve = getattr(cell.attack.func, "resolve", dict)
-                options = resolve({k: v for k, v in options.items() if v is not inspect.Parameter.empty})
-                settings[cell.name] = {k: v for k, v in options.items() if v is not None}
+                empty = (None, inspect.Parameter.empty)
+                settings[cell.name] = {k: v for k, v in options.items() if not any(v is e for e in empty)}
     return settings
 
 
@@ -127,7 +126,7 @@ def make_header(
         "hash": config_hash(conditions),
         "conditions": conditions,
         "passes": [
-            {"name": part.name, "cells": [cell.name for cell in part.cells], "ids": len(part_ids)}
+            {"name": part.name, "cells": [cell.name for cell in part.cells], "ids": len(part_ids), **_models_of(part)}
             for part, part_ids in zip(benchmark.passes, ids, strict=True)
         ],
         "versions": versions(),
@@ -139,6 +138,16 @@ def _own_preprocessing(part: Pass, stated: Preprocessing) -> dict[str, Any]:
     own, model = dataclasses.asdict(part.prepare(stated)), dataclasses.asdict(stated)
     changed = {name: value for name, value in own.items() if value != model[name]}
     return {"preprocessing": to_plain(changed)} if changed else {}
+
+
+def _models_of(part: Pass) -> dict[str, Any]:
+    """Returns which model is attacked and which one answers, by cell, where that is not the model under evaluation."""
+    pairs = {
+        cell.name: [cell.victim if cell.attack else cell.judge, cell.judge]
+        for cell in part.cells
+        if (cell.victim, cell.judge) != (None, None)
+    }
+    return {"models": pairs} if pairs else {}
 
 
 def data_rows(plans: Sequence[tuple[Benchmark, list[list[int]]]]) -> list[dict[str, Any]]:

@@ -96,13 +96,12 @@ def run_benchmark(
     journal = Journal(path, header, keys, world.rank)
     done = journal.done()
     check_images(benchmark, journal.lines, path)
-    several = len(journal.parts()) > 1  # asked here, because process 0 changes it after the barrier
     world.barrier()  # everyone has read before anyone writes
     left = [place for i, place in enumerate(places) if i not in done]
     if world.is_main and done:
         count = sum(len(keys[i]) for i in done)
         log.info("%s: %d of %d images are recorded already", benchmark.name, count, sum(map(len, keys)))
-    if left or several:
+    if left or journal.untidy:
         if world.is_main:
             journal.compact()
         world.barrier()

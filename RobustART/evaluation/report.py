@@ -20,7 +20,14 @@ TITLES = {
     "WCAR": "WCAR (%)",
     "broken_by": "broken by (% of images)",
     "systems": "decoder/resize",
+    "transfer_success": "transfer success (%), source > target",
 }
+
+
+def _title(key: str) -> str:
+    """Returns how a table is headed: its key's first word may have a title, the rest stays."""
+    first, _, rest = key.partition(" ")
+    return f"{rest} {TITLES.get(first, first)}" if rest else TITLES.get(first, first)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Report:
             for title, table in entry["tables"].items():
                 columns = _columns(table)
                 cells = [[row, *(_value(table[row].get(c)) for c in columns)] for row in table]
-                parts.append(_text_table([TITLES.get(title, title), *columns], cells))
+                parts.append(_text_table([_title(title), *columns], cells))
         parts += [f"Warning: {warning}" for warning in self.data["warnings"]]
         return "\n\n".join(parts)
 
@@ -79,7 +86,7 @@ class Report:
             for title, table in entry["tables"].items():
                 columns = _columns(table)
                 cells = [[row, *(_both(table[row].get(c)) for c in columns)] for row in table]
-                parts.append(_markdown_table([TITLES.get(title, title), *columns], cells))
+                parts.append(_markdown_table([_title(title), *columns], cells))
         if self.data["warnings"]:
             parts.append("## Warnings\n\n" + "\n".join(f"- {warning}" for warning in self.data["warnings"]))
         details = {

@@ -62,7 +62,7 @@ def evaluate(
         output_dir: where ``results/`` goes.
         batch_size: images the model sees at once, per process.
         workers: loader processes; 0 reads in this one, None is one per core.
-        amp: ``bf16`` or ``fp16`` for images that are not attacked.
+        amp: ``bf16`` or ``fp16``. Verdicts on attacked images stay float32: ``bf16`` is used in what attacks propose.
         channels_last: keep the weights of convolutions in the order channels-last, which is often faster.
         seed: of all noise.
         limit: evaluate a seeded, class-balanced subset of this many images of each data set.

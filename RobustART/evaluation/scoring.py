@@ -77,15 +77,16 @@ class Verdict:
     """Forward passes of the attack, int64 (N,)."""
     backward: Tensor
     """Backward passes, likewise."""
-    flags: dict[str, str] = dataclasses.field(default_factory=dict)
-    """What the attack found suspicious: name and meaning."""
+    flags: list[dict[str, str]]
+    """What the attack found suspicious with each image: name and meaning."""
 
     @classmethod
     def of(cls, logits: Tensor, labels: Tensor, classes: Tensor | None) -> Verdict:
         """Returns the verdict on images that are not attacked; arguments as in :func:`score`."""
         prediction, confidence, rank = (value.cpu() for value in score(logits, labels, classes))
         passes = torch.zeros(len(labels), dtype=torch.int64)
-        return cls(prediction, confidence, rank, [None] * len(labels), passes, passes.clone())
+        flags: list[dict[str, str]] = [{} for _ in labels]
+        return cls(prediction, confidence, rank, [None] * len(labels), passes, passes.clone(), flags)
 
     @property
     def right(self) -> Tensor:

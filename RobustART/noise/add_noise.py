@@ -19,7 +19,7 @@ from RobustART.noise.corruptions import CORRUPTIONS, corrupt
 from RobustART.noise.defaults import DEFAULT_EPS
 from RobustART.noise.reference import OURS, resolve_attack
 from RobustART.noise.system import REFERENCE, system_noise
-from RobustART.options import attack_norm, option_defaults, parse_number
+from RobustART.options import NUMBERS, attack_norm, check_types, option_defaults, parse_number
 from RobustART.seeding import image_seeds, numpy_generator
 
 ALIASES = {
@@ -67,6 +67,7 @@ class AddNoise:
         self._config: dict[str, Any] = dict(_IMAGE_NOISES.get(noise_type, {}))
         if self._function is not None:
             self._config = _attack_defaults(noise_type, self._function, OURS)
+        self._set: set[str] = set()  # what was set, as opposed to the defaults
 
     def set_config(self, **options: Any) -> None:
         """Sets options of this instance; see :meth:`get_config` for their names and values.
@@ -103,25 +104,24 @@ class AddNoise:
                 )
             if key in update:
                 raise ConfigError(f"the option {key!r} is given twice")
-            update[key] = parse_number(value, key) if key == "eps" and isinstance(value, str) else value
+            update[key] = parse_number(value, key) if key in NUMBERS and isinstance(value, str) else value
+        if function is not None:
+            check_types(update, function, self.noise_type)
         self._function, self._config = function, {**known, **update}
+        self._set |= set(update)
 
     def _with_backend(self, backend: str) -> tuple[Callable[..., Tensor], dict[str, Any]]:
         """Returns the attack as another library makes it, and its options; what was set for both keeps its value."""
         function = _attack_function(self.noise_type, backend)
         fresh = _attack_defaults(self.noise_type, function, backend)
-        assert self._function is not None
-        before = _attack_defaults(self.noise_type, self._function, self._config["backend"])
-        chosen = {
-            key: value for key, value in self._config.items() if value is not before[key] and value != before[key]
-        }
+        chosen = {key: value for key, value in self._config.items() if key in self._set}
         lost = [key for key in chosen if key not in fresh]
         if lost:
             raise ConfigError(
                 f"the backend {backend!r} does not have the option {lost[0]!r} of {self.noise_type}, which is set to "
                 f"{chosen[lost[0]]!r}; it has {', '.join(fresh)}"
             )
-        return function, {**fresh, **chosen}
+        return function, {**fresh, **chosen, "backend": backend}
 
     setconfig = set_config
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.errors import ConfigError, UnknownNameError, nearest
-from RobustART.noise.attacks.victim import guarded
+from RobustART.noise.attacks.victim import check_logits, guarded, parameter_dtype
 from RobustART.noise.backends import require
 from RobustART.noise.defaults import DEFAULT_EPS
 from RobustART.seeding import image_seeds
@@ -22,15 +22,27 @@ LIBRARIES = ("foolbox", "torchattacks")
 
 
 class _Module(nn.Module):
-    """Any callable as the module that the libraries ask for, with a parameter that says on which device it works."""
+    """Any callable as the module that the libraries ask for, with a parameter that says on which device it works.
+
+    Takes images in the type of the libraries and gives logits in it, whatever the model's own is. A library that switches
+    modes leaves the model in its own.
+    """
 
     def __init__(self, model: Callable[[Tensor], Tensor], device: torch.device) -> None:
         super().__init__()
         self.model = model
         self.device_of = nn.Parameter(torch.zeros(1, device=device), requires_grad=False)
+        self.training = False
+        self.dtype = parameter_dtype(model)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model(images)
+        logits = self.model(images if self.dtype is None else images.to(self.dtype))
+        check_logits(logits, len(images))
+        return logits.to(images.dtype)
+
+    def train(self, mode: bool = True) -> _Module:
+        """Does nothing: the mode is the model's own affair."""
+        return self
 
 
 def library_attack(name: str) -> Callable[..., Tensor]:
@@ -103,7 +115,7 @@ def isolated(
     state = np.random.get_state()
     wrapped = _Module(model, images.device)
     try:
-        with guarded(wrapped, images.device), torch.enable_grad():
+        with guarded(model, images.device), torch.enable_grad():
             torch.manual_seed(first)
             np.random.seed(first % 2**32)
             found = run(wrapped, images.detach().clone(), labels.to(images.device), options).detach()
@@ -118,17 +130,18 @@ def _run_foolbox(cls: Any, model: nn.Module, images: Tensor, labels: Tensor, opt
     foolbox = require("foolbox")
     eps = options.pop("eps", None)
     wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
-    _, clipped, _ = _construct(cls, options)(wrapped, images, labels, epsilons=eps)
+    _, clipped, _ = construct(cls, options)(wrapped, images, labels, epsilons=eps)
     result: Tensor = clipped
     return result
 
 
 def _run_torchattacks(cls: Any, model: nn.Module, images: Tensor, labels: Tensor, options: dict[str, Any]) -> Tensor:
-    result: Tensor = _construct(cls, options, model)(images, labels)
+    result: Tensor = construct(cls, options, model)(images, labels)
     return result
 
 
-def _construct(cls: Any, options: dict[str, Any], *arguments: Any) -> Any:
+def construct(cls: Any, options: dict[str, Any], *arguments: Any) -> Any:
+    """Returns an attack of a library; what it does not take is a ConfigError."""
     try:
         return cls(*arguments, **options)
     except (TypeError, ValueError) as error:

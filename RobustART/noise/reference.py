@@ -19,9 +19,12 @@ from torch import Tensor, nn
 from RobustART.errors import ConfigError, nearest
 from RobustART.noise.attacks import ATTACKS
 from RobustART.noise.attacks.ascent import REL_STEPSIZE
+from RobustART.noise.attacks.autoattack import plan
+from RobustART.noise.attacks.geometry import check_norm
+from RobustART.noise.attacks.task import attack_task, check_count
 from RobustART.noise.backends import require
-from RobustART.noise.libraries import isolated, library_attack
-from RobustART.options import attack_norm
+from RobustART.noise.libraries import construct, isolated, library_attack
+from RobustART.options import attack_norm, check_types
 
 OURS = "robustart"
 _STEPS = {"steps": "steps", "rel_stepsize": "rel_stepsize", "step_size": "abs_stepsize", "random_start": "random_start"}
@@ -135,25 +138,61 @@ def resolve_attack(name: str, backend: str = OURS) -> Callable[..., Tensor]:
 
 
 def _attack(name: str, backend: str, options: tuple[str, ...], run: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Returns the attack with the part of our signature that the library knows."""
+    """Returns the attack with the part of our signature that the library knows.
+
+    Its arguments are checked, and its successes confirmed, as those of ours: what the library leaves outside the ball or
+    [0, 1] is drawn in.
+    """
     ours = dict(inspect.signature(ATTACKS[name]).parameters)
     for key, value in _PLAIN.get(name, {}).items():
         ours[key] = ours[key].replace(default=value)
     kept = ("model", "images", "labels", "eps", "seeds", *options)
+    defaults = {key: ours[key].default for key in (*options, "eps")}
 
-    def attack(model: Any, images: Tensor, labels: Tensor, **given: Any) -> Tensor:
-        seeds = given.pop("seeds", None)
-        values = {key: ours[key].default for key in options} | given
-        if isinstance(values.get("eps"), Tensor) and values["eps"].ndim:
-            raise ConfigError(f"the backend {backend!r} takes one eps for all images, got {tuple(values['eps'].shape)}")
-        if not len(images) or values.get("eps") == 0:
-            return images.clone()
-        return isolated(run, f"{backend}.{name}", model, images, labels, seeds, values)
+    def attack(model: Any, images: Tensor, labels: Tensor, *, seeds: Tensor | None = None, **given: Any) -> Tensor:
+        values = defaults | given
+        norm = _check_values(name, backend, values, defaults)
+        eps = values["eps"]
+        if isinstance(eps, Tensor) and eps.ndim:
+            raise ConfigError(f"the backend {backend!r} takes one eps for all images, got {tuple(eps.shape)}")
+        with attack_task(
+            name, model, images, labels, eps=eps, norm=norm, seeds=seeds, keep_score=True,
+            unbounded=defaults["eps"] is None,
+        ) as task:  # fmt: skip
+            index = task.standing()
+            if len(index):
+                found = isolated(
+                    run, f"{backend}.{name}", model, task.images[index], task.labels[index], task.seeds[index],
+                    values if eps is None else values | {"eps": float(eps)},
+                )  # fmt: skip
+                task.settle(index, found.to(task.images.dtype))
+        return task.adversarial
 
     parameters = [value for key, value in ours.items() if key in kept]
     attack.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     attack.__name__ = attack.__qualname__ = name
     return attack
+
+
+def _check_values(name: str, backend: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Returns the norm of an attack whose options are possible; a ConfigError names the one that is not."""
+    place = f"{name} by {backend}"
+    check_types(values, ATTACKS[name], place)
+    for option in ("steps", "restarts", "n_targets", "eot_iter", "search_steps"):
+        if option in values:
+            check_count(option, values[option], 1)
+    norm: str = check_norm(values.get("norm", attack_norm(name)))
+    if backend == "torchattacks" and norm == "L1":
+        raise ConfigError(f"{place} knows the norms 'Linf' and 'L2', got 'L1'")
+    if values.get("step_size") is not None and values.get("rel_stepsize") != defaults.get("rel_stepsize"):
+        raise ConfigError(
+            f"give one of step_size and rel_stepsize, got {values['step_size']} and {values['rel_stepsize']}"
+        )
+    if "version" in values:
+        plan(norm, values["version"], values.get("attacks"))
+        if backend == "torchattacks" and values["version"] == "custom":
+            raise ConfigError(f"{place} knows the versions 'standard', 'plus' and 'rand', got 'custom'")
+    return norm
 
 
 def _foolbox(
@@ -162,7 +201,7 @@ def _foolbox(
     foolbox = require("foolbox")
     arguments = {names[key]: value for key, value in options.items() if key in names}
     wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
-    attack = getattr(foolbox.attacks, class_name)(**arguments)
+    attack = construct(getattr(foolbox.attacks, class_name), arguments)
     result: Tensor = attack(wrapped, images, labels, epsilons=options["eps"])[1]
     return result
 
@@ -187,7 +226,7 @@ def _torchattacks(
             arguments["n_classes"] = model(images[:1]).shape[1]
     if "seed" in known:
         arguments["seed"] = int(torch.initial_seed() % 2**31)
-    result: Tensor = cls(model, **arguments)(images, labels)
+    result: Tensor = construct(cls, arguments, model)(images, labels)
     return result
 
 

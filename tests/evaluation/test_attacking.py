@@ -124,7 +124,9 @@ class Probabilities(nn.Module):
 def test_flags_are_data_and_a_warning_of_the_report(tmp_path, data, model):
     report = attacked(tmp_path, Probabilities(model), data)
     flags = read_records(tmp_path / "results" / "adversarial.jsonl").passes[0].flags
-    assert "probabilities" in flags[0]["autoattack_linf/3/255"]
+    clean = read_records(tmp_path / "results" / "adversarial.jsonl").passes[0].correct[:, 0]
+    assert ["probabilities" in row.get("autoattack_linf/3/255", {}) for row in flags] == clean.tolist()
+    assert any(f"(noted with {clean.sum()} of 12 images)" in text for text in report.data["warnings"])
     assert any(
         "autoattack_linf/3/255: probabilities: the outputs look like" in text for text in report.data["warnings"]
     )
@@ -158,7 +160,7 @@ def test_transfer_equals_a_plain_loop(tmp_path, data, model, own_model):
                 both = clean[source] & clean[target]
                 with torch.no_grad():
                     fooled = both & (judge(noisy).argmax(1) != labels)
-                cell = tables[f"fgsm/{text}: images of the row fool the model of the column (%)"][source][target]
+                cell = tables[f"transfer_success fgsm/{text}"][source][target]
                 assert cell["n"] == both.sum() > 0
                 assert cell["value"] == pytest.approx(100 * float(fooled.sum() / both.sum()))
                 seen += int(fooled.sum())
@@ -235,3 +237,83 @@ def test_the_picture_shows_the_images_of_the_records(tmp_path, data, model, own_
     for source in ("model", "b"):
         pair = [shown[f"8/255 {source}>{target}"].image for target in ("model", "b")]
         assert (pair[0] == pair[1]).all()
+
+
+def test_broken_by_in_a_transfer_cell_is_clean_where_the_target_was_wrong_before(tmp_path, data, model, own_model):
+    """And no warning of masked gradients comes of a target that is simply another model."""
+    only_square = {"autoattack_linf": {"version": "custom", "attacks": ["apgd_ce", "square"], "checks": False,
+                                       "stage_options": {"apgd_ce": {"steps": 1}, "square": {"steps": 20}}}}  # fmt: skip
+    second = create_model(f"{own_model}:build", preprocessing=SIZE)
+    with torch.no_grad():
+        for value in second.parameters():
+            value.neg_()
+    options = {"models": {"b": second}, "attacks": [only_square], "eps": [8 / 255]}
+    report = evaluate(model, data, {"transfer": options}, output_dir=tmp_path, progress=False)
+    table = read_records(tmp_path / "results" / "transfer.jsonl").passes[0]
+    clean = table.correct[:, table.cell("clean@b")]
+    assert not clean.all()
+    column = table.cell("autoattack_linf/8/255 model>b")
+    for row, right in enumerate(clean):
+        assert (table.broken_by[row][column] == "clean") == (not right)
+    assert not any("model>b: Square" in text for text in report.data["warnings"])
+
+
+def test_killed_between_the_last_block_and_the_merge(tmp_path, data, model, monkeypatch):
+    attacked(tmp_path / "whole", model, data)
+    expected = (tmp_path / "whole" / "results" / "adversarial.jsonl").read_bytes()
+    compact, calls = Journal.compact, []
+
+    def dies(self):
+        calls.append(1)
+        if len(calls) == 2:
+            raise Stop
+        compact(self)
+
+    monkeypatch.setattr(Journal, "compact", dies)
+    with pytest.raises(Stop):
+        attacked(tmp_path / "killed", model, data)
+    assert b'"progress"' in (tmp_path / "killed" / "results" / "adversarial.jsonl").read_bytes()
+    attacked(tmp_path / "killed", model, data)
+    assert (tmp_path / "killed" / "results" / "adversarial.jsonl").read_bytes() == expected
+
+
+@pytest.mark.parametrize(("attacks", "message"), [
+    ([{"pgd_linf": {"targeted": True}}], "unknown option 'targeted' of the attack pgd_linf"),
+    (["foolbox:LinfPGD"], "attacks cannot hold 'foolbox:LinfPGD': .* AddNoise"),
+    ([{"pgd_linf": {"steps": "20"}}], "'steps' of the attack pgd_linf must be a whole number, got '20'"),
+    ([{"pgd_linf": {"random_start": "no"}}], "'random_start' of the attack pgd_linf must be true or false, got 'no'"),
+    ([{"pgd_linf": {"backend": "foolbox", "steps": 2.5}}], "'steps' of the attack foolbox.pgd_linf must be a whole number"),
+    ([{"pgd_l1": {"phases": 3}}], "phases must be radii that fall to 1"),
+    ([{"autoattack_linf": {"stage_options": {"square": {"stps": 3}}}}], "unknown option 'stps' of the stage square"),
+    ([{"autoattack_linf": {"stage_options": [1]}}], "stage_options must be a mapping"),
+    ([{"autoattack_linf": {"version": "custom", "attacks": []}}], "attacks must be a list of at least one stage"),
+    ([{"autoattack_linf": {"version": "custom", "attacks": "apgd_ce"}}], "at least one stage, got 'apgd_ce'"),
+    ([{"autoattack_linf": {"version": "custom", "attacks": ["apgd_ce", "apgd-ce"]}}], "names a stage twice"),
+    ([{"autoattack_linf": {"backend": "autoattack", "version": "standart"}}], "did you mean 'standard'"),
+    ([{"apgd_ce": {"backend": "foolbox"}}], "'foolbox' does not have apgd_ce"),
+])  # fmt: skip
+def test_attack_options_are_checked_before_anything_runs(data, attacks, message):
+    with pytest.raises(ConfigError, match=message):
+        build_benchmark("adversarial", data, {"attacks": attacks, "eps": [1 / 255]})
+
+
+def test_numbers_may_be_written_as_fractions_and_backends_stand_beside_ours(data):
+    options = {
+        "attacks": [{"pgd_linf": {"step_size": "2/255"}}, {"pgd_linf": {"backend": "foolbox"}}],
+        "eps": ["8/255"],
+    }
+    cells = build_benchmark("adversarial", data, options).passes[0].cells
+    assert [cell.name for cell in cells] == ["clean", "pgd_linf/8/255", "foolbox.pgd_linf/8/255"]
+    assert cells[1].attack.keywords["step_size"] == 2 / 255
+
+
+def test_preprocessing_of_further_models_is_compared_whole(tmp_path, data, model, own_model):
+    spec = other(own_model, crop_mode="squash")
+    with pytest.raises(ConfigError, match="'b' takes images with crop_mode squash, .* with center"):
+        evaluate(model, data, {"transfer": {"models": {"b": spec}}}, output_dir=tmp_path, progress=False)
+
+
+def test_an_attack_that_finds_nothing_keeps_the_clean_confidence_to_the_last_digit(tmp_path, data, model):
+    evaluate(model, data, {"adversarial": {"attacks": ["fgsm"], "eps": [0]}}, output_dir=tmp_path, batch_size=1, progress=False)
+    table = read_records(tmp_path / "results" / "adversarial.jsonl").passes[0]
+    assert (table.confidence[:, 0] == table.confidence[:, 1]).all()

@@ -18,7 +18,15 @@ from RobustART.metrics import summaries
 from RobustART.models import Classifier, build_model, wrap_model
 from RobustART.noise.defaults import DEFAULT_EPS
 from RobustART.noise.reference import OURS, resolve_attack
-from RobustART.options import attack_norm, check_options, format_eps, option_defaults, parse_number
+from RobustART.options import (
+    NUMBERS,
+    attack_norm,
+    check_options,
+    check_types,
+    format_eps,
+    option_defaults,
+    parse_number,
+)
 
 
 @BENCHMARKS.register("adversarial")
@@ -112,10 +120,10 @@ def _attacks(
     specs = [_attack_spec(item, where) for item in as_list(attacks, (str, Mapping), f"{where}.attacks")]
     if not specs:
         raise ConfigError(f"{where}.attacks must name at least one attack")
-    names = [name for name, _ in specs]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"{where}.attacks names an attack twice: {names}")
-    norm_of = {name: options.get("norm", attack_norm(name)) for name, options in specs}
+    labels = [label for label, _, _ in specs]
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"{where}.attacks names an attack twice: {labels}")
+    norm_of = {label: options.get("norm", attack_norm(label)) for label, _, options in specs}
     norms = set(norm_of.values())
     if eps is not None and not isinstance(eps, Mapping) and len(norms) > 1:
         raise ConfigError(
@@ -124,31 +132,42 @@ def _attacks(
         )
     if isinstance(eps, Mapping):
         for key in eps:
-            if key not in norms and key not in names:
+            if key not in norms and key not in labels:
                 raise ConfigError(f"{where}.eps names {key!r}, which is neither a norm nor one of these attacks")
     bound = []
-    for name, options in specs:
-        backend = options.pop("backend", OURS)
-        function = resolve_attack(name, backend)
-        label = name if backend == OURS else f"{backend}.{name}"
+    if stop not in (None, "first"):
+        raise ConfigError(f"{where}.stop must be 'first' or null, got {stop!r}")
+    for label, function, options in specs:
+        place = f"the attack {label}"
         given = {**({"stop": stop} if "stop" in option_defaults(function) else {}), **options}
         if "eps" in given:
-            raise ConfigError(f"the radii of {name} do not stand with its options; say {where}.eps: {{{name}: [...]}}")
-        check_options({"eps": 0, **given}, function, f"the attack {name}", hidden=("seeds", "log"))
-        for radius in _radii(where, name, norm_of[name], eps):
+            raise ConfigError(
+                f"the radii of {label} do not stand with its options; say {where}.eps: {{{label}: [...]}}"
+            )
+        # Targeted attacks need the classes to lead to, and a benchmark has but the true ones.
+        check_options({"eps": 0, **given}, function, place, hidden=("seeds", "log", "targeted"))
+        written = {key: v for key, v in given.items() if key in NUMBERS and isinstance(v, str)}
+        given |= {key: parse_number(v, f"{key} of {place}") for key, v in written.items()}
+        check_types(given, function, place)
+        for radius in _radii(where, label, norm_of[label], eps):
             attack = functools.partial(function, eps=radius, **given)
-            _try_options(attack, name)
-            bound.append((f"{label}/{format_eps(radius, norm_of[name])}", attack))
+            _try_options(attack, label)
+            bound.append((f"{label}/{format_eps(radius, norm_of[label])}", attack))
     return bound
 
 
-def _attack_spec(item: Any, where: str) -> tuple[str, dict[str, Any]]:
-    if isinstance(item, str):
-        return item, {}
-    if isinstance(item, Mapping) and len(item) == 1:
-        name, options = next(iter(item.items()))
-        if options is None or isinstance(options, Mapping):
-            return str(name), dict(options or {})
+def _attack_spec(item: Any, where: str) -> tuple[str, Callable[..., Tensor], dict[str, Any]]:
+    """Returns what to call an attack, the attack, and its options."""
+    name, options = (item, None) if isinstance(item, str) else next(iter(item.items()), (None, None))
+    if isinstance(name, str) and (isinstance(item, str) or len(item) == 1) and isinstance(options or {}, Mapping):
+        if ":" in name:
+            raise ConfigError(
+                f"{where}.attacks cannot hold {name!r}: a library's attack has no radius and norm that a benchmark knows; "
+                "use it through AddNoise, or name one of ours with backend: foolbox, torchattacks or autoattack"
+            )
+        given = dict(options or {})
+        backend = given.pop("backend", OURS)
+        return (name if backend == OURS else f"{backend}.{name}"), resolve_attack(name, backend), given
     raise ConfigError(f"an entry of {where}.attacks must be a name or {{name: {{option: value}}}}, got {item!r}")
 
 

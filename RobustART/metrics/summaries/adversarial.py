@@ -84,7 +84,8 @@ def attack_warnings(records: Records) -> list[str]:
     (the rule of AutoAttack, Croce and Hein 2020, https://arxiv.org/abs/2003.01690).
     """
     warnings = []
-    for table in records.passes:
+    settings = records.header["conditions"].get("attacks", {})
+    for number, table in enumerate(records.passes):
         found: dict[tuple[str, str], int] = {}
         for row in table.flags:
             for cell, flags in row.items():
@@ -92,9 +93,14 @@ def attack_warnings(records: Records) -> list[str]:
                     found[cell, f"{name}: {meaning}"] = found.get((cell, f"{name}: {meaning}"), 0) + 1
         n = len(table.ids)
         warnings += [f"{cell}: {text} (noted with {count} of {n} images)" for (cell, text), count in found.items()]
+        pairs = records.header["passes"][number].get("models", {})
         for column, cell in enumerate(table.cells if table.broken_by else ()):
+            source, target = pairs.get(cell, (None, None))
+            stages = settings.get(cell, {}).get("attacks") or ("apgd_ce", "square")
+            if not cell.startswith("autoattack_") or source != target or set(stages) == {"square"}:
+                continue
             by_square = sum(row[column] == "square" for row in table.broken_by or ())
-            if not cell.startswith("square") and by_square > SQUARE_SHARE * n:
+            if by_square > SQUARE_SHARE * n:
                 warnings.append(
                     f"{cell}: Square broke {by_square} of {n} images that attacks with gradients left standing; gradients "
                     "may be masked, and the true robustness may be lower still"
@@ -103,23 +109,26 @@ def attack_warnings(records: Records) -> list[str]:
 
 
 def transfer(records: Records) -> Summary:
-    """Returns transfer success rates from cells ``clean``, ``clean@MODEL`` and ``attack/eps SOURCE>TARGET``.
+    """Returns transfer success rates, in one table per attack and radius from sources (rows) to targets (columns).
 
     The rate of a pair: among the images that source and target both classify right when clean, those that the target gets
-    wrong after the attack on the source. The model under evaluation is ``model``.
+    wrong after the attack on the source. The header tells the models of each cell; the one under evaluation is ``model``.
     """
     table = single_pass(records)
-    clean: dict[str, np.ndarray] = {}
+    pairs = records.header["passes"][0].get("models", {})
+    attacked = records.header["conditions"].get("attacks", {})
+    names = {cell: [name or "model" for name in pairs.get(cell, (None, None))] for cell in table.cells}
+    clean = {
+        names[cell][1]: table.correct[:, column] for column, cell in enumerate(table.cells) if cell not in attacked
+    }
     tables: dict[str, Table] = {}
     for column, cell in enumerate(table.cells):
-        attack, _, pair = cell.partition(" ")
-        if not pair:
-            clean[cell.partition("@")[2] or "model"] = table.correct[:, column]
+        if cell not in attacked:
             continue
-        source, _, target = pair.partition(">")
+        source, target = names[cell]
         both = clean[source] & clean[target]
         fooled = int((both & ~table.correct[:, column]).sum())
-        rows = tables.setdefault(f"{attack}: images of the row fool the model of the column (%)", {})
+        rows = tables.setdefault(f"transfer_success {cell.partition(' ')[0]}", {})
         rows.setdefault(source, {})[target] = (
             estimates.proportion(fooled, int(both.sum()))
             if both.any()

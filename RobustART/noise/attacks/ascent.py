@@ -177,7 +177,7 @@ def first_order(
         log=log,
         keep_score=restarts > 1,
         # Without a random start the first gradient is taken at the image itself and shows the clean verdict by the way.
-        skip_clean=random_start or restarts > 1 or stop is None,
+        skip_clean=random_start or restarts > 1 or stop is None or course is not None,
     ) as task:
         length = _step_length(task.eps, step_size, rel_stepsize)
         for restart in range(restarts):

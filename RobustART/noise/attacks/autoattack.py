@@ -25,6 +25,7 @@ from RobustART.noise.attacks.square import square
 from RobustART.noise.attacks.stages import Stage
 from RobustART.noise.attacks.task import check_eps, check_images
 from RobustART.noise.attacks.victim import Model
+from RobustART.options import check_options, check_types
 from RobustART.seeding import fold, image_seeds
 
 STAGES: dict[str, Callable[..., Tensor]] = {
@@ -37,6 +38,8 @@ STAGES: dict[str, Callable[..., Tensor]] = {
 }
 VERSIONS = ("standard", "plus", "rand", "custom")
 _SQUARE_SHARE = 0.002
+_GIVEN = ("norm", "seeds", "stop", "batch_size", "amp", "log", "targeted")
+"""What a stage is given by the ensemble."""
 
 Plan = dict[str, dict[str, Any]]
 """Stages in their order, each with the options it is run with."""
@@ -57,9 +60,15 @@ def plan(
         stage_options: options by stage that replace those of the version.
     """
     todo = _plan_version(norm, version, attacks)
+    if not isinstance(stage_options or {}, Mapping):
+        raise ConfigError(f"stage_options must be a mapping of stages to their options, got {stage_options!r}")
     for name, options in (stage_options or {}).items():
         if name not in todo:
             raise ConfigError(f"stage_options names {name!r}, but the stages are {', '.join(todo)}")
+        if not isinstance(options, Mapping):
+            raise ConfigError(f"stage_options.{name} must be a mapping of options, got {options!r}")
+        check_options({"eps": 0, **options}, STAGES[name], f"the stage {name}", hidden=_GIVEN)
+        check_types(options, STAGES[name], f"the stage {name}")
         todo[name] = {**todo[name], **options}
     return todo
 
@@ -77,7 +86,11 @@ def _plan_version(norm: str, version: str, attacks: Sequence[str] | None) -> Pla
         return {"apgd_ce": five, "apgd_dlr": five, "fab": five, "square": {}, "apgd_t": {}, "fab_t": {}}
     if version == "rand":
         return {"apgd_ce": {"eot_iter": 20}, "apgd_dlr": {"eot_iter": 20}}
-    names = [name.replace("-", "_") for name in attacks or ("apgd_ce", "apgd_t", "fab_t", "square")]
+    if attacks is not None and (isinstance(attacks, str) or not attacks):
+        raise ConfigError(f"attacks must be a list of at least one stage, got {attacks!r}")
+    names = [str(name).replace("-", "_") for name in attacks or ("apgd_ce", "apgd_t", "fab_t", "square")]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"attacks names a stage twice: {attacks!r}")
     for name in names:
         if name not in STAGES:
             raise ConfigError(f"unknown stage {name!r}{nearest(name, STAGES) or ';'} Known: {', '.join(STAGES)}")
@@ -220,7 +233,7 @@ def _for_norm(name: str, norm: str) -> Any:
         stage_options: Mapping[str, Mapping[str, Any]] | None = None,
         stop: str | None = "first",
         batch_size: int | None = None,
-    amp: str | None = None,
+        amp: str | None = None,
         checks: bool = True,
         log: AttackLog | None = None,
     ) -> Tensor:
@@ -256,7 +269,8 @@ def _stages(
         )
         stages.append(Stage(name, run))
     if checks:
-        stages[0] = Stage(stages[0].name, functools.partial(_checked, stages[0].attack, todo, version))
+        first = functools.partial(_checked, stages[0].attack, todo, version, batch_size=batch_size, amp=amp)
+        stages[0] = Stage(stages[0].name, first)
     return stages
 
 

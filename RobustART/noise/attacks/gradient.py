@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from RobustART.errors import ConfigError
@@ -176,8 +175,9 @@ def pgd_l1(
         log: filled with what happened to each image.
         loss: ``"ce"``, ``"dlr"`` or ``"margin"``.
     """
-    radii = [float(radius) for radius in phases]
-    if not radii or radii[-1] != 1 or sorted(radii, reverse=True) != radii:
+    numbers = isinstance(phases, (list, tuple)) and all(isinstance(radius, (int, float)) for radius in phases)
+    radii = [float(radius) for radius in phases] if numbers else []
+    if not radii or radii[-1] != 1 or sorted(radii, reverse=True) != radii or radii[0] == float("inf"):
         raise ConfigError(f"phases must be radii that fall to 1, such as (3, 2, 1), got {phases!r}")
     if share is not None and not 0 < share <= 1:
         raise ConfigError(f"share must be None or in (0, 1], got {share!r}")
@@ -189,8 +189,8 @@ def pgd_l1(
     return first_order(
         "pgd_l1", model, images, labels, eps=eps, seeds=seeds, norm="L1",
         move=steepest_l1 if share is None else _share(share), steps=steps,
-        step_size=torch.as_tensor(eps) if falling else step_size,
-        rel_stepsize=REL_STEPSIZE if rel_stepsize is None else rel_stepsize, random_start=random_start, restarts=restarts,
+        step_size=step_size, rel_stepsize=1.0 if falling else REL_STEPSIZE if rel_stepsize is None else rel_stepsize,
+        random_start=random_start, restarts=restarts,
         targeted=targeted, stop=stop, batch_size=batch_size, amp=amp, log=log, loss=loss,
         course=_course(steps, radii, falling),
     )  # fmt: skip

@@ -46,7 +46,7 @@ def _search(
     """
     with attack_task(
         name, model, images, labels, eps=eps, norm="L2", seeds=seeds, targeted=targeted, stop=stop,
-        batch_size=batch_size, amp=amp, log=log, keep_score=True,
+        batch_size=batch_size, amp=amp, log=log, keep_score=True, unbounded=True,
     ) as task:  # fmt: skip
         index = task.standing()
         extend, step = prepare(task)

@@ -295,8 +295,8 @@ def square(
         targeted: whether to lead to ``labels`` instead of away from them.
         stop: None or ``"first"``.
         batch_size: images in the batch at once, refilled as images leave; None for all. Where room is left, further
-        amp: ``"bf16"`` proposes in bfloat16 and confirms each success in float32, which is faster on some devices.
             proposals of the same images fill it.
+        amp: ``"bf16"`` proposes in bfloat16 and confirms each success in float32, which is faster on some devices.
         log: filled with what happened to each image.
     """
     check_count("steps", steps)

@@ -123,21 +123,23 @@ def attack_task(
     log: AttackLog | None = None,
     keep_score: bool = False,
     skip_clean: bool = True,
+    unbounded: bool = False,
 ) -> Iterator[Task]:
     """Checks the arguments that all attacks share, guards the model, and fills the log when the attack is done.
 
     Where verdicts are wanted (``keep_score``, a log, or ``stop="first"``), images that are wrong before the attack are
     taken as broken and get no further pass. An attack whose first pass is at the image itself finds that out by the way
-    and passes ``skip_clean=False``.
+    and passes ``skip_clean=False``. One that looks for the smallest change passes ``unbounded=True`` and then may have no
+    ``eps``.
     """
     if stop not in (None, "first"):
         raise ConfigError(f"stop must be None or 'first', got {stop!r}")
     if amp not in (None, "bf16"):
         raise ConfigError(f"amp of an attack must be None or 'bf16', got {amp!r}; in fp16 gradients vanish")
-    if batch_size is not None and batch_size < 1:
-        raise ConfigError(f"batch_size must be None or at least 1, got {batch_size}")
+    if batch_size is not None:
+        check_count("batch_size", batch_size, 1)
     images = check_images(images)
-    radii = check_eps(eps, images)
+    radii = check_eps(eps, images, unbounded=unbounded)
     labels = torch.as_tensor(labels)
     if labels.shape != images.shape[:1] or labels.is_floating_point() or labels.is_complex():
         raise ConfigError(
@@ -199,11 +201,19 @@ def check_images(images: Tensor) -> Tensor:
         return images.detach().clone().clamp_(0, 1)
 
 
-def check_eps(eps: float | Tensor | None, images: Tensor) -> Tensor:
-    """Returns radii (N,) in the type of ``images``, infinite for None; negative or non-finite ones are refused."""
+def check_eps(eps: float | Tensor | None, images: Tensor, *, unbounded: bool = False) -> Tensor:
+    """Returns radii (N,) in the type of ``images``; negative or non-finite ones are refused.
+
+    None is infinite where an attack may be ``unbounded``, and refused elsewhere.
+    """
     if eps is None:
+        if not unbounded:
+            raise ConfigError("eps must be a number or a tensor with one per image, got None")
         return torch.full((len(images),), torch.inf, dtype=images.dtype, device=images.device)
-    radii = torch.as_tensor(eps, dtype=images.dtype, device=images.device).detach()
+    try:
+        radii = torch.as_tensor(eps, dtype=images.dtype, device=images.device).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigError(f"eps must be a number or a tensor with one per image, got {eps!r}") from None
     if radii.ndim == 0:
         radii = radii.expand(len(images)).clone()
     if radii.shape != images.shape[:1]:

@@ -61,7 +61,7 @@ class Victim:
 
     def __init__(self, model: Model, labels: Tensor, amp: str | None = None) -> None:
         self.model, self.amp = model, amp
-        self.dtype = _parameter_dtype(model)
+        self.dtype = parameter_dtype(model)
         self.classes: int | None = None
         self.forward_passes = torch.zeros_like(labels)
         self.backward_passes = torch.zeros_like(labels)
@@ -156,7 +156,8 @@ def check_labels(labels: Tensor, classes: int) -> None:
         raise ConfigError(f"labels must be in 0..{classes - 1} for a model of {classes} classes, got {low}..{high}")
 
 
-def _parameter_dtype(model: Model) -> torch.dtype | None:
+def parameter_dtype(model: Model) -> torch.dtype | None:
+    """Returns the type of a module's first floating-point parameter or buffer; None for any other callable."""
     if not isinstance(model, nn.Module):
         return None
     for tensors in (model.parameters(), model.buffers()):

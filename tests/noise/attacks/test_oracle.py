@@ -21,7 +21,7 @@ for _norm in ("Linf", "L2", "L1"):
     # In L1 a try of Auto-PGD ends where its sparsity happens to settle; many tries find the distance.
     _options = {"norm": _norm, "restarts": 20 if _norm == "L1" else 1, "stop": "first"}
     CASES += [(_name, _norm, 2, _options) for _name in ("apgd_ce", "apgd_dlr")]
-    CASES += [("apgd_t", _norm, _k, _options) for _k in (2, 3)]
+    CASES += [("apgd_t", _norm, _k, _options) for _k in (2, 3, 5)]
     CASES += [(_name, _norm, _k, {"norm": _norm}) for _name in ("fab", "fab_t") for _k in (2, 3, 5)]
 # Random search gets to within a few per cent of the distance in Linf, where the corners of the ball are what it tries.
 CASES += [("square", "Linf", 2, {"norm": "Linf", "steps": 1000})]

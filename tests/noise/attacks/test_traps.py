@@ -230,3 +230,36 @@ def test_stages_resume_to_the_same_verdicts(small_net):
     assert verdict == whole.broken_by
     assert 0 < sum(v is None for v in verdict) < 20
     assert whole.stages == list(short)
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if not name.startswith(("ddn", "cw", "deepfool"))])
+def test_a_radius_is_needed_where_an_attack_has_one(half_spaces, name):
+    model, images, labels = half_spaces(2)
+    with pytest.raises(ConfigError, match="eps must be a number"):
+        ATTACKS[name](model, images, labels, eps=None)
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_pgd_l1_leaves_images_alone_that_are_wrong_already(half_spaces, restarts):
+    """Its first steps are in larger balls, where being fooled does not count; being wrong from the start does."""
+    model, images, labels = half_spaces(2)
+    log = AttackLog()
+    found = ATTACKS["pgd_l1"](model, images, 1 - labels, eps=0.5, restarts=restarts, stop="first", log=log)
+    assert torch.equal(found, images)
+    assert log.broken_by == ["clean"] * len(images)
+    assert (log.backward["pgd_l1"] == 0).all()
+
+
+def test_options_of_the_ensemble_reach_every_stage(half_spaces):
+    """A batch size of the user's counts in the first stage too, which also asks the questions about the model."""
+    import functools
+
+    from RobustART.noise.attacks import autoattack_linf
+    from RobustART.noise.attacks.stages import stages_of
+
+    free = stages_of(functools.partial(autoattack_linf, eps=0.1))
+    bound = stages_of(functools.partial(autoattack_linf, eps=0.1, batch_size=2, amp="bf16"))
+    assert [stage.name for stage in free] == ["apgd_ce", "apgd_t", "fab_t", "square"]
+    for option in ("batch_size", "amp"):
+        assert all(stage.takes(option) for stage in free)
+        assert not any(stage.takes(option) for stage in bound)
