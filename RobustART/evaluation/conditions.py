@@ -133,6 +133,13 @@ def make_header(
     }
 
 
+def _own_preprocessing(part: Pass, stated: Preprocessing) -> dict[str, Any]:
+    """Returns the fields in which a pass departs from the model's preprocessing, under one key; nothing if in none."""
+    own, model = dataclasses.asdict(part.prepare(stated)), dataclasses.asdict(stated)
+    changed = {name: value for name, value in own.items() if value != model[name]}
+    return {"preprocessing": to_plain(changed)} if changed else {}
+
+
 def _models_of(part: Pass) -> dict[str, Any]:
     """Returns which model is attacked and which one answers, by cell, where that is not the model under evaluation."""
     pairs = {
@@ -141,13 +148,6 @@ def _models_of(part: Pass) -> dict[str, Any]:
         if (cell.victim, cell.judge) != (None, None)
     }
     return {"models": pairs} if pairs else {}
-
-
-def _own_preprocessing(part: Pass, stated: Preprocessing) -> dict[str, Any]:
-    """Returns the fields in which a pass departs from the model's preprocessing, under one key; nothing if in none."""
-    own, model = dataclasses.asdict(part.prepare(stated)), dataclasses.asdict(stated)
-    changed = {name: value for name, value in own.items() if value != model[name]}
-    return {"preprocessing": to_plain(changed)} if changed else {}
 
 
 def data_rows(plans: Sequence[tuple[Benchmark, list[list[int]]]]) -> list[dict[str, Any]]:

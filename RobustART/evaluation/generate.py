@@ -33,7 +33,7 @@ from RobustART.evaluation.manifest import FORMAT, claim, write_file
 from RobustART.imaging import Array, encode_jpeg
 from RobustART.imaging.video import write_video
 from RobustART.metrics.stability import SCORED_PERTURBATIONS, is_noise
-from RobustART.noise.corruptions import GROUPS
+from RobustART.noise.corruptions import group_of
 from RobustART.noise.perturbations import PERTURBATIONS, perturb
 from RobustART.options import check_options, option_defaults, to_plain
 from RobustART.preprocessing import Preprocessing
@@ -291,7 +291,7 @@ def _write_lists(plan: Plan, root: Path) -> None:
         groups: dict[str, dict[str, dict[str, str]]] = {}
         for cell in plan.cells:
             corruption, _, severity = cell.partition("/")
-            group = next((group for group, names in GROUPS.items() if corruption in names), "other")
+            group = group_of(corruption) or "other"
             file = f"{group}-{corruption}-{severity}.jsonl"
             lines = [json.dumps({"filename": f"{cell}/{name}.JPEG", "label": label}) + "\n" for name, label in rows]
             write_file(root / "meta" / file, "".join(lines).encode())

@@ -19,8 +19,8 @@ TITLES = {
     "AR": "AR (%)",
     "WCAR": "WCAR (%)",
     "broken_by": "broken by (% of images)",
-    "transfer_success": "transfer success (%), source > target",
     "systems": "decoder/resize",
+    "transfer_success": "transfer success (%), source > target",
 }
 
 

@@ -33,7 +33,9 @@ ALIASES = {
 
 _HIDDEN = ("seeds", "log")
 _IMAGE_NOISES: dict[str, dict[str, Any]] = {
-    "imagenet-c": {"severity": 1, "corruption_name": None, "corruption_number": -1, "jpeg_quality": None, "backend": OURS},
+    "imagenet-c": {
+        "severity": 1, "corruption_name": None, "corruption_number": -1, "jpeg_quality": None, "backend": "robustart",
+    },
     "imagenet-s": {
         "decoder_type": REFERENCE[0], "resize_type": REFERENCE[1], "transform_type": "val", "size": 224,
     },

@@ -10,8 +10,8 @@ import numpy as np
 from RobustART.data import ImageDataset, Sample
 from RobustART.data.published import IMAGENET_A, wnid_folders
 from RobustART.errors import ConfigError, DataError
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, STORED, Benchmark, Cell, Pass, as_list, clean_view
-from RobustART.evaluation.benchmarks.published import stored_imagenet_c
+from RobustART.evaluation.benchmarks.core import BENCHMARKS, STORED, Benchmark, Cell, Pass, clean_view
+from RobustART.evaluation.benchmarks.published import corruption_cells, stored_imagenet_c
 from RobustART.imaging import Array, decode, encode_jpeg
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import imagenet_a_classes
@@ -82,16 +82,8 @@ def imagenet_c(
         return stored_imagenet_c(root_dir, meta, preprocess, corruptions, severities)
     if meta is not None or preprocess != "crop":
         raise ConfigError("imagenet_c.meta and .preprocess are for published files; name their folder in root_dir")
-    names = as_list(corruptions, str, "imagenet_c.corruptions")
-    levels = as_list(severities, (int, np.integer), "imagenet_c.severities")
-    if not names or not levels:
-        raise ConfigError("imagenet_c needs at least one corruption and one severity")
-    for level in levels:
-        if isinstance(level, bool) or level not in (1, 2, 3, 4, 5):
-            raise ConfigError(f"imagenet_c.severities must be from 1 to 5, got {level!r}")
-    for values, option in ((names, "corruptions"), (levels, "severities")):
-        if len(set(values)) < len(values):
-            raise ConfigError(f"imagenet_c.{option} names something twice: {values}")
+    pairs = corruption_cells("imagenet_c", corruptions, severities)
+    names = list(dict.fromkeys(name for name, _ in pairs))
     if jpeg_quality is not None:
         encode_jpeg(np.zeros((8, 8, 3), np.uint8), jpeg_quality)
     for name in names:
@@ -100,9 +92,5 @@ def imagenet_c(
     if "frost" in names and backend == "robustart":
         frost_folder()
     view = functools.partial(corrupted_view, quality=jpeg_quality, backend=backend)
-    cells = tuple(
-        Cell(f"{name}/{level}", functools.partial(view, name=name, severity=level))
-        for name in names
-        for level in levels
-    )
+    cells = tuple(Cell(f"{name}/{level}", functools.partial(view, name=name, severity=level)) for name, level in pairs)
     return Benchmark("imagenet_c", (Pass(dataset, cells),), summaries.imagenet_c)

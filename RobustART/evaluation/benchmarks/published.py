@@ -18,7 +18,7 @@ from RobustART.data.variants import StackedDataset, VariantDataset, listed_varia
 from RobustART.errors import ConfigError, DataError
 from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list
 from RobustART.metrics import summaries
-from RobustART.noise.corruptions import CORRUPTIONS, GROUPS
+from RobustART.noise.corruptions import CORRUPTIONS, group_of
 from RobustART.preprocessing import Preprocessing
 
 LEVELS = (1, 2, 3, 4, 5)
@@ -71,8 +71,9 @@ def corruption_cells(benchmark: str, corruptions: Any, severities: Any) -> list[
     levels = [int(level) for level in as_list(severities, (int, np.integer), f"{benchmark}.severities")]
     if not names or not levels:
         raise ConfigError(f"{benchmark} needs at least one corruption and one severity")
-    if not set(levels) <= set(LEVELS):
-        raise ConfigError(f"{benchmark}.severities must be from 1 to 5, got {levels}")
+    for level in levels:
+        if level not in LEVELS:
+            raise ConfigError(f"{benchmark}.severities must be from 1 to 5, got {level!r}")
     for values, option in ((names, "corruptions"), (levels, "severities")):
         if len(set(values)) < len(values):
             raise ConfigError(f"{benchmark}.{option} names something twice: {values}")
@@ -99,8 +100,7 @@ def stored_imagenet_c(
 
 def _severity_folder(root: Path, corruption: str, severity: int) -> str:
     """Returns where a cell's images are: the tar files hold their corruptions under ``noise``, ``blur``, ..."""
-    group = next((group for group, names in GROUPS.items() if corruption in names), "")
-    grouped = f"{group}/{corruption}/{severity}"
+    grouped = f"{group_of(corruption)}/{corruption}/{severity}"
     return grouped if not (root / corruption).is_dir() and (root / grouped).is_dir() else f"{corruption}/{severity}"
 
 

@@ -42,6 +42,11 @@ BACKENDS = ("robustart", "imagecorruptions")
 """Who makes the noise: this package, or the library."""
 
 
+def group_of(name: str) -> str | None:
+    """Returns the official group of a corruption, such as ``weather`` of ``fog``; None for one of a user's own."""
+    return next((group for group, functions in GROUPS.items() if name in [f.__name__ for f in functions]), None)
+
+
 def check_backend(backend: str, names: Sequence[str] = (), option: str = "backend") -> None:
     """Raises a ConfigError if there is no such backend or it does not have the corruptions ``names``."""
     if backend not in BACKENDS:
