@@ -3,15 +3,18 @@
     python benchmarks/attacks.py                          # all rows
     python benchmarks/attacks.py --rows aa-linf pgd       # rows whose name begins so
     python benchmarks/attacks.py --device cuda --repeats 3
+    python benchmarks/attacks.py --device cuda --amp bf16 --channels-last --compile      # our side with all of these
 
-Each row runs both sides alternately on the same images and takes the best time of each. The table goes to
-``benchmarks/results/attacks_<device>.md``. The libraries are extras: ``pip install pyautoattack foolbox`` and
+Each row runs both sides alternately on the same images and takes the best time of each; a first round of ours, in which a
+compiled model is compiled, does not count. The table goes to ``benchmarks/results/attacks_<device>.md``, with the names of
+what is switched on. The libraries are extras: ``pip install pyautoattack foolbox`` and
 ``pip install --no-deps torchattacks``.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import platform
 import time
 import warnings
@@ -63,8 +66,12 @@ def digits_model(adversarial: bool, width: int) -> nn.Module:
     images, labels = (value[:1400] for value in digits())
     torch.manual_seed(0)
     model = nn.Sequential(
-        nn.Conv2d(1, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 2 * width, 3, padding=1, stride=2), nn.ReLU(),
-        nn.Flatten(), nn.Linear(32 * width, 10),
+        nn.Conv2d(1, width, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(width, 2 * width, 3, padding=1, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32 * width, 10),
     )
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     for _ in range(25):
@@ -135,10 +142,14 @@ def official(norm: str, eps: float) -> Side:
     return side
 
 
+AMP: list[str | None] = [None]
+"""Precision of our proposals, as the command line says."""
+
+
 def ours(norm: str, eps: float) -> Side:
     def side(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         log = AttackLog()
-        autoattack(model, images, labels, eps=eps, norm=norm, log=log)
+        autoattack(model, images, labels, eps=eps, norm=norm, log=log, amp=AMP[0])
         return log.robust.to(labels.device)
 
     return side
@@ -146,7 +157,7 @@ def ours(norm: str, eps: float) -> Side:
 
 def our_pgd(eps: float, stop: str | None) -> Side:
     def side(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        return verdict(model, pgd_linf(model, images, labels, eps=eps, stop=stop), labels)
+        return verdict(model, pgd_linf(model, images, labels, eps=eps, stop=stop, amp=AMP[0]), labels)
 
     return side
 
@@ -197,14 +208,22 @@ def rows(width: int) -> list[Row]:
                 Row(
                     f"aa-{norm.lower()}-{'robust' if adversarial else 'plain'}",
                     f"AutoAttack standard {norm} {eps}, {kind} digits CNN, 200 images",
-                    "pyautoattack", lambda a=adversarial: digits_model(a, width), held_out,
-                    official(norm, eps), ours(norm, eps),
+                    "pyautoattack",
+                    lambda a=adversarial: digits_model(a, width),
+                    held_out,
+                    official(norm, eps),
+                    ours(norm, eps),
                 )
             )
     table.append(
         Row(
-            "aa-lite0", "AutoAttack standard Linf 2/255, undefended EfficientNet-Lite0, 20 photos", "pyautoattack",
-            lite0, photos, official("Linf", IMAGENET_EPS), ours("Linf", IMAGENET_EPS),
+            "aa-lite0",
+            "AutoAttack standard Linf 2/255, undefended EfficientNet-Lite0, 20 photos",
+            "pyautoattack",
+            lite0,
+            photos,
+            official("Linf", IMAGENET_EPS),
+            ours("Linf", IMAGENET_EPS),
         )
     )
     peers = (("torchattacks", torchattacks_pgd), ("foolbox", foolbox_pgd))
@@ -213,14 +232,23 @@ def rows(width: int) -> list[Row]:
             table.append(
                 Row(
                     f"pgd-lite0-{'all' if stop is None else 'verdict'}-{peer}",
-                    f"PGD-20 {what}, Linf 2/255, undefended EfficientNet-Lite0, 20 photos", peer, lite0, photos,
-                    theirs(IMAGENET_EPS), our_pgd(IMAGENET_EPS, stop),
+                    f"PGD-20 {what}, Linf 2/255, undefended EfficientNet-Lite0, 20 photos",
+                    peer,
+                    lite0,
+                    photos,
+                    theirs(IMAGENET_EPS),
+                    our_pgd(IMAGENET_EPS, stop),
                 )
             )
         table.append(
             Row(
-                f"pgd-digits-all-{peer}", "PGD-20 all steps, Linf 0.15, adversarially trained digits CNN, 200 images",
-                peer, lambda: digits_model(True, width), held_out, theirs(0.15), our_pgd(0.15, None),
+                f"pgd-digits-all-{peer}",
+                "PGD-20 all steps, Linf 0.15, adversarially trained digits CNN, 200 images",
+                peer,
+                lambda: digits_model(True, width),
+                held_out,
+                theirs(0.15),
+                our_pgd(0.15, None),
             )
         )
     return table
@@ -232,15 +260,19 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def run(row: Row, device: torch.device, repeats: int) -> str:
+def run(row: Row, device: torch.device, repeats: int, channels_last: bool, compiled: bool) -> str:
     model = row.model().to(device)
+    fast = copy.deepcopy(model).to(memory_format=torch.channels_last) if channels_last else model
+    fast = torch.compile(fast, dynamic=True) if compiled else fast
     images, labels = (value.to(device) for value in row.data())
     counts, verdicts = [], []
     times: list[list[float]] = [[], []]
     verdict(model, images, labels)  # a warm-up
+    if compiled:
+        row.mine(fast, images, labels)
     for repeat in range(repeats):
-        for seconds, side in zip(times, (row.theirs, row.mine), strict=True):
-            counted = Counted(model).eval()
+        for seconds, side, network in zip(times, (row.theirs, row.mine), (model, fast), strict=True):
+            counted = Counted(network).eval()
             start = clock(device)
             result = side(counted, images, labels)
             seconds.append(clock(device) - start)
@@ -251,7 +283,7 @@ def run(row: Row, device: torch.device, repeats: int) -> str:
     agree = 100 * float((verdicts[0] == verdicts[1]).float().mean())
     share = [f"{100 * float(v.float().mean()):.1f}" for v in verdicts]
     return (
-        f"| {row.task} | {row.peer} | {theirs:.3f} | {mine:.3f} | **{theirs / mine:.1f}x** | {counts[0]} | {counts[1]} "
+        f"| {row.task} | {row.peer} | {theirs:.3f} | {mine:.3f} | **{theirs / mine:.2f}x** | {counts[0]} | {counts[1]} "
         f"| {share[0]} | {share[1]} | {agree:.1f} |"
     )
 
@@ -263,14 +295,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--width", type=int, default=16, help="channels of the digits CNN's first convolution")
+    parser.add_argument("--amp", choices=("bf16",), help="precision of our proposals")
+    parser.add_argument("--channels-last", action="store_true", help="our side's weights in this order")
+    parser.add_argument("--compile", action="store_true", help="our side's model through torch.compile")
     parser.add_argument("--no-write", action="store_true", help="print the table without writing the file")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
+    AMP[0] = arguments.amp
+    switches = [arguments.amp or "", "channels_last" * arguments.channels_last, "compile" * arguments.compile]
+    name = "_".join(filter(None, ["attacks", torch.device(arguments.device).type, *switches]))
     device = torch.device(arguments.device)
     what = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {arguments.threads} threads"
     lines = [
-        f"# Attacks on {what}",
+        f"# Attacks on {what}{''.join(f', {switch}' for switch in switches if switch)}",
         "",
         f"torch {torch.__version__}, Python {platform.python_version()}; digits CNN of width {arguments.width}. "
         f"Times in seconds, the best of {arguments.repeats}. Passes: images with a graph + images without one.",
@@ -281,11 +319,11 @@ def main() -> None:
     print("\n".join(lines))
     for row in rows(arguments.width):
         if row.name.startswith(tuple(arguments.rows)):
-            lines.append(run(row, device, arguments.repeats))
+            lines.append(run(row, device, arguments.repeats, arguments.channels_last, arguments.compile))
             print(lines[-1], flush=True)
     if not arguments.no_write:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"attacks_{device.type}.md").write_text("\n".join(lines) + "\n")
+        (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
