@@ -139,6 +139,8 @@ def decode(data: bytes, *, exif_orientation: bool = False, name: str = "the imag
         ConfigError: the decoder's library is not installed.
     """
     function = DECODERS[decoder]
+    if not data:
+        raise DataError(f"{name} cannot be decoded: the file is empty")
     try:
         if decoder != "pil" and data.startswith(_JPEG_START) and _JPEG_END not in data[-64:]:
             decode_pil(data)  # some builds of the other libraries fill the rest with grey; pillow knows if it is whole
@@ -148,7 +150,7 @@ def decode(data: bytes, *, exif_orientation: bool = False, name: str = "the imag
         raise
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
-    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, IndexError, RuntimeError, Image.DecompressionBombError) as error:
         by = "" if decoder == "pil" else f" by {decoder}"
         raise DataError(f"{name} cannot be decoded{by} ({len(data)} bytes): {error}") from None
 

@@ -72,5 +72,8 @@ def _measure(
     aupr = (np.diff(tpr, axis=1, prepend=zero) * precision).sum(axis=1)
     before = np.concatenate([zero, tpr[:, :-1]], axis=1)
     auroc = (np.diff(fpr, axis=1, prepend=zero) * (tpr + before) / 2).sum(axis=1)
-    reached = (tpr >= recall - 1e-12).argmax(axis=1)
-    return np.stack([aupr, auroc, fpr[np.arange(len(fpr)), reached]]) * 100.0
+    # The official rule: the threshold of the nearest recall, of equally near ones the last, up to the first that finds all.
+    far = np.abs(tpr - recall)
+    far[np.cumsum(tpr >= 1.0, axis=1) > 1] = np.inf
+    nearest = far.shape[1] - 1 - far[:, ::-1].argmin(axis=1)
+    return np.stack([aupr, auroc, fpr[np.arange(len(fpr)), nearest]]) * 100.0

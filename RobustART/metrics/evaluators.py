@@ -11,11 +11,22 @@ from RobustART.errors import RecordError
 from RobustART.metrics import estimates, formats, functional, summaries
 from RobustART.metrics.baselines import imagenet_a_classes
 from RobustART.metrics.estimates import Estimate, Metric, Summary
-from RobustART.records import is_result_file, read_records
+from RobustART.records import Records, is_result_file, read_records
 
 
 def _ours(res_file: str | Path) -> bool:
     return Path(res_file).is_file() and is_result_file(res_file)
+
+
+def _records(res_file: str | Path, *benchmarks: str) -> Records:
+    """Returns a result file's records, or raises a RecordError if it is of none of these benchmarks."""
+    records = read_records(res_file)
+    if records.header["benchmark"] not in benchmarks:
+        raise RecordError(
+            f"{res_file} is of the benchmark {records.header['benchmark']}, but this evaluator reads "
+            f"{' or '.join(benchmarks)}"
+        )
+    return records
 
 
 class ImageNetEvaluator:
@@ -84,7 +95,7 @@ class ImageNetAEvaluator:
         return Metric(summaries.calibration(table.max(axis=1), functional.label_rank(table, classes) == 0))
 
     def _ours(self, res_file: str | Path) -> Metric:
-        records = read_records(res_file)
+        records = _records(res_file, "imagenet_a")
         masked = bool(records.header["conditions"]["options"].get("masked", False))
         if masked != self.masked:
             raise RecordError(
@@ -107,8 +118,9 @@ class ImageNetCEvaluator:
         Raises:
             RecordError: the file is missing or damaged.
         """
-        records = read_records(res_file)
-        if records.header["benchmark"] in ("cifar_c", "imagenet_3dcc", "imagenet_c_bar"):
+        others = ("cifar_c", "imagenet_3dcc", "imagenet_c_bar")
+        records = _records(res_file, "imagenet_c", *others)
+        if records.header["benchmark"] in others:
             return Metric(summaries.corruption_errors(records))
         return Metric(summaries.imagenet_c(records))
 
@@ -125,7 +137,7 @@ class AdvRobustEvaluator:
         Raises:
             RecordError: the file is missing or damaged.
         """
-        summary = summaries.adversarial(read_records(res_file))
+        summary = summaries.adversarial(_records(res_file, "adversarial"))
         rows = summary.tables["AR"].items()
         return Metric(Summary({f"AR/{attack}/{eps}": cell for attack, cells in rows for eps, cell in cells.items()}))
 
@@ -149,7 +161,7 @@ class ImageNetSEvaluator:
                     f"{res_file} must be a result file of imagenet_s; of the original's files give a list, one for each "
                     "decoder or resize"
                 )
-            return Metric(summaries.imagenet_s(read_records(res_file)))
+            return Metric(summaries.imagenet_s(_records(res_file, "imagenet_s")))
         if len(res_file) < 2:
             raise RecordError(
                 f"ImageNet-S compares systems, so two result files or more are needed, got {len(res_file)}"
@@ -190,7 +202,7 @@ class ImageNetOEvaluator:
                 raise RecordError(
                     f"{res_file} must be a result file of imagenet_o; of the original's files name both: eval(part1, part2)"
                 )
-            return Metric(summaries.imagenet_o(read_records(res_file)))
+            return Metric(summaries.imagenet_o(_records(res_file, "imagenet_o")))
         known, _ = formats.read_confidences(res_file)
         unknown, _ = formats.read_confidences(unknown_file)
         return Metric(summaries.unknown_images(np.array(known), np.array(unknown)))
@@ -218,8 +230,13 @@ class ImageNetPEvaluator:
             RecordError: a file is missing or damaged.
         """
         if _ours(res_file):
-            other = None if baseline is None else read_records(baseline)
-            return Metric(summaries.imagenet_p(read_records(res_file), other))
+            records = _records(res_file, "imagenet_p")
+            other = None if baseline is None else _records(baseline, "imagenet_p")
+            for option in ("difficulty", "preprocess") if other else ():
+                mine, theirs = (r.header["conditions"]["options"].get(option) for r in (records, other) if r)
+                if mine != theirs:
+                    raise RecordError(f"the baseline {baseline} has {option} {theirs}, {res_file} has {mine}")
+            return Metric(summaries.imagenet_p(records, other))
         if baseline is not None:
             raise RecordError(f"a baseline needs a result file of imagenet_p, {res_file} is none")
         return Metric(summaries.flips(formats.read_video_predictions(res_file), self.difficulty))

@@ -359,3 +359,20 @@ def test_counts_of_imagenet_a_are_checked(tmp_path):
     )
     with pytest.raises(DataError, match=r"there is no such folder.*imagenet-a.tar"):
         build_benchmark("imagenet_a", NOTHING, {"root_dir": "/nowhere/imagenet-a"})
+
+
+def test_files_are_not_enlarged_to_black_borders():
+    from RobustART.evaluation.benchmarks.published import stored_preprocessing
+    from RobustART.preprocessing import Preprocessing
+
+    adapt = stored_preprocessing("resize256", "imagenet_c")
+    assert adapt(Preprocessing(input_size=240)).resize == 256
+    with pytest.raises(ConfigError, match="resize256 makes 256 x 256 pixels, less than the model's input of 300"):
+        adapt(Preprocessing(input_size=300, resize=342))
+    with pytest.raises(ConfigError, match="preprocess must be one of"):
+        stored_preprocessing(["crop"], "imagenet_c")
+
+
+def test_options_that_files_cannot_have_are_refused(corrupted):
+    with pytest.raises(ConfigError, match="backend is 'imagecorruptions', but files in root_dir are corrupted already"):
+        build_benchmark("imagenet_c", NOTHING, {**OPTIONS, "root_dir": corrupted, "backend": "imagecorruptions"})

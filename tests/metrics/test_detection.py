@@ -30,7 +30,16 @@ def test_scikit_learn_agrees_also_with_ties(positive, negative):
     assert got["aupr"] == pytest.approx(100 * average_precision_score(labels, scores))
     assert got["auroc"] == pytest.approx(100 * roc_auc_score(labels, scores))
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
-    assert got["fpr95"] == pytest.approx(100 * fpr[tpr >= 0.95 - 1e-12][0])
+    last = int(np.argmax(tpr == 1))  # the official code looks no further, and from there backwards
+    nearest = min(range(last, 0, -1), key=lambda i: abs(tpr[i] - 0.95))
+    assert got["fpr95"] == pytest.approx(100 * fpr[nearest])
+
+
+def test_fpr95_takes_the_nearest_recall_of_the_official_code():
+    """200 unknown images: a recall of 190 of 200 is hit exactly, and further known ones at the same recall count."""
+    unknown = np.arange(200, 0, -1) + 0.5  # found one after the other
+    known = np.array([11.2, 11.1, 5.0])  # two stand just behind the 190th unknown one, at 11.5
+    assert detection(unknown, known)["fpr95"] == pytest.approx(200 / 3)
 
 
 def test_order_and_scale_do_not_matter():

@@ -11,6 +11,8 @@ from RobustART.metrics import (
     ImageNetAEvaluator,
     ImageNetCEvaluator,
     ImageNetEvaluator,
+    ImageNetOEvaluator,
+    ImageNetPEvaluator,
     ImageNetSEvaluator,
     UndefinedError,
 )
@@ -19,9 +21,10 @@ from RobustART.records import FORMAT, Line
 
 
 def write(path, cells, ranks, confidence=0.5, options=None):
-    """Writes a result file of label ranks (images x cells)."""
+    """Writes a result file of label ranks (images x cells); its name says of which benchmark."""
+    names = {"a": "imagenet_a", "c": "imagenet_c", "p": "imagenet_c", "s": "imagenet_s"}
     header = {
-        "format": FORMAT, "benchmark": "x", "hash": "0", "conditions": {"options": options or {}}, "versions": {},
+        "format": FORMAT, "benchmark": names.get(path.name, "adversarial"), "hash": "0", "conditions": {"options": options or {}}, "versions": {},
         "passes": [{"name": "", "cells": cells, "ids": len(ranks)}],
     }  # fmt: skip
     lines = [
@@ -201,3 +204,13 @@ def test_broken_files(tmp_path, text, message):
         ImageNetEvaluator().eval(tmp_path / "r")
     with pytest.raises(RecordError, match="there is no result file"):
         ImageNetEvaluator().eval(tmp_path / "nothing")
+
+
+def test_a_file_of_another_benchmark_is_refused(tmp_path):
+    path = write(tmp_path / "a", ["stored"], [[0]])
+    for evaluator, name in (
+        (ImageNetCEvaluator, "imagenet_c"), (ImageNetPEvaluator, "imagenet_p"), (ImageNetSEvaluator, "imagenet_s"),
+        (AdvRobustEvaluator, "adversarial"), (ImageNetOEvaluator, "imagenet_o"),
+    ):  # fmt: skip
+        with pytest.raises(RecordError, match=f"is of the benchmark imagenet_a, but this evaluator reads {name}"):
+            evaluator().eval(path)

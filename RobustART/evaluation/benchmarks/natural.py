@@ -42,6 +42,8 @@ def imagenet_a(dataset: ImageDataset, *, root_dir: str, masked: bool = True) -> 
         root_dir: the folder ``imagenet-a`` with one folder per WordNet id.
         masked: whether only its 200 classes compete, as in the official evaluation.
     """
+    if not isinstance(masked, bool):
+        raise ConfigError(f"imagenet_a.masked must be true or false, got {masked!r}")
     images = wnid_folders(IMAGENET_A, root_dir, "imagenet_a.root_dir")
     foreign = sorted(set(images.labels) - set(imagenet_a_classes()))
     if foreign:
@@ -77,6 +79,8 @@ def imagenet_c(
             ``resize256``, the original RobustART's, resizes first and so enlarges by 8/7; ``model`` is the model's own.
     """
     if root_dir is not None:
+        if backend != "robustart":
+            raise ConfigError(f"imagenet_c.backend is {backend!r}, but files in root_dir are corrupted already")
         if jpeg_quality is not None:
             raise ConfigError(f"imagenet_c.jpeg_quality is {jpeg_quality}, but files in root_dir are stored already")
         return stored_imagenet_c(root_dir, meta, preprocess, corruptions, severities)

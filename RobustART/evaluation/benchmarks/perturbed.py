@@ -67,7 +67,7 @@ def imagenet_p(
             raise UnknownNameError(f"unknown perturbation {name!r}{nearest(name, PERTURBATIONS) or ';'} Known: {known}")
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"imagenet_p.perturbations must name each perturbation once, and at least one, got {names}")
-    if isinstance(difficulty, bool) or difficulty not in (1, 2, 3):
+    if type(difficulty) is not int or difficulty not in (1, 2, 3):
         raise ConfigError(f"imagenet_p.difficulty must be 1, 2 or 3, got {difficulty!r}")
     adapt = stored_preprocessing(preprocess, "imagenet_p")
     root = IMAGENET_P.folder(root_dir, "imagenet_p.root_dir")

@@ -42,6 +42,11 @@ def crop_only(model: Preprocessing) -> Preprocessing:
 
 def resize256(model: Preprocessing) -> Preprocessing:
     """Returns the original RobustART's preprocessing of those files: bilinear to 256, then the middle, 8/7 larger."""
+    if model.input_size > 256:
+        raise ConfigError(
+            f"preprocess: resize256 makes 256 x 256 pixels, less than the model's input of {model.input_size}; say crop "
+            "for files of that size, or model"
+        )
     return dataclasses.replace(model, resize=256, interpolation="bilinear", crop_mode="center")
 
 
@@ -55,7 +60,7 @@ PREPROCESSINGS: dict[str, Callable[[Preprocessing], Preprocessing] | None] = {
 
 def stored_preprocessing(name: str, benchmark: str) -> Callable[[Preprocessing], Preprocessing] | None:
     """Returns the preprocessing of the option ``preprocess``, or raises a ConfigError that lists the values."""
-    if name not in PREPROCESSINGS:
+    if not isinstance(name, str) or name not in PREPROCESSINGS:
         raise ConfigError(f"{benchmark}.preprocess must be one of {', '.join(PREPROCESSINGS)}, got {name!r}")
     return PREPROCESSINGS[name]
 

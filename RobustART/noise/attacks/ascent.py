@@ -62,20 +62,21 @@ def ascend(
     radius = None if course is None else torch.tensor([*course.radius, 1.0]).to(start)
 
     def begin(items: Tensor) -> Rows:
-        rows = {"item": items, "x": start[items], "t": torch.zeros_like(items)}
+        image = index[items]
+        rows = {
+            "item": items, "x": start[items], "t": torch.zeros_like(items), "image": image, "label": task.labels[image],
+            "origin": task.images[image], "eps": task.eps[image], "length": step_size[items],
+        }  # fmt: skip
         if decay is not None:
             rows["momentum"] = torch.zeros_like(rows["x"])
         return rows
 
     def advance(rows: Rows) -> Tensor | None:
-        item = rows["item"]
-        image = index[item]
-        labels = task.labels[image]
+        image, labels = rows["image"], rows["label"]
         logits, _, gradient = task.victim.gradient(rows["x"], image, lambda z: sign * loss(z, labels))
         if decay is not None:
             gradient = rows["momentum"] = decay * rows["momentum"] + per_mean(gradient)
-        origin = task.images[image]
-        length, eps, t = step_size[item], task.eps[image], rows["t"]
+        origin, length, eps, t = rows["origin"], rows["length"], rows["eps"], rows["t"]
         if pace is None or radius is None:
             x = project(origin, rows["x"] + move(gradient, rows["x"], length), eps, task.norm)
         else:
@@ -91,7 +92,8 @@ def ascend(
             x = where(fooled, rows["x"], x)
             done = done | fooled
         rows["x"] = x
-        final[item[done]] = x[done]
+        if bool(done.any()):
+            final[rows["item"][done]] = x[done]
         return done
 
     drive(torch.arange(len(index), device=index.device), task.slots, begin, advance)
