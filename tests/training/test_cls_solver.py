@@ -66,7 +66,14 @@ def test_alone_then_again(small_config, tmp_path):
 
 
 def test_two_processes_by_torchrun_and_by_slurm(small_config, tmp_path):
+    """AutoAttack too, whose stages are committed one by one."""
+    short = "{apgd_ce: {steps: 3}, apgd_t: {steps: 3}, fab_t: {steps: 2}, square: {steps: 20}}"
+    text = small_config.read_text()
+    attacks = f"adversarial: {{attacks: [fgsm, {{autoattack_linf: {{stage_options: {short}}}}}], eps: [1/255, 8/255]}}"
+    small_config.write_text(text.replace("adversarial: {eps: [1/255, 8/255]}", attacks))
+    assert small_config.read_text() != text
     alone(small_config, tmp_path / "one")
+    assert "apgd_ce" in (tmp_path / "one" / "results" / "adversarial.jsonl").read_text()
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     done = run_solver(small_config, "--set", f"output_dir={tmp_path / 'two'}", launcher=torchrun)
     assert done.returncode == 0, done.stderr
