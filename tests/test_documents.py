@@ -37,7 +37,7 @@ def checkout(tmp_path_factory):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(make_picture(i, 80, 90)).save(path)
     from RobustART.data import create_dataset
-    from RobustART.data.datasets import imagenet_wnids
+    from RobustART.data.imagenet import imagenet_wnids
     from RobustART.metrics.baselines import imagenet_a_classes
 
     photos = create_dataset("foolbox_photos")

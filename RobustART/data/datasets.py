@@ -7,13 +7,13 @@ import functools
 import hashlib
 import importlib.util
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from RobustART.data.imagenet import class_index
 from RobustART.errors import ConfigError, DataError
 from RobustART.imaging import DECODERS, Array, decode, read_bytes
 from RobustART.registry import Registry
@@ -179,33 +179,6 @@ def array_dataset(images: Sequence[Array] | Array, labels: Sequence[int], name: 
 
 DATASETS: Registry[Callable[..., ImageDataset]] = Registry("data set")
 """Names to functions (root_dir=, meta_file=) -> data set."""
-
-
-def imagenet_wnids() -> list[str]:
-    """Returns the 1,000 WordNet ids of ImageNet-1k in the order of the classes."""
-    from timm.data import ImageNetInfo
-
-    return list(ImageNetInfo("imagenet-1k").label_names())
-
-
-def imagenet_class_names() -> list[str]:
-    """Returns a short English name for each class of ImageNet-1k."""
-    from timm.data import ImageNetInfo
-
-    info = ImageNetInfo("imagenet-1k")
-    return [info.index_to_description(i).split(",")[0] for i in range(1000)]
-
-
-def class_index(folders: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...] | None]:
-    """Returns the label of each class folder, and the names of the classes where the folders fix all of them.
-
-    Folders are numbered in their order; WordNet ids of ImageNet-1k have its own labels, and then there are no names.
-    """
-    if all(re.fullmatch(r"n\d{8}", folder) for folder in folders):
-        positions = {wnid: i for i, wnid in enumerate(imagenet_wnids())}
-        if all(folder in positions for folder in folders):
-            return {folder: positions[folder] for folder in folders}, None
-    return {folder: i for i, folder in enumerate(folders)}, tuple(folders)
 
 
 @DATASETS.register("image_folder")

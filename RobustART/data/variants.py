@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from RobustART.data.datasets import IMAGE_SUFFIXES, ImageDataset, Sample, class_index
+from RobustART.data.datasets import IMAGE_SUFFIXES, ImageDataset, Sample
+from RobustART.data.imagenet import class_index
 from RobustART.data.published import Published
 from RobustART.errors import DataError
 from RobustART.imaging import Array, decode, read_bytes

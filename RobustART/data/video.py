@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from RobustART.data.datasets import ImageDataset, Sample, class_index
+from RobustART.data.datasets import ImageDataset, Sample
+from RobustART.data.imagenet import class_index
 from RobustART.data.published import Published
 from RobustART.errors import DataError
 from RobustART.imaging import Array, read_bytes

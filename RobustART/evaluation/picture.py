@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import nn
 
-from RobustART.data.datasets import imagenet_class_names
+from RobustART.data.imagenet import imagenet_class_names
 from RobustART.evaluation.benchmarks import Benchmark, Cell, Pass
 from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float

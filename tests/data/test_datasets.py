@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from RobustART.data import array_dataset, balanced_subset, create_dataset, load_views
-from RobustART.data.datasets import imagenet_wnids
+from RobustART.data.imagenet import imagenet_wnids
 from RobustART.errors import ConfigError, DataError, UnknownNameError
 from tests.conftest import make_picture
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from RobustART.cli import main
 from RobustART.data import array_dataset, create_dataset
-from RobustART.data.datasets import imagenet_wnids
+from RobustART.data.imagenet import imagenet_wnids
 from RobustART.errors import ConfigError, DataError, UnknownNameError
 from RobustART.evaluation import evaluate
 from RobustART.evaluation.generate import generate

@@ -28,9 +28,9 @@ def victim():
 
 
 def installed(backend):
-    name = {"autoattack": "pyautoattack"}.get(backend, backend)
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed")
+    """Skips what torchattacks alone can answer where it is missing; the other libraries come with the tests."""
+    if backend == "torchattacks" and importlib.util.find_spec("torchattacks") is None:
+        pytest.skip("torchattacks is not installed: its pin of requests keeps it out of the test environment")
 
 
 @pytest.mark.parametrize(("backend", "name"), CASES)

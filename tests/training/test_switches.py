@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from RobustART.data.datasets import imagenet_wnids
+from RobustART.data.imagenet import imagenet_wnids
 from RobustART.imaging.video import write_video
 from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
