@@ -1,0 +1,180 @@
+"""Optimisers by name, and the parameter groups of the original: which parameters get another decay or rate.
+
+Optimisers are ``torch.optim``'s and, where torch has none, timm's. A parameter has one *kind*, told by the layer that owns
+it: ``conv_dw_w`` and ``conv_dw_b`` of depthwise convolutions (as many groups as input channels), ``conv_dense_w`` and
+``conv_dense_b`` of all others, ``linear_w`` and ``linear_b``, ``bn_w`` and ``bn_b`` (scale and shift of every normalisation
+layer), and ``other``: what no such layer owns, such as position embeddings, class tokens and layer scales.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from RobustART.errors import ConfigError, nearest
+from RobustART.options import parse_number
+from RobustART.registry import Registry
+
+OPTIMIZERS: Registry[Callable[..., torch.optim.Optimizer]] = Registry("optimizer")
+"""Names to optimiser classes."""
+
+for _name in ("SGD", "RMSprop", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam"):
+    OPTIMIZERS.add(_name, getattr(torch.optim, _name))
+
+
+def _timm(name: str) -> Callable[..., torch.optim.Optimizer]:
+    import timm.optim
+
+    optimizer: Callable[..., torch.optim.Optimizer] = getattr(timm.optim, name)
+    return optimizer
+
+
+TIMM = {"LAMB": "Lamb", "LARS": "Lars", "Lion": "Lion", "RMSpropTF": "RMSpropTF"}
+"""Names of timm's optimisers here to those of its classes."""
+
+NORMS = (
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+)
+"""Normalisation layers; timm's derive from these."""
+
+KINDS = ("conv_dw_w", "conv_dw_b", "conv_dense_w", "conv_dense_b", "linear_w", "linear_b", "bn_w", "bn_b", "other")
+"""What a parameter can be."""
+
+WIDER = {"conv_b": ("conv_dw_b", "conv_dense_b"), "conv_w": ("conv_dw_w", "conv_dense_w")}
+"""Kinds that mean several; an option of a single kind goes before theirs."""
+
+NO_DECAY = {
+    "fc": ("conv_dw_b", "conv_dense_b", "linear_b"),
+    "norm": ("bn_w", "bn_b"),
+    "embed": ("other",),
+}
+"""What each word of ``no_wd`` takes the weight decay from: biases, normalisation, embeddings and tokens."""
+
+
+def parameter_kind(module: nn.Module, name: str) -> str:
+    """Returns the kind, in :data:`KINDS`, of a module's own parameter ``name``."""
+    part = "b" if name.endswith("bias") else "w"
+    if isinstance(module, NORMS) or "norm" in type(module).__name__.lower():
+        return f"bn_{part}"
+    if isinstance(module, nn.modules.conv._ConvNd):
+        depthwise = module.groups > 1 and module.groups == module.in_channels
+        return f"conv_{'dw' if depthwise else 'dense'}_{part}"
+    if isinstance(module, nn.Linear):
+        return f"linear_{part}"
+    return "other"
+
+
+def named_kinds(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, str]]:
+    """Yields (name, parameter, kind) of every parameter that is trained, each once."""
+    seen: set[int] = set()
+    for place, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.requires_grad and id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield f"{place}.{name}" if place else name, parameter, parameter_kind(module, name)
+
+
+def kind_options(
+    no_wd: bool | Mapping[str, bool] | None, pconfig: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Returns the options of each kind of parameter that has any.
+
+    Args:
+        no_wd: true takes the decay from everything but weights of layers; a mapping does what it says, with the words of
+            :data:`NO_DECAY` (so ``{fc: false, norm: false}`` takes it from nothing). Unlike in the original, embeddings
+            and tokens are among what ``true`` means.
+        pconfig: kinds to options of the optimiser; they go before ``no_wd``.
+        defaults: the optimiser's options.
+
+    Raises:
+        ConfigError: an unknown word, kind or option.
+    """
+    words = dict.fromkeys(NO_DECAY, True) if no_wd is True else dict(no_wd or {})
+    options: dict[str, dict[str, Any]] = {}
+    for word, on in words.items():
+        if word not in NO_DECAY:
+            raise _unknown("optimizer.no_wd", word, NO_DECAY)
+        for kind in NO_DECAY[word] if on else ():
+            options[kind] = {"weight_decay": 0.0}
+    known = (*KINDS, *WIDER)
+    for name in sorted(pconfig, key=lambda name: name not in WIDER):
+        if name not in known:
+            raise _unknown("optimizer.pconfig", name, known)
+        chosen = _checked_options(pconfig[name], defaults, f"optimizer.pconfig.{name}")
+        for kind in WIDER.get(name, (name,)):
+            options[kind] = {**options.get(kind, {}), **chosen}
+    return options
+
+
+def _checked_options(options: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Returns options of the optimiser with their numbers read; a ConfigError names what it does not know."""
+    checked = {}
+    for name, value in options.items():
+        if name not in defaults:
+            raise _unknown(where, name, defaults)
+        checked[name] = parse_number(value, f"{where}.{name}") if isinstance(value, str) else value
+        if name in ("lr", "weight_decay") and (not isinstance(checked[name], (int, float)) or checked[name] < 0):
+            raise ConfigError(f"{where}.{name} must be a number from 0 up, got {value!r}")
+    return checked
+
+
+def _unknown(where: str, name: str, known: Iterable[str]) -> ConfigError:
+    return ConfigError(f"unknown key {where}.{name}{nearest(name, known) or ';'} Known: {', '.join(known)}")
+
+
+def create_optimizer(
+    model: nn.Module,
+    name: str,
+    *,
+    lr: float,
+    no_wd: bool | Mapping[str, bool] | None = None,
+    pconfig: Mapping[str, Mapping[str, Any]] | None = None,
+    **kwargs: Any,
+) -> torch.optim.Optimizer:
+    """Returns the optimiser of a model's parameters; a group's rate at the start is its key ``initial_lr``.
+
+    Args:
+        model: whose parameters that require a gradient are trained.
+        name: in :data:`OPTIMIZERS` or :data:`TIMM`.
+        lr: the rate of groups that name no other.
+        no_wd: see :func:`kind_options`.
+        pconfig: see :func:`kind_options`.
+        kwargs: of the class.
+
+    Raises:
+        ConfigError: unknown names, or values that the class refuses.
+    """
+    build = _timm(TIMM[name]) if name in TIMM else OPTIMIZERS[name]
+    known = [p for p in inspect.signature(build).parameters if p not in ("params", "lr", "self")]
+    if "lr" in kwargs:
+        raise ConfigError("optimizer.kwargs.lr is not set here: it is lr_scheduler.kwargs.base_lr")
+    options = _checked_options(kwargs, dict.fromkeys(known), "optimizer.kwargs")
+    try:
+        defaults = build([nn.Parameter(torch.zeros(1))], lr=lr, **options).defaults
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"optimizer {name} refuses optimizer.kwargs {dict(kwargs)}: {error}") from None
+    special = kind_options(no_wd, pconfig or {}, defaults)
+    groups: dict[str, dict[str, Any]] = {}
+    for _, parameter, kind in named_kinds(model):
+        own = special.get(kind, {})
+        group = groups.setdefault(repr(sorted(own.items())), {"params": [], **own})
+        group["params"].append(parameter)
+    if not groups:
+        raise ConfigError("the model has no parameters to train")
+    optimizer = build(list(groups.values()), lr=lr, **options)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float, base_lr: float) -> None:
+    """Sets the rate of a step; every group keeps its ratio to ``base_lr``."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * (group["initial_lr"] / base_lr)

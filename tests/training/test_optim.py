@@ -1,0 +1,94 @@
+"""Which parameter gets which decay and rate."""
+
+import pytest
+import torch
+from torch import nn
+
+from RobustART.errors import UserError
+from RobustART.training.optim import OPTIMIZERS, TIMM, create_optimizer, named_kinds, set_rate
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.pos_embed = nn.Parameter(torch.zeros(1, 4))
+        self.dense, self.depthwise = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, groups=4)
+        self.bn, self.ln, self.fc = nn.BatchNorm2d(4), nn.LayerNorm(4), nn.Linear(4, 2)
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+        self.tied = self.fc
+
+
+def decays(**kwargs):
+    net = Net()
+    optimizer = create_optimizer(net, "SGD", lr=0.1, weight_decay=0.5, **kwargs)
+    names = {id(p): name for name, p in net.named_parameters()}
+    return {names[id(p)]: g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+
+
+def test_kinds():
+    kinds = {name: kind for name, _, kind in named_kinds(Net())}
+    assert kinds == {
+        "pos_embed": "other", "dense.weight": "conv_dense_w", "dense.bias": "conv_dense_b",
+        "depthwise.weight": "conv_dw_w", "depthwise.bias": "conv_dw_b", "bn.weight": "bn_w", "bn.bias": "bn_b",
+        "ln.weight": "bn_w", "ln.bias": "bn_b", "fc.weight": "linear_w", "fc.bias": "linear_b",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("off", [None, False, {}, {"fc": False, "norm": False}])
+def test_a_mapping_of_false_switches_nothing_on(off):
+    assert set(decays(no_wd=off).values()) == {0.5}
+
+
+def test_no_decay():
+    weights = {"dense.weight", "depthwise.weight", "fc.weight"}
+    assert {name for name, decay in decays(no_wd=True).items() if decay} == weights
+    free = {name for name, decay in decays(no_wd={"norm": True}).items() if not decay}
+    assert free == {"bn.weight", "bn.bias", "ln.weight", "ln.bias"}
+    free = {name for name, decay in decays(no_wd={"fc": True, "norm": False}).items() if not decay}
+    assert free == {"dense.bias", "depthwise.bias", "fc.bias"}
+
+
+def test_options_of_kinds():
+    net = Net()
+    pconfig = {
+        "conv_dw_b": {"weight_decay": 0.25},
+        "conv_b": {"weight_decay": 0.125, "lr": "1/5"},
+        "linear_b": {"lr": 0.3},
+    }
+    optimizer = create_optimizer(net, "SGD", lr=0.1, weight_decay=0.5, momentum=0.9, no_wd=True, pconfig=pconfig)
+    groups = {id(p): g for g in optimizer.param_groups for p in g["params"]}
+    assert groups[id(net.dense.bias)]["weight_decay"] == 0.125
+    assert groups[id(net.depthwise.bias)]["weight_decay"] == 0.25
+    assert groups[id(net.fc.bias)]["weight_decay"] == 0.0
+    set_rate(optimizer, 0.4, 0.1)
+    assert groups[id(net.fc.weight)]["lr"] == 0.4
+    assert groups[id(net.dense.bias)]["lr"] == pytest.approx(0.8)
+    assert groups[id(net.fc.bias)]["lr"] == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize("name", [*OPTIMIZERS, *TIMM])
+def test_every_optimizer_steps_downhill(name):
+    model = nn.Linear(3, 1)
+    optimizer = create_optimizer(model, name, lr=1e-3, no_wd={"fc": True})
+    before = (model(torch.ones(8, 3)) ** 2).mean()
+    before.backward()
+    optimizer.step()
+    assert (model(torch.ones(8, 3)) ** 2).mean() < before
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "message"),
+    [
+        ("SDG", {}, "unknown optimizer 'SDG'; did you mean 'SGD'"),
+        ("SGD", {"momentm": 0.9}, "unknown key optimizer.kwargs.momentm; did you mean 'momentum'"),
+        ("SGD", {"no_wd": {"bias": True}}, "unknown key optimizer.no_wd.bias; Known: fc, norm, embed"),
+        ("SGD", {"pconfig": {"conf_b": {}}}, "unknown key optimizer.pconfig.conf_b; did you mean 'conv_b'"),
+        ("SGD", {"pconfig": {"conv_b": {"betas": 1}}}, "unknown key optimizer.pconfig.conv_b.betas"),
+        ("SGD", {"pconfig": {"conv_b": {"lr": -1}}}, "conv_b.lr must be a number from 0 up, got -1"),
+        ("SGD", {"nesterov": True}, "refuses optimizer.kwargs .*Nesterov momentum requires"),
+        ("SGD", {"weight_decay": -1}, "weight_decay must be a number from 0 up"),
+    ],
+)
+def test_what_cannot_be(name, kwargs, message):
+    with pytest.raises(UserError, match=message):
+        create_optimizer(Net(), name, **{"lr": 0.1, **kwargs})
