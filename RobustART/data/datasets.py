@@ -7,7 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from RobustART.data.imagenet import class_index
 from RobustART.errors import ConfigError, DataError
 from RobustART.imaging import DECODERS, Array, decode, read_bytes
+from RobustART.options import check_options
 from RobustART.registry import Registry
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
@@ -280,6 +281,7 @@ def create_dataset(
     meta_file: str | Path | None = None,
     exif_orientation: bool = False,
     decoder: str = "pil",
+    kwargs: Mapping[str, Any] | None = None,
 ) -> ImageDataset:
     """Returns a data set.
 
@@ -290,6 +292,7 @@ def create_dataset(
         meta_file: list of images.
         exif_orientation: turn pictures as their EXIF tag says.
         decoder: one of ``imaging.DECODERS``.
+        kwargs: further arguments of the type's function.
 
     Raises:
         DataError, ConfigError, UnknownNameError: what their names say.
@@ -304,7 +307,10 @@ def create_dataset(
             raise ConfigError(f"the data set {name!r} cannot be imported: {error}") from None
     else:
         builder = DATASETS[name]
-    dataset = builder(root_dir=root_dir, meta_file=meta_file)
+    options = dict(kwargs or {})
+    if ":" not in name:
+        check_options(options, builder, f"the data set {name}")
+    dataset = builder(root_dir=root_dir, meta_file=meta_file, **options)
     if not isinstance(dataset, ImageDataset):
         raise DataError(f"the data set {name!r} must return an ImageDataset, got {dataset.__class__.__name__}")
     return dataclasses.replace(dataset, exif_orientation=exif_orientation, decoder=decoder)

@@ -62,7 +62,8 @@ class _Views(Dataset[Group]):
         return np.stack(rows)
 
 
-def _start_worker(_: int) -> None:
+def start_worker(_: int) -> None:
+    """Keeps a loader process to one thread."""
     torch.set_num_threads(1)  # the processes are the parallelism; more threads in each would fight over the cores
     try:
         import cv2
@@ -102,7 +103,7 @@ def load_views(
         source,
         batch_size=None,
         num_workers=min(workers, len(groups)),
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         pin_memory=False,
     )
     for item in loader:

@@ -136,7 +136,7 @@ def create_optimizer(
     lr: float,
     no_wd: bool | Mapping[str, bool] | None = None,
     pconfig: Mapping[str, Mapping[str, Any]] | None = None,
-    **kwargs: Any,
+    kwargs: Mapping[str, Any] | None = None,
 ) -> torch.optim.Optimizer:
     """Returns the optimiser of a model's parameters; a group's rate at the start is its key ``initial_lr``.
 
@@ -153,13 +153,14 @@ def create_optimizer(
     """
     build = _timm(TIMM[name]) if name in TIMM else OPTIMIZERS[name]
     known = [p for p in inspect.signature(build).parameters if p not in ("params", "lr", "self")]
+    kwargs = dict(kwargs or {})
     if "lr" in kwargs:
         raise ConfigError("optimizer.kwargs.lr is not set here: it is lr_scheduler.kwargs.base_lr")
     options = _checked_options(kwargs, dict.fromkeys(known), "optimizer.kwargs")
     try:
         defaults = build([nn.Parameter(torch.zeros(1))], lr=lr, **options).defaults
     except (ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(f"optimizer {name} refuses optimizer.kwargs {dict(kwargs)}: {error}") from None
+        raise ConfigError(f"optimizer {name} refuses optimizer.kwargs {kwargs}: {error}") from None
     special = kind_options(no_wd, pconfig or {}, defaults)
     groups: dict[str, dict[str, Any]] = {}
     for _, parameter, kind in named_kinds(model):

@@ -20,7 +20,7 @@ class Net(nn.Module):
 
 def decays(**kwargs):
     net = Net()
-    optimizer = create_optimizer(net, "SGD", lr=0.1, weight_decay=0.5, **kwargs)
+    optimizer = create_optimizer(net, "SGD", lr=0.1, kwargs={"weight_decay": 0.5}, **kwargs)
     names = {id(p): name for name, p in net.named_parameters()}
     return {names[id(p)]: g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
 
@@ -55,7 +55,9 @@ def test_options_of_kinds():
         "conv_b": {"weight_decay": 0.125, "lr": "1/5"},
         "linear_b": {"lr": 0.3},
     }
-    optimizer = create_optimizer(net, "SGD", lr=0.1, weight_decay=0.5, momentum=0.9, no_wd=True, pconfig=pconfig)
+    optimizer = create_optimizer(
+        net, "SGD", lr=0.1, no_wd=True, pconfig=pconfig, kwargs={"weight_decay": 0.5, "momentum": 0.9}
+    )
     groups = {id(p): g for g in optimizer.param_groups for p in g["params"]}
     assert groups[id(net.dense.bias)]["weight_decay"] == 0.125
     assert groups[id(net.depthwise.bias)]["weight_decay"] == 0.25
@@ -80,13 +82,14 @@ def test_every_optimizer_steps_downhill(name):
     ("name", "kwargs", "message"),
     [
         ("SDG", {}, "unknown optimizer 'SDG'; did you mean 'SGD'"),
-        ("SGD", {"momentm": 0.9}, "unknown key optimizer.kwargs.momentm; did you mean 'momentum'"),
+        ("SGD", {"kwargs": {"momentm": 0.9}}, "unknown key optimizer.kwargs.momentm; did you mean 'momentum'"),
         ("SGD", {"no_wd": {"bias": True}}, "unknown key optimizer.no_wd.bias; Known: fc, norm, embed"),
         ("SGD", {"pconfig": {"conf_b": {}}}, "unknown key optimizer.pconfig.conf_b; did you mean 'conv_b'"),
         ("SGD", {"pconfig": {"conv_b": {"betas": 1}}}, "unknown key optimizer.pconfig.conv_b.betas"),
         ("SGD", {"pconfig": {"conv_b": {"lr": -1}}}, "conv_b.lr must be a number from 0 up, got -1"),
-        ("SGD", {"nesterov": True}, "refuses optimizer.kwargs .*Nesterov momentum requires"),
-        ("SGD", {"weight_decay": -1}, "weight_decay must be a number from 0 up"),
+        ("SGD", {"kwargs": {"nesterov": True}}, "refuses optimizer.kwargs .*Nesterov momentum requires"),
+        ("SGD", {"kwargs": {"lr": 1}}, "kwargs.lr is not set here"),
+        ("SGD", {"kwargs": {"weight_decay": -1}}, "weight_decay must be a number from 0 up"),
     ],
 )
 def test_what_cannot_be(name, kwargs, message):

@@ -1,0 +1,174 @@
+"""The parts of the configuration that only training reads, and the kinds of fields that all parts share.
+
+The string under each field is its manual; see ``config.py``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+
+def mapping() -> Any:
+    """Returns a field that is an empty mapping by default."""
+    return dataclasses.field(default_factory=dict)
+
+
+def items() -> Any:
+    """Returns a field that is an empty list by default."""
+    return dataclasses.field(default_factory=list)
+
+
+def section(cls: type) -> Any:
+    """Returns a field that is a section with its defaults."""
+    return dataclasses.field(default_factory=cls)
+
+
+@dataclasses.dataclass(frozen=True)
+class DistConfig:
+    """Distributed training."""
+
+    sync: bool = False
+    """All-reduce the gradients after the backward pass instead of during it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimiser (training)."""
+
+    type: Literal[
+        "SGD", "RMSprop", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "LAMB", "LARS", "Lion",
+        "RMSpropTF",
+    ]  # fmt: skip
+    """A class of ``torch.optim``, or of timm: ``LAMB, LARS, Lion, RMSpropTF``."""
+    no_wd: bool | dict[str, bool] | None = None
+    """Parameters without weight decay: ``{fc: bool, norm: bool, embed: bool}`` for biases of layers, normalisation layers,
+    and position embeddings and tokens; true for all three. False switches nothing on."""
+    pconfig: dict[str, dict[str, Any]] = mapping()
+    """Options of single kinds of parameters (``conv_b, conv_w, conv_dw_w, conv_dense_b, linear_w, linear_b, bn_w, bn_b,
+    other``), such as ``{bn_w: {weight_decay: 0}}``; they go before ``no_wd``."""
+    fp16_normal_bn: bool = False
+    """BatchNorm in float32 under half precision, as it is here anyway."""
+    fp16_normal_fc: bool = False
+    """The last layer in float32 under half precision; here its weights and the loss are, not its product."""
+    kwargs: dict[str, Any] = mapping()
+    """Arguments of the class, without ``lr`` (it is ``lr_scheduler.kwargs.base_lr``)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SchedulerConfig:
+    """The learning rate (training)."""
+
+    type: Literal[
+        "Step", "StepDecay", "Cosine", "Poly", "eCosine", "StepEpoch", "StepDecayEpoch", "CosineEpoch", "PolyEpoch",
+        "eCosineEpoch",
+    ]  # fmt: skip
+    """Its curve; with ``Epoch`` durations are in epochs, else in steps."""
+    kwargs: dict[str, Any] = mapping()
+    """``base_lr, warmup_lr, warmup_steps | warmup_epoch, max_iter | max_epoch, min_lr, lr_steps | lr_epochs, lr_mults,
+    step_size, decay, power``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SwitchConfig:
+    """A part that can be switched on, with its arguments."""
+
+    enable: bool = False
+    """Whether it is used."""
+    kwargs: dict[str, Any] = mapping()
+    """Its arguments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TypeConfig:
+    """A thing chosen by name, with its arguments."""
+
+    type: str
+    """Its name."""
+    kwargs: dict[str, Any] = mapping()
+    """Its arguments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class IgnoreConfig:
+    """What is not taken from a checkpoint."""
+
+    key: list[str] = items()
+    """Parts of the checkpoint: ``optimizer, last_iter, ema``."""
+    model: list[str] = items()
+    """Names of parameters; they keep their seeded random values, and the log says so."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """A checkpoint to start from."""
+
+    path: str | None = None
+    """The file; in evaluation the same as ``model.weights``. A training takes optimiser, step and averages from it too
+    unless they are ignored, and does not ask whether it was the same training."""
+    path_src: str | None = None
+    """Weights of the source model of a transfer attack."""
+    path_tgt: str | None = None
+    """Weights of the target model of a transfer attack."""
+    ignore: IgnoreConfig = section(IgnoreConfig)
+    """What is not taken from it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SaverConfig:
+    """Checkpoints and logging (training)."""
+
+    print_freq: int = 10
+    """Steps between log lines."""
+    val_freq: int = 5000
+    """Steps between evaluations on ``data.test`` and between checkpoints; the last step has both."""
+    save_many: bool = False
+    """Keep every checkpoint as ``ckpt_{iter}.pth.tar``."""
+    pretrain: PretrainConfig | None = None
+    """A checkpoint to start from."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SwaConfig:
+    """Stochastic weight averaging (https://arxiv.org/abs/1803.05407): the plain mean of weights along the end."""
+
+    enable: bool = False
+    """Whether it is used."""
+    start: float = 0.75
+    """Share of the training after which weights count, in [0, 1)."""
+    every: int | None = None
+    """Steps between the weights that count; by default an epoch."""
+    bn_batches: int = 100
+    """Training batches that BatchNorm's statistics are measured on at the end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """What the original's sections of training do not say."""
+
+    seed: int = 0
+    """Seed of everything that is drawn: first weights, order of the images, augmentation, mixup, dropout, attacks."""
+    device: str | None = None
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:1``; by default ``evaluation.device``."""
+    amp: Literal["bf16", "fp16"] | None = None
+    """Half precision of the forward pass; ``fp16`` scales the loss."""
+    accumulate: int = 1
+    """Portions in which each process works off its batch; gradients are added up, so only BatchNorm sees the difference."""
+    clip_grad: float | None = None
+    """Largest norm of the gradient of all weights together."""
+    channels_last: bool = False
+    """Keep images and convolutions in the order channels-last: often faster; rounds differently."""
+    compile: bool = False
+    """Compile the network with ``torch.compile``; rounds differently."""
+    sync_bn: bool | None = None
+    """BatchNorm statistics over all processes (GPUs only); by default what ``model.kwargs.bn.use_sync_bn`` says."""
+    deterministic: bool = False
+    """Only GPU functions that give the same bits each time, an error where there is none. CPUs do by themselves."""
+    mixup_alpha: float | None = None
+    """Mixup's alpha as the paper has it, where 1.0 is on and 0 off; the original's ``mixup`` cannot say 1.0."""
+    save_freq: int | None = None
+    """Steps between checkpoints; by default ``saver.val_freq``."""
+    swa: SwaConfig = section(SwaConfig)
+    """Stochastic weight averaging."""
+    objective: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("plain"))
+    """What is minimised: ``plain`` is the cross-entropy with label smoothing, mixup and cutmix."""

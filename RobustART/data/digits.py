@@ -1,0 +1,58 @@
+"""scikit-learn's handwritten digits: 1,797 real pictures of 8 x 8 pixels that are installed with this package."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from RobustART.data.datasets import DATASETS, ArrayDataset, array_dataset
+from RobustART.errors import ConfigError
+from RobustART.imaging import resize
+
+
+@DATASETS.register("sklearn_digits")
+def sklearn_digits(
+    root_dir: str | None = None,
+    meta_file: str | None = None,
+    *,
+    split: str = "all",
+    size: int = 8,
+    test_fraction: float = 0.25,
+    seed: int = 0,
+) -> ArrayDataset:
+    """Returns the digits, ten classes, the grey value in all three channels.
+
+    Args:
+        root_dir: not used; there are no files.
+        meta_file: likewise.
+        split: ``train``, ``test`` or ``all``.
+        size: side of the pictures in pixels; above 8 they are enlarged by bilinear interpolation.
+        test_fraction: share of each class that belongs to ``test``.
+        seed: which pictures these are.
+
+    Raises:
+        ConfigError: an argument that cannot be.
+    """
+    if root_dir is not None or meta_file is not None:
+        raise ConfigError("sklearn_digits takes neither root_dir nor meta_file; it has kwargs: split, size, seed")
+    if split not in ("train", "test", "all"):
+        raise ConfigError(f"sklearn_digits: split must be 'train', 'test' or 'all', got {split!r}")
+    if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 512:
+        raise ConfigError(f"sklearn_digits: size must be a whole number from 8 to 512, got {size!r}")
+    if isinstance(test_fraction, bool) or not isinstance(test_fraction, (int, float)) or not 0 < test_fraction < 1:
+        raise ConfigError(f"sklearn_digits: test_fraction must be between 0 and 1, got {test_fraction!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"sklearn_digits: seed must be a whole number from 0 up, got {seed!r}")
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    chosen = np.arange(len(digits.target))
+    if split != "all":
+        rng = np.random.default_rng(seed)
+        test = np.zeros(len(chosen), dtype=bool)
+        for label in range(10):
+            members = rng.permutation(np.flatnonzero(digits.target == label))
+            test[members[: round(len(members) * test_fraction)]] = True
+        chosen = np.flatnonzero(test == (split == "test"))
+    grey = np.rint(digits.images[chosen] * (255 / 16)).astype(np.uint8)
+    pictures = [resize(np.repeat(picture[:, :, None], 3, axis=2), (size, size), "bilinear") for picture in grey]
+    return array_dataset(pictures, digits.target[chosen].tolist(), name=f"sklearn_digits_{split}")

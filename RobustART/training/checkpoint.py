@@ -1,0 +1,169 @@
+"""Checkpoints: whole or not there at all, and the one before where the newest is damaged.
+
+The file is the original's, ``{model, optimizer, last_iter, ema}``, with ``scaler, swa, objective, conditions`` beside. It is
+read with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.pth.tar`` and the one before it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from RobustART.errors import TrainingError
+from RobustART.models.weights import unwrap
+
+log = logging.getLogger(__name__)
+
+NEWEST, BEFORE = "ckpt.pth.tar", "ckpt_before.pth.tar"
+_NUMBERED = re.compile(r"ckpt_(\d+)\.pth\.tar")
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any], *, many: bool) -> Path:
+    """Writes a checkpoint under a temporary name and renames it; returns its path.
+
+    Args:
+        folder: of the checkpoints.
+        state: with ``last_iter``.
+        many: keep every one, as ``ckpt_{iter}.pth.tar``; otherwise the newest two.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
+    path = folder / (f"ckpt_{state['last_iter']}.pth.tar" if many else NEWEST)
+    temporary = folder / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        if not many and path.exists():
+            path.replace(folder / BEFORE)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise TrainingError(f"the checkpoint {path} cannot be written: {error}") from None
+    return path
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Returns the content of a checkpoint.
+
+    Raises:
+        TrainingError: it is missing, damaged or none.
+    """
+    if not path.is_file():
+        raise TrainingError(f"there is no checkpoint {path}")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()  # torch does not look at the sums of tensors
+            if broken is not None:
+                raise TrainingError(f"the checkpoint {path} is damaged: {broken} is not what was written")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        if isinstance(error, TrainingError):
+            raise
+        raise TrainingError(f"the checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(state, dict) or "model" not in state:
+        raise TrainingError(f"{path} is no checkpoint of a training: it has no key 'model'")
+    return state
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Returns the checkpoints of a folder, those of one kind from the newest to the oldest."""
+    numbered = []
+    for path in folder.glob("ckpt_*.pth.tar") if folder.is_dir() else ():
+        match = _NUMBERED.fullmatch(path.name)
+        if match:
+            numbered.append((int(match[1]), path))
+    single = [folder / name for name in (NEWEST, BEFORE) if (folder / name).is_file()]
+    return [*single, *(path for _, path in sorted(numbered, reverse=True))]
+
+
+def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Returns path and content of the checkpoint with the most steps, or None if there is none at all.
+
+    A damaged one is passed over with a warning.
+
+    Raises:
+        TrainingError: there are some, but all are damaged.
+    """
+    found = checkpoints(folder)
+    good: list[tuple[Path, dict[str, Any]]] = []
+    damaged = []
+    for kind in ([p for p in found if p.name in (NEWEST, BEFORE)], [p for p in found if _NUMBERED.fullmatch(p.name)]):
+        for path in kind:
+            try:
+                good.append((path, read_checkpoint(path)))
+                break
+            except TrainingError as error:
+                damaged.append(path)
+                log.warning("%s; the one before it is tried", error)
+    if damaged and not good:
+        names = ", ".join(path.name for path in damaged)
+        raise TrainingError(f"all checkpoints in {folder} are damaged ({names}); --fresh starts over")
+    return max(good, key=lambda item: int(item[1].get("last_iter", 0)), default=None)
+
+
+def delete_checkpoints(folder: Path) -> None:
+    """Deletes the checkpoints of a folder and what was left of unfinished ones."""
+    averages = [folder / f"{name}.pth.tar" for name in ("ema", "swa")]
+    for path in [*checkpoints(folder), *averages, *folder.glob(".ckpt*.tmp")]:
+        path.unlink(missing_ok=True)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], place: str = "") -> list[str]:
+    """Returns one line for each value of two nested mappings that differs, ``optimizer.type: 'SGD' -> 'Adam'``."""
+    lines = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, f"{place}{key}.")
+        else:
+            lines.append(f"{place}{key}: {old!r} -> {new!r}")
+    return lines
+
+
+def check_conditions(state: Mapping[str, Any], conditions: Mapping[str, Any], path: Path) -> None:
+    """Raises a TrainingError if a checkpoint belongs to another training; the message lists what differs."""
+    if "conditions" not in state:
+        raise TrainingError(
+            f"{path} was not written by this version, so a training cannot go on from it without a change; to start from "
+            "it, name it in saver.pretrain.path"
+        )
+    lines = differences(state["conditions"], conditions)
+    if lines:
+        more = f" and {len(lines) - 12} more" if len(lines) > 12 else ""
+        raise TrainingError(
+            f"{path} belongs to another training: {'; '.join(lines[:12])}{more}. Take another output_dir, name the file in "
+            "saver.pretrain.path to start from it, or start over with --fresh"
+        )
+
+
+def original_parts(state: Mapping[str, Any], ignored: list[str], path: Path) -> dict[str, Any]:
+    """Returns the parts of a checkpoint to start from, without those ignored; ``model`` is a bare state dict.
+
+    Raises:
+        TrainingError: what is to be ignored is not there.
+    """
+    for key in ignored:
+        if key not in state:
+            raise TrainingError(
+                f"saver.pretrain.ignore.key: {path} has no {key!r}; it has {', '.join(map(str, state))}"
+            )
+    parts = {key: value for key, value in state.items() if key not in ignored}
+    if "model" in parts:
+        parts["model"] = unwrap({"model": parts["model"]}, str(path))
+    if isinstance(parts.get("ema"), Mapping) and set(parts["ema"]) != {"values", "remaining"}:
+        parts["ema"] = unwrap({"model": parts["ema"].get("shadow", parts["ema"])}, f"'ema' of {path}")
+    return parts

@@ -1,0 +1,168 @@
+"""Training batches from any step on: decoded and transformed in loader processes, shipped as uint8.
+
+All randomness of a picture is seeded from (seed, number of its draw in the training), so a batch depends neither on the
+number of loader processes nor on where a run was taken up, and the generators of the main process are left as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from RobustART.data import ImageDataset
+from RobustART.data.loader import start_worker
+from RobustART.errors import UserError
+from RobustART.seeding import image_seed
+from RobustART.training.sampling import SAMPLERS, Ids, Plan
+from RobustART.training.transforms import TrainingView
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What a process works on at a step."""
+
+    images: Tensor
+    """From the loader uint8; in objectives float in [0, 1]: (N, 3, H, W), or (N, V, 3, H, W) with several views."""
+    labels: Tensor
+    """Classes, int64 (N,)."""
+    seeds: Tensor
+    """A key per image, int64 (N,), for the ``seeds`` of attacks: a new one each time that an image is drawn."""
+    step: int = 0
+    """Number of the step, from 1."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device, memory_format: torch.memory_format = torch.contiguous_format) -> Batch:
+        """Returns the batch on a device, with images as float in [0, 1]."""
+        images = self.images.to(device, non_blocking=True).to(torch.float32).div_(255)
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=memory_format)
+        labels, seeds = (value.to(device, non_blocking=True) for value in (self.labels, self.seeds))
+        return Batch(images, labels, seeds, self.step)
+
+    def split(self, portions: int) -> list[Batch]:
+        """Returns the batch in portions of nearly equal size."""
+        parts = (value.tensor_split(portions) for value in (self.images, self.labels, self.seeds))
+        return [Batch(images, labels, seeds, self.step) for images, labels, seeds in zip(*parts, strict=True)]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """Returns the batch with a function applied to each of its tensors."""
+        return Batch(function(self.images), function(self.labels), function(self.seeds), self.step)
+
+
+def seed_generators(key: int) -> None:
+    """Seeds what transforms draw from on the CPU: ``torch``, ``random`` and ``numpy``."""
+    torch.default_generator.manual_seed(key)
+    random.seed(key)
+    np.random.seed(key & 0xFFFFFFFF)
+
+
+@contextlib.contextmanager
+def generators_kept() -> Iterator[None]:
+    """Puts the CPU generators of ``torch``, ``random`` and ``numpy`` back as they were."""
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        np.random.set_state(states[2])
+
+
+Draw = tuple[int, Ids, Ids]
+"""Step, image ids, numbers of the draws."""
+
+
+class _Batches(Dataset[Batch]):
+    """Item ``(step, ids, positions)`` is that batch, or the error it ran into."""
+
+    def __init__(self, dataset: ImageDataset, view: TrainingView, seed: int) -> None:
+        self.dataset, self.view, self.seed = dataset, view, seed
+
+    def __getitem__(self, draw: Draw) -> Batch | UserError:  # type: ignore[override]
+        step, ids, positions = draw
+        keys = [image_seed(self.seed, int(position), "train image") for position in positions]
+        try:
+            with generators_kept():
+                images = [self._image(int(i), key) for i, key in zip(ids, keys, strict=True)]
+        except UserError as error:
+            return error  # raised by the main process, without the traceback of a worker
+        labels = torch.tensor([self.dataset.labels[int(i)] for i in ids], dtype=torch.int64)
+        return Batch(torch.stack(images), labels, torch.tensor(keys, dtype=torch.int64), step)
+
+    def _image(self, image_id: int, key: int) -> Tensor:
+        seed_generators(key)
+        return self.view(self.dataset.sample(image_id, _unprepared).image, self.dataset.files[image_id])
+
+
+def _unprepared(image: Any) -> Any:
+    return image
+
+
+class _Draws:
+    """The draws of a process, from a step on; with ``repeats`` every batch comes several times in a row."""
+
+    def __init__(self, plan: Plan, sampler: str, rank: int, first: int, repeats: int) -> None:
+        self.plan, self.sampler, self.rank, self.first, self.repeats = plan, SAMPLERS[sampler], rank, first, repeats
+
+    def __len__(self) -> int:
+        return max(self.plan.steps - self.first + 1, 0)
+
+    def __iter__(self) -> Iterator[Draw]:
+        for step in range(self.first, self.plan.steps + 1):
+            place = (step - 1) // self.repeats + 1
+            yield step, self.sampler(self.plan, place, self.rank), self.plan.positions(place, self.rank)
+
+
+def load_batches(
+    dataset: ImageDataset,
+    view: TrainingView,
+    plan: Plan,
+    sampler: str,
+    *,
+    rank: int = 0,
+    first: int = 1,
+    repeats: int = 1,
+    workers: int = 0,
+    pin_memory: bool = False,
+    prefetch_factor: int | None = None,
+) -> Iterator[Batch]:
+    """Yields the batches of a process, of the steps ``first`` to ``plan.steps``.
+
+    Args:
+        dataset: the images.
+        view: what is done to each.
+        plan: how many are dealt out.
+        sampler: a name in ``SAMPLERS``.
+        rank: number of this process.
+        first: the step to begin with.
+        repeats: how many steps in a row get the same batch.
+        workers: loader processes; 0 works in this one.
+        pin_memory: put batches into pinned memory.
+        prefetch_factor: batches that each loader process makes ahead.
+
+    Raises:
+        DataError: an image cannot be read; the message names it.
+    """
+    loader = DataLoader(
+        _Batches(dataset, view, plan.seed),
+        sampler=_Draws(plan, sampler, rank, first, repeats),
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=start_worker,
+        prefetch_factor=prefetch_factor if workers else None,
+        generator=torch.Generator(),  # otherwise the loader would draw from the main process's
+    )
+    for item in loader:
+        if isinstance(item, UserError):
+            raise item
+        yield item.map(Tensor.pin_memory) if pin_memory else item

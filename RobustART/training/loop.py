@@ -1,0 +1,244 @@
+"""The training loop. It knows steps, and no technique: what is minimised is the objective's business."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from RobustART.errors import ConfigError, TrainingError
+from RobustART.models import Classifier
+from RobustART.seeding import image_seed, numpy_generator
+from RobustART.training.ema import Ema, Swa
+from RobustART.training.loading import Batch
+from RobustART.training.objective import Objective
+from RobustART.training.optim import set_rate
+from RobustART.training.parallel import Parallel, lost_processes_named
+from RobustART.training.schedules import Schedule
+
+AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_NEVER = 2**62
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopSettings:
+    """How steps are made."""
+
+    steps: int
+    """Length of the training."""
+    seed: int = 0
+    """Seed of what is drawn in a step."""
+    amp: str | None = None
+    """``bf16`` or ``fp16``; the latter with a scaler of the loss."""
+    accumulate: int = 1
+    """Portions that a process's batch is worked off in; their gradients are added up."""
+    clip_grad: float | None = None
+    """Largest norm of the gradient."""
+    channels_last: bool = False
+    """Layout of images and convolutions."""
+    sync: bool = False
+    """Average gradients after the backward pass instead of during it."""
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be."""
+        if self.accumulate < 1:
+            raise ConfigError(f"training.accumulate must be a whole number above 0, got {self.accumulate}")
+        if self.clip_grad is not None and not (0 < self.clip_grad < math.inf):
+            raise ConfigError(f"training.clip_grad must be a number above 0, got {self.clip_grad}")
+
+
+class Training:
+    """A model on its way: everything that changes from step to step, and the step.
+
+    Args:
+        model: to train, on the device.
+        objective: what is minimised, on the device.
+        optimizer: of the model's parameters.
+        schedule: step to learning rate.
+        base_lr: the optimiser's rate that the groups' rates are relative to.
+        parallel: the processes.
+        settings: how.
+        ema: an average that follows the weights, if any.
+        swa: another one, if any.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        base_lr: float,
+        parallel: Parallel,
+        settings: LoopSettings,
+        ema: Ema | None = None,
+        swa: Swa | None = None,
+    ) -> None:
+        self.model, self.objective, self.optimizer = model, objective, optimizer
+        self.schedule, self.base_lr, self.parallel, self.settings = schedule, base_lr, parallel, settings
+        self.ema, self.swa, self.step = ema, swa, 0
+        self.device = parallel.world.device
+        self.wrapped = parallel.wrap(model, settings.sync)
+        self.scaler = torch.amp.GradScaler(self.device.type) if settings.amp == "fp16" else None
+        self.numbers: dict[str, Tensor] = {}
+        self._bad_step = torch.tensor(_NEVER, device=self.device)
+
+    def train_step(self, batch: Batch) -> None:
+        """Makes the next step, on this process's share of the batch; its numbers are then in :meth:`read_numbers`."""
+        self.step += 1
+        assert batch.step == self.step, (batch.step, self.step)
+        set_rate(self.optimizer, self.schedule(self.step), self.base_lr)
+        self.model.train()
+        self.objective.train()
+        rank = self.parallel.world.rank
+        torch.manual_seed(image_seed(self.settings.seed, self.step, f"train step {rank}"))
+        layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
+        batch = batch.to(self.device, layout)
+        self.optimizer.zero_grad(set_to_none=True)
+        portions = min(self.settings.accumulate, len(batch))
+        parts = batch.split(portions)
+        sums: dict[str, Tensor] = {}
+        for i, part in enumerate(parts):
+            share = len(part) / len(batch)
+            rng = numpy_generator(self.settings.seed, self.step, f"train step {rank} portion {i}")
+            with self._gradients_wait(i < portions - 1):
+                with self._autocast():
+                    loss, numbers = self.objective(self.wrapped, part, rng)
+                weighted = loss * share
+                (self.scaler.scale(weighted) if self.scaler else weighted).backward()
+            for name, value in {"loss": loss, **numbers}.items():
+                sums[name] = sums.get(name, 0.0) + value.detach().float() * share
+        self._update(sums)
+        self.numbers = sums
+
+    def _update(self, sums: dict[str, Tensor]) -> None:
+        if self.settings.sync:
+            self.parallel.average_gradients(self.model.parameters())
+        if self.scaler:
+            self.scaler.unscale_(self.optimizer)
+        self.objective.after_backward(self.wrapped)
+        if self.settings.clip_grad is not None:
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            sums["grad_norm"] = nn.utils.clip_grad_norm_(parameters, self.settings.clip_grad).detach()
+        if self.scaler:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+        self.objective.after_step(self.wrapped, self.step)
+        self.parallel.share_buffers(self.model)
+        for average in (self.ema, self.swa):
+            if average is not None:
+                average.update(self.step)
+        now = torch.tensor(self.step, device=self.device)
+        self._bad_step = torch.where(sums["loss"].isfinite(), self._bad_step, torch.minimum(self._bad_step, now))
+
+    def check_loss(self, last_good: str) -> None:
+        """Raises a TrainingError if a loss was not a number, in any process; ``last_good`` names a checkpoint."""
+        bad = int(self.parallel.least(self._bad_step.clone()))
+        if bad < _NEVER:
+            raise TrainingError(
+                f"the loss is not finite at step {bad} (learning rate {self.schedule(bad):.6g}); the training stops. "
+                f"{last_good}. A lower learning rate, a longer warm-up, training.clip_grad or float32 may help"
+            )
+
+    def read_numbers(self) -> dict[str, float]:
+        """Returns the numbers of the last step, each the mean over the processes, and its learning rate."""
+        names = list(self.numbers)
+        values = self.parallel.mean(torch.stack([self.numbers[name].to(self.device).float() for name in names]))
+        return {**dict(zip(names, values.tolist(), strict=True)), "lr": self.schedule(self.step)}
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.settings.amp is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, AMP_TYPES[self.settings.amp])
+
+    def _gradients_wait(self, waits: bool) -> contextlib.AbstractContextManager[Any]:
+        if waits and isinstance(self.wrapped, nn.parallel.DistributedDataParallel):
+            context: contextlib.AbstractContextManager[Any] = self.wrapped.no_sync()
+            return context
+        return contextlib.nullcontext()
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Returns what a checkpoint holds, on process 0; None on the others. All must call it."""
+        own = self.objective.state_dict()
+        objectives = self.parallel.gather({k: v.cpu() for k, v in own.items()}) if own else []
+        if not self.parallel.world.is_main:
+            return None
+        return {
+            "model": self.model.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "last_iter": self.step,
+            "ema": self.ema.state_dict() if self.ema else None,
+            "swa": self.swa.state_dict() if self.swa else None,
+            "scaler": self.scaler.state_dict() if self.scaler else None,
+            "objective": objectives,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over :meth:`state_dict`, or the parts of it that are there."""
+        if "model" in state:
+            self.model.network.load_state_dict(state["model"])
+        if state.get("optimizer") is not None:
+            self._load_optimizer(state["optimizer"])
+        self.step = int(state.get("last_iter", 0))
+        for name, part in (("ema", self.ema), ("swa", self.swa), ("scaler", self.scaler)):
+            if part is not None and state.get(name) is not None:
+                part.load_state_dict(state[name])
+        if state.get("objective"):
+            self.objective.load_state_dict(state["objective"][self.parallel.world.rank])
+
+    def _load_optimizer(self, state: dict[str, Any]) -> None:
+        rates = [group["initial_lr"] for group in self.optimizer.param_groups]
+        try:
+            self.optimizer.load_state_dict(state)
+        except (ValueError, KeyError) as error:
+            raise TrainingError(
+                f"the checkpoint's optimizer does not fit this one ({error}); leave it out with "
+                "saver.pretrain.ignore: {key: [optimizer]}"
+            ) from None
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group.setdefault("initial_lr", rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class Due:
+    """What is done every so many steps, in this order; the last step does all of it."""
+
+    log: tuple[int, Callable[[], None]]
+    validate: tuple[int, Callable[[], None]]
+    save: tuple[int, Callable[[], None]]
+
+
+def run(training: Training, batches: Iterator[Batch], due: Due, last_good: Callable[[], str]) -> None:
+    """Makes all steps that are left.
+
+    Args:
+        training: at the step where ``batches`` begins.
+        batches: one per step.
+        due: what is done now and then.
+        last_good: says which checkpoint is the last good one.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    on_cpu = training.device.type == "cpu"  # elsewhere looking at the loss would make the device wait
+    devices = [] if on_cpu else [training.device]
+    steps = training.settings.steps
+    with torch.random.fork_rng(devices=devices), lost_processes_named(training.parallel.world):
+        for batch in batches:
+            training.train_step(batch)
+            tasks = [task for every, task in (due.log, due.validate, due.save) if _is_due(training.step, every, steps)]
+            if on_cpu or tasks:
+                training.check_loss(last_good())
+            for task in tasks:
+                task()
+
+
+def _is_due(step: int, every: int, steps: int) -> bool:
+    return step % every == 0 or step == steps

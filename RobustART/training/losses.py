@@ -1,0 +1,34 @@
+"""Targets and losses of training."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from RobustART.errors import ConfigError
+
+
+def soft_targets(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:
+    """Returns targets (N, K): ``1 - s + s / K`` for the label, ``s / K`` for all others.
+
+    Label smoothing is of Szegedy 2016, https://arxiv.org/abs/1512.00567.
+
+    Args:
+        labels: (N,), int64.
+        classes: K.
+        smoothing: s in [0, 1).
+    """
+    return F.one_hot(labels, classes).to(torch.float32).mul_(1 - smoothing).add_(smoothing / classes)
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Returns the mean over images of the cross-entropy between targets (N, K) and the softmax of logits (N, K)."""
+    return F.cross_entropy(logits.float(), targets)
+
+
+def check_smoothing(value: float) -> float:
+    """Returns a label smoothing in [0, 1), or raises a ConfigError."""
+    if not 0 <= value < 1:
+        raise ConfigError(f"label_smooth must be at least 0 and below 1, got {value}")
+    return value

@@ -1,0 +1,123 @@
+"""What a step minimises: the seam at which training techniques are added. The loop knows no technique.
+
+An objective turns a batch into a loss. A technique that changes what is minimised (adversarial training, distillation, a
+regulariser) is an objective of its own, or one around another; it is chosen by ``training.objective`` in the config.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from RobustART.errors import ConfigError
+from RobustART.models import Classifier
+from RobustART.registry import Registry
+from RobustART.training.loading import Batch
+from RobustART.training.losses import check_smoothing, soft_cross_entropy, soft_targets
+from RobustART.training.mixing import Mixing
+
+
+class Objective(nn.Module):
+    """Base of objectives: batches to losses.
+
+    Buffers of an objective are saved with the training, those of each process apart; a frozen teacher that should not be is
+    kept in a tuple. What is trained belongs to the model.
+    """
+
+    repeats = 1
+    """How many steps in a row get the same batch."""
+
+    def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the mean loss over the batch, and numbers to log, each the mean over the batch of something.
+
+        Args:
+            model: in training mode, with autocast on; calling it once, on all that is to be seen, keeps distributed
+                training right. ``plain_model(model)`` is the :class:`Classifier` itself, for passes without gradients of
+                the weights, such as attacks.
+            batch: on the device; images in [0, 1].
+            rng: of this step, process and portion; torch's generators are seeded for them too.
+        """
+        raise NotImplementedError
+
+    def after_backward(self, model: nn.Module) -> None:
+        """Is called with the gradients of the step, before the optimiser uses them."""
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        """Is called with the weights after the step."""
+
+
+def plain_model(model: nn.Module) -> Classifier:
+    """Returns the classifier inside the wrapper of distributed training."""
+    inner = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+    assert isinstance(inner, Classifier)
+    return inner
+
+
+class Plain(Objective):
+    """Cross-entropy with label smoothing, after mixup or cutmix.
+
+    Args:
+        classes: outputs of the model.
+        label_smooth: see :func:`soft_targets`.
+        mixing: what is blended.
+    """
+
+    def __init__(self, classes: int, label_smooth: float = 0.0, mixing: Mixing | None = None) -> None:
+        super().__init__()
+        self.classes, self.label_smooth, self.mixing = classes, check_smoothing(label_smooth), mixing or Mixing()
+
+    def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss and, where labels are not blended, the accuracy."""
+        targets = soft_targets(batch.labels, self.classes, self.label_smooth)
+        images, targets = self.mixing(single_view(batch.images), targets, rng)
+        logits = model(images)
+        numbers = {} if self.mixing else {"accuracy": accuracy(logits, batch.labels)}
+        return soft_cross_entropy(logits, targets), numbers
+
+
+def single_view(images: Tensor) -> Tensor:
+    """Returns images (N, 3, H, W), or raises a ConfigError if there are several views of each."""
+    if images.ndim != 4:
+        raise ConfigError(
+            f"data.train.transforms make {images.shape[1]} views of each picture, but training.objective takes one"
+        )
+    return images
+
+
+@torch.no_grad()
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Returns the share of right predictions, in percent."""
+    return (logits.argmax(1) == labels).float().mean() * 100
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveContext:
+    """What builders of objectives may need."""
+
+    classes: int
+    """Outputs of the model."""
+    label_smooth: float
+    """The config's ``label_smooth``."""
+    mixing: Mixing
+    """Its ``mixup``, ``cutmix`` and ``switch_prob``."""
+    seed: int
+    """Its ``training.seed``."""
+    device: torch.device
+    """Where the model is."""
+    folder: Path
+    """Folder of the config; relative paths start there."""
+
+
+OBJECTIVES: Registry[Callable[..., Objective]] = Registry("training objective")
+"""Names to functions (context, keyword-only options) -> objective."""
+
+
+@OBJECTIVES.register("plain")
+def plain(context: ObjectiveContext) -> Objective:
+    """Returns the cross-entropy of supervised training."""
+    return Plain(context.classes, context.label_smooth, context.mixing)

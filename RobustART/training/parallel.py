@@ -1,0 +1,154 @@
+"""What the processes of a training do together: gradients, statistics, messages.
+
+On GPUs of their own they talk over NCCL, else over gloo. Gradients are averaged, so a step is that of one process with the
+whole batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from RobustART.distributed import World
+from RobustART.errors import ConfigError, ProcessLostError
+
+
+@contextlib.contextmanager
+def lost_processes_named(world: World) -> Iterator[None]:
+    """Turns the failure of a message between processes into a :class:`ProcessLostError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        words = ("connection closed", "connection reset", "broken pipe", "gloo", "nccl", "socket", "timed out waiting")
+        if world.size > 1 and any(word in str(error).lower() for word in words):
+            raise ProcessLostError(
+                f"process {world.rank} of {world.size} stops because another one ended; its own message says why ({error})"
+            ) from error
+        raise
+
+
+class Parallel:
+    """The processes of a training.
+
+    Args:
+        world: of the run.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.group: Any = None
+        if world.size > 1 and world.device.type == "cuda" and dist.is_nccl_available():
+            devices: list[Any] = [None] * world.size
+            dist.all_gather_object(devices, (_host(), world.device.index))
+            if len(set(devices)) == world.size:  # NCCL needs a GPU for each process
+                self.group = dist.new_group(backend="nccl")
+
+    def wrap(self, model: nn.Module, sync: bool) -> nn.Module:
+        """Returns the model whose backward pass averages gradients; with ``sync``, or alone, the model itself."""
+        if self.world.size == 1 or sync:
+            return model
+        ids = [self.world.device] if self.world.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=ids, process_group=self.group, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
+
+    def sync_batchnorm(self, model: nn.Module, group_size: int | None = None) -> nn.Module:
+        """Returns the model with the statistics of its BatchNorm layers taken over all processes.
+
+        Raises:
+            ConfigError: on CPUs, where PyTorch has no such layer.
+        """
+        if group_size not in (None, 0, self.world.size):
+            raise ConfigError(
+                f"model.kwargs.bn.kwargs.group_size must be the number of processes, {self.world.size}, or absent: "
+                f"statistics are taken over all of them, got {group_size}"
+            )
+        if self.world.size == 1:
+            return model
+        if self.world.device.type != "cuda":
+            raise ConfigError("SyncBatchNorm needs GPUs; on CPUs say training.sync_bn: false")
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model, self.group)
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replaces gradients by their mean over the processes; a missing one counts as zero."""
+        if self.world.size == 1:
+            return
+        grads = []
+        for parameter in parameters:
+            if parameter.requires_grad:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                grads.append(parameter.grad)
+        for flat, parts in _flattened(grads):
+            dist.all_reduce(flat, group=self.group)
+            flat /= self.world.size
+            _unflatten(flat, parts)
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Gives every process the buffers of process 0, such as BatchNorm's statistics."""
+        if self.world.size == 1:
+            return
+        for flat, parts in _flattened(list(model.buffers())):
+            dist.broadcast(flat, src=0, group=self.group)
+            _unflatten(flat, parts)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Returns the mean over the processes."""
+        if self.world.size > 1:
+            dist.all_reduce(values, group=self.group)
+            values = values / self.world.size
+        return values
+
+    def total(self, values: Tensor) -> Tensor:
+        """Returns the sum over the processes."""
+        if self.world.size > 1:
+            dist.all_reduce(values, group=self.group)
+        return values
+
+    def least(self, values: Tensor) -> Tensor:
+        """Returns the smallest of the processes' values."""
+        if self.world.size > 1:
+            dist.all_reduce(values, op=dist.ReduceOp.MIN, group=self.group)
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """Returns the values of all processes on process 0, and an empty list on the others."""
+        if self.world.size == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.world.size if self.world.is_main else None
+        dist.gather_object(value, values)
+        return values or []
+
+    def from_main(self, value: Any) -> Any:
+        """Returns process 0's value on all of them."""
+        if self.world.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+
+def _host() -> str:
+    import socket
+
+    return socket.gethostname()
+
+
+def _flattened(tensors: list[Tensor]) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Yields all tensors of one type in one piece, with the tensors."""
+    by_type: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        by_type.setdefault(tensor.dtype, []).append(tensor)
+    for parts in by_type.values():
+        yield torch.cat([part.detach().reshape(-1) for part in parts]), parts
+
+
+@torch.no_grad()
+def _unflatten(flat: Tensor, parts: list[Tensor]) -> None:
+    for part, values in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
+        part.copy_(values.view_as(part))

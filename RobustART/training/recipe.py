@@ -1,0 +1,199 @@
+"""From the configuration to what the loop is made of: the one place where training reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from RobustART.config import Config, DatasetConfig
+from RobustART.data import ImageDataset
+from RobustART.errors import ConfigError
+from RobustART.options import check_options, to_plain
+from RobustART.training.loop import LoopSettings
+from RobustART.training.mixing import Mixing
+from RobustART.training.objective import OBJECTIVES, Objective, ObjectiveContext
+from RobustART.training.optim import create_optimizer
+from RobustART.training.sampling import Plan, check_plan
+from RobustART.training.schedules import Schedule, schedule_of
+
+
+def trains(config: Config) -> bool:
+    """Returns whether a config has what a training needs."""
+    return not missing_for_training(config)
+
+
+def missing_for_training(config: Config) -> list[str]:
+    """Returns the names of the sections that a training needs and that are not there."""
+    parts = {"optimizer": config.optimizer, "lr_scheduler": config.lr_scheduler, "data.train": config.data.train}
+    return [name for name, part in parts.items() if part is None]
+
+
+def refuse_impossible_training(config: Config) -> list[str]:
+    """Raises a ConfigError for what the schema knows but no training can do; returns warnings of what is not used."""
+    if missing_for_training(config):
+        raise ConfigError(f"a training needs the sections {', '.join(missing_for_training(config))}")
+    train, training = config.data.train, config.training
+    assert train is not None
+    assert config.optimizer is not None
+    if config.lms.enable:
+        raise ConfigError(
+            "lms.enable: large-model support needs a private build of torch; training.accumulate and amp save memory"
+        )
+    if config.kw_weight:
+        raise ConfigError("kw_weight: kurtosis regularisation is not part of this version; say 0")
+    if train.transforms is None:
+        raise ConfigError("data.train.transforms is missing; say {type: STANDARD}, or {type: JUSTNORM} for none")
+    for name in ("imagenet_c", "imagenet_p", "imagenet_a_o", "limit_samples"):
+        if getattr(train, name):
+            raise ConfigError(f"data.train.{name} belongs to data.test")
+    if not 0 < training.swa.start < 1 or training.swa.bn_batches < 1 or (training.swa.every or 1) < 1:
+        raise ConfigError(
+            "training.swa: start must be between 0 and 1, every and bn_batches above 0, got "
+            f"{training.swa.start}, {training.swa.every}, {training.swa.bn_batches}"
+        )
+    for name, value in (
+        ("saver.print_freq", config.saver.print_freq),
+        ("saver.val_freq", config.saver.val_freq),
+        ("training.save_freq", training.save_freq),
+        ("data.batch_size", config.data.batch_size),
+    ):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} must be a whole number above 0, got {value}")
+    if config.data.num_workers is not None and config.data.num_workers < 0:
+        raise ConfigError(f"data.num_workers must be a whole number from 0 up, got {config.data.num_workers}")
+    if training.seed < 0:
+        raise ConfigError(f"training.seed must be a whole number from 0 up, got {training.seed}")
+    sampler_of(config)
+    mixing_of(config)
+    loop_settings(config, 1)
+    check_options(training.objective.kwargs, OBJECTIVES[training.objective.type], "training.objective")
+    half = [name for name in ("fp16_normal_bn", "fp16_normal_fc") if getattr(config.optimizer, name)]
+    return [f"optimizer.{name} is not used: training.amp keeps weights and BatchNorm in float32" for name in half]
+
+
+def sampler_of(config: Config) -> str:
+    """Returns the name of the training sampler."""
+    assert config.data.train is not None
+    ranked = config.data.use_ranked or config.data.train.use_ranked
+    stated = config.data.train.sampler
+    if stated is not None and stated.kwargs:
+        raise ConfigError(f"data.train.sampler takes no kwargs, got {stated.kwargs}")
+    name = stated.type if stated is not None else "ranked_iteration" if ranked else "distributed_epoch"
+    if name == "ranked_iteration_dali":
+        name = "ranked_iteration"  # DALI is not used, the order is the same
+    if ranked and name != "ranked_iteration":
+        raise ConfigError(f"data.use_ranked needs the sampler 'ranked_iteration', got {name!r}")
+    check_plan(name, Plan(1, 1))
+    return name
+
+
+def mixing_of(config: Config) -> Mixing:
+    """Returns what is blended; ``mixup: 1.0`` is off, as in the original."""
+    alpha = config.training.mixup_alpha
+    if config.mixup > 1:
+        raise ConfigError(
+            f"mixup must be below 1, or 1.0 for off, got {config.mixup}; larger ones are training.mixup_alpha"
+        )
+    own = 0.0 if config.mixup == 1 else config.mixup
+    if alpha is not None and own not in (0, alpha):
+        raise ConfigError(f"mixup is {config.mixup}, but training.mixup_alpha is {alpha}; say it once")
+    return Mixing(own if alpha is None else alpha, config.cutmix, config.switch_prob)
+
+
+def plan_of(config: Config, dataset: ImageDataset, world: int) -> tuple[Plan, Schedule, float]:
+    """Returns how images are dealt out, the learning rate, and the rate it is relative to."""
+    assert config.lr_scheduler is not None
+    plan = Plan(len(dataset), config.data.batch_size, world, seed=config.training.seed)
+    check_plan(sampler_of(config), plan)
+    section = config.lr_scheduler
+    schedule, base_lr, steps = schedule_of(section.type, section.kwargs, plan.steps_per_epoch)
+    return dataclasses.replace(plan, steps=steps), schedule, base_lr
+
+
+def loop_settings(config: Config, steps: int) -> LoopSettings:
+    """Returns how steps are made."""
+    training = config.training
+    return LoopSettings(
+        steps=steps,
+        seed=training.seed,
+        amp=training.amp,
+        accumulate=training.accumulate,
+        clip_grad=training.clip_grad,
+        channels_last=training.channels_last,
+        sync=config.dist.sync,
+    )
+
+
+def optimizer_of(config: Config, model: torch.nn.Module, base_lr: float) -> torch.optim.Optimizer:
+    """Returns the optimiser of a model's parameters."""
+    section = config.optimizer
+    assert section is not None
+    return create_optimizer(
+        model, section.type, lr=base_lr, no_wd=section.no_wd, pconfig=section.pconfig, kwargs=section.kwargs
+    )
+
+
+def objective_of(config: Config, classes: int, device: torch.device, folder: Path) -> Objective:
+    """Returns what is minimised."""
+    section = config.training.objective
+    context = ObjectiveContext(classes, config.label_smooth, mixing_of(config), config.training.seed, device, folder)
+    return OBJECTIVES[section.type](context, **section.kwargs).to(device)
+
+
+def conditions_of(config: Config, dataset: ImageDataset, plan: Plan) -> dict[str, Any]:
+    """Returns all that the course of a training depends on, as plain data for the checkpoint."""
+    data = config.data
+    names = (
+        "model",
+        "optimizer",
+        "lr_scheduler",
+        "label_smooth",
+        "mixup",
+        "cutmix",
+        "switch_prob",
+        "kw_weight",
+        "ema",
+        "dist",
+    )
+    conditions = {name: to_plain(getattr(config, name)) for name in names}
+    training = to_plain(config.training)
+    for name in ("device", "save_freq"):
+        del training[name]
+    sizes = {"batch_size": data.batch_size, "input_size": data.input_size, "test_resize": data.test_resize}
+    train = to_plain(data.train or DatasetConfig())
+    return {
+        **conditions,
+        "training": training,
+        "data": {
+            **sizes,
+            "train": train,
+            "sampler": sampler_of(config),
+            "images": dataset.fingerprint(range(len(dataset))),
+        },
+        "saver": {"pretrain": to_plain(config.saver.pretrain)},
+        "processes": plan.world,
+    }
+
+
+def model_arguments(config: Config) -> tuple[dict[str, Any], bool, int | None]:
+    """Returns the builder's arguments without the original's ``bn``, whether that asks for SyncBatchNorm, and its group."""
+    assert config.model is not None
+    kwargs = dict(config.model.kwargs)
+    bn = kwargs.get("bn")
+    if not isinstance(bn, dict) or "use_sync_bn" not in bn:
+        return kwargs, bool(config.training.sync_bn), None
+    del kwargs["bn"]
+    options = dict(bn.get("kwargs") or {})
+    group = options.pop("group_size", None)
+    options.pop("var_mode", None)  # how the original's library adds up; PyTorch has one way
+    if options or set(bn) - {"use_sync_bn", "kwargs"} or not isinstance(bn["use_sync_bn"], bool):
+        raise ConfigError(f"model.kwargs.bn must be {{use_sync_bn: bool, kwargs: {{group_size, var_mode}}}}, got {bn}")
+    stated = config.training.sync_bn
+    if stated is not None and stated != bn["use_sync_bn"]:
+        raise ConfigError(
+            f"training.sync_bn is {stated}, but model.kwargs.bn.use_sync_bn is {bn['use_sync_bn']}; say it once"
+        )
+    return kwargs, bn["use_sync_bn"], group

@@ -1,0 +1,62 @@
+"""Clean accuracy on the test set during a training: a number to watch. What is reported comes from the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from RobustART.data import ImageDataset, Sample, load_views
+from RobustART.imaging import Array
+from RobustART.models import Classifier
+from RobustART.training.parallel import Parallel
+
+
+def _crop(sample: Sample, rng: np.random.Generator) -> Array:
+    return sample.crop
+
+
+@torch.no_grad()
+def validate(
+    models: Mapping[str, Classifier], dataset: ImageDataset, parallel: Parallel, *, batch_size: int, workers: int
+) -> dict[str, float]:
+    """Returns the top-1 accuracy of each model in percent, and top-5 where there are more than five classes.
+
+    Args:
+        models: names, such as ``""`` and ``"ema_"``, that go before the numbers' names; on the device. They are used in
+            evaluation mode and float32, and put back into the mode they were in.
+        dataset: every process takes a part of it.
+        parallel: the processes.
+        batch_size: images at once.
+        workers: loader processes.
+    """
+    world = parallel.world
+    preprocessing = next(iter(models.values())).preprocessing
+    groups = [range(i, min(i + batch_size, len(dataset))) for i in range(0, len(dataset), batch_size)]
+    mine = groups[world.rank :: world.size]
+    modes = {name: model.training for name, model in models.items()}
+    right = {name: torch.zeros(2, dtype=torch.int64, device=world.device) for name in models}
+    classes = 0
+    for model in models.values():
+        model.eval()
+    views = load_views(
+        dataset, mine, {"clean": _crop}, preprocessing.apply, size=preprocessing.input_size, seed=0, workers=workers
+    )
+    for group, (pixels, _) in zip(mine, views, strict=True):
+        images = pixels[:, 0].permute(0, 3, 1, 2).to(world.device).float().div_(255)
+        labels = torch.tensor([dataset.labels[i] for i in group], device=world.device)
+        for name, model in models.items():
+            logits = model(images)
+            classes = logits.shape[1]
+            hits = logits.topk(min(5, classes), dim=1).indices == labels[:, None]
+            right[name] += torch.stack([hits[:, 0].sum(), hits.sum()])
+    for name, model in models.items():
+        model.train(modes[name])
+    numbers = {}
+    for name, counts in right.items():
+        top1, top5 = (parallel.total(counts).double() / len(dataset) * 100).tolist()
+        numbers[f"{name}top1"] = top1
+        if int(parallel.from_main(classes)) > 5:
+            numbers[f"{name}top5"] = top5
+    return numbers
