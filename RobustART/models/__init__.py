@@ -17,6 +17,9 @@ from RobustART.preprocessing import Preprocessing
 
 __all__ = ["Classifier", "Normalize", "Preprocessing", "create_model", "load_weights", "read_state_dict", "wrap_model"]
 
+UNTRAINED = "no weights were given: the model is randomly initialised"
+"""The note of a model without weights."""
+
 
 def create_model(
     name: str,
@@ -70,7 +73,7 @@ def build_model(
     notes = list(built.notes)
     if weights is None:
         if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:")):
-            notes.append("no weights were given: the model is randomly initialised")
+            notes.append(UNTRAINED)
     elif weights != "pretrained":
         notes += load_weights(built.network, weights, strict=strict, ignore=ignore)
     stated = dataclasses.replace(built.preprocessing, **(preprocessing or {}))

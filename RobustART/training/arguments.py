@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 DESCRIPTION = (
-    "Measure how robust an image classifier is, as a YAML file says. Start it alone, or in several processes with "
-    "torchrun or srun; the result is the same. A run that was killed goes on where it was."
+    "Train an image classifier and measure how robust it is, as a YAML file says. A config with optimizer, lr_scheduler "
+    "and data.train is trained first. Start it alone, or in several processes with torchrun or srun. A run that was killed "
+    "goes on where it was."
 )
 
 
@@ -18,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--evaluate",
         action="store_true",
-        help="evaluate; a config without a section 'evaluation', as the original's are, gets the benchmark 'clean'",
+        help="evaluate, do not train; a config without a section 'evaluation', as the original's are, gets the benchmark "
+        "'clean'",
     )
     parser.add_argument(
         "--set",
@@ -32,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--check", action="store_true", help="validate the config, print it with all defaults, and run nothing"
     )
     parser.add_argument(
-        "--fresh", action="store_true", help="delete what was recorded for these benchmarks before, and start over"
+        "--fresh",
+        action="store_true",
+        help="delete what was recorded for these benchmarks before, and the checkpoints of a training, and start over",
+    )
+    parser.add_argument(
+        "--recover", metavar="CKPT", help="go on from this checkpoint of the training; with --evaluate, evaluate it"
     )
     parser.add_argument("--quiet", action="store_true", help="print warnings and the final table only")

@@ -1,7 +1,7 @@
 """Checkpoints: whole or not there at all, and the one before where the newest is damaged.
 
-The file is the original's, ``{model, optimizer, last_iter, ema}``, with ``scaler, swa, objective, conditions`` beside. It is
-read with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.pth.tar`` and the one before it.
+The file is the original's, ``{model, optimizer, last_iter, ema}``, with ``scaler, swa, objective, conditions`` beside. It
+is read with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.pth.tar`` and the one before it.
 """
 
 from __future__ import annotations
@@ -26,25 +26,26 @@ NEWEST, BEFORE = "ckpt.pth.tar", "ckpt_before.pth.tar"
 _NUMBERED = re.compile(r"ckpt_(\d+)\.pth\.tar")
 
 
-def save_checkpoint(folder: Path, state: Mapping[str, Any], *, many: bool) -> Path:
+def save_checkpoint(folder: Path, state: Mapping[str, Any], *, many: bool = False, name: str | None = None) -> Path:
     """Writes a checkpoint under a temporary name and renames it; returns its path.
 
     Args:
         folder: of the checkpoints.
         state: with ``last_iter``.
         many: keep every one, as ``ckpt_{iter}.pth.tar``; otherwise the newest two.
+        name: of the file, for what is not a checkpoint to go on from.
 
     Raises:
         TrainingError: it cannot be written.
     """
-    path = folder / (f"ckpt_{state['last_iter']}.pth.tar" if many else NEWEST)
+    path = folder / (name or (f"ckpt_{state['last_iter']}.pth.tar" if many else NEWEST))
     temporary = folder / f".{path.name}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
-        if not many and path.exists():
+        if path.name == NEWEST and path.exists():
             path.replace(folder / BEFORE)
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
@@ -116,7 +117,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 def delete_checkpoints(folder: Path) -> None:
     """Deletes the checkpoints of a folder and what was left of unfinished ones."""
     averages = [folder / f"{name}.pth.tar" for name in ("ema", "swa")]
-    for path in [*checkpoints(folder), *averages, *folder.glob(".ckpt*.tmp")]:
+    for path in [*checkpoints(folder), *averages, *folder.glob(".*.pth.tar.*.tmp")]:
         path.unlink(missing_ok=True)
 
 

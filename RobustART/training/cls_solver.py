@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,16 @@ from RobustART.models.zoo import check_name
 from RobustART.options import to_plain
 from RobustART.preprocessing import Preprocessing
 from RobustART.training.arguments import DESCRIPTION, add_arguments
+from RobustART.training.recipe import (
+    check_training,
+    missing_for_training,
+    model_arguments,
+    refuse_impossible_training,
+    run_device,
+    trains,
+)
 from RobustART.training.switches import switched, switched_benchmarks
+from RobustART.training.trainer import Trainer, trained_models
 
 log = logging.getLogger("RobustART")
 
@@ -46,16 +55,47 @@ class ClsSolver:
         self.config, self.folder, self.world = config, folder, world
         self.output_dir = output_dir(config, folder)
 
-    def evaluate(self, fresh: bool = False, progress: bool = True) -> Report:
+    def train(self, fresh: bool = False, recover: Path | None = None) -> dict[str, Classifier]:
+        """Trains the model; returns it as ``""``, and its averages as ``ema`` and ``swa`` where the config has them on.
+
+        Goes on from the last checkpoint in ``output_dir/checkpoints``, if there is one.
+
+        Args:
+            fresh: delete the checkpoints of an earlier run and start over.
+            recover: go on from this checkpoint instead.
+        """
+        refuse_impossible(self.config)
+        for warning in refuse_impossible_training(self.config):
+            log.warning("%s", warning)
+        dataset = build_dataset(self.config.data.train or DatasetConfig(), self.folder)
+        model = self._model(self.config.training.seed)
+        trainer = Trainer(self.config, self.folder, self.output_dir, self.world, model, dataset, self._dataset())
+        return trainer.run(fresh=fresh, recover=recover)
+
+    def trained(self, recover: Path | None = None) -> Mapping[str, Classifier | None]:
+        """Returns the models of a training that was run before, as :meth:`train` does.
+
+        Args:
+            recover: the checkpoint; by default the newest of ``output_dir``, unless the config names weights itself.
+        """
+        if recover is None and weights_of(self.config, self.folder) is not None:
+            return {"": None}
+        return trained_models(self._model(self.config.training.seed), self.output_dir / "checkpoints", recover)
+
+    def evaluate(
+        self, fresh: bool = False, progress: bool = True, model: Classifier | None = None, name: str = ""
+    ) -> Report:
         """Returns the report of the model on the test set, and writes it; finished work is not done again.
 
         Args:
             fresh: delete what was recorded before.
             progress: show progress bars.
+            model: to evaluate instead of the one that the config describes.
+            name: folder under ``output_dir`` for the results of a model that is not the main one, such as ``ema``.
         """
         section = evaluation_section(self.config)
         refuse_impossible(self.config)
-        model = self._model()
+        model = self._model(section.seed) if model is None else model
         benchmarks = chosen_benchmarks(self.config, self.folder)
         limit = limit_of(self.config)
         workers = section.workers if section.workers is not None else self.config.data.num_workers
@@ -63,7 +103,7 @@ class ClsSolver:
             model,
             self._dataset(),
             benchmarks,
-            output_dir=self.output_dir,
+            output_dir=self.output_dir / name,
             batch_size=section.batch_size,
             workers=workers,
             amp=section.amp,
@@ -76,17 +116,17 @@ class ClsSolver:
             world=self.world,
         )
 
-    def _model(self) -> Classifier:
+    def _model(self, seed: int) -> Classifier:
         config = model_section(self.config)
         pretrain = self.config.saver.pretrain
         return build_model(
             config.type,
-            config.kwargs,
+            model_arguments(self.config)[0],
             weights=weights_of(self.config, self.folder),
             strict=config.strict,
             ignore=pretrain.ignore.model if pretrain else (),
             preprocessing=preprocessing_fields(self.config),
-            seed=evaluation_section(self.config).seed,
+            seed=seed,
         )
 
     def _dataset(self) -> ImageDataset | None:
@@ -108,8 +148,9 @@ def evaluation_section(config: Config) -> EvaluationConfig:
     """Returns the section ``evaluation``, or a ConfigError that says how to write one."""
     if config.evaluation is None:
         raise ConfigError(
-            "the config has no section 'evaluation', and training is not part of this version. Add "
-            "evaluation: {benchmarks: {clean: {}}}, or pass --evaluate for that"
+            "the config has no section 'evaluation', and a training needs the sections "
+            f"{', '.join(missing_for_training(config)) or 'it has'}. Add evaluation: {{benchmarks: {{clean: {{}}}}}}, or "
+            "pass --evaluate for that"
         )
     return config.evaluation
 
@@ -151,7 +192,7 @@ def build_dataset(config: DatasetConfig, folder: Path) -> ImageDataset:
     exif = reader.pop("exif_orientation", False)
     if reader or not isinstance(exif, bool):
         raise ConfigError(
-            f"data.test.image_reader.kwargs may hold exif_orientation: true or false, got {config.image_reader.kwargs}"
+            f"image_reader.kwargs may hold exif_orientation: true or false, got {config.image_reader.kwargs}"
         )
     return create_dataset(
         config.type,
@@ -159,6 +200,7 @@ def build_dataset(config: DatasetConfig, folder: Path) -> ImageDataset:
         meta_file=None if config.meta_file is None else folder / config.meta_file,
         exif_orientation=exif,
         decoder=config.image_reader.type,
+        kwargs=config.kwargs,
     )
 
 
@@ -260,6 +302,10 @@ def check(config: Config, folder: Path) -> None:
     if weights is not None and weights != "pretrained" and weights not in PACKAGED and not Path(weights).is_file():
         raise ConfigError(f"there is no weights file {weights}")
     preprocessing_fields(config)
+    if trains(config):
+        check_training(config, build_dataset(config.data.train or DatasetConfig(), folder))
+        if config.evaluation is None:
+            return
     section = evaluation_section(config)
     run_settings(section.batch_size, section.workers, section.amp, section.channels_last, section.seed, progress=False)
     choose_device(section.device, 0)
@@ -325,8 +371,8 @@ def run(arguments: argparse.Namespace) -> int:
         check(config, folder)
         print(yaml.safe_dump(to_plain(config), sort_keys=False), end="")
         return 0
-    device = config.evaluation.device if config.evaluation else "auto"
-    with World(device) as world:
+    training = trains(config) and not arguments.evaluate
+    with World(run_device(config, training)) as world:
         if world.is_main:
             prepare_output(output_dir(config, folder))
         world.barrier()
@@ -334,10 +380,19 @@ def run(arguments: argparse.Namespace) -> int:
         solver = ClsSolver(config, folder, world)
         if world.is_main:
             log.info("%s on %s, %d process(es)", model_section(config).type, world.device, world.size)
-        report = solver.evaluate(fresh=arguments.fresh, progress=not arguments.quiet)
-        if world.is_main:
-            print(report.text())
-            print(f"\nWritten to {solver.output_dir / 'results'}: report.json, report.md, noise.png")
+        models: dict[str, Classifier | None] = {"": None}
+        recover = None if arguments.recover is None else Path(arguments.recover)
+        if training:
+            models = dict(solver.train(arguments.fresh, recover))
+        elif recover is not None or trains(config):
+            models = dict(solver.trained(recover))
+        if training and config.evaluation is None:
+            return 0
+        for name, model in models.items():
+            report = solver.evaluate(arguments.fresh, not arguments.quiet, model, name)
+            if world.is_main:
+                print((f"\n{name.upper()} weights\n" if name else "") + report.text())
+                print(f"\nWritten to {solver.output_dir / name / 'results'}: report.json, report.md, noise.png")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -44,12 +43,6 @@ class Average:
             torch._foreach_lerp_(own, [n.to(o.dtype) for o, n in zip(own, new, strict=True)], weight)
         for value, count in zip(*self._counts, strict=True):
             value.copy_(count)
-
-    def averaged(self, model: nn.Module) -> nn.Module:
-        """Returns a copy of ``model``, of the same kind as that given at the start, with the averaged weights."""
-        twin = copy.deepcopy(model)
-        twin.load_state_dict(self.values)
-        return twin
 
     def load_values(self, values: Mapping[str, Tensor]) -> None:
         """Takes over averages; their names and shapes must be the model's."""

@@ -31,6 +31,8 @@ class Objective(nn.Module):
 
     repeats = 1
     """How many steps in a row get the same batch."""
+    uses_labels = True
+    """Whether labels must be classes of the model."""
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the mean loss over the batch, and numbers to log, each the mean over the batch of something.

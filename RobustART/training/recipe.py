@@ -197,3 +197,24 @@ def model_arguments(config: Config) -> tuple[dict[str, Any], bool, int | None]:
             f"training.sync_bn is {stated}, but model.kwargs.bn.use_sync_bn is {bn['use_sync_bn']}; say it once"
         )
     return kwargs, bn["use_sync_bn"], group
+
+
+def run_device(config: Config, training: bool) -> str:
+    """Returns the name of the device of a run; training and evaluation share one."""
+    evaluation = config.evaluation.device if config.evaluation else "auto"
+    stated = config.training.device
+    if not training or stated is None:
+        return evaluation
+    if evaluation not in ("auto", stated):
+        raise ConfigError(f"training.device is {stated!r}, but evaluation.device is {evaluation!r}; say it once")
+    return stated
+
+
+def check_training(config: Config, dataset: ImageDataset) -> None:
+    """Raises what a training would raise before its first step, as far as it can be known without the model."""
+    refuse_impossible_training(config)
+    plan, _, base_lr = plan_of(config, dataset, 1)
+    loop_settings(config, plan.steps)
+    optimizer_of(config, torch.nn.Linear(1, 1), base_lr)
+    model_arguments(config)
+    run_device(config, training=True)
