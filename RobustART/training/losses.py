@@ -24,7 +24,8 @@ def soft_targets(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Returns the mean over images of the cross-entropy between targets (N, K) and the softmax of logits (N, K)."""
-    return F.cross_entropy(logits.float(), targets)
+    logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    return F.cross_entropy(logits, targets.to(logits.dtype))
 
 
 def check_smoothing(value: float) -> float:

@@ -1,0 +1,228 @@
+"""The command trains: it learns, it goes on after a kill as if nothing had been, and it says what cannot be."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from RobustART.training.checkpoint import read_checkpoint
+from RobustART.training.cls_solver import main
+from tests.conftest import run_solver, solver_environ
+
+EVERYTHING = [
+    "model.kwargs.dropout=0.2", "mixup=0.2", "cutmix=1.0", "label_smooth=0.1", "ema={enable: true, kwargs: {decay: 0.9}}",
+    "training={device: cpu, amp: bf16, save_freq: 4, accumulate: 2, clip_grad: 5.0, swa: {enable: true, every: 3}}",
+    "data.num_workers=2",
+    "data.train.transforms=[{type: random_crop, kwargs: {padding: 1}}, {type: RandAugment}, {type: random_erasing}]",
+]  # fmt: skip
+
+
+def flags(*overrides):
+    return [word for value in overrides for word in ("--set", value)]
+
+
+def lines(folder):
+    rows = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+
+
+def assert_equal(a, b):
+    assert type(a) is type(b)
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_equal(a[key], b[key])
+    elif isinstance(a, list):
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            assert_equal(one, other)
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    else:
+        assert a == b
+
+
+def test_learns_digits_and_is_evaluated(digits, tmp_path, capsys):
+    extra = ["evaluation={device: cpu, workers: 0, benchmarks: {clean: {}}}", "ema={enable: true, kwargs: {decay: 0.9}}"]
+    extra += ["training.swa={enable: true}"]
+    assert main(["--config", str(digits), *flags(*extra)]) == 0
+    captured = capsys.readouterr()
+    assert "EMA weights" in captured.out
+    assert "img/s" in captured.err
+    for folder in (".", "ema", "swa"):
+        report = json.loads((tmp_path / folder / "results" / "report.json").read_text())
+        assert report["benchmarks"]["clean"]["metrics"]["top1"]["value"] > 90
+        assert not any("randomly initialised" in warning for warning in report["warnings"])
+    rows = lines(tmp_path)
+    assert [row["step"] for row in rows if "validation" not in row] == list(range(1, 34))
+    assert [row["step"] for row in rows if "validation" in row] == [11, 22, 33]
+    assert rows[-1]["validation"]["top1"] > 90
+    assert rows[0]["lr"] == 0.02
+    assert rows[10]["lr"] == 0.1
+    before = {f: (tmp_path / f / "results" / "clean.jsonl").read_bytes() for f in (".", "ema", "swa")}
+    assert main(["--config", str(digits), "--evaluate", "--quiet", *flags(*extra)]) == 0  # the same weights: nothing to do
+    assert before == {f: (tmp_path / f / "results" / "clean.jsonl").read_bytes() for f in (".", "ema", "swa")}
+
+
+def test_killed_and_taken_up_again(digits, tmp_path):
+    """At a step inside an epoch, with everything on that has a state or draws random numbers."""
+    whole = run_solver(digits, *flags(*EVERYTHING, "output_dir=whole"))
+    assert whole.returncode == 0, whole.stderr
+    command = [sys.executable, "-m", "RobustART.training.cls_solver", "--config", str(digits)]
+    command += flags(*EVERYTHING, "output_dir=killed")
+    task = subprocess.Popen(command, env=solver_environ(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    record = tmp_path / "killed" / "train.jsonl"
+    deadline = time.monotonic() + 120
+    while not (record.exists() and record.read_bytes().count(b"\n") >= 6) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    task.send_signal(signal.SIGKILL)
+    task.wait()
+    step = read_checkpoint(tmp_path / "killed" / "checkpoints" / "ckpt.pth.tar")["last_iter"]
+    assert 4 <= step < 33
+    done = run_solver(digits, *flags(*EVERYTHING, "output_dir=killed"))
+    assert done.returncode == 0, done.stderr
+    assert f"ckpt.pth.tar, step {step} of 33" in done.stderr
+    assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
+    for name in ("ckpt.pth.tar", "ema.pth.tar", "swa.pth.tar"):
+        assert_equal(*(read_checkpoint(tmp_path / f / "checkpoints" / name) for f in ("whole", "killed")))
+    events = EventAccumulator(str(tmp_path / "killed" / "events"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == list(range(1, 34))
+
+
+def test_two_processes_see_what_one_sees(digits, tmp_path):
+    """SyncBatchNorm is for GPUs, so the statistics differ; with the learned layers alone the numbers agree."""
+    (network,) = tmp_path.glob("network_*.py")
+    text = network.read_text()
+    network.write_text(text.replace("nn.BatchNorm2d(width)", "nn.Identity()").replace("nn.BatchNorm2d(2 * width)", "nn.ReLU()"))
+    one = run_solver(digits, *flags("data.batch_size=64", "output_dir=one"))
+    assert one.returncode == 0, one.stderr
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    for sync in ("true", "false"):
+        two = run_solver(digits, *flags("data.batch_size=32", f"dist.sync={sync}", f"output_dir=sync_{sync}"), launcher=torchrun)
+        assert two.returncode == 0, two.stderr
+        first, second = lines(tmp_path / "one"), lines(tmp_path / f"sync_{sync}")
+        assert [row["step"] for row in first] == [row["step"] for row in second]
+        for a, b in list(zip(first, second, strict=True))[:20]:
+            assert a.get("loss") == pytest.approx(b.get("loss"), rel=1e-3)
+
+
+def test_a_damaged_checkpoint_falls_back(digits, tmp_path, capsys):
+    short = flags("training.save_freq=4", "saver.val_freq=100", "data.test=null")
+    assert main(["--config", str(digits), *short, *flags("output_dir=whole")]) == 0
+    assert main(["--config", str(digits), *short]) == 0
+    newest = tmp_path / "checkpoints" / "ckpt.pth.tar"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    newest.write_bytes(content)
+    capsys.readouterr()
+    assert main(["--config", str(digits), *short]) == 0
+    message = capsys.readouterr().err
+    assert "ckpt.pth.tar is damaged" in message or "cannot be read" in message
+    assert "ckpt_before.pth.tar, step 32 of 33" in message
+    assert_equal(read_checkpoint(newest), read_checkpoint(tmp_path / "whole" / "checkpoints" / "ckpt.pth.tar"))
+    for name in ("ckpt.pth.tar", "ckpt_before.pth.tar"):
+        (tmp_path / "checkpoints" / name).write_bytes(b"half")
+    assert main(["--config", str(digits), *short]) == 2
+    assert "are damaged (ckpt.pth.tar, ckpt_before.pth.tar)" in capsys.readouterr().err
+    assert main(["--config", str(digits), *short, "--fresh"]) == 0
+
+
+def test_another_training_is_refused_and_recover_goes_back(digits, tmp_path, capsys):
+    many = flags("saver={save_many: true, val_freq: 11, print_freq: 1}", "data.test=null")
+    assert main(["--config", str(digits), *many]) == 0
+    names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert names == [f"ckpt_{n}.pth.tar" for n in (11, 22, 33)]
+    last = read_checkpoint(tmp_path / "checkpoints" / "ckpt_33.pth.tar")
+    assert main(["--config", str(digits), *many, *flags("optimizer.kwargs.momentum=0.8", "label_smooth=0.1")]) == 2
+    message = capsys.readouterr().err
+    assert "ckpt_33.pth.tar belongs to another training: label_smooth: 0.0 -> 0.1; optimizer.kwargs.momentum: 0.9 -> 0.8" in message
+    recover = ["--recover", str(tmp_path / "checkpoints" / "ckpt_11.pth.tar")]
+    assert main(["--config", str(digits), *many, *recover]) == 0
+    assert "ckpt_11.pth.tar, step 11 of 33" in capsys.readouterr().err
+    assert_equal(read_checkpoint(tmp_path / "checkpoints" / "ckpt_33.pth.tar"), last)
+    assert [row["step"] for row in lines(tmp_path)] == list(range(1, 34))
+
+
+def test_pretrain_takes_what_is_not_ignored(digits, tmp_path, capsys):
+    """In the original's format, with its wrapper's prefix."""
+    assert main(["--config", str(digits), *flags("data.test=null", "output_dir=first")]) == 0
+    state = read_checkpoint(tmp_path / "first" / "checkpoints" / "ckpt.pth.tar")
+    original = {"model": {f"module.{k}": v for k, v in state["model"].items()}, "optimizer": state["optimizer"], "last_iter": 20}
+    torch.save(original, tmp_path / "original.pth.tar")
+    pretrain = flags("data.test=null", "saver.pretrain={path: original.pth.tar}", "output_dir=second")
+    assert main(["--config", str(digits), *pretrain]) == 0
+    assert "original.pth.tar, step 20 of 33" in capsys.readouterr().err
+    assert [row["step"] for row in lines(tmp_path / "second")] == list(range(21, 34))
+    ignore = flags("data.test=null", "output_dir=third", "lr_scheduler.kwargs.base_lr=1e-9", "lr_scheduler.kwargs.warmup_lr=1e-9",
+                   "saver.pretrain={path: original.pth.tar, ignore: {key: [optimizer, last_iter]}}")  # fmt: skip
+    assert main(["--config", str(digits), *ignore]) == 0
+    rows = lines(tmp_path / "third")
+    assert rows[0]["step"] == 1
+    assert rows[0]["accuracy"] > 90
+    ignore[-1] = "saver.pretrain={path: original.pth.tar, ignore: {key: [optimiser]}}"
+    assert main(["--config", str(digits), *ignore, "--fresh"]) == 2
+    assert "has no 'optimiser'; it has model, optimizer, last_iter" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(digits, capsys):
+    hot = flags("lr_scheduler.kwargs={base_lr: 1e30, max_epoch: 3}", "training.save_freq=1")
+    assert main(["--config", str(digits), *hot]) == 2
+    message = capsys.readouterr().err
+    assert "the loss is not finite at step" in message
+    assert "(learning rate 1e+30)" in message or "learning rate 9.9" in message
+    assert "ckpt.pth.tar, of step" in message
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("lms.enable=true", "needs a private build"),
+        ("kw_weight=0.1", "kw_weight"),
+        ("mixup=1.5", "mixup must be below 1, or 1.0 for off, got 1.5"),
+        ("cutmix=-1", "cutmix must be a number from 0 up"),
+        ("switch_prob=2", "switch_prob must be from 0 to 1"),
+        ("label_smooth=1", "label_smooth must be at least 0 and below 1"),
+        ("data.train.transforms=null", "data.train.transforms is missing"),
+        ("data.train.transforms={type: STANDART}", "unknown transform 'STANDART'; did you mean 'STANDARD'"),
+        ("data.train.transforms={type: GRAYSCALE}", "a model with mean 0.449 and std 0.226"),
+        ("data.train.transforms=[{type: normalize, kwargs: {mean: 0.4, std: 0.5}}]", "but the model normalises with [0.5]"),
+        ("data.train.transforms=[{type: resize, kwargs: {size: [9, 9]}}]", "3 x 8 x 8, but made 3 x 9 x 9"),
+        ("data.train.transforms=[{type: color_jitter, kwargs: {huge: 1}}]", "unknown option 'huge'"),
+        ("data.train.transforms={type: SIMCLR}", "make 2 views of each picture"),
+        ("data.train.sampler={type: distribted}", "unknown sampler 'distribted'"),
+        ("data.use_ranked=true,", "must be true or false"),
+        ("data.train={use_ranked: true, sampler: {type: distributed}}", "needs the sampler 'ranked_iteration'"),
+        ("data.train.limit_samples=3", "belongs to data.test"),
+        ("data.train.kwargs={splt: train}", "unknown option 'splt' of the data set sklearn_digits; did you mean 'split'"),
+        ("data.train.kwargs={split: trian}", "split must be 'train', 'test' or 'all', got 'trian'"),
+        ("data.batch_size=0", "data.batch_size must be a whole number above 0"),
+        ("saver.print_freq=0", "saver.print_freq must be"),
+        ("training.accumulate=0", "training.accumulate must be"),
+        ("training.clip_grad=-1", "training.clip_grad must be"),
+        ("training.objective.type=plane", "unknown training objective 'plane'; did you mean 'plain'"),
+        ("training.objective.kwargs={a: 1}", "unknown option 'a' of training.objective"),
+        ("training.swa={enable: true, start: 1.0}", "training.swa: start must be between 0 and 1"),
+        ("model.kwargs={classes: 5}", "has 5 outputs"),
+        ("ema={enable: true, kwargs: {decya: 0.9}}", "unknown option 'decya'"),
+        ("optimizer.kwargs.momentm=1", "unknown key optimizer.kwargs.momentm"),
+        ("lr_scheduler.kwargs.base_lr=0", "base_lr must be above 0"),
+        ("evaluation={device: cuda, benchmarks: {clean: {}}}", "say it once"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be(digits, capsys, override, message):
+    assert main(["--config", str(digits), "--set", override]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_check_knows_training(digits, capsys):
+    assert main(["--config", str(digits), "--check"]) == 0
+    assert "warmup_lr: 0.1" in capsys.readouterr().out
+    assert main(["--config", str(digits), "--check", "--set", "lr_scheduler.kwargs.warmup_epoch=3"]) == 2
+    assert "must be shorter than the training" in capsys.readouterr().err
