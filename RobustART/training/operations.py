@@ -111,8 +111,9 @@ def _orientation(pre: Preprocessing) -> Transform:
 
 @TRANSFORMS.register("color_jitter")
 def _color_jitter(
-    pre: Preprocessing, *, brightness: Any = 0, contrast: Any = 0, saturation: Any = 0, hue: Any = 0, p: float = 1.0
-) -> Transform:
+    pre: Preprocessing, *, brightness: Any = None, contrast: Any = None, saturation: Any = None, hue: Any = None,
+    p: float = 1.0,
+) -> Transform:  # fmt: skip
     jitter: Transform = _torchvision("ColorJitter")(brightness, contrast, saturation, hue)
     return _sometimes(jitter, p)
 
@@ -232,13 +233,14 @@ def _aug_mix(
 @TRANSFORMS.register("timm_augment")
 def _timm_augment(pre: Preprocessing, *, config: str) -> Transform:
     """timm's policies by their description, such as ``rand-m9-mstd0.5-inc1`` or ``augmix-m5-w4``."""
-    from timm.data.auto_augment import auto_augment_transform
+    from timm.data import auto_augment as timm_policies
 
+    kind = config.partition("-")[0]
+    names = {"rand": "rand_augment_transform", "augmix": "augment_and_mix_transform"}
+    build = getattr(timm_policies, names.get(kind, "auto_augment_transform"))
     colour = tuple(int(value) for value in _mean_colour(pre).flatten())
     try:
-        transform: Transform = auto_augment_transform(
-            config, {"img_mean": colour, "translate_const": pre.input_size // 3}
-        )
+        transform: Transform = build(config, {"img_mean": colour, "translate_const": pre.input_size // 3})
     except (AssertionError, ValueError, KeyError) as error:
         raise ConfigError(f"{WHERE}: timm does not know the policy {config!r} ({error})") from None
     return transform

@@ -12,6 +12,7 @@ from RobustART.config import Config, DatasetConfig
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError
 from RobustART.options import check_options, to_plain
+from RobustART.training.ema import Ema
 from RobustART.training.loop import LoopSettings
 from RobustART.training.mixing import Mixing
 from RobustART.training.objective import OBJECTIVES, Objective, ObjectiveContext
@@ -69,6 +70,7 @@ def refuse_impossible_training(config: Config) -> list[str]:
     sampler_of(config)
     mixing_of(config)
     loop_settings(config, 1)
+    check_options(config.ema.kwargs, Ema, "ema")
     check_options(training.objective.kwargs, OBJECTIVES[training.objective.type], "training.objective")
     half = [name for name in ("fp16_normal_bn", "fp16_normal_fc") if getattr(config.optimizer, name)]
     return [f"optimizer.{name} is not used: training.amp keeps weights and BatchNorm in float32" for name in half]

@@ -124,9 +124,9 @@ def _one(item: Any, pre: Preprocessing) -> Transform:
         return create_transform(NAMED[given], pre)
     name = given if given in TRANSFORMS else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", given).lower()
     if name not in TRANSFORMS:
-        known = [*NAMED, *TRANSFORMS]
+        hint = nearest(given, NAMED) or nearest(name, TRANSFORMS) or ";"
         raise ConfigError(
-            f"{WHERE}: unknown transform {given!r}{nearest(name, known) or ';'} Known: {', '.join(known)}"
+            f"{WHERE}: unknown transform {given!r}{hint} Known: {', '.join(NAMED)}; {', '.join(TRANSFORMS)}"
         )
     build = TRANSFORMS[name]
     check_options(kwargs, build, f"the transform {given}")

