@@ -149,7 +149,7 @@ def evaluation_section(config: Config) -> EvaluationConfig:
     if config.evaluation is None:
         raise ConfigError(
             "the config has no section 'evaluation', and a training needs the sections "
-            f"{', '.join(missing_for_training(config)) or 'it has'}. Add evaluation: {{benchmarks: {{clean: {{}}}}}}, or "
+            f"{', '.join(missing_for_training(config))}. Add evaluation: {{benchmarks: {{clean: {{}}}}}}, or "
             "pass --evaluate for that"
         )
     return config.evaluation

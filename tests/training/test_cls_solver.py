@@ -188,8 +188,23 @@ def test_original_config_evaluates(original, tmp_path, capsys):
     report = json.loads((tmp_path / "results" / "report.json").read_text())
     assert report["conditions"]["preprocessing"]["input_size"] == 32
     assert report["conditions"]["preprocessing"]["resize"] == 36
-    assert main(["--config", str(original)]) == 2
-    assert "training is not part of this version" in capsys.readouterr().err
+
+
+def test_original_config_trains(original, tmp_path, capsys):
+    """The baseline recipe, but for two epochs of the pictures that are here."""
+    short = ["data.train.root_dir=photos", "data.train.meta_file=val.txt", "data.num_workers=0", "data.batch_size=6"]
+    short += ["lr_scheduler.kwargs.max_epoch=2", "lr_scheduler.kwargs.warmup_epoch=1", "saver.print_freq=1"]
+    command = ["--config", str(original), *(word for value in short for word in ("--set", value))]
+    ignore = ["--set", "saver.pretrain.ignore.key=[]"]
+    assert main([*command, *ignore]) == 0
+    captured = capsys.readouterr()
+    assert "step 4/4" in captured.err
+    assert "ema_top1" in captured.err
+    rates = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert [row["lr"] for row in rates if "lr" in row] == pytest.approx([0.1, 0.4, 0.2, 0.0])
+    assert (tmp_path / "checkpoints" / "ckpt.pth.tar").is_file()
+    assert main([*command[:2], "--set", "data.train=null"]) == 2
+    assert "a training needs the sections data.train" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
