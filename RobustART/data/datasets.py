@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from RobustART.data.imagenet import class_index
 from RobustART.errors import ConfigError, DataError
-from RobustART.imaging import DECODERS, Array, decode, read_bytes
+from RobustART.imaging import DECODERS, Array, decode, decode_picture, read_bytes
 from RobustART.options import check_options
 from RobustART.registry import Registry
 
@@ -124,6 +125,13 @@ class ImageDataset:
         read = functools.partial(self.read, image_id)
         name, label = self.files[image_id], self.labels[image_id]
         return Sample(image_id, name, label, read, prepare, self.exif_orientation, self.decoder)
+
+    def picture(self, image_id: int) -> Image.Image:
+        """Returns one image as a pillow picture (RGB), the same pixels as :attr:`Sample.image`."""
+        source, name = self.read(image_id), self.files[image_id]
+        if not isinstance(source, bytes):
+            return Image.fromarray(source)
+        return decode_picture(source, exif_orientation=self.exif_orientation, name=name, decoder=self.decoder)
 
     def select(self, ids: Sequence[int]) -> ImageDataset:
         """Returns the data set of the images ``ids`` alone, numbered anew."""

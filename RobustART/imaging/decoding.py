@@ -16,9 +16,10 @@ is their own, since that is part of what is measured.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -139,13 +140,31 @@ def decode(data: bytes, *, exif_orientation: bool = False, name: str = "the imag
         ConfigError: the decoder's library is not installed.
     """
     function = DECODERS[decoder]
-    if not data:
-        raise DataError(f"{name} cannot be decoded: the file is empty")
-    try:
+    with _named(data, name, decoder):
         if decoder != "pil" and data.startswith(_JPEG_START) and _JPEG_END not in data[-64:]:
             decode_pil(data)  # some builds of the other libraries fill the rest with grey; pillow knows if it is whole
         image = function(data)
         return turn(image, orientation(data)) if exif_orientation else image
+
+
+def decode_picture(
+    data: bytes, *, exif_orientation: bool = False, name: str = "the image", decoder: str = "pil"
+) -> Image.Image:
+    """Returns what :func:`decode` does as a pillow picture, where pillow decodes without a copy of the pixels."""
+    if decoder != "pil" or exif_orientation:
+        return Image.fromarray(decode(data, exif_orientation=exif_orientation, name=name, decoder=decoder))
+    with _named(data, name, decoder), Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        return to_rgb(picture)
+
+
+@contextlib.contextmanager
+def _named(data: bytes, name: str, decoder: str) -> Iterator[None]:
+    """Turns what decoders raise into errors that name the picture."""
+    if not data:
+        raise DataError(f"{name} cannot be decoded: the file is empty")
+    try:
+        yield
     except ConfigError:
         raise
     except DataError as error:

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import random
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -101,11 +100,7 @@ class _Batches(Dataset[Batch]):
 
     def _image(self, image_id: int, key: int) -> Tensor:
         seed_generators(key)
-        return self.view(self.dataset.sample(image_id, _unprepared).image, self.dataset.files[image_id])
-
-
-def _unprepared(image: Any) -> Any:
-    return image
+        return self.view(self.dataset.picture(image_id), self.dataset.files[image_id])
 
 
 class _Draws:

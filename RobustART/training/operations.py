@@ -31,16 +31,16 @@ def as_tensor(picture: Picture) -> Tensor:
     """Returns a picture as a uint8 tensor (3, H, W); what is one, or several, already is left."""
     if isinstance(picture, Tensor):
         return picture
-    from torchvision.transforms.v2.functional import pil_to_tensor
+    from torchvision.transforms.functional import pil_to_tensor
 
     tensor: Tensor = pil_to_tensor(picture)
     return tensor
 
 
 def _torchvision(name: str) -> Any:
-    from torchvision.transforms import v2
+    from torchvision import transforms  # not v2, whose bookkeeping costs more than a flip
 
-    return getattr(v2, name)
+    return getattr(transforms, name)
 
 
 def _mode(name: str) -> Any:
@@ -83,13 +83,13 @@ def _random_resized_crop(
 
 @TRANSFORMS.register("random_horizontal_flip")
 def _horizontal_flip(pre: Preprocessing, *, p: float = 0.5) -> Transform:
-    transform: Transform = _torchvision("RandomHorizontalFlip")(p)
+    transform: Transform = _torchvision("RandomHorizontalFlip")(_probability(p))
     return transform
 
 
 @TRANSFORMS.register("random_vertical_flip")
 def _vertical_flip(pre: Preprocessing, *, p: float = 0.5) -> Transform:
-    transform: Transform = _torchvision("RandomVerticalFlip")(p)
+    transform: Transform = _torchvision("RandomVerticalFlip")(_probability(p))
     return transform
 
 
@@ -104,7 +104,7 @@ def _rotation(pre: Preprocessing, *, degrees: Any, interpolation: str = "nearest
 
 @TRANSFORMS.register("random_orientation_rotation")
 def _orientation(pre: Preprocessing) -> Transform:
-    from torchvision.transforms.v2.functional import rotate
+    from torchvision.transforms.functional import rotate
 
     return lambda picture: rotate(picture, 90.0 * int(torch.randint(4, ())), expand=True)
 
@@ -114,7 +114,7 @@ def _color_jitter(
     pre: Preprocessing, *, brightness: Any = None, contrast: Any = None, saturation: Any = None, hue: Any = None,
     p: float = 1.0,
 ) -> Transform:  # fmt: skip
-    jitter: Transform = _torchvision("ColorJitter")(brightness, contrast, saturation, hue)
+    jitter: Transform = _torchvision("ColorJitter")(brightness or 0, contrast or 0, saturation or 0, hue or 0)
     return _sometimes(jitter, p)
 
 
@@ -127,7 +127,7 @@ def _grayscale(pre: Preprocessing, *, num_output_channels: int = 3, p: float = 1
 
 @TRANSFORMS.register("adjust_gamma")
 def _gamma(pre: Preprocessing, *, gamma: float, gain: float = 1.0) -> Transform:
-    from torchvision.transforms.v2.functional import adjust_gamma
+    from torchvision.transforms.functional import adjust_gamma
 
     return lambda picture: adjust_gamma(picture, gamma, gain)
 
@@ -272,9 +272,13 @@ def _mean_colour(pre: Preprocessing) -> Tensor:
     return torch.tensor([round(255 * value) for value in pre.mean], dtype=torch.uint8).view(-1, 1, 1)
 
 
-def _sometimes(transform: Transform, p: float) -> Transform:
+def _probability(p: float) -> float:
     if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1:
         raise ConfigError(f"{WHERE}: a probability must be from 0 to 1, got {p!r}")
-    if p == 1:
+    return p
+
+
+def _sometimes(transform: Transform, p: float) -> Transform:
+    if _probability(p) == 1:
         return transform
     return lambda picture: transform(picture) if torch.rand(()).item() < p else picture

@@ -148,9 +148,9 @@ class TrainingView:
     size: int
     """Side of the model's input."""
 
-    def __call__(self, image: Any, name: str) -> Tensor:
-        """Returns uint8 (3, S, S) or (V, 3, S, S) of a decoded uint8 array (H, W, 3); ``name`` stands in errors."""
-        tensor = as_tensor(self.transform(Image.fromarray(image)))
+    def __call__(self, picture: Image.Image, name: str) -> Tensor:
+        """Returns uint8 (3, S, S) or (V, 3, S, S) of a picture (RGB); ``name`` stands in errors."""
+        tensor = as_tensor(self.transform(picture))
         if tensor.dtype != torch.uint8 or tensor.ndim not in (3, 4) or tensor.shape[-3:] != (3, self.size, self.size):
             raise ConfigError(
                 f"{WHERE} must make pictures of the model's input size, 3 x {self.size} x {self.size}, but made "

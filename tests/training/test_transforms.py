@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision import transforms as reference
 
 from RobustART.data import array_dataset, create_dataset
@@ -13,7 +14,12 @@ from RobustART.preprocessing import Preprocessing
 from RobustART.training.loading import load_batches, seed_generators
 from RobustART.training.sampling import Plan
 from RobustART.training.transforms import NAMED, TRANSFORMS, TrainingView, create_transform
-from tests.conftest import make_picture
+from tests.conftest import make_picture as make_array
+
+
+def make_picture(seed, *size):
+    return Image.fromarray(make_array(seed, *size))
+
 
 PRE = Preprocessing(24, 32)
 GREY = Preprocessing(24, 32, mean=(0.449,), std=(0.226,))
@@ -59,8 +65,6 @@ def test_every_transform_in_a_list(name):
 
 
 def test_standard_is_torchvisions_to_the_pixel():
-    from PIL import Image
-
     picture = make_picture(3, 80, 100)
     torch.manual_seed(5)
     ours = view({"type": "STANDARD"})(picture, "x")
@@ -69,11 +73,11 @@ def test_standard_is_torchvisions_to_the_pixel():
         reference.RandomResizedCrop(24), reference.RandomHorizontalFlip(), reference.ColorJitter(0.2, 0.2, 0.2, 0.1),
         reference.PILToTensor(),
     ])  # fmt: skip
-    assert torch.equal(ours, theirs(Image.fromarray(picture)))
+    assert torch.equal(ours, theirs(picture))
 
 
 def test_erased_parts_have_the_models_mean():
-    white = np.full((24, 24, 3), 255, np.uint8)
+    white = Image.new("RGB", (24, 24), "white")
     for item in (
         {"type": "cutout", "kwargs": {"prob": 1.0, "length": 8}},
         {"type": "RandomErasing", "kwargs": {"p": 1.0}},
@@ -110,7 +114,7 @@ LOADED = [
 
 
 def batches(workers=0, first=1, repeats=1):
-    data = array_dataset([make_picture(i, 24, 24) for i in range(7)], list(range(7)))
+    data = array_dataset([make_array(i, 24, 24) for i in range(7)], list(range(7)))
     plan = Plan(7, batch_size=3, steps=6)
     return list(
         load_batches(data, view(LOADED), plan, "distributed_epoch", first=first, workers=workers, repeats=repeats)
