@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import nn
 
 from RobustART.data.imagenet import imagenet_class_names
+from RobustART.data.loader import generator_of
 from RobustART.evaluation.benchmarks import Benchmark, Cell, Pass
 from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float
@@ -20,7 +21,7 @@ from RobustART.imaging import Array, resize
 from RobustART.models import Classifier
 from RobustART.noise.attacks import AttackWarning
 from RobustART.records import PassRecords, Records
-from RobustART.seeding import image_seeds, numpy_generator
+from RobustART.seeding import image_seeds
 
 TILE, CAPTION, LABEL, GAP, COLUMNS = 150, 34, 150, 6, 5
 AMPLIFIED = 8
@@ -118,7 +119,7 @@ def _tiles(
     tiles = []
     for cell in shown_cells(part):
         view_name = views[cell.name]
-        image = cell.view(sample, numpy_generator(seed, image_id, view_name)).copy()
+        image = cell.view(sample, generator_of(cell.view, seed, image_id, view_name)).copy()
         pixels = to_float(torch.from_numpy(image)[None].to(device))
         if cell.attack is not None:
             name = drawn_as[cell.name]
@@ -161,7 +162,7 @@ def _logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
 def _class_names(part: Pass, width: int) -> list[str]:
     if part.dataset.class_names is not None:
         return list(part.dataset.class_names)
-    return imagenet_class_names() if width == 1000 else [f"class {i}" for i in range(width)]
+    return list(imagenet_class_names()) if width == 1000 else [f"class {i}" for i in range(width)]
 
 
 def _layout(tiles: Sequence[Tile]) -> Image.Image:
