@@ -198,7 +198,7 @@ def _run_plans(
         report.write(results)
         try:
             with exact_arithmetic():
-                draw_noise(results / "noise.png", classifier, runs, world.device, settings.seed)
+                draw_noise(results / "noise.png", classifier, classes, runs, world.device, settings.seed)
         except OSError as error:
             log.warning("the picture noise.png could not be written: %s", error.strerror or error)
     world.barrier()

@@ -89,7 +89,7 @@ class Counted(nn.Module):
 def test_finished_images_are_not_computed_again(tmp_path, data, model):
     counted = Counted(model)
     report = evaluate(counted, data, {"clean": {}}, output_dir=tmp_path, batch_size=4, progress=False)
-    assert counted.images == 12 + 1 + 1  # the images, one to ask for the classes, one for the picture
+    assert counted.images == 12 + 1  # the images, and one to ask for the classes
     path = tmp_path / "results" / "clean.jsonl"
     whole = path.read_bytes()
     counted.images = 0
