@@ -56,13 +56,13 @@ def class_files(root: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, *, deep:
     return sorted(found, key=lambda file: file.split("/"))
 
 
-def describe(folder: Path) -> str:
-    """Returns what is in a folder, as the end of a sentence about it: ``it holds the folders a, b and 3 files``."""
+def describe(folder: Path, name: str = "it") -> str:
+    """Returns a sentence on what is in a folder, such as ``it holds the folders a, b and the file c``."""
     try:
         with os.scandir(folder) as found:
             entries = sorted((entry.name, entry.is_dir()) for entry in found if not entry.name.startswith("."))
     except OSError as error:
-        return f"it cannot be read: {error.strerror or error}"
+        return f"{name} cannot be read: {error.strerror or error}"
     parts = []
     for kind, names in (
         ("folder", [name for name, is_dir in entries if is_dir]),
@@ -70,7 +70,7 @@ def describe(folder: Path) -> str:
     ):
         if names:
             parts.append(f"the {kind}{'s' if len(names) > 1 else ''} {enumerate_names(names)}")
-    return f"it holds {' and '.join(parts)}" if parts else "it is empty"
+    return f"{name} holds {' and '.join(parts)}" if parts else f"{name} is empty"
 
 
 def enumerate_names(names: Iterable[str], most: int = 5) -> str:
@@ -88,13 +88,13 @@ def what_is_there(folder: Path, fits: Callable[[Path], bool]) -> str:
     """
     if not folder.is_dir():
         above = next((parent for parent in folder.absolute().parents if parent.is_dir()), None)
-        return "there is no such folder" + (f"; of {above}, {describe(above)}" if above else "")
+        return "there is no such folder" + (f"; {describe(above, str(above))}" if above else "")
     try:
         near = [folder.parent, *(folder / name for name in subfolders(folder)[:100])]
     except DataError:
         near = []
     meant = next((place for place in near if _fits(place, fits)), None)
-    return describe(folder) + (f". {meant} looks right" if meant else "")
+    return describe(folder) + (f" (is {meant} meant?)" if meant else "")
 
 
 def _fits(place: Path, fits: Callable[[Path], bool]) -> bool:

@@ -143,8 +143,8 @@ def test_the_folder_that_is_meant_is_named(tmp_path):
     options = {"perturbations": "snow"}
     for folder, message in (
         (tmp_path / "none", "there is no such folder"),
-        (tmp_path / "sets", "such as snow: it holds the folder p. .*sets/p looks right"),
-        (root / "snow", "such as snow: it holds the folder n01440764. .*sets/p looks right"),
+        (tmp_path / "sets", "such as snow: it holds the folder p .is .*sets/p meant"),
+        (root / "snow", "such as snow: it holds the folder n01440764 .is .*sets/p meant"),
     ):
         with pytest.raises(DataError, match=f"{message}.*zenodo.org/record/3565846"):
             build_benchmark("imagenet_p", NOTHING, {**options, "root_dir": str(folder)})

@@ -11,7 +11,7 @@ from RobustART.evaluation import evaluate
 from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.models import create_model
 from tests.conftest import make_picture
-from tests.evaluation.sets import SIZE, corruption_folders
+from tests.evaluation.sets import SIZE, corruption_folders, write_meta
 
 CELLS = [("pixelate", 1), ("pixelate", 2)]
 
@@ -86,6 +86,18 @@ def test_the_name_of_the_folder_of_photos_is_no_condition(tmp_path, photo_folder
         evaluate(model, create_dataset(root_dir=tmp_path / "val"), {"clean": {}}, output_dir=tmp_path / "1")
 
 
+def test_lists_of_all_files_are_no_other_condition(tmp_path, own_model):
+    model = create_model(f"{own_model}:build", classes=1000, preprocessing=SIZE)
+    corruption_folders(tmp_path / "c", CELLS)
+    options = {"root_dir": str(tmp_path / "c"), "corruptions": "pixelate", "severities": [1, 2]}
+    hashes = []
+    for meta in (None, write_meta(tmp_path / "c", tmp_path / "meta", CELLS)):
+        benchmarks = {"imagenet_c": {**options, "meta": meta}}
+        evaluate(model, None, benchmarks, output_dir=tmp_path, progress=False)
+        hashes.append(header(tmp_path, "imagenet_c")["hash"])
+    assert len(set(hashes)) == 1
+
+
 def test_files_and_images_made_on_the_fly_are_told_apart(tmp_path):
     corruption_folders(tmp_path / "c", CELLS)
     photos = array_dataset([make_picture(0, 32, 32)], [0])
@@ -94,6 +106,10 @@ def test_files_and_images_made_on_the_fly_are_told_apart(tmp_path):
     stored = build_benchmark("imagenet_c", photos, {**options, "root_dir": str(tmp_path / "c")}).options
     assert made != stored
     assert (made["root_dir"], made["backend"], stored["backend"]) == (None, "robustart", None)
+    assert (set(made) - set(stored), set(stored) - set(made)) == (
+        {"root_dir"},
+        {"preprocess", "decoder", "exif_orientation"},
+    )
 
 
 def test_where_weights_lie_is_no_condition(own_model):

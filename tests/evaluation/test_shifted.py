@@ -64,8 +64,8 @@ def test_a_folder_that_is_not_the_set_is_told_apart(tmp_path, name):
     some = [imagenet_wnids()[label] for label in list(classes())[:2]]
     root = wnid_folder(tmp_path / "sets" / "right", list(classes())[:2])
     for folder, message in (
-        (tmp_path / "sets" / "none", "there is no such folder; of .*sets, it holds the folder right"),
-        (tmp_path / "sets", "it holds the folder right. .*sets/right looks right"),
+        (tmp_path / "sets" / "none", "there is no such folder; .*sets holds the folder right"),
+        (tmp_path / "sets", "it holds the folder right .is .*sets/right meant"),
         (root / some[0], "it holds the file 0.png"),
     ):
         with pytest.raises(DataError, match=f"is looked for as .*, but {message}.*{source}"):

@@ -209,10 +209,20 @@ def test_imagenet_s_dumps(tmp_path, photo_folder, model):
     ]
     assert reports[0]["metrics"] == reports[1]["metrics"]
     assert reports[0]["tables"] == reports[1]["tables"]
+    stored = build_benchmark("imagenet_s", photos, {**options, "root_dir": str(root)})
+    assert stored.notes == ("ImageNet-S has 12 images of 3 classes here; the published set has 50000 of 1000",)
+    read = dataclasses.replace(photos, decoder="opencv")
+    (note,) = build_benchmark("imagenet_s", read, options).notes
+    assert note == "imagenet_s reads with its own decoders; data.test.image_reader, opencv, has no part in it"
     with pytest.raises(
         DataError, match=r"pil_opencv-area.txt, but that list is not there: it holds the folders .* files ffmpeg_pil"
     ):
         build_benchmark("imagenet_s", photos, {"root_dir": str(root), "resizes": "opencv-area", "decoders": "pil"})
+    lost = next((root / "pil" / "pil-box").rglob("03.png.npy"))
+    kept = lost.rename(tmp_path / "kept.npy")
+    with pytest.raises(DataError, match=r"12 images that the list of pil/pil-box names, but 1 of them .* as .*03.png.npy"):
+        build_benchmark("imagenet_s", photos, {**options, "root_dir": str(root)})
+    kept.rename(lost)
     np.save(next((root / "pil" / "pil-box").rglob("00.png.npy")), np.zeros((32, 32, 3)))
     with pytest.raises(DataError, match=r"00.png.npy: a stored picture must be uint8 \(H, W, 3\), got float64"):
         evaluate(

@@ -101,6 +101,8 @@ class Benchmark:
 
 PLACES = ("root_dir", "meta")
 """Options that say where files lie."""
+READING = ("preprocess", "decoder", "exif_orientation")
+"""Options that say how files are read; without files they are no part of a result."""
 STORED = "stored"
 """Name of a cell of published photos as they are; ``clean`` says that a model should be far better than chance on it."""
 Builder = Callable[..., Benchmark]
@@ -133,7 +135,10 @@ def build_benchmark(name: str, dataset: ImageDataset | None, options: Mapping[st
             f"the benchmark {name} needs images: name them in data.test, such as data: {{test: {{root_dir: ...}}}}{files}"
         )
     every = {**known, **given, **benchmark.options}
-    folders = {key: os.fspath(every.pop(key)) for key in PLACES if every.get(key) is not None}
+    made = "root_dir" in every and every["root_dir"] is None
+    folders = {key: os.fspath(every[key]) for key in PLACES if every.get(key) is not None}
+    left_out = (*PLACES, *READING) if made else PLACES
+    every = {key: value for key, value in every.items() if key not in left_out} | ({"root_dir": None} if made else {})
     return dataclasses.replace(benchmark, options=every, folders=folders)
 
 
