@@ -105,12 +105,12 @@ def _evaluate(
         for key, other in benchmark.models.items():
             other.to(world.device, memory_format=layout).eval()  # type: ignore[call-overload]
             check_other(key, other, stated, classes, probe(other, stated.input_size, world.device))
-        chosen = [_chosen(part.dataset, limit, settings.seed) for part in benchmark.passes]
+        chosen = [chosen_ids(part.dataset, limit, settings.seed) for part in benchmark.passes]
         for part, ids in zip(benchmark.passes, chosen, strict=True):
             check_labels(part.dataset, ids, classes)
         plans.append((benchmark, chosen))
     results = prepare_output(output_dir)
-    with only_writer(results, world):
+    with only_writer(results, world.is_main):
         return _run_plans(plans, classifier, classes, results, fresh, config, world, settings, limit, started)
 
 
@@ -150,7 +150,8 @@ def _run_plans(
             if warning and warning not in warnings:
                 warnings.append(warning)
         summary = benchmark.summarize(records)
-        warnings += [note for note in (*benchmark.notes, *summary.notes) if note not in warnings]
+        suited = benchmark.notes_on(stated) if benchmark.notes_on else ()
+        warnings += [note for note in (*benchmark.notes, *suited, *summary.notes) if note not in warnings]
         conditions = header["conditions"]
         entries[benchmark.name] = {
             "hash": header["hash"],
@@ -215,5 +216,6 @@ def _timing_before(results: Path, data: dict[str, Any]) -> dict[str, Any]:
     return timing
 
 
-def _chosen(dataset: ImageDataset, limit: int | None, seed: int) -> list[int]:
+def chosen_ids(dataset: ImageDataset, limit: int | None, seed: int) -> list[int]:
+    """Returns the ids of the images that are evaluated: all, or a seeded, class-balanced subset of ``limit``."""
     return list(range(len(dataset))) if limit is None else balanced_subset(dataset.labels, limit, seed)

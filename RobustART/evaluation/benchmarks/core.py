@@ -91,6 +91,8 @@ class Benchmark:
     """All options, defaults too: they belong to the result. A builder gives those that differ from what it was given."""
     notes: tuple[str, ...] = ()
     """What the report must warn of, such as a data set that is not complete."""
+    notes_on: Callable[[Preprocessing], tuple[str, ...]] | None = None
+    """What it must warn of with a model of a preprocessing, such as pictures that were made for another one."""
     models: dict[str | None, Classifier] = dataclasses.field(default_factory=dict)
     """Other models than the one under evaluation, by the names that cells give them."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from RobustART.data import ImageDataset
+from RobustART.data.generated import read_generated
 from RobustART.data.published import IMAGENET_P
 from RobustART.data.video import frame_view, video_folder
 from RobustART.errors import ConfigError, UnknownNameError, nearest
@@ -40,6 +42,20 @@ def rankings(views: Tensor, logits: Tensor, *, noise: bool, stride: int) -> dict
     return {"top5": order[..., :5], "zipf": ((reference - weight).abs() * reference).sum(dim=-1)}
 
 
+def perturbation_folders(perturbations: Any, difficulty: Any) -> dict[str, str]:
+    """Returns the folder of each perturbation from the two options of ``imagenet_p``, checked."""
+    names = as_list(perturbations, str, "imagenet_p.perturbations")
+    for name in names:
+        if name not in PERTURBATIONS:
+            known = ", ".join(PERTURBATIONS)
+            raise UnknownNameError(f"unknown perturbation {name!r}{nearest(name, PERTURBATIONS) or ';'} Known: {known}")
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"imagenet_p.perturbations must name each perturbation once, and at least one, got {names}")
+    if type(difficulty) is not int or difficulty not in (1, 2, 3):
+        raise ConfigError(f"imagenet_p.difficulty must be 1, 2 or 3, got {difficulty!r}")
+    return {name: f"{name}_{difficulty}" if is_noise(name) and difficulty > 1 else name for name in names}
+
+
 @BENCHMARKS.register("imagenet_p")
 def imagenet_p(
     dataset: ImageDataset,
@@ -60,28 +76,24 @@ def imagenet_p(
             steps apart are compared.
         preprocess: ``crop`` (the middle of each frame, no resize), ``resize256``, or ``model`` (its own, as for photos).
     """
-    names = as_list(perturbations, str, "imagenet_p.perturbations")
-    for name in names:
-        if name not in PERTURBATIONS:
-            known = ", ".join(PERTURBATIONS)
-            raise UnknownNameError(f"unknown perturbation {name!r}{nearest(name, PERTURBATIONS) or ';'} Known: {known}")
-    if not names or len(set(names)) < len(names):
-        raise ConfigError(f"imagenet_p.perturbations must name each perturbation once, and at least one, got {names}")
-    if type(difficulty) is not int or difficulty not in (1, 2, 3):
-        raise ConfigError(f"imagenet_p.difficulty must be 1, 2 or 3, got {difficulty!r}")
+    folders = perturbation_folders(perturbations, difficulty)
     adapt = stored_preprocessing(preprocess, "imagenet_p")
     root = IMAGENET_P.folder(root_dir, "imagenet_p.root_dir")
+    generated = read_generated(root)
     parts, counts = [], {}
-    for name in names:
+    for name, folder in folders.items():
         noise = is_noise(name)
-        videos = video_folder(IMAGENET_P, root / (f"{name}_{difficulty}" if noise and difficulty > 1 else name))
+        videos = video_folder(IMAGENET_P, root / folder)
+        if generated is not None:
+            videos = generated.arrange(videos)
         if videos.length <= difficulty:
             raise IMAGENET_P.missing(f"videos of 31 frames in {videos.root}", f"the first has {videos.length}")
         cells = tuple(Cell(f"{name}/{t}", functools.partial(frame_view, index=t)) for t in range(videos.length))
         measure = functools.partial(rankings, noise=noise, stride=1 if noise else difficulty)
         parts.append(Pass(videos, cells, None, name, preprocessing=adapt, measure=measure))
         counts[name] = len(videos)
-    notes: tuple[str, ...] = ()
+    notes = (generated or IMAGENET_P).notes(parts[0].dataset)
     if len(set(counts.values())) > 1:
-        notes = (f"ImageNet-P is not whole: its perturbations have different numbers of videos, {counts}",)
-    return Benchmark("imagenet_p", tuple(parts), summaries.imagenet_p, notes=notes)
+        notes += (f"ImageNet-P is not whole: its perturbations have different numbers of videos, {counts}",)
+    suits = generated.notes_on if generated else None
+    return Benchmark("imagenet_p", tuple(parts), summaries.imagenet_p, notes=notes, notes_on=suits)

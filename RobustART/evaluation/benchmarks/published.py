@@ -13,6 +13,7 @@ import numpy as np
 
 from RobustART.data import ImageDataset
 from RobustART.data.datasets import from_meta_file
+from RobustART.data.generated import read_generated
 from RobustART.data.published import CIFAR_C, IMAGENET_3DCC, IMAGENET_C, IMAGENET_C_BAR, Published
 from RobustART.data.variants import StackedDataset, VariantDataset, listed_variants, scan_variants, variant_view
 from RobustART.errors import ConfigError, DataError
@@ -94,13 +95,18 @@ def stored_imagenet_c(
         CORRUPTIONS[name]
     adapt = stored_preprocessing(preprocess, "imagenet_c")
     root = IMAGENET_C.folder(root_dir, "imagenet_c.root_dir")
+    generated = read_generated(root)
     if meta is None:
         dataset = scan_variants(IMAGENET_C, root, {f"{c}/{s}": _severity_folder(root, c, s) for c, s in cells})
+        dataset = generated.arrange(dataset) if generated else dataset
     else:
         dataset = _from_meta(root, Path(meta), cells)
     part = Pass(dataset, stored_cells(dataset), preprocessing=adapt)
     options = {"backend": None, "jpeg_quality": None}
-    return Benchmark("imagenet_c", (part,), summaries.imagenet_c, options, notes=IMAGENET_C.notes(dataset))
+    return Benchmark(
+        "imagenet_c", (part,), summaries.imagenet_c, options, notes=(generated or IMAGENET_C).notes(dataset),
+        notes_on=generated.notes_on if generated else None,
+    )  # fmt: skip
 
 
 def _severity_folder(root: Path, corruption: str, severity: int) -> str:
