@@ -163,7 +163,8 @@ def _add_noise_commands(noise: argparse.ArgumentParser) -> None:
 GENERATE = """Write a noisy data set in its published layout from clean photos.
 
 The pictures are those that an evaluation makes on the fly with the same seed and limit, for a model of the same input
-size, resize and interpolation; ImageNet-C's go through one more JPEG (evaluate with jpeg_quality: 85 to compare).
+size, resize and interpolation; ImageNet-C's go through one more JPEG (evaluate with jpeg_quality: 85 to compare), and
+ImageNet-P's through a video encoder.
 A run that was stopped goes on with the same command: what is missing or damaged is written, the rest is kept. With other
 photos, settings or versions of what makes the pictures it is refused, and nothing is changed.
 

@@ -2,7 +2,7 @@
 
 What is written is what the benchmarks of the same names make on the fly, with the same seed and limit, for a model of
 the same preprocessing. So evaluating the files gives the same numbers; ImageNet-C's files are JPEGs, so its numbers are
-those of ``jpeg_quality: 85``. A file appears under its name only when it is whole, and is known by its digest: the same
+those of ``jpeg_quality: 85``, and ImageNet-P's are compressed videos, which changes its numbers a little. A file appears under its name only when it is whole, and is known by its digest: the same
 command writes what is missing or damaged, and refuses to go on with other photos, settings or versions.
 """
 
@@ -31,7 +31,7 @@ from RobustART.evaluation.layouts import Layout, build_layout, published_names
 from RobustART.evaluation.manifest import Ledger, write_file
 from RobustART.evaluation.photos import Plan, is_whole, make_photo, naming, write_photo
 from RobustART.evaluation.pool import deal
-from RobustART.evaluation.run import chosen_ids
+from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.imaging import FILTERS
 from RobustART.models import create_model, wrap_model
@@ -90,7 +90,7 @@ def generate(
     settings = run_settings(1, workers, None, False, seed, progress)
     layout = build_layout(benchmark, dataset, options)
     preprocessing = _preprocessing(layout, benchmark, model, size, resize, interpolation)
-    ids = chosen_ids(layout.dataset, limit, seed)
+    ids = chosen_images(layout.dataset, limit, seed)
     names = published_names(layout.dataset, ids, layout.keep_suffix)
     photos = {
         i: {"id": i, "name": name, "file": layout.dataset.files[i], "label": layout.dataset.labels[i]}

@@ -19,7 +19,7 @@ import numpy as np
 from RobustART.data import ImageDataset, Sample, View
 from RobustART.errors import ConfigError, DataError
 from RobustART.evaluation.benchmarks import Pass, build_benchmark
-from RobustART.evaluation.benchmarks.perturbed import perturbation_folders
+from RobustART.evaluation.benchmarks.perturbed import imagenet_p_folders
 from RobustART.evaluation.benchmarks.published import LEVELS
 from RobustART.imaging import RESIZES, Array, encode_jpeg
 from RobustART.imaging.video import write_video
@@ -173,7 +173,7 @@ def imagenet_p(
     dataset: ImageDataset, *, perturbations: Sequence[str] = SCORED_PERTURBATIONS, difficulty: int = 1
 ) -> Layout:
     """Returns ImageNet-P as MP4 files; the options are those of the benchmark."""
-    folders = perturbation_folders(perturbations, difficulty).values()
+    folders = imagenet_p_folders(perturbations, difficulty).values()
     cells = {folder: functools.partial(_video, perturbation=folder) for folder in folders}
     libraries = ("numpy", "scipy", "pillow", "opencv-python", "opencv-python-headless", "av", "imagecorruptions-imaug")
     return Layout(dataset, cells, ".mp4", libraries, prepare=_still)
