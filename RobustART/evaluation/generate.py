@@ -2,8 +2,9 @@
 
 What is written is what the benchmarks of the same names make on the fly, with the same seed and limit, for a model of
 the same preprocessing. So evaluating the files gives the same numbers; ImageNet-C's files are JPEGs, so its numbers are
-those of ``jpeg_quality: 85``, and ImageNet-P's are compressed videos, which changes its numbers a little. A file appears under its name only when it is whole, and is known by its digest: the same
-command writes what is missing or damaged, and refuses to go on with other photos, settings or versions.
+those of ``jpeg_quality: 85``, and ImageNet-P's are compressed videos, which changes its numbers a little. A file appears
+under its name only when it is whole, and is known by its digest: the same command writes what is missing or damaged, and
+refuses to go on with other photos, settings or versions.
 """
 
 from __future__ import annotations
