@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def image_folder(root_dir: str | Path | None = None, meta_file: str | None = Non
     if not files:
         raise DataError(f"the class folders of {root} hold no images ({', '.join(IMAGE_SUFFIXES)})")
     labels = tuple(index[file.split("/", 1)[0]] for file in files)
-    return ImageDataset(tuple(files), labels, root, names, name=root.name)
+    return ImageDataset(tuple(files), labels, root, names, name=Path(os.path.abspath(root)).name)
 
 
 @DATASETS.register("meta_file")
