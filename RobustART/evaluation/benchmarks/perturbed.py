@@ -15,7 +15,7 @@ from RobustART.errors import ConfigError, UnknownNameError, nearest
 from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list
 from RobustART.evaluation.benchmarks.published import stored_preprocessing
 from RobustART.metrics import summaries
-from RobustART.metrics.stability import PERTURBATIONS, SCORED_PERTURBATIONS, is_noise, references
+from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, SCORED_PERTURBATIONS, is_noise, references
 
 
 def rankings(views: Tensor, logits: Tensor, *, noise: bool, stride: int) -> dict[str, Tensor]:
@@ -62,9 +62,11 @@ def imagenet_p(
     """
     names = as_list(perturbations, str, "imagenet_p.perturbations")
     for name in names:
-        if name not in PERTURBATIONS:
-            known = ", ".join(PERTURBATIONS)
-            raise UnknownNameError(f"unknown perturbation {name!r}{nearest(name, PERTURBATIONS) or ';'} Known: {known}")
+        if name not in PUBLISHED_PERTURBATIONS:
+            known = ", ".join(PUBLISHED_PERTURBATIONS)
+            raise UnknownNameError(
+                f"unknown perturbation {name!r}{nearest(name, PUBLISHED_PERTURBATIONS) or ';'} Known: {known}"
+            )
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"imagenet_p.perturbations must name each perturbation once, and at least one, got {names}")
     if type(difficulty) is not int or difficulty not in (1, 2, 3):
