@@ -35,6 +35,9 @@ Array = NDArray[np.uint8]
 DECODERS: Registry[Callable[[bytes], Array]] = Registry("decoder")
 """Names to functions from a file's bytes to uint8 (H, W, 3), as stored: none turns a picture by its EXIF tag."""
 
+_READING = (OSError, SyntaxError, ValueError, IndexError, RuntimeError, Image.DecompressionBombError)
+"""What the libraries raise for files that they cannot read."""
+
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -56,6 +59,26 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         # Pillow advises to keep the transparency of palettes; it is dropped on purpose.
         warnings.filterwarnings("ignore", message="Palette images with Transparency", category=UserWarning)
         return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+GREY_MODES = ("1", "L", "LA", "La")
+"""Modes of PIL images without colour, beside those of 16 bits."""
+
+
+def picture_pixels(picture: Image.Image) -> Array:
+    """Returns the pixels of a PIL image by the rule of this module: uint8 (H, W) if it is grey, else (H, W, 3).
+
+    Raises:
+        DataError: it cannot be loaded, or its mode has no agreed range.
+    """
+    try:
+        picture.load()
+        pixels = np.array(to_rgb(picture))
+    except DataError:
+        raise
+    except _READING as error:
+        raise DataError(f"the PIL image of mode {picture.mode!r} cannot be read: {error}") from None
+    return pixels[..., 0].copy() if picture.mode in GREY_MODES or picture.mode.startswith("I") else pixels
 
 
 @DECODERS.register("pil")
@@ -180,7 +203,7 @@ def decode(data: bytes, *, exif_orientation: bool = False, name: str = "the imag
         raise
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
-    except (OSError, SyntaxError, ValueError, IndexError, RuntimeError, Image.DecompressionBombError) as error:
+    except _READING as error:
         by = "" if decoder == "pil" else f" by {decoder}"
         raise DataError(f"{name} cannot be decoded{by} ({len(data)} bytes): {error}") from None
 
@@ -195,10 +218,20 @@ def read_bytes(path: str | Path) -> bytes:
         raise DataError(f"the image {str(path)!r} cannot be read: {error}") from None
 
 
-def encode_jpeg(image: Array, quality: int) -> bytes:
-    """Returns the image as JPEG bytes by pillow's encoder with its default chroma subsampling, 4:2:0."""
+def check_jpeg_quality(quality: object) -> None:
+    """Raises a ConfigError if something is not a quality of JPEG."""
     if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
         raise ConfigError(f"jpeg_quality must be a whole number from 1 to 100, got {quality!r}")
+
+
+def encode_jpeg(image: Array, quality: int) -> bytes:
+    """Returns the image as JPEG bytes by pillow's encoder with its default chroma subsampling, 4:2:0.
+
+    Args:
+        image: uint8 (H, W, 3), or (H, W) for a file without colour.
+        quality: 1 to 100.
+    """
+    check_jpeg_quality(quality)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

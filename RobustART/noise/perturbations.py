@@ -21,6 +21,7 @@ from RobustART.errors import ConfigError
 from RobustART.imaging import Array, center_crop, resize_shorter
 from RobustART.noise.corruptions import pixels
 from RobustART.noise.corruptions.weather import edge_shading
+from RobustART.noise.pictures import check_array, check_generator, kind_of
 from RobustART.noise.system import resized_side
 from RobustART.optional import require
 from RobustART.registry import Registry
@@ -29,6 +30,8 @@ Floats = NDArray[np.float64]
 Perturbation = Callable[[Array, int, np.random.Generator], Iterator[Array]]
 FRAMES = 31
 """Frames of every perturbation but ``translate``."""
+SMALLEST = 8
+"""Pixels that the sides of photos and frames have at least."""
 
 PERTURBATIONS: Registry[Perturbation] = Registry("perturbation")
 """Names to functions (photo, size, rng) -> frames; noise also as ``{name}_2`` and ``{name}_3``."""
@@ -38,20 +41,24 @@ def perturb(image: Array, name: str, *, size: int = 224, rng: np.random.Generato
     """Returns a sequence of ImageNet-P made from a photo, uint8 (T, size, size, 3).
 
     Args:
-        image: uint8 (H, W, 3), of any size; its shorter side is resized to 8/7 of ``size`` (bilinear) first.
+        image: uint8 (H, W, 3), H and W at least 8; its shorter side is resized to 8/7 of ``size`` (bilinear) first.
         name: in :data:`PERTURBATIONS`, such as ``rotate``, ``shot_noise`` or ``shot_noise_3``.
         size: side of the frames in pixels.
         rng: generator of the noise; None starts one at seed 0.
 
     Raises:
         UnknownNameError: there is no such perturbation.
-        ConfigError: the size cannot be.
+        ConfigError: the image or the size cannot be.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"the name of a perturbation must be a text, got {kind_of(name)}")
     function = PERTURBATIONS[name]
-    if isinstance(size, bool) or not isinstance(size, int) or size < 8:
-        raise ConfigError(f"the frames' size must be a whole number from 8 up, got {size!r}")
+    check_array(image, "a perturbation", smallest=SMALLEST)
+    rng = check_generator(rng)
+    if isinstance(size, bool) or not isinstance(size, int) or size < SMALLEST:
+        raise ConfigError(f"the frames' size must be a whole number from {SMALLEST} up, got {size!r}")
     photo = resize_shorter(image, resized_side(size), "bilinear")
-    return np.stack(list(function(photo, size, np.random.default_rng(0) if rng is None else rng)))
+    return np.stack(list(function(photo, size, rng)))
 
 
 def _cut(values: Floats) -> Array:
