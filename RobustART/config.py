@@ -142,7 +142,7 @@ class DatasetConfig:
     """Not used: files are read directly."""
     image_reader: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("pil"))
     """The decoder: ``pil``, ``opencv`` or ``ffmpeg``; ``kwargs: {exif_orientation: true}`` turns photos as their EXIF
-    tag says."""
+    tag says. Published sets that hold pictures are read by it too, unless their own options say otherwise."""
     sampler: TypeConfig | None = None
     """Order of the images in training. In testing each image is seen once, so it must be ``distributed`` there."""
     use_ranked: bool = False

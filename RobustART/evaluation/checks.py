@@ -68,9 +68,9 @@ def check_labels(dataset: ImageDataset, ids: Sequence[int], classes: int) -> Non
     if dataset.class_names is not None and len(dataset.class_names) != classes:
         first = ", ".join(dataset.class_names[:3])
         raise DataError(
-            f"{dataset.name} has {len(dataset.class_names)} class folders ({first}, ...), but the model has {classes} "
-            "outputs, so their numbers cannot agree. Name the labels in a meta_file, or name the folders by their "
-            "WordNet ids if they are ImageNet's"
+            f"{dataset.name} has {len(dataset.class_names)} classes ({first}, ...), but the model has {classes} outputs, "
+            "so their numbers cannot agree. If they are class folders, name the labels in a meta_file, or name the folders "
+            "by their WordNet ids where they are ImageNet's"
         )
     for image_id in ids:
         if not 0 <= dataset.labels[image_id] < classes:

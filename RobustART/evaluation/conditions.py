@@ -82,6 +82,8 @@ def make_header(
 ) -> dict[str, Any]:
     """Returns the first line of a benchmark's result file: its conditions, their hash, and its passes.
 
+    The same data at another place has the same hash: of the data it takes the fingerprint, not the folder's name.
+
     Args:
         benchmark: what is run.
         ids: the image ids of each pass.
@@ -123,7 +125,7 @@ def make_header(
     return {
         "format": FORMAT,
         "benchmark": benchmark.name,
-        "hash": config_hash(conditions),
+        "hash": config_hash({**conditions, "data": [{**row, "name": None} for row in data]}),
         "conditions": conditions,
         "passes": [
             {"name": part.name, "cells": [cell.name for cell in part.cells], "ids": len(part_ids), **_models_of(part)}

@@ -25,6 +25,7 @@ from RobustART.distributed import World
 from RobustART.errors import RecordError
 from RobustART.evaluation.benchmarks import Benchmark, Cell
 from RobustART.evaluation.blocks import PassRunner, view_names
+from RobustART.evaluation.portions import Portions
 from RobustART.evaluation.settings import Settings
 from RobustART.journal import Journal
 from RobustART.preprocessing import Preprocessing
@@ -140,6 +141,8 @@ def _run_blocks(
     settings: Settings,
 ) -> None:
     total = sum(len(block) for _, block in blocks)
+    if world.device.type == "cpu":
+        models = {name: Portions(model) for name, model in models.items()}
     bar = tqdm(
         total=total, desc=benchmark.name, unit="img", disable=not (settings.progress and world.is_main), file=sys.stderr,
         mininterval=0.2 if sys.stderr.isatty() else 10.0, dynamic_ncols=True,

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import nn
 
 from RobustART.data.imagenet import imagenet_class_names
+from RobustART.data.loader import generator_of
 from RobustART.evaluation.benchmarks import Benchmark, Cell, Pass
 from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float
@@ -20,7 +21,7 @@ from RobustART.imaging import Array, resize
 from RobustART.models import Classifier
 from RobustART.noise.attacks import AttackWarning
 from RobustART.records import PassRecords, Records
-from RobustART.seeding import image_seeds, numpy_generator
+from RobustART.seeding import image_seeds
 
 TILE, CAPTION, LABEL, GAP, COLUMNS = 150, 34, 150, 6, 5
 AMPLIFIED = 8
@@ -47,12 +48,18 @@ class Tile:
 
 
 def draw_noise(
-    path: Path, model: Classifier, runs: Sequence[tuple[Benchmark, Records]], device: torch.device, seed: int
+    path: Path,
+    model: Classifier,
+    classes: int,
+    runs: Sequence[tuple[Benchmark, Records]],
+    device: torch.device,
+    seed: int,
 ) -> None:
     """Draws the photo under each cell of each benchmark; a picture of the same records is left as it is.
 
     The photo is the first one that is classified right without noise. The noise is that of the evaluation, made again
-    from its seed; predictions and confidences are those of the drawn pictures.
+    from its seed; predictions and confidences are the recorded ones, those of attacked photos the model's answers to the
+    pictures drawn.
     """
     key = " ".join(records.header["hash"] for _, records in runs)
     if path.is_file() and _comment(path) == key:
@@ -61,7 +68,7 @@ def draw_noise(
     for benchmark, records in runs:
         models: dict[str | None, Classifier] = {None: model, **benchmark.models}
         for part, table in zip(benchmark.passes, records.passes, strict=True):
-            tiles += _tiles(part, int(table.ids[_photo(runs, part, table)]), models, device, seed)
+            tiles += _tiles(part, table, _photo(runs, part, table), models, _class_names(part, classes), device, seed)
     unique: dict[tuple[str, str], Tile] = {}
     for tile in tiles:
         unique.setdefault((tile.row, tile.column), tile)
@@ -105,22 +112,25 @@ def _photo(runs: Sequence[tuple[Benchmark, Records]], part: Pass, table: PassRec
 
 
 def _tiles(
-    part: Pass, image_id: int, models: Mapping[str | None, Classifier], device: torch.device, seed: int
-) -> list[Tile]:
+    part: Pass, table: PassRecords, place: int, models: Mapping[str | None, Classifier], names: Sequence[str],
+    device: torch.device, seed: int,
+) -> list[Tile]:  # fmt: skip
+    image_id = int(table.ids[place])
     sample = part.dataset.sample(image_id, part.prepare(models[None].preprocessing).apply)
     reference: Array | None = None
     classes = None if part.classes is None else torch.tensor(part.classes, device=device)
     label = torch.tensor([sample.label], device=device)
-    names: list[str] | None = None
     views = dict(zip((cell.name for cell in part.cells), view_names(part.cells), strict=True))
     drawn_as = {part.cells[i].name: part.cells[group[0]].name for group in attack_groups(part.cells) for i in group}
     attacked: dict[str, torch.Tensor] = {}
     tiles = []
     for cell in shown_cells(part):
         view_name = views[cell.name]
-        image = cell.view(sample, numpy_generator(seed, image_id, view_name)).copy()
-        pixels = to_float(torch.from_numpy(image)[None].to(device))
+        image = cell.view(sample, generator_of(cell.view, seed, image_id, view_name)).copy()
+        column = table.cell(cell.name)
+        verdict = [float(array[place, column]) for array in (table.prediction, table.confidence, table.label_rank)]
         if cell.attack is not None:
+            pixels = to_float(torch.from_numpy(image)[None].to(device))
             name = drawn_as[cell.name]
             if name not in attacked:
                 seeds = image_seeds(seed, [image_id], name).to(device)
@@ -128,21 +138,19 @@ def _tiles(
                     # What is suspicious is said of all the images, not of one.
                     warnings.simplefilter("ignore", AttackWarning)
                     attacked[name] = cell.attack(models[cell.victim], pixels, label, seeds=seeds)
-            pixels = attacked[name]
-            image = (pixels[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
-        logits = _logits(models[cell.judge], pixels)
-        if names is None:
-            names = _class_names(part, logits.shape[1])
-        prediction, confidence, rank = (float(value[0]) for value in score(logits, label, classes))
-        row, _, column = cell.name.partition("/")
+            image = (attacked[name][0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
+            logits = _logits(models[cell.judge], attacked[name])
+            verdict = [float(value[0]) for value in score(logits, label, classes)]
+        prediction, confidence, rank = verdict
+        row, _, corner = cell.name.partition("/")
         row = part.name or row
         if cell.name == part.reference:
-            reference, row, column = image, "reference", cell.name
+            reference, row, corner = image, "reference", cell.name
         elif reference is not None and part.reference is not None:
             image, row = difference(image, reference), f"difference x {AMPLIFIED}"
             parts = zip(cell.name.split("/"), part.reference.split("/"), strict=False)
-            column = "/".join(name for name, usual in parts if name != usual)
-        tiles.append(Tile(row, column, image, names[int(prediction)], confidence, rank == 0))
+            corner = "/".join(name for name, usual in parts if name != usual)
+        tiles.append(Tile(row, corner, image, names[int(prediction)], confidence, rank == 0))
     return tiles
 
 
@@ -161,7 +169,7 @@ def _logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
 def _class_names(part: Pass, width: int) -> list[str]:
     if part.dataset.class_names is not None:
         return list(part.dataset.class_names)
-    return imagenet_class_names() if width == 1000 else [f"class {i}" for i in range(width)]
+    return list(imagenet_class_names()) if width == 1000 else [f"class {i}" for i in range(width)]
 
 
 def _layout(tiles: Sequence[Tile]) -> Image.Image:

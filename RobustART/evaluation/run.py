@@ -105,7 +105,7 @@ def _evaluate(
         for key, other in benchmark.models.items():
             other.to(world.device, memory_format=layout).eval()  # type: ignore[call-overload]
             check_other(key, other, stated, classes, probe(other, stated.input_size, world.device))
-        chosen = [_chosen(part.dataset, limit, settings.seed) for part in benchmark.passes]
+        chosen = [chosen_images(part.dataset, limit, settings.seed) for part in benchmark.passes]
         for part, ids in zip(benchmark.passes, chosen, strict=True):
             check_labels(part.dataset, ids, classes)
         plans.append((benchmark, chosen))
@@ -159,6 +159,7 @@ def _run_plans(
                 for key in ("options", "attacks", "data", "precision", "models")
                 if key in conditions
             },
+            **({"folders": benchmark.folders} if benchmark.folders else {}),
             "passes": attack_costs(first),
             **summary.to_plain(),
         }
@@ -197,7 +198,7 @@ def _run_plans(
         report.write(results)
         try:
             with exact_arithmetic():
-                draw_noise(results / "noise.png", classifier, runs, world.device, settings.seed)
+                draw_noise(results / "noise.png", classifier, classes, runs, world.device, settings.seed)
         except OSError as error:
             log.warning("the picture noise.png could not be written: %s", error.strerror or error)
     world.barrier()
@@ -215,5 +216,7 @@ def _timing_before(results: Path, data: dict[str, Any]) -> dict[str, Any]:
     return timing
 
 
-def _chosen(dataset: ImageDataset, limit: int | None, seed: int) -> list[int]:
-    return list(range(len(dataset))) if limit is None else balanced_subset(dataset.labels, limit, seed)
+def chosen_images(dataset: ImageDataset, limit: int | None, seed: int) -> list[int]:
+    """Returns the ids of the images that are evaluated: all, or a subset of ``limit``; a ConfigError if it cannot be."""
+    every = list(range(len(dataset)))
+    return every if limit is None else balanced_subset(dataset.labels, limit, seed, dataset.name)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from RobustART.metrics import functional as F
-from RobustART.metrics.baselines import alexnet_corruption_errors, imagenet_a_classes
+from RobustART.metrics.baselines import alexnet_corruption_errors, imagenet_a_classes, imagenet_r_classes
 from RobustART.metrics.functional import UndefinedError
 
 
@@ -85,6 +85,19 @@ def test_imagenet_a_classes():
     assert len(set(classes)) == 200
     assert classes == tuple(sorted(classes))
     assert classes[:3] == (6, 11, 13)
+
+
+def test_imagenet_r_classes():
+    """The numbers that stand as a comment in the official evaluation, eval.py of hendrycks/imagenet-r; timm has the same."""
+    from pathlib import Path
+
+    import timm.data
+
+    classes = imagenet_r_classes()
+    assert len(set(classes)) == 200
+    assert (classes[:5], classes[-5:]) == ((1, 2, 4, 6, 8), (967, 980, 981, 983, 988))
+    listed = Path(timm.data.__file__).parent / "_info" / "imagenet_r_indices.txt"
+    assert classes == tuple(int(line) for line in listed.read_text().split())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from RobustART.evaluation.benchmarks import (  # noqa: F401 - they register their benchmarks
     adversarial,
+    cifar,
     natural,
     perturbed,
     published,

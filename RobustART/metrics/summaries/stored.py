@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.errors import RecordError
 from RobustART.metrics import detection, estimates, stability
+from RobustART.metrics.baselines import C_3D, C_BAR, alexnet_corruption_errors
 from RobustART.metrics.estimates import Estimate, Summary, Table
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.metrics.summaries.natural import SCORED
 from RobustART.records import Records
 
+CORRUPTION_SETS = {"cifar_c": tuple(alexnet_corruption_errors()), "imagenet_c_bar": C_BAR, "imagenet_3dcc": C_3D}
+"""Names of benchmarks and all the corruptions of their sets, each at severities 1 to 5."""
+
 
 def corruption_errors(records: Records) -> Summary:
-    """Returns the mean of top-1 error over all cells, named ``corruption/severity``, and each cell's top-1 accuracy.
+    """Returns the mean of top-1 error over corruptions and severities, and each cell's top-1 accuracy.
 
-    Where all of ImageNet-C's 15 scored corruptions are among more, ``mean_error_15`` is the mean over those alone.
+    Cells are named ``corruption/severity``. ``mean_error`` is the mean over the whole set; ``mean_error_15``, of a set with
+    ImageNet-C's 15 scored corruptions among more, the mean over those. Each is only given when all its cells were run, as
+    in :func:`imagenet_c`; the mean over other cells is ``mean_error_of_these_cells``.
     """
     table = single_pass(records)
     wrong = 100.0 * ~table.correct
@@ -26,10 +32,20 @@ def corruption_errors(records: Records) -> Summary:
     for column, cell in enumerate(table.cells):
         name, _, severity = cell.rpartition("/")
         rows.setdefault(name, {})[severity] = estimates.accuracy(table.correct[:, column])
-    scored = [i for i, cell in enumerate(table.cells) if cell.rpartition("/")[0] in SCORED]
-    metrics = {"mean_error": estimates.mean(wrong.mean(axis=1))}
-    if set(SCORED) < set(rows):
-        metrics["mean_error_15"] = estimates.mean(wrong[:, scored].mean(axis=1))
+    complete = [name for name, row in rows.items() if sorted(row) == ["1", "2", "3", "4", "5"]]
+    every = CORRUPTION_SETS.get(records.header["benchmark"], SCORED)
+
+    def mean_error(names: Collection[str]) -> Estimate:
+        columns = [i for i, cell in enumerate(table.cells) if cell.rpartition("/")[0] in names]
+        return estimates.mean(wrong[:, columns].mean(axis=1))
+
+    metrics: dict[str, Estimate] = {}
+    if set(rows) == set(complete) == set(every):
+        metrics["mean_error"] = mean_error(every)
+    if set(SCORED) < set(every) and set(SCORED) <= set(complete):
+        metrics["mean_error_15"] = mean_error(SCORED)
+    if not metrics:
+        metrics["mean_error_of_these_cells"] = mean_error(rows)
     return Summary(metrics, {"top1": rows})
 
 
@@ -56,7 +72,7 @@ def unknown_images(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> 
 
 
 def imagenet_p(records: Records, baseline: Records | None = None) -> Summary:
-    """Returns ImageNet-P's numbers from passes named by perturbation.
+    """Returns ImageNet-P's numbers from cells named ``perturbation/frame``, in one pass or several.
 
     * ``mFP``: mean over the 10 scored perturbations of the flip probability (the original RobustART's number), with
       ``mean_T5D`` and ``mean_zipf`` the same of the two distances between rankings;
@@ -89,13 +105,17 @@ def _stability(records: Records) -> dict[str, dict[str, NDArray[np.float64]]]:
     difficulty = int(records.header["conditions"]["options"].get("difficulty", 1))
     found: dict[str, dict[str, NDArray[np.float64]]] = {}
     for table in records.passes:
-        noise = stability.is_noise(table.name)
-        how = {"noise": noise, "stride": 1 if noise else difficulty}
-        found[table.name] = {
-            "FP (%)": stability.flip_probability(table.prediction, **how),  # type: ignore[arg-type]
-            "T5D": stability.top5_distance(table.extra["top5"], **how),  # type: ignore[arg-type]
-            "zipf": stability.mean_over_pairs(table.extra["zipf"], **how),  # type: ignore[arg-type]
-        }
+        columns: dict[str, list[int]] = {}
+        for column, cell in enumerate(table.cells):
+            columns.setdefault(cell.rpartition("/")[0], []).append(column)
+        for name, own in columns.items():
+            noise = stability.is_noise(name)
+            stride = 1 if noise else difficulty
+            found[name] = {
+                "FP (%)": stability.flip_probability(table.prediction[:, own], noise=noise, stride=stride),
+                "T5D": stability.top5_distance(table.extra["top5"][:, own], noise=noise, stride=stride),
+                "zipf": stability.mean_over_pairs(table.extra["zipf"][:, own], noise=noise, stride=stride),
+            }
     return found
 
 
