@@ -12,7 +12,7 @@ SCORED_PERTURBATIONS = (
     "scale",
 )  # fmt: skip
 """The 10 perturbations that ImageNet-P's scores count."""
-PERTURBATIONS = (*SCORED_PERTURBATIONS, "speckle_noise", "gaussian_blur", "spatter", "shear")
+PUBLISHED_PERTURBATIONS = (*SCORED_PERTURBATIONS, "speckle_noise", "gaussian_blur", "spatter", "shear")
 """These and the 4 extra ones."""
 
 

@@ -27,7 +27,7 @@ from RobustART.evaluation.benchmarks.core import (
 from RobustART.evaluation.benchmarks.published import stored_preprocessing
 from RobustART.imaging import Array
 from RobustART.metrics import summaries
-from RobustART.metrics.stability import PERTURBATIONS, SCORED_PERTURBATIONS, is_noise, references
+from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, SCORED_PERTURBATIONS, is_noise, references
 from RobustART.noise.perturbations import FRAMES, perturb
 
 NOT_COMPRESSED = (
@@ -110,9 +110,11 @@ def imagenet_p_folders(perturbations: Any = SCORED_PERTURBATIONS, difficulty: An
     """
     names = as_list(perturbations, str, "imagenet_p.perturbations")
     for name in names:
-        if name not in PERTURBATIONS:
-            known = ", ".join(PERTURBATIONS)
-            raise UnknownNameError(f"unknown perturbation {name!r}{nearest(name, PERTURBATIONS) or ';'} Known: {known}")
+        if name not in PUBLISHED_PERTURBATIONS:
+            known = ", ".join(PUBLISHED_PERTURBATIONS)
+            raise UnknownNameError(
+                f"unknown perturbation {name!r}{nearest(name, PUBLISHED_PERTURBATIONS) or ';'} Known: {known}"
+            )
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"imagenet_p.perturbations must name each perturbation once, and at least one, got {names}")
     if type(difficulty) is not int or difficulty not in (1, 2, 3):

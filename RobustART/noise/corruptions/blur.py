@@ -117,7 +117,8 @@ def _zoom_operators(length: int, severity: int) -> tuple[Any, Any]:
     end, step = ZOOM[severity - 1]
     zooms = []
     for factor in np.arange(1, end, step):
-        start, _, lower, fraction = zoom_positions(length, float(factor))
+        start, _, lower, exact = zoom_positions(length, float(factor))
+        fraction = exact.astype(np.float32)
         rows = np.tile(np.arange(length), 2)
         columns = np.concatenate((lower, lower + 1)) + start
         values = np.concatenate((1 - fraction, fraction)).astype(np.float32)

@@ -43,18 +43,6 @@ SPATTER = (
 WATER, MUD = (175, 238, 238), (63, 42, 20)
 
 
-def _enlarged(height: int, width: int, zoom: float, mean: float, deviation: float, rng: np.random.Generator) -> Floats:
-    """Returns normal draws (height, width), enlarged by ``zoom``; only the part that is enlarged is drawn."""
-    _, rows, low_y, part_y = zoom_positions(height, zoom)
-    _, columns, low_x, part_x = zoom_positions(width, zoom)
-    draws = rng.standard_normal((rows, columns), dtype=np.float32)
-    draws *= np.float32(deviation)
-    draws += np.float32(mean)
-    wide = draws[:, low_x] + np.diff(draws)[:, low_x] * part_x
-    layer: Floats = wide[low_y] + np.diff(wide, axis=0)[low_y] * part_y[:, None]
-    return layer
-
-
 def snow(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image whitened, with blown flakes on it.
 
@@ -64,7 +52,12 @@ def snow(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """
     cv2 = require("cv2")
     mean, deviation, zoom, threshold, radius, sigma, weight = SNOW[severity - 1]
-    layer = _enlarged(image.shape[0], image.shape[1], zoom, mean, deviation, rng)
+    height, width = image.shape[:2]
+    # Only the part of the layer that is enlarged is drawn.
+    crop = rng.standard_normal((zoom_positions(height, zoom)[1], zoom_positions(width, zoom)[1]), dtype=np.float32)
+    crop *= np.float32(deviation)
+    crop += np.float32(mean)
+    layer = pixels.enlarge(crop, height, width, zoom)
     layer[layer < threshold] = 0
     layer *= 255
     flakes = pixels.motion_blur(to_uint8(layer), int(radius), sigma, rng.uniform(-135, -45))
@@ -190,34 +183,20 @@ def fog(image: Array, severity: int, rng: np.random.Generator) -> Array:
     return to_uint8(foggy)
 
 
-@functools.cache
-def _brightness_table(severity: int) -> Array:
-    """Returns the grey level for every pair of a pixel's brightest channel (rows) and any of its channels, flat."""
-    value = np.arange(256)[:, None] / 255.0
-    raised = np.clip(value + BRIGHTNESS[severity - 1], 0, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        saturation = np.where(value > 0, (value - np.arange(256) / 255.0) / value, 0)
-    return to_uint8(raised * (1 - saturation) * 255).reshape(-1)
-
-
 def brightness(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image with 0.1 to 0.5 added to its value in HSV.
 
-    With hue and saturation kept, all channels of a pixel are scaled alike, by the new value over the old, so each depends
-    on two numbers, the channel and the brightest of the three.
-
-    Quirks: the value is clipped at 1; black has no hue and becomes grey; cut off to uint8.
+    Quirks: the value is clipped at 1; black has no hue and becomes grey (:func:`pixels.raise_value`); cut off to uint8.
     """
-    cv2 = require("cv2")
-    table = _brightness_table(severity)
-    planes = cv2.split(image)
-    row = cv2.max(cv2.max(planes[0], planes[1]), planes[2]).astype(np.uint16) << 8
-    brighter: Array = cv2.merge([table.take(row | plane) for plane in planes])
-    return brighter
+    return pixels.raise_value(image, BRIGHTNESS[severity - 1])
 
 
-def _edge_shading(liquid: NDArray[np.uint8]) -> Floats:
-    """Returns how strongly each point of the water shines: embossed distance from the edges of its drops."""
+def edge_shading(liquid: NDArray[np.uint8]) -> Floats:
+    """Returns how strongly each point of the water shines, 0 to 255: embossed distance from the edges of its drops.
+
+    Args:
+        liquid: uint8 (H, W), how much water there is; 0 is none.
+    """
     cv2 = require("cv2")
     distance = cv2.distanceTransform(255 - cv2.Canny(liquid, 50, 150), cv2.DIST_L2, 5)
     near = cv2.blur(np.minimum(distance, 20), (3, 3)).astype(np.uint8)
@@ -246,7 +225,7 @@ def spatter(image: Array, severity: int, rng: np.random.Generator) -> Array:
     else:
         liquid[liquid < threshold] = 0
         drops = (liquid * 255).astype(np.uint8)
-        mask = drops * _edge_shading(drops)
+        mask = drops * edge_shading(drops)
         top = float(mask.max())
         mask *= np.float32(strength / top if top else 0)
         colours, rest = WATER, np.float32(1)
