@@ -72,8 +72,9 @@ class _Views(Dataset[Group]):
         return np.stack(rows)
 
 
-def _start_worker(_: int) -> None:
-    torch.set_num_threads(1)  # the processes are the parallelism; more threads in each would fight over the cores
+def limit_threads(_: int = 0) -> None:
+    """Keeps this process to one thread: where processes are the parallelism, more threads would fight over the cores."""
+    torch.set_num_threads(1)
     try:
         import cv2
     except ImportError:
@@ -112,7 +113,7 @@ def load_views(
         source,
         batch_size=None,
         num_workers=min(workers, len(groups)),
-        worker_init_fn=_start_worker,
+        worker_init_fn=limit_threads,
         pin_memory=False,
     )
     for item in loader:

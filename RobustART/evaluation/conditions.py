@@ -9,7 +9,7 @@ import importlib.metadata
 import inspect
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -39,7 +39,12 @@ def versions() -> dict[str, str]:
         "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "av", "imagecorruptions-imaug",
         "foolbox", "torchattacks", "pyautoattack",
     )  # fmt: skip
-    found = {"RobustART": __version__, "python": platform.python_version()}
+    return {"RobustART": __version__, "python": platform.python_version(), **installed(names)}
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Returns the versions of packages, of those that are installed."""
+    found = {}
     for name in names:
         try:
             found[name] = importlib.metadata.version(name)

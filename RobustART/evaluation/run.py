@@ -111,7 +111,7 @@ def _evaluate(
             check_labels(part.dataset, ids, classes)
         plans.append((benchmark, chosen))
     results = prepare_output(output_dir)
-    with only_writer(results, world):
+    with only_writer(results, world.is_main):
         return _run_plans(plans, classifier, classes, results, fresh, config, world, settings, limit, started)
 
 
@@ -151,7 +151,8 @@ def _run_plans(
             if warning and warning not in warnings:
                 warnings.append(warning)
         summary = benchmark.summarize(records)
-        warnings += [note for note in (*benchmark.notes, *summary.notes) if note not in warnings]
+        suited = benchmark.notes_on(stated) if benchmark.notes_on else ()
+        warnings += [note for note in (*benchmark.notes, *suited, *summary.notes) if note not in warnings]
         conditions = header["conditions"]
         entries[benchmark.name] = {
             "hash": header["hash"],

@@ -95,6 +95,8 @@ class Benchmark:
     """Where its files lie. That is no condition of the result, since the fingerprint of what they hold is one."""
     notes: tuple[str, ...] = ()
     """What the report must warn of, such as a data set that is not complete."""
+    notes_on: Callable[[Preprocessing], tuple[str, ...]] | None = None
+    """What it must warn of with a model of a preprocessing, such as pictures that were made for another one."""
     models: dict[str | None, Classifier] = dataclasses.field(default_factory=dict)
     """Other models than the one under evaluation, by the names that cells give them."""
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from RobustART.data import ImageDataset, Sample
+from RobustART.data.generated import read_generated
 from RobustART.data.published import IMAGENET_P
 from RobustART.data.video import frame_view, video_folders
 from RobustART.errors import ConfigError, UnknownNameError, nearest
@@ -167,6 +168,7 @@ def imagenet_p(
         part = Pass(dataset, tuple(cells), measure=measure)
         return Benchmark("imagenet_p", (part,), summaries.imagenet_p, options, notes=(NOT_COMPRESSED,))
     root = IMAGENET_P.folder(root_dir, "imagenet_p.root_dir")
+    generated = read_generated(root)
     parts = []
     for name, videos in video_folders(IMAGENET_P, root, folders).items():
         noise, stride = rows[name]
@@ -180,8 +182,12 @@ def imagenet_p(
                 f"ImageNet-P's videos of {name} have {videos.length} frames here; the published ones have "
                 f"{published_frames(name)}"
             )
+        videos = generated.arrange(videos) if generated else videos
         cells = [Cell(f"{name}/{t}", functools.partial(frame_view, index=t)) for t in range(videos.length)]
         measure = functools.partial(rankings, noise=noise, stride=stride)
         parts.append(Pass(videos, tuple(cells), None, name, preprocessing=adapt, measure=measure))
-    notes += IMAGENET_P.notes(parts[0].dataset)
-    return Benchmark("imagenet_p", tuple(parts), summaries.imagenet_p, options, notes=tuple(notes))
+    notes += (generated or IMAGENET_P).notes(parts[0].dataset)
+    return Benchmark(
+        "imagenet_p", tuple(parts), summaries.imagenet_p, options, notes=tuple(notes),
+        notes_on=generated.notes_on if generated else None,
+    )  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 
 from RobustART.data import ImageDataset
 from RobustART.data.datasets import check_reader, from_meta_file
+from RobustART.data.generated import read_generated
 from RobustART.data.published import IMAGENET_3DCC, IMAGENET_C, IMAGENET_C_BAR, Published
 from RobustART.data.variants import VariantDataset, listed_variants, scan_variants, variant_view
 from RobustART.errors import ConfigError, DataError
@@ -92,8 +93,10 @@ def stored_imagenet_c(
     adapt = stored_preprocessing(preprocess, "imagenet_c")
     check_reader(decoder, exif_orientation)
     root = IMAGENET_C.folder(root_dir, "imagenet_c.root_dir")
+    generated = read_generated(root)
     if meta is None:
         dataset = scan_variants(IMAGENET_C, root, {f"{c}/{s}": _severity_folder(root, c, s) for c, s in cells})
+        dataset = generated.arrange(dataset) if generated else dataset
     elif isinstance(meta, (str, Path)):
         dataset = _from_meta(root, Path(meta), cells)
     else:
@@ -101,7 +104,10 @@ def stored_imagenet_c(
     dataset = dataclasses.replace(dataset, decoder=decoder, exif_orientation=exif_orientation)
     part = Pass(dataset, stored_cells(dataset), preprocessing=adapt)
     options = {**cell_options(cells), "backend": None, "jpeg_quality": None}
-    return Benchmark("imagenet_c", (part,), summaries.imagenet_c, options, notes=IMAGENET_C.notes(dataset))
+    return Benchmark(
+        "imagenet_c", (part,), summaries.imagenet_c, options, notes=(generated or IMAGENET_C).notes(dataset),
+        notes_on=generated.notes_on if generated else None,
+    )  # fmt: skip
 
 
 def _severity_folder(root: Path, corruption: str, severity: int) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from RobustART.data import ImageDataset, Sample
 from RobustART.data.datasets import from_meta_file
 from RobustART.data.folders import what_is_there
+from RobustART.data.generated import read_generated
 from RobustART.data.published import IMAGENET_S, looks_right
 from RobustART.data.variants import listed_variants
 from RobustART.errors import ConfigError
@@ -56,6 +57,7 @@ def system_cells(decoders: Sequence[str], resizes: Sequence[str]) -> list[tuple[
 def _stored(root_dir: str | Path, pairs: Sequence[tuple[str, str]]) -> Benchmark:
     """Returns ImageNet-S from dumps, which are at the input size already."""
     root = IMAGENET_S.folder(root_dir, "imagenet_s.root_dir")
+    generated = read_generated(root)
     lists = {}
     for decoder, resize in pairs:
         path = root / f"{decoder}_{resize}.txt"
@@ -72,7 +74,10 @@ def _stored(root_dir: str | Path, pairs: Sequence[tuple[str, str]]) -> Benchmark
     part = Pass(
         dataset, stored_cells(dataset), preprocessing=crop_only, measure=pixel_difference, reference=reference
     )  # fmt: skip
-    return Benchmark("imagenet_s", (part,), summaries.imagenet_s, _options(pairs), notes=IMAGENET_S.notes(dataset))
+    return Benchmark(
+        "imagenet_s", (part,), summaries.imagenet_s, _options(pairs), notes=(generated or IMAGENET_S).notes(dataset),
+        notes_on=generated.notes_on if generated else None,
+    )  # fmt: skip
 
 
 def _options(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
