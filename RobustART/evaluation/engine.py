@@ -149,7 +149,7 @@ def _run_blocks(
             )  # fmt: skip
             for block in mine:
                 pieces = [next(loaded) for _ in range(math.ceil(len(block) / step))]
-                views = torch.cat([piece for piece, _ in pieces]) if len(pieces) > 1 else pieces[0][0]
+                shipped = torch.cat([piece for piece, _ in pieces]) if len(pieces) > 1 else pieces[0][0]
                 digests = [digest for _, some in pieces for digest in some]
-                journal.append(runner.block(block, views, digests, journal))
+                journal.append(runner.block(block, shipped, digests, journal))
                 bar.update(len(block))
