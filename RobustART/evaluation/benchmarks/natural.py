@@ -22,7 +22,7 @@ from RobustART.evaluation.benchmarks.core import (
     refuse_without_files,
 )
 from RobustART.evaluation.benchmarks.published import cell_options, corruption_cells, stored_imagenet_c
-from RobustART.imaging import Array, decode, encode_jpeg
+from RobustART.imaging import Array, check_jpeg_quality, decode, encode_jpeg
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import imagenet_a_classes
 from RobustART.noise.corruptions import CORRUPTIONS, check_backend, corrupt
@@ -137,7 +137,7 @@ def imagenet_c(
     pairs = corruption_cells("imagenet_c", corruptions, severities)
     names = list(dict.fromkeys(name for name, _ in pairs))
     if jpeg_quality is not None:
-        encode_jpeg(np.zeros((8, 8, 3), np.uint8), jpeg_quality)
+        check_jpeg_quality(jpeg_quality)
     for name in names:
         CORRUPTIONS[name]
     check_backend(backend, names, "imagenet_c.backend")
