@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from RobustART.arithmetic import exact_arithmetic
 from RobustART.data import ImageDataset, balanced_subset
 from RobustART.distributed import World
 from RobustART.errors import ConfigError
 from RobustART.evaluation.benchmarks import Benchmark, build_benchmark
 from RobustART.evaluation.checks import chance_warning, check_labels, check_other, only_writer, prepare_output, probe
 from RobustART.evaluation.conditions import data_rows, fingerprint, make_header, versions
-from RobustART.evaluation.engine import exact_arithmetic, run_benchmark
+from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.picture import draw_noise
 from RobustART.evaluation.report import FORMAT, Report
 from RobustART.evaluation.settings import Settings, run_settings

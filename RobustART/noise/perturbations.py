@@ -21,7 +21,7 @@ from RobustART.errors import ConfigError
 from RobustART.imaging import Array, center_crop, resize_shorter
 from RobustART.noise.corruptions import pixels
 from RobustART.noise.corruptions.weather import edge_shading
-from RobustART.noise.pictures import check_array, check_generator, kind_of
+from RobustART.noise.pictures import check_array, check_generator
 from RobustART.noise.system import resized_side
 from RobustART.optional import require
 from RobustART.registry import Registry
@@ -50,8 +50,6 @@ def perturb(image: Array, name: str, *, size: int = 224, rng: np.random.Generato
         UnknownNameError: there is no such perturbation.
         ConfigError: the image or the size cannot be.
     """
-    if not isinstance(name, str):
-        raise ConfigError(f"the name of a perturbation must be a text, got {kind_of(name)}")
     function = PERTURBATIONS[name]
     check_array(image, "a perturbation", smallest=SMALLEST)
     rng = check_generator(rng)

@@ -53,9 +53,6 @@ def system_noise(
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ConfigError(f"size must be a whole number above 0, got {size!r}")
-    for option, value in (("decoder", decoder), ("resize", resize)):
-        if not isinstance(value, str):
-            raise ConfigError(f"{option} must be a name, got {kind_of(value)}")
     DECODERS[decoder]
     RESIZES[resize]
     rng = check_generator(rng)

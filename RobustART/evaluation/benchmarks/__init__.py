@@ -9,6 +9,6 @@ from RobustART.evaluation.benchmarks import (  # noqa: F401 - they register thei
     shifted,
     system,
 )
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, build_benchmark, clean_view
+from RobustART.evaluation.benchmarks.core import BENCHMARKS, Batched, Benchmark, Cell, Pass, build_benchmark, clean_view
 
-__all__ = ["BENCHMARKS", "Benchmark", "Cell", "Pass", "build_benchmark", "clean_view"]
+__all__ = ["BENCHMARKS", "Batched", "Benchmark", "Cell", "Pass", "build_benchmark", "clean_view"]

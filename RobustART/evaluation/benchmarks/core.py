@@ -22,6 +22,16 @@ from RobustART.registry import Registry
 
 
 @dataclasses.dataclass(frozen=True)
+class Batched:
+    """How a view is made for many images at once, on a device: the loader makes ``source``, ``change`` the view of it."""
+
+    source: View
+    """What is shipped, without draws; cells that share the object share the work."""
+    change: Callable[..., Tensor]
+    """(images uint8 (N, S, S, 3) on any device, *, rngs) -> uint8 (N, S, S, 3), with the draws that the view would make."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Cell:
     """One column of the results: how an image is seen, and how it is attacked."""
 
@@ -35,6 +45,8 @@ class Cell:
     """Name of the model that is attacked, on the images that it sees right; None is the one under evaluation."""
     judge: str | None = None
     """Name of the model whose predictions are recorded; None is the one under evaluation."""
+    batched: Batched | None = None
+    """Makes the view in an evaluation, where there is one; ``view`` is then what it stands for, within rounding."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
 from RobustART.data import ImageDataset, Sample
 from RobustART.data.published import IMAGENET_A, wnid_folders
@@ -13,6 +14,7 @@ from RobustART.errors import ConfigError
 from RobustART.evaluation.benchmarks.core import (
     BENCHMARKS,
     STORED,
+    Batched,
     Benchmark,
     Cell,
     Pass,
@@ -20,10 +22,11 @@ from RobustART.evaluation.benchmarks.core import (
     refuse_without_files,
 )
 from RobustART.evaluation.benchmarks.published import cell_options, corruption_cells, stored_imagenet_c
-from RobustART.imaging import Array, decode, encode_jpeg
+from RobustART.imaging import Array, check_jpeg_quality, decode, encode_jpeg
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import imagenet_a_classes
 from RobustART.noise.corruptions import CORRUPTIONS, check_backend, corrupt
+from RobustART.noise.corruptions.device import BATCHED, corrupt_batch
 from RobustART.noise.corruptions.weather import frost_folder
 
 
@@ -33,6 +36,27 @@ def corrupted_view(
     """The model's crop, corrupted, in the order of the official generator: crop first."""
     image = corrupt(sample.crop, name, severity, rng, backend=backend)
     return image if quality is None else decode(encode_jpeg(image, quality))
+
+
+def made_cells(
+    pairs: Sequence[tuple[str, int]], view: Callable[..., Array], device: torch.device | None = None
+) -> tuple[Cell, ...]:
+    """Returns the cells of corruptions that are made on the fly.
+
+    Args:
+        pairs: corruption and severity of each.
+        view: makes them, given ``name`` and ``severity``.
+        device: makes those that can be in batches there; None makes all in the loader processes.
+    """
+    cells = []
+    for name, severity in pairs:
+        batched = None
+        if device is not None and name in BATCHED:
+            change = functools.partial(corrupt_batch, corruption=name, severity=severity, device=device)
+            batched = Batched(clean_view, change)
+        own = functools.partial(view, name=name, severity=severity)
+        cells.append(Cell(f"{name}/{severity}", own, batched=batched))
+    return tuple(cells)
 
 
 @BENCHMARKS.register("clean")
@@ -80,6 +104,7 @@ def imagenet_c(
     preprocess: str = "crop",
     decoder: str = "pil",
     exif_orientation: bool = False,
+    device: str = "cpu",
 ) -> Benchmark:
     """Returns ImageNet-C, made on the fly from clean images or read from its files (Hendrycks and Dietterich 2019).
 
@@ -95,8 +120,12 @@ def imagenet_c(
             ``resize256``, the original RobustART's, resizes first and so enlarges by 8/7; ``model`` is the model's own.
         decoder: of published files, one of ``imaging.DECODERS``.
         exif_orientation: turn published files as their EXIF tag says.
+        device: where corruptions are made: ``cpu``, in the loader processes, or ``cuda``, for batches on the GPU, at most a
+            grey level apart. ``glass_blur``, ``jpeg_compression``, ``spatter`` and a user's own stay on the CPU.
     """
     if root_dir is not None:
+        if device != "cpu":
+            raise ConfigError(f"imagenet_c.device is {device!r}, but files in root_dir are corrupted already")
         if backend != "robustart":
             raise ConfigError(f"imagenet_c.backend is {backend!r}, but files in root_dir are corrupted already")
         if jpeg_quality is not None:
@@ -108,12 +137,19 @@ def imagenet_c(
     pairs = corruption_cells("imagenet_c", corruptions, severities)
     names = list(dict.fromkeys(name for name, _ in pairs))
     if jpeg_quality is not None:
-        encode_jpeg(np.zeros((8, 8, 3), np.uint8), jpeg_quality)
+        check_jpeg_quality(jpeg_quality)
     for name in names:
         CORRUPTIONS[name]
     check_backend(backend, names, "imagenet_c.backend")
     if "frost" in names and backend == "robustart":
         frost_folder()
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"imagenet_c.device must be cpu or cuda, got {device!r}")
+    if device == "cuda":
+        if backend != "robustart" or jpeg_quality is not None:
+            raise ConfigError("imagenet_c.device is cuda, but a library and JPEG files work on the CPU")
+        if not torch.cuda.is_available():
+            raise ConfigError("imagenet_c.device is cuda, but there is no GPU here")
     view = functools.partial(corrupted_view, quality=jpeg_quality, backend=backend)
-    cells = tuple(Cell(f"{name}/{level}", functools.partial(view, name=name, severity=level)) for name, level in pairs)
+    cells = made_cells(pairs, view, None if device == "cpu" else torch.device(device))
     return Benchmark("imagenet_c", (Pass(dataset, cells),), summaries.imagenet_c, cell_options(pairs))

@@ -16,7 +16,7 @@ from RobustART.errors import ConfigError
 from RobustART.imaging import Array
 from RobustART.noise import backends
 from RobustART.noise.corruptions import blur, digital, noise, weather
-from RobustART.noise.pictures import check_array, check_generator, kind_of, on_picture, to_colour, to_grey
+from RobustART.noise.pictures import check_array, check_generator, on_picture, to_colour, to_grey
 from RobustART.registry import Registry
 
 Corruption = Callable[[Array, int, np.random.Generator], Array]
@@ -65,6 +65,12 @@ def check_backend(backend: str, names: Sequence[str] = (), option: str = "backen
             raise ConfigError(f"the backend imagecorruptions has ImageNet-C's 19 corruptions only, not {name!r}")
 
 
+def check_severity(severity: object) -> None:
+    """Raises a ConfigError if something is not a severity, 0 to 5."""
+    if isinstance(severity, bool) or not isinstance(severity, (int, np.integer)) or not 0 <= severity <= 5:
+        raise ConfigError(f"severity must be a whole number from 0 (clean) to 5, got {severity!r}")
+
+
 def corrupt(
     image: Any,
     name: str,
@@ -90,11 +96,8 @@ def corrupt(
         ConfigError: the image, the severity or the backend cannot be.
         DataError: the file cannot be read.
     """
-    if not isinstance(name, str):
-        raise ConfigError(f"the name of a corruption must be a text, got {kind_of(name)}")
     function = CORRUPTIONS[name]
-    if isinstance(severity, bool) or not isinstance(severity, (int, np.integer)) or not 0 <= severity <= 5:
-        raise ConfigError(f"severity must be a whole number from 0 (clean) to 5, got {severity!r}")
+    check_severity(severity)
     check_backend(backend, [name])
     rng = check_generator(rng)
     if backend == "imagecorruptions":

@@ -145,7 +145,7 @@ def enlarge(crop: NDArray[Any], height: int, width: int, zoom: float) -> NDArray
 
 
 @functools.lru_cache(maxsize=64)
-def _value_table(amount: float, nudge: float) -> Array:
+def value_table(amount: float, nudge: float) -> Array:
     """Returns the grey level for every pair of a pixel's brightest channel (rows) and any of its channels, flat."""
     value = np.arange(256)[:, None] / 255.0
     raised = np.clip(value + amount, 0, 1)
@@ -166,7 +166,7 @@ def raise_value(image: Array, amount: float, nudge: float = 0) -> Array:
         nudge: grey levels added before the result is cut off.
     """
     cv2 = require("cv2")
-    table = _value_table(amount, nudge)
+    table = value_table(amount, nudge)
     planes = cv2.split(image)
     row = cv2.max(cv2.max(planes[0], planes[1]), planes[2]).astype(np.uint16) << 8
     brighter: Array = cv2.merge([table.take(row | plane) for plane in planes])

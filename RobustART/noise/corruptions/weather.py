@@ -43,6 +43,15 @@ SPATTER = (
 WATER, MUD = (175, 238, 238), (63, 42, 20)
 
 
+def snow_draws(height: int, width: int, severity: int, rng: np.random.Generator) -> Floats:
+    """Returns what becomes the flakes of a picture (height, width): normal draws, only those that are enlarged."""
+    mean, deviation, zoom = SNOW[severity - 1][:3]
+    crop = rng.standard_normal((zoom_positions(height, zoom)[1], zoom_positions(width, zoom)[1]), dtype=np.float32)
+    crop *= np.float32(deviation)
+    crop += np.float32(mean)
+    return crop
+
+
 def snow(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image whitened, with blown flakes on it.
 
@@ -51,13 +60,9 @@ def snow(image: Array, severity: int, rng: np.random.Generator) -> Array:
     off to uint8.
     """
     cv2 = require("cv2")
-    mean, deviation, zoom, threshold, radius, sigma, weight = SNOW[severity - 1]
+    _, _, zoom, threshold, radius, sigma, weight = SNOW[severity - 1]
     height, width = image.shape[:2]
-    # Only the part of the layer that is enlarged is drawn.
-    crop = rng.standard_normal((zoom_positions(height, zoom)[1], zoom_positions(width, zoom)[1]), dtype=np.float32)
-    crop *= np.float32(deviation)
-    crop += np.float32(mean)
-    layer = pixels.enlarge(crop, height, width, zoom)
+    layer = pixels.enlarge(snow_draws(height, width, severity, rng), height, width, zoom)
     layer[layer < threshold] = 0
     layer *= 255
     flakes = pixels.motion_blur(to_uint8(layer), int(radius), sigma, rng.uniform(-135, -45))
@@ -107,11 +112,18 @@ def _frost_at_least(index: int, height: int, width: int) -> Array:
 
 
 @functools.cache
-def _frost_table(severity: int) -> Array:
+def frost_table(severity: int) -> Array:
     """Returns the grey level for every pair of one of the image (rows) and one of the frost, flat."""
     weight, frost_weight = FROST[severity - 1]
     grey = np.arange(256)
     return to_uint8(weight * grey[:, None] + frost_weight * grey).reshape(-1)
+
+
+def frost_crop(height: int, width: int, rng: np.random.Generator) -> Array:
+    """Returns a random part (height, width) of a random picture of frost."""
+    texture = _frost_at_least(int(rng.integers(len(FROST_FILES))), height, width)
+    top, left = int(rng.integers(texture.shape[0] - height)), int(rng.integers(texture.shape[1] - width))
+    return texture[top : top + height, left : left + width]
 
 
 def frost(image: Array, severity: int, rng: np.random.Generator) -> Array:
@@ -121,13 +133,10 @@ def frost(image: Array, severity: int, rng: np.random.Generator) -> Array:
     does not scale with the picture (a picture larger than the frost needs it enlarged, which the official one cannot);
     the last row and column of the frost are never used; cut off to uint8.
     """
-    height, width = image.shape[:2]
-    texture = _frost_at_least(int(rng.integers(len(FROST_FILES))), height, width)
-    top, left = (int(rng.integers(texture.shape[i] - image.shape[i])) for i in range(2))
     pair = image.astype(np.uint16)
     pair <<= 8
-    pair |= texture[top : top + height, left : left + width]
-    return _frost_table(severity).take(pair)
+    pair |= frost_crop(image.shape[0], image.shape[1], rng)
+    return frost_table(severity).take(pair)
 
 
 def plasma(size: int, decay: float, rng: np.random.Generator) -> Floats:
@@ -166,6 +175,11 @@ def plasma(size: int, decay: float, rng: np.random.Generator) -> Floats:
     return corner
 
 
+def plasma_size(height: int, width: int) -> int:
+    """Returns the side of the map that :func:`fog` cuts its own from: 256 for 224 x 224."""
+    return 1 << (max(height, width) - 1).bit_length()
+
+
 def fog(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image under a plasma fractal, brought back to its old range.
 
@@ -174,7 +188,7 @@ def fog(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """
     strength, decay = FOG[severity - 1]
     height, width = image.shape[:2]
-    layer = plasma(1 << (max(height, width) - 1).bit_length(), decay, rng)[:height, :width]
+    layer = plasma(plasma_size(height, width), decay, rng)[:height, :width]
     top = int(image.max()) / 255
     scale = top / (top + strength)
     foggy = image.astype(np.float32)
