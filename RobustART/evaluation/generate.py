@@ -2,7 +2,7 @@
 
 What is written is what the benchmarks of the same names make on the fly, with the same seed and limit, for a model of
 the same preprocessing. So evaluating the files gives the same numbers; ImageNet-C's files are JPEGs, so its numbers are
-those of ``jpeg_quality: 85``, and ImageNet-P's are compressed videos, which changes its numbers a little. A file appears
+those of ``jpeg_quality: 85``, and ImageNet-P's are compressed videos, so its numbers are others. A file appears
 under its name only when it is whole, and is known by its digest: the same command writes what is missing or damaged, and
 refuses to go on with other photos, settings or versions.
 """
