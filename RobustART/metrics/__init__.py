@@ -1,5 +1,6 @@
 """Metrics: pure functions in ``functional`` and evaluators over result files. Nothing here imports torch."""
 
+from RobustART.errors import UndefinedError
 from RobustART.metrics.estimates import Estimate, Metric, Summary
 from RobustART.metrics.evaluators import (
     AdvRobustEvaluator,
@@ -9,8 +10,8 @@ from RobustART.metrics.evaluators import (
     ImageNetOEvaluator,
     ImageNetPEvaluator,
     ImageNetSEvaluator,
+    WorstCaseAdvRobustEvaluator,
 )
-from RobustART.metrics.functional import UndefinedError
 
 __all__ = [
     "AdvRobustEvaluator",
@@ -24,4 +25,5 @@ __all__ = [
     "Metric",
     "Summary",
     "UndefinedError",
+    "WorstCaseAdvRobustEvaluator",
 ]

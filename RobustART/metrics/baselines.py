@@ -6,6 +6,12 @@ import csv
 import functools
 from importlib import resources
 
+ALEXNET_CLEAN_ERROR = 0.4348
+"""AlexNet's top-1 error on ImageNet's validation set, in [0, 1], which relative mCE subtracts.
+
+Source: torchvision's AlexNet, 56.52 % top-1, the model of the table below.
+"""
+
 
 @functools.cache
 def alexnet_corruption_errors() -> dict[str, list[float]]:

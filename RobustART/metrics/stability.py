@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from RobustART.metrics.functional import UndefinedError
+from RobustART.errors import UndefinedError
 
 SCORED_PERTURBATIONS = (
     "gaussian_noise", "shot_noise", "motion_blur", "zoom_blur", "snow", "brightness", "translate", "rotate", "tilt",
