@@ -179,7 +179,7 @@ def is_result_file(path: str | Path) -> bool:
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str, Key, dict[str, Any]]]:
-    """Yields (place for messages, text, key, data) of each line after the header; a last line that was cut off is dropped."""
+    """Yields (place for messages, text, key, data) of each line after the header, but not of a last one that is cut off."""
     with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         file.readline()
         for number, text in enumerate(file, 2):

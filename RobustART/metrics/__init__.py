@@ -1,6 +1,7 @@
 """Metrics: pure functions in ``functional`` and evaluators over result files. Nothing here imports torch."""
 
 from RobustART.errors import UndefinedError
+from RobustART.metrics.comparison import compare
 from RobustART.metrics.estimates import Estimate, Metric, Summary
 from RobustART.metrics.evaluators import (
     AdvRobustEvaluator,
@@ -26,4 +27,5 @@ __all__ = [
     "Summary",
     "UndefinedError",
     "WorstCaseAdvRobustEvaluator",
+    "compare",
 ]

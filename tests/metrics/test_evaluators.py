@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from RobustART.cli import main
 from RobustART.errors import RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,
@@ -64,6 +65,7 @@ def test_imagenet_c_names_its_numbers_apart(tmp_path):
     assert result["mCE_19"] == pytest.approx(100 * sum(expected) / 19)
     tables = result.summary.tables
     assert tables["top1"]["fog"]["3"].value == 50
+    assert tables["top1"]["fog"]["mean"].value == 50
     assert tables["corruption_errors"]["saturate"]["CE"].value == 0
     assert tables["corruption_errors"]["fog"]["CE"].value == pytest.approx(100 * expected[names.index("fog")])
     assert list(tables["group_errors"]) == ["noise", "blur", "weather", "digital", "extra"]
@@ -250,3 +252,25 @@ def test_a_file_of_another_benchmark_is_refused(tmp_path):
     ):  # fmt: skip
         with pytest.raises(RecordError, match=f"is of the benchmark imagenet_a, but this evaluator reads {name}"):
             evaluator().eval(path)
+
+
+def test_score_command_on_every_benchmark(tmp_path, capsys):
+    files = every_summary(tmp_path)
+    assert main(["score", *map(str, files.values())]) == 0
+    printed = capsys.readouterr().out
+    for title in (
+        "top5",
+        "relative_mCE",
+        "AR/fgsm/8/255",
+        "WCAR/all 3 attacks/Linf 8/255 + L2 8",
+        "aupr",
+        "mFP",
+        "std_top1",
+    ):
+        assert title in printed
+    assert "transfer_success fgsm/8/255/b/model" in printed
+    assert main(["score", str(files["clean"]), str(files["clean"])]) == 2
+    assert "are of the same model and benchmark" in capsys.readouterr().err
+    assert main(["score", str(one(tmp_path / "x", "mine", ["clean"], [[0]]))]) == 2
+    assert "is of the benchmark 'mine'; known: clean" in capsys.readouterr().err
+    assert main(["score", str(tmp_path / "nothing")]) == 2

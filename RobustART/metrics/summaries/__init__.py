@@ -1,7 +1,9 @@
 """From the records of a benchmark to its numbers."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 
+from RobustART.errors import RecordError
 from RobustART.metrics.estimates import Summary
 from RobustART.metrics.summaries.adversarial import (
     Attacked,
@@ -39,6 +41,39 @@ SUMMARIES: dict[str, Callable[[Records], Summary]] = {
 }
 """Names of benchmarks and the functions from their records to their numbers."""
 
+
+def summarize(
+    runs: Mapping[str, Records], functions: Mapping[str, Callable[[Records], Summary]] | None = None
+) -> dict[str, Summary]:
+    """Returns the numbers of several benchmarks of one model by name; with ``clean``, ImageNet-C's have relative mCE.
+
+    Args:
+        runs: records by the name of their benchmark.
+        functions: from the records of each to its numbers; :data:`SUMMARIES` by default.
+
+    Raises:
+        RecordError: no benchmark of this name is known.
+    """
+    table = SUMMARIES if functions is None else functions
+    found = {}
+    for name, records in runs.items():
+        if name not in table:
+            raise RecordError(f"a result file is of the benchmark {name!r}; known: {', '.join(table)}")
+        clean = runs.get("clean") if table[name] is imagenet_c else None
+        found[name] = table[name](records) if clean is None else _with_clean(records, clean)
+    return found
+
+
+def _with_clean(records: Records, clean: Records) -> Summary:
+    """Returns ImageNet-C's numbers with relative mCE; or, if the clean records are of other photos, without, and a note."""
+    try:
+        matched_clean(single_pass(records), clean)
+    except RecordError as error:
+        summary = imagenet_c(records)
+        return dataclasses.replace(summary, notes=(*summary.notes, f"imagenet_c has no relative mCE: {error}"))
+    return imagenet_c(records, clean)
+
+
 __all__ = [
     "SCORED",
     "SUMMARIES",
@@ -60,6 +95,7 @@ __all__ = [
     "matched_clean",
     "robustness",
     "single_pass",
+    "summarize",
     "systems",
     "top_k",
     "transfer",

@@ -87,8 +87,9 @@ def corrupted(
     if not statistics:
         measure("metrics", "", list(columns), ["mean_error_of_these_cells"], False)
     titles = ("mean error", "CE", "relative CE")
-    for name in columns:
+    for name, row in columns.items():
         measure("corruption_errors", name, [name], titles, name in known)
+        statistics["top1", name, "mean"] = functools.partial(_mean_accuracy, columns=list(row.values()))
     for group, names in GROUPS.items():
         if set(names) <= set(known):
             measure("group_errors", group, names, titles, True)
@@ -115,6 +116,10 @@ Columns = Mapping[str, Sequence[int]]
 def _mean_error(means: NDArray[np.float64], columns: Columns) -> NDArray[np.float64]:
     """Returns the mean error in percent, (...), from shares of wrong images, (..., cells)."""
     return np.asarray(100.0 * np.mean([means[..., list(row)].mean(axis=-1) for row in columns.values()], axis=0))
+
+
+def _mean_accuracy(means: NDArray[np.float64], columns: Sequence[int]) -> NDArray[np.float64]:
+    return np.asarray(100.0 * (1.0 - means[..., list(columns)].mean(axis=-1)))
 
 
 def _mean_ce(means: NDArray[np.float64], columns: Columns, clean: int | None = None) -> NDArray[np.float64]:
