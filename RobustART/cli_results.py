@@ -23,15 +23,18 @@ def _score(arguments: argparse.Namespace) -> None:
     from RobustART.metrics.summaries import summarize
     from RobustART.records import Records, read_header, read_records
 
-    # Records of one model are scored together: relative mCE is of two files.
-    models: dict[str, dict[str, tuple[str, Records]]] = {}
+    # What one folder has of one model is scored together: relative mCE is of two files.
+    models: dict[tuple[Path, str], dict[str, tuple[str, Records]]] = {}
     for place in arguments.files:
         if not Path(place).is_file():
             raise ConfigError(f"there is no result file {place}")
         header = read_header(Path(place))
-        own = models.setdefault(json.dumps(header["conditions"].get("model"), sort_keys=True), {})
+        model = json.dumps(header["conditions"].get("model"), sort_keys=True)
+        own = models.setdefault((Path(place).parent, model), {})
         if header["benchmark"] in own:
-            raise ConfigError(f"{own[header['benchmark']][0]} and {place} are of the same model and benchmark")
+            raise ConfigError(
+                f"{own[header['benchmark']][0]} and {place} are of one benchmark and model, in one folder"
+            )
         own[header["benchmark"]] = (place, read_records(place))
     for own in models.values():
         found = summarize({name: records for name, (_, records) in own.items()})

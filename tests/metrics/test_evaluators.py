@@ -270,7 +270,7 @@ def test_score_command_on_every_benchmark(tmp_path, capsys):
         assert title in printed
     assert "transfer_success fgsm/8/255/b/model" in printed
     assert main(["score", str(files["clean"]), str(files["clean"])]) == 2
-    assert "are of the same model and benchmark" in capsys.readouterr().err
+    assert "are of one benchmark and model, in one folder" in capsys.readouterr().err
     assert main(["score", str(one(tmp_path / "x", "mine", ["clean"], [[0]]))]) == 2
     assert "is of the benchmark 'mine'; known: clean" in capsys.readouterr().err
     assert main(["score", str(tmp_path / "nothing")]) == 2
