@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from RobustART import __version__
+from RobustART.cli_results import add_commands
 from RobustART.errors import ConfigError, UserError
 
 # Each sub-command imports what it needs, so that `robustart score` and `robustart --help` do not wait for torch.
@@ -78,34 +79,6 @@ def _options(texts: Sequence[str]) -> dict[str, typing.Any]:
             raise ConfigError(f"--set takes key=value, got {text!r}")
         options[key] = parse_yaml(value, f"the value of --set {key}")
     return options
-
-
-def _score(arguments: argparse.Namespace) -> None:
-    from RobustART import metrics
-    from RobustART.records import read_header
-
-    evaluators: dict[str, typing.Any] = {
-        "clean": metrics.ImageNetEvaluator,
-        "imagenet_a": metrics.ImageNetAEvaluator,
-        "imagenet_c": metrics.ImageNetCEvaluator,
-        **dict.fromkeys(("imagenet_r", "imagenet_sketch", "imagenet_v2"), metrics.ImageNetEvaluator),
-        **dict.fromkeys(("cifar_c", "imagenet_3dcc", "imagenet_c_bar"), metrics.ImageNetCEvaluator),
-        "imagenet_o": metrics.ImageNetOEvaluator,
-        "imagenet_p": metrics.ImageNetPEvaluator,
-        "imagenet_s": metrics.ImageNetSEvaluator,
-        "adversarial": metrics.AdvRobustEvaluator,
-    }
-    for path in arguments.files:
-        if not Path(path).is_file():
-            raise ConfigError(f"there is no result file {path}")
-        header = read_header(Path(path))
-        name = header["benchmark"]
-        if name not in evaluators:
-            raise ConfigError(f"{path} is of the benchmark {name!r}; known: {', '.join(evaluators)}")
-        evaluator = evaluators[name]()
-        if isinstance(evaluator, metrics.ImageNetAEvaluator):
-            evaluator.masked = bool(header["conditions"]["options"]["masked"])
-        print(f"{path}\n{evaluator.eval(path)}")
 
 
 def field_manual(cls: type) -> dict[str, str]:
@@ -235,9 +208,7 @@ def parser() -> argparse.ArgumentParser:
 
     _add_noise_commands(commands.add_parser("noise", help="add noise to a picture, or generate a whole data set of it"))
 
-    score = commands.add_parser("score", help="compute the numbers of result files again, without a model")
-    score.add_argument("files", nargs="+", metavar="FILE", help="results/<benchmark>.jsonl")
-    score.set_defaults(function=_score)
+    add_commands(commands)
 
     names = commands.add_parser("list", help="list what can be named")
     names.add_argument("what", choices=("attacks", "benchmarks", "corruptions", "datasets", "perturbations"))

@@ -34,6 +34,10 @@ class RecordError(UserError):
     """A result file that cannot be read, written, resumed or merged."""
 
 
+class UndefinedError(UserError):
+    """A number that the data do not define; the message is the reason."""
+
+
 class ProcessLostError(UserError):
     """Another process of the run has ended, and this one cannot go on alone."""
 

@@ -25,7 +25,7 @@ from RobustART.evaluation.picture import draw_noise
 from RobustART.evaluation.report import FORMAT, Report
 from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.journal import Journal
-from RobustART.metrics.summaries import attack_costs, attack_warnings
+from RobustART.metrics.summaries import attack_costs, attack_warnings, summarize
 from RobustART.models import Classifier, wrap_model
 from RobustART.options import to_plain
 from RobustART.records import Records
@@ -150,9 +150,6 @@ def _run_plans(
             warning = chance_warning(int(correct.sum()), len(correct), classes)
             if warning and warning not in warnings:
                 warnings.append(warning)
-        summary = benchmark.summarize(records)
-        suited = benchmark.notes_on(stated) if benchmark.notes_on else ()
-        warnings += [note for note in (*benchmark.notes, *suited, *summary.notes) if note not in warnings]
         conditions = header["conditions"]
         entries[benchmark.name] = {
             "hash": header["hash"],
@@ -163,10 +160,15 @@ def _run_plans(
             },
             **({"folders": benchmark.folders} if benchmark.folders else {}),
             "passes": attack_costs(first),
-            **summary.to_plain(),
         }
         runs.append((benchmark, records))
         images += computed
+    found = summarize({b.name: records for b, records in runs}, {b.name: b.summarize for b, _ in runs})
+    for benchmark, _ in runs:
+        summary = found[benchmark.name]
+        suited = benchmark.notes_on(stated) if benchmark.notes_on else ()
+        warnings += [note for note in (*benchmark.notes, *suited, *summary.notes) if note not in warnings]
+        entries[benchmark.name] |= summary.to_plain()
     seconds = time.monotonic() - started
     data = {
         "format": FORMAT,

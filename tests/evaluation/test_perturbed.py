@@ -200,8 +200,7 @@ def test_the_originals_files(tmp_path):
     assert both.summary.tables["stability"]["shot_noise"]["FP (%)"].value == 25
     assert ImageNetPEvaluator().eval(tmp_path / "brightness-results.txt.all")["mFP_of_these"] == 50
     assert ImageNetPEvaluator(difficulty=2).eval(tmp_path / "brightness-results.txt.all")["mFP_of_these"] == 0
-    with pytest.raises(RecordError, match="a baseline needs a result file of imagenet_p"):
-        ImageNetPEvaluator().eval(tmp_path, baseline=tmp_path)
+    assert ImageNetPEvaluator().eval(tmp_path, baseline=tmp_path)["mFR_of_these"] == 100
     (tmp_path / "x.txt").write_text('{"predictions": [1, 2]}\n')
     with pytest.raises(RecordError, match=r"must be named \{perturbation\}-results.txt"):
         ImageNetPEvaluator().eval(tmp_path / "x.txt")

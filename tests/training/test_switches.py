@@ -48,7 +48,7 @@ def test_imagenet_c(tmp_path, write):
     assert main(write(test)) == 0
     entry = report(tmp_path)["imagenet_c"]
     assert list(report(tmp_path)) == ["imagenet_c"]
-    assert set(entry["metrics"]) == {"mCE", "mean_error_15", "mean_error_19"}
+    assert set(entry["metrics"]) == {"mCE", "mean_error_15", "mCE_19", "mean_error_19"}
     assert entry["options"]["preprocess"] == "resize256"
 
 

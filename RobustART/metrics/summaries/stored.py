@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,10 +64,10 @@ def imagenet_o(records: Records) -> Summary:
 def unknown_images(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> Summary:
     """Returns the numbers of ImageNet-O from the confidences of known images, (Q,), and of unknown ones, (P,)."""
     values = detection.detection(-unknown, -known)
-    intervals = detection.detection_intervals(-unknown, -known)
+    draws = detection.detection_draws(-unknown, -known)
     n = len(known) + len(unknown)
-    metrics = {name: Estimate(value, *intervals[name], n) for name, value in values.items()}
-    metrics["chance_aupr"] = Estimate(100.0 * len(unknown) / n, None, None, n)
+    metrics: dict[str, Estimate] = {name: estimates.from_draws(value, draws[name], n) for name, value in values.items()}
+    metrics["chance_aupr"] = estimates.exact(100.0 * len(unknown) / n, n)
     return Summary(metrics)
 
 
@@ -87,16 +87,14 @@ def imagenet_p(records: Records, baseline: Records | None = None) -> Summary:
     names = scored if whole else list(found)
     of = "" if whole else "_of_these"
     metrics = {
-        f"{metric}{of}": _mean([found[name][column] for name in names])
+        f"{metric}{of}": estimates.mean_of_means([found[name][column] for name in names])
         for metric, column in (("mFP", "FP (%)"), ("mean_T5D", "T5D"), ("mean_zipf", "zipf"))
     }
     if distances is not None:
-        missing = [name for name in names if name not in distances]
-        if missing:
-            raise RecordError(f"the baseline has no perturbation {missing[0]!r}")
+        _check_baseline(names, distances)
         for metric, column in (("mFR", "FP (%)"), ("mT5D", "T5D")):
             ratios = [_ratio(found[name][column], distances[name][column], name, column) for name in names]
-            metrics[f"{metric}{of}"] = _mean(ratios)
+            metrics[f"{metric}{of}"] = estimates.mean_of_means(ratios)
     return Summary(metrics, {"stability": rows})
 
 
@@ -125,23 +123,36 @@ def _ratio(own: NDArray[np.float64], other: NDArray[np.float64], name: str, colu
     return np.asarray(100.0 * own / other.mean())
 
 
-def _mean(rows: list[NDArray[np.float64]]) -> Estimate:
-    """Returns the mean of means; the interval draws videos, the same of each perturbation where they are as many."""
-    if len({len(row) for row in rows}) == 1:
-        return estimates.mean(np.mean(rows, axis=0))
-    value = float(np.mean([row.mean() for row in rows]))
-    return Estimate(value, None, None, sum(len(row) for row in rows))
+def _check_baseline(names: Sequence[str], baseline: Mapping[str, object]) -> None:
+    missing = [name for name in names if name not in baseline]
+    if missing:
+        raise RecordError(f"the baseline has no perturbation {missing[0]!r}")
 
 
-def flips(predictions: Mapping[str, NDArray[np.int64]], difficulty: int = 1) -> Summary:
-    """Returns ``mFP`` from predictions alone, (N, T) by perturbation: all that the original's files hold."""
-    rows = {
-        name: stability.flip_probability(
-            array, noise=stability.is_noise(name), stride=1 if stability.is_noise(name) else difficulty
-        )
-        for name, array in predictions.items()
-    }
+def flips(
+    predictions: Mapping[str, NDArray[np.int64]],
+    difficulty: int = 1,
+    baseline: Mapping[str, NDArray[np.int64]] | None = None,
+) -> Summary:
+    """Returns ``mFP``, and over a baseline ``mFR``, from predictions alone, (N, T) by perturbation.
+
+    They are all that the original's files hold.
+    """
+    rows, others = (
+        {
+            name: stability.flip_probability(
+                array, noise=stability.is_noise(name), stride=1 if stability.is_noise(name) else difficulty
+            )
+            for name, array in found.items()
+        }
+        for found in (predictions, baseline or {})
+    )
     whole = set(stability.SCORED_PERTURBATIONS) <= set(rows)
     names = list(stability.SCORED_PERTURBATIONS) if whole else list(rows)
     table: Table = {name: {"FP (%)": estimates.mean(row)} for name, row in rows.items()}
-    return Summary({"mFP" if whole else "mFP_of_these": _mean([rows[name] for name in names])}, {"stability": table})
+    of = "" if whole else "_of_these"
+    metrics = {f"mFP{of}": estimates.mean_of_means([rows[name] for name in names])}
+    if baseline is not None:
+        _check_baseline(names, others)
+        metrics[f"mFR{of}"] = estimates.mean_of_means([_ratio(rows[n], others[n], n, "FP (%)") for n in names])
+    return Summary(metrics, {"stability": table})
