@@ -337,7 +337,7 @@ def run(arguments: argparse.Namespace) -> int:
         report = solver.evaluate(fresh=arguments.fresh, progress=not arguments.quiet)
         if world.is_main:
             print(report.text())
-            print(f"\nWritten to {solver.output_dir / 'results'}: report.json, report.md, noise.png")
+            print(f"\nWritten to {solver.output_dir / 'results'}: report.html, report.json, report.md, noise.png")
     return 0
 
 
