@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from RobustART.report import markup
+from RobustART.report import markup, terms
 from RobustART.report.board_charts import short
 from RobustART.report.columns import Column
 from RobustART.report.markup import attributes, element, text
@@ -38,13 +38,18 @@ def board_table(
     }
     columns = [column for own in benchmarks.values() for column in own]
     main = {(column.benchmark, column.metric) for column in headlines}
+    for run in runs:  # and what stands for a benchmark under other conditions
+        entries = run.report["benchmarks"].items()
+        main |= {(name, terms.headline(e["metrics"]) or "") for name, e in entries if name != "adversarial"}
     details = [(column.benchmark, column.metric) not in main for column in columns]
     caption = (
         "All runs with 95 % intervals. The best of a column is bold; where intervals overlap it may be so by chance. "
         "Letters name conditions that may not be compared: each set has columns of its own."
     )
     marks = differences(runs)
-    rows = "".join(_row(runs, number, columns, details, marks[number], folder) for number in order)
+    best = [set(column.best()) for column in columns]
+    shown = list(zip(columns, details, best, strict=True))
+    rows = "".join(_row(number, runs[number], shown, marks[number], folder) for number in order)
     inner = (
         f"{element('caption', element('span', text(caption)))}<thead>{_head(benchmarks, details, first)}</thead>\n"
         f"<tbody>\n{rows}</tbody>"
@@ -72,20 +77,19 @@ def _head(benchmarks: Mapping[str, Sequence[Column]], details: Sequence[bool], f
             spoken = "" if column.better is None else f'<span class="spoken"> ({column.better}er is better)</span>'
             sort = None if column is not first else "descending" if column.better == "high" else "ascending"
             lower += element(
-                "th", text(column.metric) + letters + arrow + spoken, scope="col", data_column=place, data_group=benchmark,
-                data_detail="" if details[place - len(BEFORE)] else None, data_better=column.better, aria_sort=sort,
+                "th", _breakable(column.metric) + letters + arrow + spoken, scope="col", data_column=place,
+                data_group=benchmark, data_detail="" if details[place - len(BEFORE)] else None, data_better=column.better, aria_sort=sort,
             )  # fmt: skip
     upper += fixed(AFTER, len(BEFORE) + len(details))
     return f"<tr>{upper}</tr>\n<tr>{lower}</tr>"
 
 
 def _row(
-    runs: Sequence[Run], number: int, columns: Sequence[Column], details: Sequence[bool], marks: Mapping[str, Any],
-    folder: Path,
-) -> str:  # fmt: skip
-    run = runs[number]
+    number: int, run: Run, shown: Sequence[tuple[Column, bool, set[int]]], marks: Mapping[str, Any], folder: Path
+) -> str:
+    """Returns the row of a run; ``shown`` are the columns, whether each is a detail, and the runs that are best in it."""
     page = run.path.parent / "report.html"
-    name = text(run.name).replace("_", "_<wbr>")
+    name = _breakable(run.name)
     if page.is_file():
         name = f"<a{attributes(href=_address(page, folder))}>{name}</a>"
     told = [f"{key} {said(value)}" for key, value in marks.items()]
@@ -100,15 +104,19 @@ def _row(
         markup.plain_cell(run.technique),
         element("td", text(short(run.parameters)), class_="number", data_value=run.parameters),
     ]  # fmt: skip
-    for column, detail in zip(columns, details, strict=True):
-        leading = "best" if number in column.best() else None
-        hide = "" if detail else None
+    for column, detail, best in shown:
+        leading, hide = "best" if number in best else None, "" if detail else None
         cells.append(
             markup.cell(column.estimates[number], data_group=column.benchmark, data_detail=hide, class_=leading)
         )
     cells += [markup.plain_cell(run.input_size), markup.plain_cell("; ".join(told), class_="marks")]
     about = attributes(data_run=number, data_family=run.family, data_technique=run.technique)
     return f"<tr{about}>{''.join(cells)}</tr>\n"
+
+
+def _breakable(name: str) -> str:
+    """Returns a name that may be broken behind its underscores."""
+    return text(name).replace("_", "_<wbr>")
 
 
 def _address(page: Path, folder: Path) -> str:

@@ -93,7 +93,7 @@ def _numbers(entry: Mapping[str, Any]) -> dict[str, Estimate]:
 
 
 def headlines(runs: Sequence[Run], columns: Sequence[Column]) -> list[Column]:
-    """Returns the columns that stand for each benchmark, of the conditions that most runs share.
+    """Returns the columns that stand for each benchmark: a headline number, under the conditions that most runs share.
 
     Of adversarial noise there is one for each norm: the attack that leaves least, at the radius that tells the runs apart
     most.
@@ -103,8 +103,11 @@ def headlines(runs: Sequence[Run], columns: Sequence[Column]) -> list[Column]:
         own = [column for column in columns if column.benchmark == benchmark and column.count]
         if benchmark == "adversarial":
             found += _adversarial(runs, [column for column in own if " " in column.metric])
-        elif benchmark != "transfer" and (name := terms.headline(column.metric for column in own)) is not None:
-            found.append(max((column for column in own if column.metric == name), key=lambda column: column.count))
+        elif benchmark != "transfer" and own:
+            names = list(dict.fromkeys(column.metric for column in own))
+            liked = [name for name in terms.HEADLINES if name in names] or names[:1]
+            most = max(column.count for column in own if column.metric in liked)
+            found.append(next(c for name in liked for c in own if c.metric == name and c.count == most))
     return found
 
 
@@ -147,23 +150,29 @@ def contrasts(runs: Sequence[Run], benchmark: str) -> list[tuple[str, list[int],
     groups = conditions_of(runs, benchmark)
     if len(groups) < 2:
         return []
-    leaves = {
-        letter: dict(flatten(measured(runs[members[0]].report["benchmarks"][benchmark])))
-        for letter, members in groups.items()
-    }
-    first = leaves["A"]
-    return [
-        (
-            letter,
-            groups[letter],
-            [
-                (key, first.get(key), own.get(key))
-                for key in dict.fromkeys([*first, *own])
-                if first.get(key) != own.get(key)
-            ],
-        )
-        for letter, own in leaves.items()
+    parts = {letter: measured(runs[members[0]].report["benchmarks"][benchmark]) for letter, members in groups.items()}
+    return [(letter, groups[letter], _differences(parts["A"], own)) for letter, own in parts.items()]
+
+
+def _differences(first: Mapping[str, Any], own: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Returns where two descriptions of what was measured differ; attacks that only one has are only named."""
+    attacks = [
+        [cell for cell in one["attacks"] if cell not in other["attacks"]] for one, other in ((first, own), (own, first))
     ]
+    found: list[tuple[str, Any, Any]] = []
+    if any(attacks):
+        found.append(("attacks that only one has", attacks[0] or None, attacks[1] or None))
+    shared = [cell for cell in first["attacks"] if cell in own["attacks"]]
+    leaves = [
+        dict(flatten({**one, "attacks": {cell: one["attacks"][cell] for cell in shared}})) for one in (first, own)
+    ]
+    changed = [key for key in dict.fromkeys([*leaves[0], *leaves[1]]) if leaves[0].get(key) != leaves[1].get(key)]
+    for key in changed:
+        place, _, last = key.rpartition(".")
+        if last == "fingerprint" and f"{place}.images" in changed:
+            continue  # other numbers of images are other images
+        found.append((key, leaves[0].get(key), leaves[1].get(key)))
+    return found
 
 
 def _key(value: Any) -> str:

@@ -29,7 +29,9 @@ def write_page(results: Path) -> Path:
         OSError: the page cannot be written, or the picture not be read.
     """
     path = results / "report.html"
-    page = render(read_report(results / "report.json"), read_tiles(results / "noise.png"))
+    report = read_report(results / "report.json")
+    tiles = read_tiles(results / "noise.png", [entry["hash"] for entry in report["benchmarks"].values()])
+    page = render(report, tiles)
     temporary = path.with_name("report.html.tmp")
     temporary.write_text(page, encoding="utf-8")
     os.replace(temporary, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,22 @@ SIDE = 120
 """Of a tile in the page, in pixels."""
 
 
-def read_tiles(path: Path) -> list[tuple[dict[str, Any], str]]:
-    """Returns what ``noise.png`` says of each tile, and the tile as an address that holds it; nothing without the file."""
+def read_tiles(path: Path, hashes: Sequence[str]) -> list[tuple[dict[str, Any], str]]:
+    """Returns what ``noise.png`` says of each tile, and the tile as an address that holds it.
+
+    There is nothing where the file is missing, or was drawn from other records.
+
+    Args:
+        path: of the file.
+        hashes: of the conditions of the benchmarks whose report it belongs to, in their order.
+    """
     if not path.is_file():
         return []
     with Image.open(path) as picture:
-        told = json.loads(getattr(picture, "text", {}).get("tiles", "[]"))
+        texts = getattr(picture, "text", {})
+        if "tiles" not in texts or texts.get("records", "").split()[1:] != list(hashes):
+            return []
+        told = json.loads(texts["tiles"])
         pixels = picture.convert("RGB")
     found = []
     for tile in told:

@@ -106,7 +106,8 @@ def measured(entry: Mapping[str, Any], metric: str | None = None) -> dict[str, A
         return {"data": data, "attacks": {cell: entry["attacks"][cell]}}
     if metric == "clean_accuracy":
         return {"data": data}
-    options = {key: value for key, value in entry["options"].items() if key not in PLACES}
+    told = (*PLACES, "attacks", "eps") if entry["attacks"] else PLACES  # the attacks themselves say more
+    options = {key: value for key, value in entry["options"].items() if key not in told}
     models = {
         name: {k: v for k, v in model.items() if k != "source"} for name, model in entry.get("models", {}).items()
     }

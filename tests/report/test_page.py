@@ -127,8 +127,10 @@ def test_other_benchmarks_have_their_tables(report):
     assert (name, cells[0].text) == ("model", "undefined no image is right for both")
 
 
-def test_pictures_are_the_recorded_ones(page, run_folder):
-    tiles = read_tiles(run_folder / "results" / "noise.png")
+def test_pictures_are_the_recorded_ones(page, run_folder, report):
+    hashes = [entry["hash"] for entry in report["benchmarks"].values()]
+    tiles = read_tiles(run_folder / "results" / "noise.png", hashes)
+    assert read_tiles(run_folder / "results" / "noise.png", hashes[1:]) == []  # a picture of other records
     told = [tile for tile, _ in tiles]
     lines = (run_folder / "results" / "clean.jsonl").read_text().splitlines()[1:]
     clean = next(tile for tile in told if tile["row"] == "clean")
