@@ -78,7 +78,8 @@ def _head(benchmarks: Mapping[str, Sequence[Column]], details: Sequence[bool], f
             sort = None if column is not first else "descending" if column.better == "high" else "ascending"
             lower += element(
                 "th", _breakable(column.metric) + letters + arrow + spoken, scope="col", data_column=place,
-                data_group=benchmark, data_detail="" if details[place - len(BEFORE)] else None, data_better=column.better, aria_sort=sort,
+                data_group=benchmark, data_detail="" if details[place - len(BEFORE)] else None, data_better=column.better,
+                aria_sort=sort,
             )  # fmt: skip
     upper += fixed(AFTER, len(BEFORE) + len(details))
     return f"<tr>{upper}</tr>\n<tr>{lower}</tr>"

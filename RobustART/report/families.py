@@ -22,7 +22,7 @@ def noise_families(report: Mapping[str, Any]) -> list[tuple[str, str, Estimate]]
         if name == "clean" and "top1" in metrics:
             found.append(("clean", "top-1 accuracy without noise", metrics["top1"]))
         elif name == "imagenet_c":
-            found += _groups(entry["tables"].get("top1", {}))
+            found += _groups(entry["tables"])
         elif name in ("imagenet_c_bar", "imagenet_3dcc", "cifar_c") and "mean_error" in metrics:
             found.append((name, f"100 - mean error of {name}", complement(metrics["mean_error"])))
         elif name in _NATURAL and "top1" in metrics:
@@ -38,16 +38,20 @@ def noise_families(report: Mapping[str, Any]) -> list[tuple[str, str, Estimate]]
     return [axis for axis in found if axis[2]["value"] is not None]
 
 
-def _groups(table: Mapping[str, Mapping[str, Estimate]]) -> Iterator[tuple[str, str, Estimate]]:
-    """Yields the mean accuracy of each group of corruptions; the interval of a mean of means is not known here."""
+def _groups(tables: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> Iterator[tuple[str, str, Estimate]]:
+    """Yields the mean accuracy of each scored group of corruptions; of a group that is not whole there is no interval."""
+    whole, single = tables.get("group_errors", {}), tables.get("top1", {})
     for group, names in CORRUPTION_GROUPS.items():
-        means = [table[name]["mean"] for name in names if "mean" in table.get(name, {})]
-        if not means or group == "extra":
+        means = [single[name]["mean"] for name in names if "mean" in single.get(name, {})]
+        if group == "extra":
             continue
-        value = sum(float(e["value"]) for e in means) / len(means)
-        of = "" if len(means) == len(names) else f"{len(means)} of "
-        what = f"mean top-1 accuracy over {of}{len(names)} corruptions"
-        yield group, what, {"value": value, "low": None, "high": None, "n": means[0]["n"]}
+        if "mean error" in whole.get(group, {}):
+            yield group, f"mean top-1 accuracy over {len(names)} corruptions", complement(whole[group]["mean error"])
+        elif means:
+            value = sum(float(e["value"]) for e in means) / len(means)
+            of = "" if len(means) == len(names) else f"{len(means)} of "
+            what = f"mean top-1 accuracy over {of}{len(names)} corruptions"
+            yield group, what, {"value": value, "low": None, "high": None, "n": means[0]["n"]}
 
 
 def _norms(entry: Mapping[str, Any]) -> Iterator[tuple[str, str, Estimate]]:

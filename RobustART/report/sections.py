@@ -12,6 +12,7 @@ from RobustART.report.markup import element, text
 Part = tuple[str, str, str]
 """Id, heading and HTML of a section."""
 _ADVERSARIAL = ("robust_accuracy", "AR", "WCAR")
+_ERRORS = ("group_errors", "corruption_errors")
 ARROWS = {"high": "\N{UPWARDS ARROW}", "low": "\N{DOWNWARDS ARROW}"}
 
 
@@ -139,8 +140,8 @@ def adversarial(report: Mapping[str, Any]) -> Iterator[Part]:
 def _by_norm(
     table: Mapping[str, Any], norms: Sequence[str], attacks: Mapping[str, Any]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yields the rows of each norm, whose radii cannot be compared; those of no one attack come as they are."""
-    rest = dict(table)
+    """Yields the rows of each norm, whose radii cannot be compared; those of no one attack with what shares their radii."""
+    rest = {row: cells for row, cells in table.items() if cells}
     for norm in norms if len(norms) > 1 else ():
         own = {
             row: cells for row, cells in table.items()
@@ -149,8 +150,11 @@ def _by_norm(
         rest = {row: cells for row, cells in rest.items() if row not in own}
         if own:
             yield f", {norm}", own
-    if rest:
-        yield "", rest
+    while rest:
+        radii = set(next(iter(rest.values())))
+        own = {row: cells for row, cells in rest.items() if radii & set(cells)}
+        rest = {row: cells for row, cells in rest.items() if row not in own}
+        yield "", own
 
 
 def natural(report: Mapping[str, Any]) -> Iterator[Part]:
@@ -161,10 +165,12 @@ def natural(report: Mapping[str, Any]) -> Iterator[Part]:
             continue
         severities = [column for column in terms.columns(table) if column.isdigit() or column == "mean"]
         caption = "Top-1 accuracy (%) by corruption and severity, with 95 % intervals"
-        if any("CE" in row for row in table.values()):
-            caption += "; CE is the error over AlexNet's error, lower is better"
         inner = heat.heat_map(table, caption, coloured=severities, first="corruption", groups=terms.CORRUPTION_GROUPS)
-        yield f"corruptions-{charts.slug(name)}", f"Corruption by severity: {name}", inner + heat.scale()
+        inner += heat.scale()
+        for key in _ERRORS:
+            if entry["tables"].get(key):
+                inner += markup.estimates(entry["tables"][key], f"{terms.title(key)}: {terms.MEANINGS[key]}")
+        yield f"corruptions-{charts.slug(name)}", f"Corruption by severity: {name}", inner
 
 
 def system(report: Mapping[str, Any]) -> Iterator[Part]:
@@ -190,7 +196,10 @@ def others(report: Mapping[str, Any]) -> Iterator[Part]:
     for name, entry in report["benchmarks"].items():
         inner = ""
         for key, table in entry["tables"].items():
-            shown = key in ("top1", "broken_by") or (name, key) == ("imagenet_s", "systems")
+            shown = key in ("top1", "broken_by", *(_ERRORS if "top1" in entry["tables"] else ())) or (name, key) == (
+                "imagenet_s",
+                "systems",
+            )
             if shown or (name == "adversarial" and key in _ADVERSARIAL) or not table:
                 continue
             if key.startswith("transfer_success"):

@@ -12,6 +12,8 @@ TITLES = {
     "AR": "AR (%)",
     "WCAR": "WCAR (%)",
     "broken_by": "broken by (% of images)",
+    "group_errors": "errors by group (%)",
+    "corruption_errors": "errors by corruption (%)",
     "systems": "decoder/resize",
     "transfer_success": "transfer success (%), source > target",
 }
@@ -27,11 +29,11 @@ CORRUPTION_GROUPS = {
 """ImageNet-C's groups (Hendrycks and Dietterich 2019, https://arxiv.org/abs/1903.12261); the extra ones are not scored."""
 
 _LOWER = re.compile(
-    r"(relative_)?mCE|(relative_)?CE|.*error.*|std_.*|.*mFP|.*mFR|m?T5D.*|mean_T5D.*|m?zipf.*|mean_zipf.*|m(FP|FR).*|FP.*"
+    r"(relative_)?m?CE(_\d+)?|.*error.*|std_.*|.*mFP|.*mFR|m?T5D.*|mean_T5D.*|m?zipf.*|mean_zipf.*|m(FP|FR).*|FP.*"
     r"|fpr.*|ece|.*calibration.*"
 )
 _HIGHER = re.compile(
-    r"top[15].*|.*_top1|.*accuracy.*|aurra|aupr|auroc|W?C?AR\b.*|robust.*|agreement|.*chance.*"
+    r"top[15].*|.*_top1|.*accuracy.*|aurra|aupr|auroc|W?C?AR\b.*|robust.*|agreement"
 )  # fmt: skip
 
 MEANINGS = {
@@ -39,7 +41,9 @@ MEANINGS = {
     "top5": "Percentage of images whose true class is among the first five.",
     "clean_accuracy": "Percentage of images classified right without an attack.",
     "mCE": "ImageNet-C's official score: per corruption the error over AlexNet's error, then the mean over the 15 scored.",
-    "relative_mCE": "The same of what is lost against clean images, over what AlexNet loses.",
+    "relative_mCE": "What is lost against clean images over what AlexNet loses, mean over the 15 scored corruptions.",
+    "mCE_19": "The same as mCE over all 19 corruptions.",
+    "relative_mCE_19": "The same as relative_mCE over all 19 corruptions.",
     "mean_error_15": "Plain mean of top-1 error over the 15 scored corruptions and 5 severities.",
     "mean_error_19": "Plain mean of top-1 error over all 19 corruptions and 5 severities.",
     "mean_error": "Plain mean of top-1 error over all corruptions and severities that were run.",
@@ -61,6 +65,9 @@ MEANINGS = {
     "robust_accuracy": "Percentage of all images classified right under the attack.",
     "transfer_success": "Of the images that source and target classify right, the percentage that the target gets wrong "
     "when the source is attacked.",
+    "ece": "Expected calibration error: how far confidence is from accuracy, mean over bins of confidence.",
+    "group_errors": "mean error, CE (error over AlexNet's) and relative CE of each group of corruptions; lower is better.",
+    "corruption_errors": "mean error, CE (error over AlexNet's) and relative CE of each corruption; lower is better.",
     "broken_by": "Which share of all images each stage of an attack broke.",
 }
 """What the numbers mean; a longer name is explained by the longest of these that it begins with."""

@@ -15,6 +15,7 @@ from RobustART.report import write_page
 from RobustART.report.families import noise_families, strongest
 from RobustART.report.page import render
 from RobustART.report.pictures import read_tiles
+from RobustART.report.terms import better
 from tests.conftest import make_picture, solver_environ
 from tests.report.conftest import PREPROCESSING, Tiny, read_page, shown, table
 
@@ -125,6 +126,42 @@ def test_other_benchmarks_have_their_tables(report):
     ]
     ((name, cells),) = table(page, "fgsm/8/255 transfer success")
     assert (name, cells[0].text) == ("model", "undefined no image is right for both")
+
+
+def test_errors_of_groups_and_corruptions_stand_with_the_heat_map(report):
+    """Where a report has them, the radar takes a group's own number, with its interval."""
+    tables = report["benchmarks"]["imagenet_c"]["tables"]
+    error = {"value": 30.0, "low": 20.0, "high": 45.0, "n": 12}
+    tables["group_errors"] = {"noise": {"mean error": error, "CE": {**error, "value": 80.5}}}
+    tables["corruption_errors"] = {"fog": {"mean error": error}}
+    axes = {name: estimate for name, _, estimate in noise_families(report)}
+    assert axes["noise"] == {"value": 70.0, "low": 55.0, "high": 80.0, "n": 12}
+    assert axes["weather"]["low"] is None
+    page = read_page(render(report, []))
+    ((name, cells),) = table(page, "errors by group")
+    assert (name, [cell.text for cell in cells]) == ("noise", [shown(error), "80.50 [20.00, 45.00]"])
+    assert not any("tables" in section.attributes["aria-labelledby"] for section in page.find("section"))
+
+
+def test_rows_that_share_no_radius_are_tables_of_their_own(report):
+    estimate = {"value": 12.5, "low": 1.0, "high": 40.0, "n": 8}
+    rows = {"all 2 Linf attacks": {"1/255": estimate}, "all 3 attacks": {"Linf 1/255 + L2 0.1": estimate}}
+    report["benchmarks"]["adversarial"]["tables"]["WCAR"] = rows
+    found = [[cell.text for cell in cells] for _, cells in table(read_page(render(report, [])), "WCAR")]
+    assert found == [["12.50 [1.00, 40.00]"], ["12.50 [1.00, 40.00]"]]
+
+
+@pytest.mark.parametrize(
+    ("metric", "way"),
+    [
+        ("top1", "high"), ("mCE", "low"), ("mCE_19", "low"), ("relative_mCE", "low"), ("mean_error_15", "low"), ("ece", "low"),
+        ("std_top1", "low"), ("worst_top1", "high"), ("mFP_of_these", "low"), ("mean_T5D", "low"), ("mean_zipf", "low"),
+        ("mFR", "low"), ("aupr", "high"), ("chance_aupr", None), ("auroc", "high"), ("fpr95", "low"), ("aurra", "high"),
+        ("rms_calibration_error", "low"), ("robust_accuracy Linf 8/255", "high"), ("clean_accuracy", "high"), ("score", None),
+    ],
+)  # fmt: skip
+def test_which_way_is_better(metric, way):
+    assert better(metric) == way
 
 
 def test_pictures_are_the_recorded_ones(page, run_folder, report):
