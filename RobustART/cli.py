@@ -81,6 +81,22 @@ def _options(texts: Sequence[str]) -> dict[str, typing.Any]:
     return options
 
 
+def _leaderboard(arguments: argparse.Namespace) -> None:
+    from RobustART.config_loader import parse_yaml
+    from RobustART.report.board_files import write_board
+    from RobustART.report.runs import read_runs
+
+    labels = None
+    if arguments.labels is not None:
+        try:
+            labels = parse_yaml(Path(arguments.labels).read_text(encoding="utf-8"), arguments.labels)
+        except OSError as error:
+            raise ConfigError(f"cannot read {arguments.labels}: {error.strerror or error}") from None
+    runs = read_runs(arguments.folders, labels)
+    for line in write_board(runs, Path(arguments.output), json_to=arguments.json, csv_to=arguments.csv):
+        print(line)
+
+
 def field_manual(cls: type) -> dict[str, str]:
     """Returns the string under each field of a dataclass, on one line."""
     tree = ast.parse(inspect.getsource(cls)).body[0]
@@ -104,6 +120,11 @@ def schema_lines(cls: type, indent: int = 0) -> Iterator[str]:
 
 
 def _schema(arguments: argparse.Namespace) -> None:
+    if arguments.what == "report":
+        from RobustART.report import schema
+
+        print("\n".join(schema.schema_lines()))
+        return
     from RobustART.config import Config
 
     print("\n".join(schema_lines(Config)))
@@ -214,7 +235,18 @@ def parser() -> argparse.ArgumentParser:
     names.add_argument("what", choices=("attacks", "benchmarks", "corruptions", "datasets", "perturbations"))
     names.set_defaults(function=_list)
 
-    schema = commands.add_parser("schema", help="print every key of the config with its manual")
+    board = commands.add_parser(
+        "leaderboard", help="put many runs into one page: a table that sorts and filters, and plots"
+    )
+    board.add_argument("folders", nargs="+", metavar="DIR", help="output_dir of a run, or its results folder")
+    board.add_argument("-o", "--output", required=True, metavar="FILE", help="the page, such as board.html")
+    board.add_argument("--labels", metavar="FILE", help="YAML: DIR: {name: ..., family: ..., technique: ...}")
+    board.add_argument("--json", metavar="FILE", help="the same as data")
+    board.add_argument("--csv", metavar="FILE", help="the same as a spreadsheet")
+    board.set_defaults(function=_leaderboard)
+
+    schema = commands.add_parser("schema", help="print every key of the config, or of report.json, with its manual")
+    schema.add_argument("what", nargs="?", choices=("config", "report"), default="config", help="config by default")
     schema.set_defaults(function=_schema)
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -16,19 +17,21 @@ from torch import nn
 from RobustART.arithmetic import exact_arithmetic
 from RobustART.data import ImageDataset, balanced_subset
 from RobustART.distributed import World
-from RobustART.errors import ConfigError
+from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.benchmarks import Benchmark, build_benchmark
 from RobustART.evaluation.checks import chance_warning, check_labels, check_other, only_writer, prepare_output, probe
 from RobustART.evaluation.conditions import data_rows, fingerprint, make_header, versions
 from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.picture import draw_noise
-from RobustART.evaluation.report import FORMAT, Report
+from RobustART.evaluation.report import Report
 from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.journal import Journal
 from RobustART.metrics.summaries import attack_costs, attack_warnings, summarize
 from RobustART.models import Classifier, wrap_model
 from RobustART.options import to_plain
 from RobustART.records import Records
+from RobustART.report import write_page
+from RobustART.report.reading import FORMAT
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +175,14 @@ def _run_plans(
     seconds = time.monotonic() - started
     data = {
         "format": FORMAT,
-        "model": {"source": classifier.source, "weights": weights, "classes": classes},
+        "model": {
+            "source": classifier.source,
+            "architecture": type(classifier.network).__name__,
+            "parameters": sum(value.numel() for value in classifier.network.parameters()),
+            "arguments": classifier.arguments,
+            "weights": weights,
+            "classes": classes,
+        },
         "conditions": {
             "data": data_rows(plans),
             "subset": None if limit is None else f"{limit} images, class-balanced, drawn with seed {settings.seed}",
@@ -205,8 +215,22 @@ def _run_plans(
                 draw_noise(results / "noise.png", classifier, classes, runs, world.device, settings.seed)
         except OSError as error:
             log.warning("the picture noise.png could not be written: %s", error.strerror or error)
+        _write_page(results)
     world.barrier()
     return report
+
+
+def _write_page(results: Path) -> None:
+    """Writes ``report.html``; where that fails, a warning says so, and no page of other numbers is left behind."""
+    try:
+        write_page(results)
+    except (OSError, UserError) as error:
+        reason = getattr(error, "strerror", None) or error
+        log.warning(
+            "the page report.html could not be written: %s. The numbers are in report.json and report.md", reason
+        )
+        with contextlib.suppress(OSError):
+            (results / "report.html").unlink(missing_ok=True)
 
 
 def _timing_before(results: Path, data: dict[str, Any]) -> dict[str, Any]:

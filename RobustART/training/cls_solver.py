@@ -172,7 +172,9 @@ def run(arguments: argparse.Namespace) -> int:
         report = solver.evaluate(fresh=arguments.fresh, progress=not arguments.quiet)
         if world.is_main:
             print(report.text())
-            print(f"\nWritten to {solver.output_dir / 'results'}: report.json, report.md, noise.png")
+            results = solver.output_dir / "results"
+            names = ("report.html", "report.json", "report.md", "noise.png")
+            print(f"\nWritten to {results}: {', '.join(name for name in names if (results / name).is_file())}")
     return 0
 
 
