@@ -81,22 +81,6 @@ def _options(texts: Sequence[str]) -> dict[str, typing.Any]:
     return options
 
 
-def _leaderboard(arguments: argparse.Namespace) -> None:
-    from RobustART.config_loader import parse_yaml
-    from RobustART.report.board_files import write_board
-    from RobustART.report.runs import read_runs
-
-    labels = None
-    if arguments.labels is not None:
-        try:
-            labels = parse_yaml(Path(arguments.labels).read_text(encoding="utf-8"), arguments.labels)
-        except OSError as error:
-            raise ConfigError(f"cannot read {arguments.labels}: {error.strerror or error}") from None
-    runs = read_runs(arguments.folders, labels)
-    for line in write_board(runs, Path(arguments.output), json_to=arguments.json, csv_to=arguments.csv):
-        print(line)
-
-
 def field_manual(cls: type) -> dict[str, str]:
     """Returns the string under each field of a dataclass, on one line."""
     tree = ast.parse(inspect.getsource(cls)).body[0]
@@ -128,6 +112,16 @@ def _schema(arguments: argparse.Namespace) -> None:
     from RobustART.config import Config
 
     print("\n".join(schema_lines(Config)))
+
+
+def _leaderboard(arguments: argparse.Namespace) -> None:
+    from RobustART.config_loader import parse_yaml
+    from RobustART.report.board_files import write_board
+    from RobustART.report.runs import read_labels, read_runs
+
+    labels = None if arguments.labels is None else parse_yaml(read_labels(arguments.labels), arguments.labels)
+    runs = read_runs(arguments.folders, labels)
+    print("\n".join(write_board(runs, arguments.output, json_to=arguments.json, csv_to=arguments.csv)))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

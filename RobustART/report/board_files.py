@@ -19,7 +19,7 @@ FORMAT = "robustart-leaderboard/1"
 
 
 def write_board(
-    runs: Sequence[Run], page: Path, *, json_to: str | Path | None = None, csv_to: str | Path | None = None
+    runs: Sequence[Run], page: str | Path, *, json_to: str | Path | None = None, csv_to: str | Path | None = None
 ) -> list[str]:
     """Writes the leaderboard, and returns what there is to say of it: the files, and which runs may not be compared.
 

@@ -167,9 +167,11 @@ def natural(report: Mapping[str, Any]) -> Iterator[Part]:
         caption = "Top-1 accuracy (%) by corruption and severity, with 95 % intervals"
         inner = heat.heat_map(table, caption, coloured=severities, first="corruption", groups=terms.CORRUPTION_GROUPS)
         inner += heat.scale()
-        for key in _ERRORS:
-            if entry["tables"].get(key):
-                inner += markup.estimates(entry["tables"][key], f"{terms.title(key)}: {terms.MEANINGS[key]}")
+        errors = [key for key in _ERRORS if entry["tables"].get(key)]
+        tables = [
+            markup.estimates(entry["tables"][key], f"{terms.title(key)}: {terms.MEANINGS[key]}") for key in errors
+        ]
+        inner += f'<div class="plots">{"".join(tables)}</div>\n' if tables else ""
         yield f"corruptions-{charts.slug(name)}", f"Corruption by severity: {name}", inner
 
 
