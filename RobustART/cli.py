@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from RobustART import __version__
+from RobustART.cli_results import add_commands
 from RobustART.errors import ConfigError, UserError
 
 # Each sub-command imports what it needs, so that `robustart score` and `robustart --help` do not wait for torch.
@@ -49,17 +50,22 @@ def _noise(arguments: argparse.Namespace) -> None:
 
 
 def _generate(arguments: argparse.Namespace) -> None:
-    from RobustART.data import balanced_subset, create_dataset
+    from RobustART.data import create_dataset
     from RobustART.evaluation.generate import generate
 
-    dataset = create_dataset(root_dir=arguments.source)
-    if arguments.limit is not None:
-        dataset = dataset.select(balanced_subset(dataset.labels, arguments.limit, arguments.seed))
+    source, out = Path(arguments.source), Path(arguments.out)
+    if out.resolve().is_relative_to(source.resolve()):
+        raise ConfigError(
+            f"--out {out} lies in --source {source}, where it would be read as a class; take another folder"
+        )
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # --model may name a function of the user's own
     manifest = generate(
-        arguments.benchmark, dataset, arguments.out, options=_options(arguments.options), size=arguments.size,
-        resize=arguments.resize, seed=arguments.seed, workers=arguments.workers,
+        arguments.benchmark, create_dataset(root_dir=source), out, options=_options(arguments.options),
+        model=arguments.model, size=arguments.size, resize=arguments.resize, interpolation=arguments.interpolation,
+        seed=arguments.seed, limit=arguments.limit, workers=arguments.workers,
     )  # fmt: skip
-    print(f"{arguments.out}: {manifest['files']} files of {manifest['source']['images']} photos; see manifest.json")
+    print(f"{out}: {manifest['files']} files of {manifest['source']['images']} photos; see manifest.json")
 
 
 def _options(texts: Sequence[str]) -> dict[str, typing.Any]:
@@ -73,34 +79,6 @@ def _options(texts: Sequence[str]) -> dict[str, typing.Any]:
             raise ConfigError(f"--set takes key=value, got {text!r}")
         options[key] = parse_yaml(value, f"the value of --set {key}")
     return options
-
-
-def _score(arguments: argparse.Namespace) -> None:
-    from RobustART import metrics
-    from RobustART.records import read_header
-
-    evaluators: dict[str, typing.Any] = {
-        "clean": metrics.ImageNetEvaluator,
-        "imagenet_a": metrics.ImageNetAEvaluator,
-        "imagenet_c": metrics.ImageNetCEvaluator,
-        **dict.fromkeys(("imagenet_r", "imagenet_sketch", "imagenet_v2"), metrics.ImageNetEvaluator),
-        **dict.fromkeys(("cifar_c", "imagenet_3dcc", "imagenet_c_bar"), metrics.ImageNetCEvaluator),
-        "imagenet_o": metrics.ImageNetOEvaluator,
-        "imagenet_p": metrics.ImageNetPEvaluator,
-        "imagenet_s": metrics.ImageNetSEvaluator,
-        "adversarial": metrics.AdvRobustEvaluator,
-    }
-    for path in arguments.files:
-        if not Path(path).is_file():
-            raise ConfigError(f"there is no result file {path}")
-        header = read_header(Path(path))
-        name = header["benchmark"]
-        if name not in evaluators:
-            raise ConfigError(f"{path} is of the benchmark {name!r}; known: {', '.join(evaluators)}")
-        evaluator = evaluators[name]()
-        if isinstance(evaluator, metrics.ImageNetAEvaluator):
-            evaluator.masked = bool(header["conditions"]["options"]["masked"])
-        print(f"{path}\n{evaluator.eval(path)}")
 
 
 def field_manual(cls: type) -> dict[str, str]:
@@ -126,9 +104,24 @@ def schema_lines(cls: type, indent: int = 0) -> Iterator[str]:
 
 
 def _schema(arguments: argparse.Namespace) -> None:
+    if arguments.what == "report":
+        from RobustART.report import schema
+
+        print("\n".join(schema.schema_lines()))
+        return
     from RobustART.config import Config
 
     print("\n".join(schema_lines(Config)))
+
+
+def _leaderboard(arguments: argparse.Namespace) -> None:
+    from RobustART.config_loader import parse_yaml
+    from RobustART.report.board_files import write_board
+    from RobustART.report.runs import read_labels, read_runs
+
+    labels = None if arguments.labels is None else parse_yaml(read_labels(arguments.labels), arguments.labels)
+    runs = read_runs(arguments.folders, labels)
+    print("\n".join(write_board(runs, arguments.output, json_to=arguments.json, csv_to=arguments.csv)))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -147,23 +140,73 @@ def _add_noise_commands(noise: argparse.ArgumentParser) -> None:
         )
         one.set_defaults(function=_noise)
         _add_noise_options(one, example)
-    whole = kinds.add_parser("generate", help="write a noisy data set in its published layout; resumable")
-    whole.add_argument("--benchmark", required=True, help="imagenet_c, imagenet_p or imagenet_s")
-    whole.add_argument("--source", required=True, metavar="DIR", help="clean photos, one folder for each class")
-    whole.add_argument("--out", required=True, metavar="DIR", help="folder of the data set")
-    whole.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
-    whole.add_argument("--size", type=int, default=224, help="side of the pictures in pixels")
-    whole.add_argument("--resize", type=int, help="shorter side before the crop; 8/7 of --size by default")
-    whole.add_argument("--limit", type=int, metavar="N", help="only so many photos, class-balanced, drawn with --seed")
-    whole.set_defaults(function=_generate)
-    _add_noise_options(whole, "severities=[1,3]")
+    _add_generate(
+        kinds.add_parser(
+            "generate", help="write a noisy data set in its published layout; resumable", description=GENERATE,
+            epilog=GENERATE_OPTIONS, formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )  # fmt: skip
+
+
+GENERATE = """Write a noisy data set in its published layout from clean photos.
+
+The pictures are those that an evaluation makes on the fly with the same seed and limit, for a model of the same input
+size, resize and interpolation; ImageNet-C's go through one more JPEG (evaluate with jpeg_quality: 85 to compare), and
+ImageNet-P's through a video encoder.
+A run that was stopped goes on with the same command: what is missing or damaged is written, the rest is kept. With other
+photos, settings or versions of what makes the pictures it is refused, and nothing is changed.
+
+written: the pictures and the original's lists (meta/ of ImageNet-C, {decoder}_{resize}.txt of ImageNet-S);
+manifest.json, what was asked for and whether it is complete; photos.jsonl, a line for each photo with digests."""
+GENERATE_OPTIONS = """options of the noise, each by --set KEY=VALUE (values are YAML):
+  imagenet_c  {corruption}/{severity}/{class}/{name}.JPEG
+    corruptions=[...]    default: all 19 (robustart list corruptions)
+    severities=[...]     default: [1, 2, 3, 4, 5]
+    jpeg_quality=N       default: 85
+    backend=NAME         default: robustart; or imagecorruptions
+  imagenet_p  {perturbation}/{class}/{name}.mp4
+    perturbations=[...]  default: the 10 scored ones (robustart list perturbations)
+    difficulty=N         default: 1; 2 or 3 make stronger noise, in {perturbation}_{difficulty}
+  imagenet_s  {decoder}/{resize}/{class}/{name}.npy
+    decoders=[...]       default: [pil, opencv, ffmpeg]; also simplejpeg-fast, torchvision
+    resizes=[...]        default: all 11
+
+exit status: 0 written; 2 refused or failed, with the reason; 130 interrupted, to be taken up again"""
+
+
+def _add_generate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--benchmark", required=True, help="imagenet_c, imagenet_p or imagenet_s")
+    command.add_argument("--source", required=True, metavar="DIR", help="clean photos, one folder for each class")
+    command.add_argument("--out", required=True, metavar="DIR", help="folder of the data set, not in --source")
+    command.add_argument(
+        "--model", metavar="NAME", help="take size, resize and interpolation from this model, as an evaluation does"
+    )
+    command.add_argument("--size", type=int, metavar="N", help="side of the pictures in pixels (the model's, or 224)")
+    command.add_argument(
+        "--resize", type=int, metavar="N",
+        help="shorter side before the crop (the model's, or 8/7 of the size: 256 for 224); imagenet_c only",
+    )  # fmt: skip
+    command.add_argument(
+        "--interpolation", metavar="NAME",
+        help="filter of that resize: nearest, bilinear, bicubic, lanczos, box or hamming (the model's, or bilinear); "
+        "imagenet_c only",
+    )  # fmt: skip
+    command.add_argument(
+        "--limit", type=int, metavar="N",
+        help="only so many photos, class-balanced, drawn with --seed: those of evaluation.limit (default: all)",
+    )  # fmt: skip
+    command.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes (default: 1; the pictures are the same)"
+    )
+    command.set_defaults(function=_generate)
+    _add_noise_options(command, "severities=[1,3]")
 
 
 def _add_noise_options(command: argparse.ArgumentParser, example: str) -> None:
     command.add_argument(
         "--set", dest="options", action="append", default=[], metavar="KEY=VALUE", help=f"such as {example}"
     )
-    command.add_argument("--seed", type=int, default=0, help="seed of the noise")
+    command.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -180,15 +223,24 @@ def parser() -> argparse.ArgumentParser:
 
     _add_noise_commands(commands.add_parser("noise", help="add noise to a picture, or generate a whole data set of it"))
 
-    score = commands.add_parser("score", help="compute the numbers of result files again, without a model")
-    score.add_argument("files", nargs="+", metavar="FILE", help="results/<benchmark>.jsonl")
-    score.set_defaults(function=_score)
+    add_commands(commands)
 
     names = commands.add_parser("list", help="list what can be named")
     names.add_argument("what", choices=("attacks", "benchmarks", "corruptions", "datasets", "perturbations"))
     names.set_defaults(function=_list)
 
-    schema = commands.add_parser("schema", help="print every key of the config with its manual")
+    board = commands.add_parser(
+        "leaderboard", help="put many runs into one page: a table that sorts and filters, and plots"
+    )
+    board.add_argument("folders", nargs="+", metavar="DIR", help="output_dir of a run, or its results folder")
+    board.add_argument("-o", "--output", required=True, metavar="FILE", help="the page, such as board.html")
+    board.add_argument("--labels", metavar="FILE", help="YAML: DIR: {name: ..., family: ..., technique: ...}")
+    board.add_argument("--json", metavar="FILE", help="the same as data")
+    board.add_argument("--csv", metavar="FILE", help="the same as a spreadsheet")
+    board.set_defaults(function=_leaderboard)
+
+    schema = commands.add_parser("schema", help="print every key of the config, or of report.json, with its manual")
+    schema.add_argument("what", nargs="?", choices=("config", "report"), default="config", help="config by default")
     schema.set_defaults(function=_schema)
     return result
 

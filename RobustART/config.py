@@ -89,7 +89,7 @@ class DatasetConfig:
     """Not used: files are read directly."""
     image_reader: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("pil"))
     """The decoder: ``pil``, ``opencv`` or ``ffmpeg``; ``kwargs: {exif_orientation: true}`` turns photos as their EXIF
-    tag says."""
+    tag says. Published sets that hold pictures are read by it too, unless their own options say otherwise."""
     sampler: TypeConfig | None = None
     """Order of the images in training: ``distributed_epoch`` (also called ``distributed``; a permutation per epoch),
     ``distributed_iteration`` (all epochs shuffled as one) or ``ranked_iteration`` (each process keeps to its part of the

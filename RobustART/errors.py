@@ -38,6 +38,10 @@ class TrainingError(UserError):
     """A training that cannot go on, or a checkpoint that it cannot go on from."""
 
 
+class UndefinedError(UserError):
+    """A number that the data do not define; the message is the reason."""
+
+
 class ProcessLostError(UserError):
     """Another process of the run has ended, and this one cannot go on alone."""
 

@@ -28,7 +28,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,8 @@ class PassRecords:
     """Softmax probability of the predicted class, (N, cells)."""
     label_rank: NDArray[np.int64]
     """Classes scored above the true one, (N, cells)."""
+    digests: tuple[str, ...] = ()
+    """Per image 16 hexadecimal digits over the file's content."""
     broken_by: tuple[tuple[str | None, ...], ...] | None = None
     """Per image and cell the stage that fooled the model; None in a pass without attacks."""
     forward: NDArray[np.int64] | None = None
@@ -175,33 +178,42 @@ def is_result_file(path: str | Path) -> bool:
     return True
 
 
+def _entries(path: Path) -> Iterator[tuple[str, str, Key, dict[str, Any]]]:
+    """Yields (place for messages, text, key, data) of each line after the header, but not of a last one that is cut off."""
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        file.readline()
+        for number, text in enumerate(file, 2):
+            if not text.endswith("\n"):
+                return
+            place = f"line {number} of {path}"
+            yield place, text, *_parse_line(text, place)
+
+
+def _whole_header(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        if not file.readline().endswith(b"\n"):
+            raise RecordError(f"{path} has no header")
+    return read_header(path)
+
+
 def read_lines(path: Path) -> tuple[dict[str, Any], dict[Key, str], list[dict[str, Any]]]:
     """Returns the header, the images' lines by key, and the lines of progress.
 
     A last line that was cut off is dropped; any other damage is an error.
     """
-    with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        text = file.read()
-    complete = text[: text.rfind("\n") + 1]
-    rows = complete.split("\n")[:-1]
-    if not rows:
-        raise RecordError(f"{path} has no header")
-    header = _check_header(rows[0], path)
+    header = _whole_header(path)
     lines: dict[Key, str] = {}
     progress = []
-    for number, row in enumerate(rows[1:], 2):
-        key, data = _parse_line(row, f"line {number} of {path}")
+    for place, text, key, data in _entries(path):
         if "progress" in data:
             progress.append(data)
-            continue
-        if key in lines and lines[key] != row + "\n":
-            raise RecordError(f"line {number} of {path} repeats image {key[1]} of pass {key[0]} with other values")
-        lines[key] = row + "\n"
+        elif lines.setdefault(key, text) != text:
+            raise RecordError(f"{place} repeats image {key[1]} of pass {key[0]} with other values")
     return header, lines, progress
 
 
 _PER_CELL = ("prediction", "confidence", "label_rank")
-_PER_ATTACK = ("broken_by", "forward", "backward")
+_PER_ATTACK = ("forward", "backward")
 
 
 def read_records(path: str | Path) -> Records:
@@ -213,50 +225,97 @@ def read_records(path: str | Path) -> Records:
     path = Path(path)
     if not path.is_file():
         raise RecordError(f"there is no result file {path}")
-    header, lines, _ = read_lines(path)
-    rows: list[list[dict[str, Any]]] = [[] for _ in header["passes"]]
-    for (number, _), line in sorted(lines.items()):
-        if not 0 <= number < len(rows):
-            raise RecordError(f"{path} has a line of pass {number}, but its header lists {len(rows)} passes")
-        rows[number].append(json.loads(line))
-    passes = []
-    for data, info in zip(rows, header["passes"], strict=True):
-        if len(data) != info["ids"]:
+    header = _whole_header(path)
+    tables = [_Table(info["name"], tuple(info["cells"])) for info in header["passes"]]
+    seen: dict[Key, int] = {}
+    for place, text, key, data in _entries(path):
+        if "progress" in data:
+            continue
+        if not 0 <= key[0] < len(tables):
+            raise RecordError(f"{path} has a line of pass {key[0]}, but its header lists {len(tables)} passes")
+        if key not in seen:
+            tables[key[0]].add(data, f"{path}: image {key[1]}")
+        elif seen[key] != hash(text):
+            raise RecordError(f"{place} repeats image {key[1]} of pass {key[0]} with other values")
+        seen[key] = hash(text)
+    for table, info in zip(tables, header["passes"], strict=True):
+        if len(table.files) != info["ids"]:
             raise RecordError(
-                f"{path} holds {len(data)} of {info['ids']} images{' of ' + info['name'] if info['name'] else ''}: "
+                f"{path} holds {len(table.files)} of {info['ids']} images{' of ' + info['name'] if info['name'] else ''}: "
                 "the run has not ended; the same command goes on with it"
             )
-        cells = tuple(info["cells"])
-        for row in data:
-            lists = [row[key] for key in (*_PER_CELL, *_PER_ATTACK) if key in _PER_CELL or key in row]
-            lists += row.get("extra", {}).values()
-            if any(len(values) != len(cells) for values in lists):
-                raise RecordError(f"{path}: image {row['id']} does not have {len(cells)} entries in each list")
-        passes.append(_to_arrays(info["name"], cells, data))
-    return Records(header, tuple(passes))
+    return Records(header, tuple(table.finish(str(path)) for table in tables))
 
 
-def _to_arrays(name: str, cells: tuple[str, ...], data: list[dict[str, Any]]) -> PassRecords:
-    shape = (len(data), len(cells))
+class _Table:
+    """The records of one pass while they are read; numbers go into arrays at once, so that they take little memory."""
 
-    def table(key: str, dtype: type) -> NDArray[Any]:
-        return np.array([row[key] for row in data], dtype=dtype).reshape(shape)
+    def __init__(self, name: str, cells: tuple[str, ...]) -> None:
+        self.name, self.cells = name, cells
+        self.ids, self.labels = array("q"), array("q")
+        self.files: list[str] = []
+        self.digests: list[str] = []
+        kinds = {"confidence": "d"}
+        self.numbers = {key: array(kinds.get(key, "q")) for key in (*_PER_CELL, *_PER_ATTACK)}
+        self.broken_by: list[tuple[str | None, ...]] = []
+        self.flags: list[dict[str, dict[str, str]]] = []
+        self.extra: dict[str, list[Any]] = {}
 
-    attacked = bool(data) and "broken_by" in data[0]
-    return PassRecords(
-        name=name,
-        cells=cells,
-        ids=np.array([row["id"] for row in data], dtype=np.int64),
-        files=tuple(row["file"] for row in data),
-        labels=np.array([row["label"] for row in data], dtype=np.int64),
-        prediction=table("prediction", np.int64),
-        confidence=table("confidence", np.float64),
-        label_rank=table("label_rank", np.int64),
-        broken_by=tuple(tuple(row["broken_by"]) for row in data) if attacked else None,
-        forward=table("forward", np.int64) if attacked else None,
-        backward=table("backward", np.int64) if attacked else None,
-        flags=tuple(row.get("flags", {}) for row in data) if attacked else (),
-        extra={
-            key: np.array([row["extra"][key] for row in data]) for key in (data[0].get("extra", {}) if data else ())
-        },
-    )
+    def add(self, row: dict[str, Any], place: str) -> None:
+        """Takes the record of one image in; ``place`` names it in messages."""
+        attacked = "broken_by" in row
+        extra = row.get("extra", {})
+        if self.files and (attacked != bool(self.broken_by) or extra.keys() != self.extra.keys()):
+            raise RecordError(f"{place} holds other entries than the images before it")
+        try:
+            lists = {key: row[key] for key in (*_PER_CELL, *((*_PER_ATTACK, "broken_by") if attacked else ()))}
+            if any(len(values) != len(self.cells) for values in (*lists.values(), *extra.values())):
+                raise RecordError(f"{place} does not have {len(self.cells)} entries in each list")
+            for key in (*_PER_CELL, *(_PER_ATTACK if attacked else ())):
+                # An array refuses what is no number, and a fraction where whole numbers belong.
+                self.numbers[key].extend(lists[key])
+            self.ids.append(row["id"])
+            self.labels.append(row["label"])
+            self.files.append(row["file"])
+            self.digests.append(row["digest"])
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise RecordError(f"{place} is damaged: {type(error).__name__} {error}") from None
+        if attacked:
+            self.broken_by.append(tuple(lists["broken_by"]))
+            self.flags.append(row.get("flags", {}))
+        for key, values in extra.items():
+            self.extra.setdefault(key, []).append(values)
+
+    def finish(self, place: str) -> PassRecords:
+        """Returns the arrays, sorted by id."""
+        ids = np.frombuffer(self.ids, dtype=np.int64) if self.ids else np.zeros(0, np.int64)
+        order = np.argsort(ids, kind="stable")
+        rows = order.tolist()
+        attacked = bool(self.broken_by)
+
+        def table(key: str) -> NDArray[Any]:
+            values: NDArray[Any] = np.array(self.numbers[key]).reshape(len(ids), len(self.cells))
+            return values if (order[1:] > order[:-1]).all() else values[order]
+
+        confidence, label_rank = table("confidence"), table("label_rank")
+        wrong = ~((confidence >= 0) & (confidence <= 1 + 1e-6) & (label_rank >= 0)).all(axis=1)
+        if wrong.any():
+            raise RecordError(
+                f"{place}: image {ids[order][wrong.argmax()]} has a confidence outside 0 to 1, or a rank below 0"
+            )
+        return PassRecords(
+            name=self.name,
+            cells=self.cells,
+            ids=ids[order],
+            files=tuple(self.files[row] for row in rows),
+            labels=np.array(self.labels, dtype=np.int64)[order],
+            prediction=table("prediction"),
+            confidence=confidence,
+            label_rank=label_rank,
+            digests=tuple(self.digests[row] for row in rows),
+            broken_by=tuple(self.broken_by[row] for row in rows) if attacked else None,
+            forward=table("forward") if attacked else None,
+            backward=table("backward") if attacked else None,
+            flags=tuple(self.flags[row] for row in rows) if attacked else (),
+            extra={key: np.array(values)[order] for key, values in self.extra.items()},
+        )

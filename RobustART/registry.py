@@ -38,14 +38,14 @@ class Registry(Mapping[str, T], Generic[T]):
         del self._entries[name]
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._entries:
+        if name not in self:
             known = ", ".join(sorted(self._entries)) or "none"
             hint = nearest(name, self._entries) or ";"
             raise UnknownNameError(f"unknown {self.kind} {name!r}{hint} Known: {known}")
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return isinstance(name, str) and name in self._entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -100,6 +100,8 @@ def test_readme(checkout):
     assert re.search(r"^\(31, 224, 224, 3\)$", text, re.MULTILINE)
     assert (checkout / "installed" / "RobustART" / "metrics" / "alexnet_imagenet_c_error.csv").is_file()
     assert (checkout / "seed1" / "results" / "report.json").is_file()
+    assert "<h1>Leaderboard</h1>" in (checkout / "board.html").read_text()
+    assert re.search(r"^format: The version of this schema", text, re.MULTILINE)
 
 
 def _quickstart(checkout):
@@ -116,6 +118,7 @@ def _quickstart(checkout):
     assert len(benchmarks["imagenet_s"]["tables"]["systems"]) == 13
     assert all(warning.startswith("imagenet_s: opencv/pil-bilinear made the same") for warning in report["warnings"])
     assert (results / "report.md").is_file()
+    assert 10**5 < (results / "report.html").stat().st_size < 3 * 10**6
     picture = np.array(Image.open(results / "noise.png").convert("L"))
     assert min(picture.shape) > 1000
 

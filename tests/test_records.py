@@ -169,3 +169,42 @@ def test_what_is_a_result_file(tmp_path):
 
 def test_difference_names_the_keys():
     assert difference({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": None}) == ["a.c: 2 -> 3"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prediction": [3]}, "image 1 does not have 2 entries in each list"),
+        ({"prediction": [3, 1.5]}, "image 1 is damaged: TypeError"),
+        ({"label_rank": [0, None]}, "image 1 is damaged: TypeError"),
+        ({"label_rank": [0, -1]}, "image 1 has a confidence outside 0 to 1, or a rank below 0"),
+        ({"confidence": [float("nan"), 0.5]}, "image 1 has a confidence outside"),
+        ({"confidence": [1.5, 0.5]}, "image 1 has a confidence outside"),
+        ({"label": None}, "image 1 is damaged"),
+        ({"extra": {"zipf": [1, 2]}}, "image 1 holds other entries than the images before it"),
+    ],
+)
+def test_damaged_values_name_their_image(tmp_path, change, message):
+    path = tmp_path / "x.jsonl"
+    write(path, [0, 1, 2])
+    rows = path.read_text().splitlines()
+    rows[2] = json.dumps({**json.loads(rows[2]), **change})
+    path.write_text("\n".join(rows) + "\n")
+    with pytest.raises(RecordError, match=message):
+        read_records(path)
+
+
+def test_lines_in_any_order_and_repeated_read_back_sorted(tmp_path):
+    path = tmp_path / "x.jsonl"
+    write(path, [0, 1, 2])
+    rows = path.read_text().splitlines(keepends=True)
+    whole = read_records(path).passes[0]
+    path.write_text("".join([rows[0], rows[4], rows[1], rows[5], rows[3], rows[2], rows[4]]))
+    table = read_records(path).passes[0]
+    assert table.ids.tolist() == [0, 1, 2, 3, 4]
+    assert table.files == whole.files
+    assert table.digests == ("ab",) * 5
+    assert (table.prediction == whole.prediction).all()
+    path.write_text("".join([*rows, rows[1].replace("0.5", "0.25")]))
+    with pytest.raises(RecordError, match="line 7 of .* repeats image 0 of pass 0 with other values"):
+        read_records(path)

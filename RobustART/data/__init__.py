@@ -4,13 +4,13 @@ from RobustART.data.datasets import (
     DATASETS,
     ArrayDataset,
     ImageDataset,
-    Sample,
     array_dataset,
     balanced_subset,
     create_dataset,
 )
 from RobustART.data.digits import sklearn_digits
 from RobustART.data.loader import View, load_views
+from RobustART.data.samples import Sample
 
 __all__ = [
     "DATASETS",

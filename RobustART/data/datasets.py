@@ -1,4 +1,4 @@
-"""Data sets as lists of (file, label), and one image of them as a :class:`Sample`. Nothing here knows of noise."""
+"""Data sets as lists of (file, label), from class folders, lists of files, or arrays. Nothing here knows of noise."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,74 +15,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from RobustART.data.folders import IMAGE_SUFFIXES, class_files, describe, subfolders
 from RobustART.data.imagenet import class_index
+from RobustART.data.samples import Sample
 from RobustART.errors import ConfigError, DataError
-from RobustART.imaging import DECODERS, Array, decode, decode_picture, read_bytes
+from RobustART.imaging import DECODERS, Array, decode_picture, encode_jpeg, read_bytes
 from RobustART.options import check_options
 from RobustART.registry import Registry
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
-"""What counts as an image in a class folder, in any case: ``.JPEG`` too."""
-
-
-class Sample:
-    """One image; its bytes, its pixels and the model's view of it are each made once, when first asked for.
-
-    Attributes:
-        image_id: its number in the data set.
-        filename: its name in the data set.
-        label: its class.
-    """
-
-    def __init__(
-        self,
-        image_id: int,
-        filename: str,
-        label: int,
-        read: Callable[[], bytes | Array],
-        prepare: Callable[[Array], Array],
-        exif_orientation: bool = False,
-        decoder: str = "pil",
-    ) -> None:
-        self.image_id, self.filename, self.label = image_id, filename, label
-        self._read, self._prepare, self._exif_orientation, self._decoder = read, prepare, exif_orientation, decoder
-
-    @functools.cached_property
-    def _source(self) -> bytes | Array:
-        return self._read()
-
-    @property
-    def data(self) -> bytes:
-        """The file's bytes; an image that was given as pixels has none (DataError)."""
-        if not isinstance(self._source, bytes):
-            raise DataError(f"{self.filename} was given as pixels; there is no file to decode in another way")
-        return self._source
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """16 hexadecimal digits over the file's bytes or the pixels: a result file says by them what it was made from."""
-        source = self._source
-        content = source if isinstance(source, bytes) else np.ascontiguousarray(source).data
-        return hashlib.blake2b(content, digest_size=8).hexdigest()
-
-    @functools.cached_property
-    def image(self) -> Array:
-        """The decoded picture, uint8 (H, W, 3)."""
-        return self.decoded(self._decoder) if isinstance(self._source, bytes) else self._source
-
-    def decoded(self, decoder: str) -> Array:
-        """The picture by one of ``imaging.DECODERS``, uint8 (H, W, 3)."""
-        return decode(self.data, exif_orientation=self._exif_orientation, name=self.filename, decoder=decoder)
-
-    @property
-    def size(self) -> int:
-        """Side of the model's input, in pixels."""
-        return self.crop.shape[0]
-
-    @functools.cached_property
-    def crop(self) -> Array:
-        """The picture at the model's input size, uint8 (S, S, 3)."""
-        return self._prepare(self.image)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,19 +147,17 @@ def image_folder(root_dir: str | Path | None = None, meta_file: str | None = Non
     root = Path(root_dir)
     if not root.is_dir():
         raise DataError(f"there is no folder {root}")
-    folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    folders = subfolders(root)
     if not folders:
-        raise DataError(f"{root} holds no class folders; for a flat folder give a meta_file with 'path label' lines")
+        raise DataError(
+            f"{root} holds no class folders ({describe(root)}); for a flat folder give a meta_file with 'path label' lines"
+        )
     index, names = class_index(folders)
-    files, labels = [], []
-    for folder in folders:
-        paths = (p for p in sorted((root / folder).rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-        for path in paths:
-            files.append(path.relative_to(root).as_posix())
-            labels.append(index[folder])
+    files = class_files(root, deep=True)
     if not files:
         raise DataError(f"the class folders of {root} hold no images ({', '.join(IMAGE_SUFFIXES)})")
-    return ImageDataset(tuple(files), tuple(labels), root, names, name=root.name)
+    labels = tuple(index[file.split("/", 1)[0]] for file in files)
+    return ImageDataset(tuple(files), labels, root, names, name=Path(os.path.abspath(root)).name)
 
 
 @DATASETS.register("meta_file")
@@ -305,7 +243,10 @@ def create_dataset(
     Raises:
         DataError, ConfigError, UnknownNameError: what their names say.
     """
-    DECODERS[decoder]
+    check_reader(decoder, exif_orientation)
+    for key, value in (("root_dir", root_dir), ("meta_file", meta_file)):
+        if value is not None and not isinstance(value, (str, Path)):
+            raise ConfigError(f"{key} of a data set must be a path, got {value!r}")
     name = type or ("meta_file" if meta_file is not None else "image_folder")
     if ":" in name:
         module, _, function = name.partition(":")
@@ -324,14 +265,31 @@ def create_dataset(
     return dataclasses.replace(dataset, exif_orientation=exif_orientation, decoder=decoder)
 
 
-def balanced_subset(labels: Sequence[int], limit: int, seed: int) -> list[int]:
+def check_reader(decoder: str, exif_orientation: bool) -> None:
+    """Raises an UnknownNameError or ConfigError if pictures cannot be read so, or the decoder is not installed."""
+    function = DECODERS[decoder]
+    if not isinstance(exif_orientation, bool):
+        raise ConfigError(f"exif_orientation must be true or false, got {exif_orientation!r}")
+    if decoder != "pil":
+        function(encode_jpeg(np.zeros((8, 8, 3), np.uint8), 90))
+
+
+def balanced_subset(labels: Sequence[int], limit: int, seed: int, name: str = "the data set") -> list[int]:
     """Returns ``limit`` image ids, sorted, with the classes as even as the data allow; the same for the same seed.
+
+    Args:
+        labels: class of each image.
+        limit: how many images.
+        seed: of the choice.
+        name: of the data set, for messages.
 
     Raises:
         ConfigError: ``limit`` is not from 1 to the number of images.
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= len(labels):
-        raise ConfigError(f"limit must be a whole number from 1 to {len(labels)}, the number of images, got {limit!r}")
+        raise ConfigError(
+            f"limit must be a whole number from 1 to {len(labels)}, the number of images of {name}, got {limit!r}"
+        )
     rng = np.random.default_rng([seed, 0x5AB5E7])
     order = rng.permutation(len(labels))
     array = np.asarray(labels)[order]

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 
 
-def imagenet_wnids() -> list[str]:
+@functools.cache
+def imagenet_wnids() -> tuple[str, ...]:
     """Returns the 1,000 WordNet ids of ImageNet-1k in the order of the classes."""
     from timm.data import ImageNetInfo
 
-    return list(ImageNetInfo("imagenet-1k").label_names())
+    return tuple(ImageNetInfo("imagenet-1k").label_names())
 
 
-def imagenet_class_names() -> list[str]:
+@functools.cache
+def imagenet_class_names() -> tuple[str, ...]:
     """Returns a short English name for each class of ImageNet-1k."""
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo("imagenet-1k")
-    return [info.index_to_description(i).split(",")[0] for i in range(1000)]
+    return tuple(info.index_to_description(i).split(",")[0] for i in range(1000))
 
 
 def class_index(folders: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...] | None]:

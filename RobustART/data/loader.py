@@ -9,13 +9,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from RobustART.data.datasets import ImageDataset, Sample
+from RobustART.data.datasets import ImageDataset
+from RobustART.data.samples import Sample
 from RobustART.errors import DataError, UserError
 from RobustART.imaging import Array
 from RobustART.seeding import numpy_generator
 
 View = Callable[[Sample, np.random.Generator], Array]
-"""How a cell sees an image: uint8 (S, S, 3) from a sample and that image's own generator."""
+"""How a cell sees an image: uint8 (S, S, 3) from a sample and a generator of that image and that cell.
+
+A view with an attribute ``draws`` has the generator of that name instead of its cell's: so the frames of one sequence,
+which are cells of their own, are made from the same draws.
+"""
+
+
+def generator_of(view: View, seed: int, image_id: int, name: str) -> np.random.Generator:
+    """Returns a view's generator for an image; ``name`` is that of its cell."""
+    return numpy_generator(seed, image_id, getattr(view, "draws", name))
 
 
 Group = tuple[Tensor, list[str]]
@@ -52,7 +62,7 @@ class _Views(Dataset[Group]):
     def _views(self, sample: Sample) -> Array:
         rows = []
         for name, view in self.views.items():
-            image = view(sample, numpy_generator(self.seed, sample.image_id, name))
+            image = view(sample, generator_of(view, self.seed, sample.image_id, name))
             if image.dtype != np.uint8 or image.shape != (self.size, self.size, 3):
                 raise DataError(
                     f"the view {name!r} of {sample.filename} must be uint8 ({self.size}, {self.size}, 3), "
@@ -62,9 +72,9 @@ class _Views(Dataset[Group]):
         return np.stack(rows)
 
 
-def start_worker(_: int) -> None:
-    """Keeps a loader process to one thread."""
-    torch.set_num_threads(1)  # the processes are the parallelism; more threads in each would fight over the cores
+def limit_threads(_: int = 0) -> None:
+    """Keeps this process to one thread: where processes are the parallelism, more threads would fight over the cores."""
+    torch.set_num_threads(1)
     try:
         import cv2
     except ImportError:
@@ -88,7 +98,7 @@ def load_views(
     Args:
         dataset: the images.
         groups: image ids; one group is made by one process.
-        views: names to views; a view's generator depends on (seed, image id, name).
+        views: names to views; a view's generator depends on (seed, image id, name), see :func:`generator_of`.
         prepare: makes the model's view from a decoded picture.
         size: side of every view.
         seed: seed of the noise.
@@ -103,7 +113,7 @@ def load_views(
         source,
         batch_size=None,
         num_workers=min(workers, len(groups)),
-        worker_init_fn=start_worker,
+        worker_init_fn=limit_threads,
         pin_memory=False,
     )
     for item in loader:

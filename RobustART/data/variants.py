@@ -7,14 +7,16 @@ import functools
 import hashlib
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from RobustART.data.datasets import IMAGE_SUFFIXES, ImageDataset, Sample
-from RobustART.data.imagenet import class_index
-from RobustART.data.published import Published
+from RobustART.data.datasets import ImageDataset
+from RobustART.data.folders import IMAGE_SUFFIXES, class_files, enumerate_names, what_is_there
+from RobustART.data.imagenet import class_index, imagenet_wnids
+from RobustART.data.published import Published, looks_right
+from RobustART.data.samples import Sample
 from RobustART.errors import DataError
 from RobustART.imaging import Array, decode, read_bytes
 
@@ -31,8 +33,9 @@ class VariantSample(Sample):
     def __init__(self, dataset: VariantDataset, image_id: int, prepare: Callable[[Array], Array]) -> None:
         read = functools.partial(dataset.read, image_id)
         super().__init__(
-            image_id, dataset.files[image_id], dataset.labels[image_id], read, prepare, dataset.exif_orientation
-        )
+            image_id, dataset.files[image_id], dataset.labels[image_id], read, prepare, dataset.exif_orientation,
+            dataset.decoder,
+        )  # fmt: skip
         self._dataset = dataset
         self._digests: dict[str, str] = {}
 
@@ -50,7 +53,7 @@ class VariantSample(Sample):
                 return self._prepare(content)
             if content.startswith(b"\x93NUMPY"):
                 return self._prepare(_from_npy(content))
-            return self._prepare(decode(content, exif_orientation=self._exif_orientation))
+            return self._prepare(decode(content, exif_orientation=self._exif_orientation, decoder=self._decoder))
         except DataError as error:
             raise DataError(f"{place}: {error}") from None
 
@@ -113,15 +116,64 @@ class StackedDataset(VariantDataset):
         return np.array(self.arrays[name][self.offsets[name] + image_id])
 
 
-def _names(folder: Path) -> list[str]:
-    """Returns ``class/file`` of each image of a folder of class folders, sorted."""
-    found = []
-    with os.scandir(folder) as classes:
-        for entry in classes:
-            if entry.is_dir() and not entry.name.startswith("."):
-                names = os.listdir(entry.path)
-                found += [f"{entry.name}/{name}" for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-    return sorted(found)
+def same_files(
+    spec: Published, root: Path, folders: Mapping[str, str], suffixes: tuple[str, ...] = IMAGE_SUFFIXES
+) -> list[str]:
+    """Returns ``class/name`` of each file in the class folders of all these folders, which must hold the same.
+
+    Args:
+        spec: the published set.
+        root: its folder.
+        folders: name of a part of the set to its folder, relative to ``root``.
+        suffixes: of the files.
+
+    Raises:
+        DataError: a folder is missing or empty, or the folders do not hold the same files.
+    """
+    absent = [folder for folder in folders.values() if not (root / folder).is_dir()]
+    if absent:
+        found = what_is_there(root, looks_right(folders.values()))
+        raise spec.missing(
+            f"{root}/{enumerate_names(folders.values(), 3)}",
+            f"{len(absent)} of these {len(folders)} folders are not there, such as {absent[0]}: {found}. Restrict the run "
+            "to what is there, or fetch the rest",
+        )
+    names: list[str] = []
+    first = ""
+    for folder in folders.values():
+        found_here = class_files(root / folder, suffixes)
+        if not found_here:
+            there = what_is_there(root / folder, lambda _: False)
+            raise spec.missing(f"{spec.unit} in {root / folder}/{{wnid}}/", f"there are none: {there}")
+        if not first:
+            names, first = found_here, folder
+        elif found_here != names:
+            odd = sorted(set(names) ^ set(found_here))
+            raise spec.missing(
+                f"the same {spec.unit} in all {len(folders)} folders",
+                f"{folder} has {len(found_here)} and {first} {len(names)}; {odd[0]} is in only one of them. Restrict the "
+                "run to what is complete, or fetch the rest",
+            )
+    return names
+
+
+def class_labels(spec: Published, names: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...] | None]:
+    """Returns the label of each ``class/name``, and the names of the classes where they are not ImageNet's own.
+
+    Raises:
+        DataError: some folders are classes of ImageNet-1k and some are not.
+    """
+    folders = sorted({name.split("/", 1)[0] for name in names})
+    index, class_names = class_index(folders)
+    if class_names is not None:
+        wnids = set(imagenet_wnids())
+        foreign = [folder for folder in folders if folder not in wnids]
+        if len(foreign) < len(folders):
+            raise spec.missing(
+                "class folders that are WordNet ids of ImageNet-1k",
+                f"{len(foreign)} of {len(folders)} are not: {enumerate_names(foreign)}",
+            )
+    return tuple(index[name.split("/", 1)[0]] for name in names), class_names
 
 
 def scan_variants(spec: Published, root: Path, folders: Mapping[str, str]) -> VariantDataset:
@@ -135,29 +187,8 @@ def scan_variants(spec: Published, root: Path, folders: Mapping[str, str]) -> Va
     Raises:
         DataError: a folder is missing, or the folders do not hold the same images.
     """
-    absent = [folder for folder in folders.values() if not (root / folder).is_dir()]
-    if absent:
-        here = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())[:20]) or "nothing"
-        raise spec.missing(
-            f"{len(folders)} folders such as {root / absent[0]}", f"{len(absent)} of them are not there (found: {here})"
-        )
-    names: list[str] = []
-    first = ""
-    for folder in folders.values():
-        found = _names(root / folder)
-        if not found:
-            raise spec.missing(f"images in {root / folder}/{{wnid}}/", "there are none")
-        if not first:
-            names, first = found, folder
-        elif found != names:
-            odd = sorted(set(names) ^ set(found))
-            raise spec.missing(
-                f"the same images in all {len(folders)} folders",
-                f"{folder} has {len(found)} and {first} {len(names)}; {odd[0]} is in only one of them. Restrict the run to "
-                "what is complete, or fetch the rest",
-            )
-    index, class_names = class_index(sorted({name.split("/", 1)[0] for name in names}))
-    labels = tuple(index[name.split("/", 1)[0]] for name in names)
+    names = same_files(spec, root, folders)
+    labels, class_names = class_labels(spec, names)
     return VariantDataset(tuple(names), labels, root, class_names, name=spec.title, folders=dict(folders))
 
 
@@ -167,16 +198,23 @@ def listed_variants(
     """Returns the images that lists name, one list of (path relative to ``root``, label) for each version.
 
     Raises:
-        DataError: a path lies outside its version's folder, or the lists do not name the same images.
+        DataError: a path lies outside its version's folder, is listed twice or is not there, or the lists do not name the
+            same images with the same labels.
     """
     rows: dict[str, int] = {}
     first = ""
     for name, folder in folders.items():
         found: dict[str, int] = {}
         for path, label in lists[name]:
+            file = path[len(folder) + 1 :]
             if not path.startswith(folder + "/"):
                 raise spec.missing(f"paths in {folder}/ in the list of {name}", f"it names {path}")
-            found[path[len(folder) + 1 :]] = label
+            if file in found:
+                raise spec.missing(
+                    f"one line for each image in the list of {name}",
+                    f"{path} stands there twice, with the labels {found[file]} and {label}",
+                )
+            found[file] = label
         if not found:
             raise spec.missing(f"images in the list of {name}", "it is empty")
         if not first:
@@ -188,7 +226,29 @@ def listed_variants(
                 f"{odd} is {found.get(odd, 'not there')} in that of {name} and {rows.get(odd, 'not there')} in that of "
                 f"{first}",
             )
+        absent = _absent(root / folder, found)
+        if absent:
+            raise spec.missing(
+                f"the {len(found)} images that the list of {name} names",
+                f"{len(absent)} of them are not there, such as {root / folder / absent[0]}",
+            )
     return VariantDataset(tuple(rows), tuple(rows.values()), root, name=spec.title, folders=dict(folders))
+
+
+def _absent(root: Path, files: Iterable[str]) -> list[str]:
+    """Returns the files that are not in a folder; each of its folders is listed once."""
+    listed: dict[str, set[str]] = {}
+    absent = []
+    for file in files:
+        folder, _, name = file.rpartition("/")
+        if folder not in listed:
+            try:
+                listed[folder] = set(os.listdir(root / folder))
+            except OSError:
+                listed[folder] = set()
+        if name not in listed[folder]:
+            absent.append(file)
+    return absent
 
 
 def variant_view(sample: Sample, rng: np.random.Generator, *, name: str) -> Array:

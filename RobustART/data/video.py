@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from RobustART.data.datasets import ImageDataset, Sample
-from RobustART.data.imagenet import class_index
+from RobustART.data.datasets import ImageDataset
 from RobustART.data.published import Published
+from RobustART.data.samples import Sample
+from RobustART.data.variants import class_labels, same_files
 from RobustART.errors import DataError
 from RobustART.imaging import Array, read_bytes
 from RobustART.imaging.video import read_video
@@ -21,16 +22,22 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv")
 
 
 class VideoSample(Sample):
-    """One video; it is decoded once, when its first frame is asked for."""
+    """One video; it is decoded once, when its first frame is asked for.
+
+    Attributes:
+        length: frames it must have.
+        place: what to call it in errors.
+    """
 
     length: int = 0
+    place: str = ""
 
     @functools.cached_property
     def frames(self) -> Array:
         """All its frames, uint8 (T, H, W, 3)."""
-        frames = read_video(self.data, self.filename)
+        frames = read_video(self.data, self.place)
         if len(frames) != self.length:
-            raise DataError(f"{self.filename} has {len(frames)} frames; the first video of its set has {self.length}")
+            raise DataError(f"{self.place} has {len(frames)} frames; the first video of its set has {self.length}")
         return frames
 
     @functools.cached_property
@@ -43,7 +50,7 @@ class VideoSample(Sample):
         try:
             return self._prepare(self.frames[index])
         except DataError as error:
-            raise DataError(f"{self.filename}: {error}") from None
+            raise DataError(f"{self.place}: {error}") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,31 +64,30 @@ class VideoDataset(ImageDataset):
         """Returns one video."""
         read = functools.partial(self.read, image_id)
         sample = VideoSample(image_id, self.files[image_id], self.labels[image_id], read, prepare)
-        sample.length = self.length
+        sample.length, sample.place = self.length, f"{self.root.name}/{self.files[image_id]}"
         return sample
 
 
-def video_folder(spec: Published, root: Path) -> VideoDataset:
-    """Returns the videos of a folder of class folders; their length is that of the first.
+def video_folders(spec: Published, root: Path, folders: Mapping[str, str]) -> dict[str, VideoDataset]:
+    """Returns the videos of folders of class folders, which hold the same names; a set's length is that of its first.
+
+    Args:
+        spec: the published set.
+        root: its folder.
+        folders: name of a set of videos to its folder, relative to ``root``.
 
     Raises:
-        DataError: the folder is missing or holds no videos.
+        DataError: a folder is missing or holds no videos, or the folders do not hold the same ones.
     """
-    if not root.is_dir():
-        raise spec.missing(str(root), "there is no such folder")
-    folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files = [
-        path.relative_to(root).as_posix()
-        for folder in folders
-        for path in sorted((root / folder).iterdir())
-        if path.suffix.lower() in VIDEO_SUFFIXES
-    ]
-    if not files:
-        raise spec.missing(f"{root}/{{wnid}}/*.mp4", "there are no videos")
-    index, names = class_index(folders)
-    labels = tuple(index[file.split("/", 1)[0]] for file in files)
-    length = len(read_video(read_bytes(root / files[0]), files[0]))
-    return VideoDataset(tuple(files), labels, root, names, name=f"{spec.title} {root.name}", length=length)
+    files = tuple(same_files(spec, root, folders, VIDEO_SUFFIXES))
+    labels, class_names = class_labels(spec, files)
+    found = {}
+    for name, folder in folders.items():
+        place = root / folder
+        length = len(read_video(read_bytes(place / files[0]), str(place / files[0])))
+        title = f"{spec.title} {folder}"
+        found[name] = VideoDataset(files, labels, place, class_names, name=title, length=length)
+    return found
 
 
 def frame_view(sample: Sample, rng: np.random.Generator, *, index: int) -> Array:

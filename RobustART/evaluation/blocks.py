@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from RobustART.data.loader import View, generator_of
 from RobustART.errors import RecordError
 from RobustART.evaluation.attacking import BlockAttack
 from RobustART.evaluation.benchmarks import Cell, Pass
@@ -23,6 +24,20 @@ def view_names(cells: Sequence[Cell]) -> list[str]:
     """Returns, for each cell, the name of its view: that of the first cell with the same view."""
     first: dict[int, str] = {}
     return [first.setdefault(id(cell.view), cell.name) for cell in cells]
+
+
+def shipped_views(cells: Sequence[Cell]) -> tuple[dict[str, View], list[int]]:
+    """Returns the views that the loader makes for cells of different views, by name, and which of them each cell needs."""
+    first: dict[int, int] = {}
+    views: dict[str, View] = {}
+    places = []
+    for cell in cells:
+        view = cell.view if cell.batched is None else cell.batched.source
+        if id(view) not in first:
+            first[id(view)] = len(views)
+            views[cell.name] = view
+        places.append(first[id(view)])
+    return views, places
 
 
 def attack_groups(cells: Sequence[Cell]) -> list[list[int]]:
@@ -54,8 +69,9 @@ class PassRunner:
         self.models, self.number, self.part, self.device, self.settings = models, number, part, device, settings
         self.cells = part.cells
         self.view_of = view_names(part.cells)
-        self.views = {name: cell.view for name, cell in zip(self.view_of, self.cells, strict=True) if name == cell.name}
-        self.columns = {name: i for i, name in enumerate(self.views)}
+        self.seen_as = [cell for name, cell in zip(self.view_of, self.cells, strict=True) if name == cell.name]
+        self.columns = {cell.name: i for i, cell in enumerate(self.seen_as)}
+        self.views, self.shipped_as = shipped_views(self.seen_as)
         self.classes = None if part.classes is None else torch.tensor(part.classes, device=device)
         self.half = None if any(cell.attack for cell in part.cells) else AMP_TYPES.get(settings.amp or "")
 
@@ -66,17 +82,31 @@ class PassRunner:
         with torch.no_grad(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
             return torch.cat([check_logits(network(chunk), len(chunk)).float() for chunk in chunks])
 
-    def block(self, ids: Sequence[int], views: Tensor, digests: Sequence[str], journal: Journal) -> list[Line]:
+    def made(self, ids: Sequence[int], shipped: Tensor) -> Tensor:
+        """Returns all views of images, uint8 (images, views, S, S, 3), from what the loader shipped of them."""
+        if not any(cell.batched for cell in self.seen_as):
+            return shipped
+        views = []
+        for cell, place in zip(self.seen_as, self.shipped_as, strict=True):
+            view = shipped[:, place].to(self.device, non_blocking=True)
+            if cell.batched is not None:
+                rngs = [generator_of(cell.view, self.settings.seed, image_id, cell.name) for image_id in ids]
+                view = cell.batched.change(view, rngs=rngs).to(self.device)
+            views.append(view)
+        return torch.stack(views, dim=1)
+
+    def block(self, ids: Sequence[int], shipped: Tensor, digests: Sequence[str], journal: Journal) -> list[Line]:
         """Returns the records of a block.
 
         Args:
             ids: of its images.
-            views: uint8 (images, views, S, S, 3).
+            shipped: the loader's :attr:`views` of them, uint8 (images, views, S, S, 3).
             digests: of the images' files.
             journal: keeps the stages of attacks, those behind us too.
         """
         data = self.part.dataset
         labels = torch.tensor([data.labels[i] for i in ids], device=self.device)
+        views = self.made(ids, shipped)
         asked = {cell.judge for cell in self.cells} | {cell.victim for cell in self.cells if cell.attack}
         seen = {model: self._seen(model, views) for model in asked}
         verdicts = []

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +14,6 @@ import torch
 from torch import nn
 
 from RobustART.data import ImageDataset
-from RobustART.distributed import World
 from RobustART.errors import ConfigError, DataError, ModelError, RecordError
 from RobustART.evaluation.scoring import check_logits
 from RobustART.models import Classifier
@@ -68,9 +68,9 @@ def check_labels(dataset: ImageDataset, ids: Sequence[int], classes: int) -> Non
     if dataset.class_names is not None and len(dataset.class_names) != classes:
         first = ", ".join(dataset.class_names[:3])
         raise DataError(
-            f"{dataset.name} has {len(dataset.class_names)} class folders ({first}, ...), but the model has {classes} "
-            "outputs, so their numbers cannot agree. Name the labels in a meta_file, or name the folders by their "
-            "WordNet ids if they are ImageNet's"
+            f"{dataset.name} has {len(dataset.class_names)} classes ({first}, ...), but the model has {classes} outputs, "
+            "so their numbers cannot agree. If they are class folders, name the labels in a meta_file, or name the folders "
+            "by their WordNet ids where they are ImageNet's"
         )
     for image_id in ids:
         if not 0 <= dataset.labels[image_id] < classes:
@@ -107,22 +107,33 @@ def prepare_output(output_dir: Path) -> Path:
 
 
 @contextlib.contextmanager
-def only_writer(folder: Path, world: World) -> Iterator[None]:
-    """Holds a lock on a results folder, so that a second run on it is refused instead of spoiling both.
+def only_writer(folder: Path, main: bool = True, *, patience: float = 0.0) -> Iterator[None]:
+    """Holds a lock on a folder, so that a second run on it is refused instead of spoiling both.
+
+    Args:
+        folder: where the run writes.
+        main: whether this process takes the lock; one of a run's does.
+        patience: seconds to wait for processes of a killed run, which may outlive it for a moment.
 
     Raises:
         RecordError: another run holds it.
     """
     descriptor = None
-    if world.is_main and fcntl is not None:
+    if main and fcntl is not None:
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise RecordError(f"another run is writing to {folder}; wait for it, or take another output_dir") from None
-        except OSError:
-            log.info("%s is on a file system without locks; do not start two runs on it at once", folder)
+        until = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < until:
+                    time.sleep(0.05)
+                    continue
+                os.close(descriptor)
+                raise RecordError(f"another run is writing to {folder}; wait for it, or take another folder") from None
+            except OSError:
+                log.info("%s is on a file system without locks; do not start two runs on it at once", folder)
+            break
     try:
         yield
     finally:

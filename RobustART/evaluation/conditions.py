@@ -9,7 +9,7 @@ import importlib.metadata
 import inspect
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -39,7 +39,12 @@ def versions() -> dict[str, str]:
         "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "av", "imagecorruptions-imaug",
         "foolbox", "torchattacks", "pyautoattack",
     )  # fmt: skip
-    found = {"RobustART": __version__, "python": platform.python_version()}
+    return {"RobustART": __version__, "python": platform.python_version(), **installed(names)}
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Returns the versions of packages, of those that are installed."""
+    found = {}
     for name in names:
         try:
             found[name] = importlib.metadata.version(name)
@@ -82,6 +87,8 @@ def make_header(
 ) -> dict[str, Any]:
     """Returns the first line of a benchmark's result file: its conditions, their hash, and its passes.
 
+    The same data at another place has the same hash: of the data it takes the fingerprint, not the folder's name.
+
     Args:
         benchmark: what is run.
         ids: the image ids of each pass.
@@ -123,7 +130,7 @@ def make_header(
     return {
         "format": FORMAT,
         "benchmark": benchmark.name,
-        "hash": config_hash(conditions),
+        "hash": config_hash({**conditions, "data": [{**row, "name": None} for row in data]}),
         "conditions": conditions,
         "passes": [
             {"name": part.name, "cells": [cell.name for cell in part.cells], "ids": len(part_ids), **_models_of(part)}

@@ -7,12 +7,11 @@ in a batch depends neither on how many processes there are nor on where a run wa
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from RobustART.arithmetic import exact_arithmetic
 from RobustART.data import load_views
 from RobustART.distributed import World
 from RobustART.errors import RecordError
@@ -32,18 +32,6 @@ from RobustART.preprocessing import Preprocessing
 from RobustART.records import Key, Records, read_records
 
 log = logging.getLogger(__name__)
-
-
-@contextlib.contextmanager
-def exact_arithmetic() -> Iterator[None]:
-    """Switches off what makes float32 on a GPU less than float32, or different from run to run; puts it back after."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
-    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, False, False
-    try:
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 def grid(ids: Sequence[int], cells: Sequence[Cell], batch_size: int) -> list[list[int]]:
@@ -161,7 +149,7 @@ def _run_blocks(
             )  # fmt: skip
             for block in mine:
                 pieces = [next(loaded) for _ in range(math.ceil(len(block) / step))]
-                views = torch.cat([piece for piece, _ in pieces]) if len(pieces) > 1 else pieces[0][0]
+                shipped = torch.cat([piece for piece, _ in pieces]) if len(pieces) > 1 else pieces[0][0]
                 digests = [digest for _, some in pieces for digest in some]
-                journal.append(runner.block(block, views, digests, journal))
+                journal.append(runner.block(block, shipped, digests, journal))
                 bar.update(len(block))

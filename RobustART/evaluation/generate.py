@@ -1,180 +1,49 @@
 """Writes noisy data sets in their published layouts: ImageNet-C, ImageNet-P and ImageNet-S from any clean photos.
 
-What is written is what the benchmarks of the same names make on the fly with the same seed, so evaluating the files gives
-the same numbers (ImageNet-C's files are JPEGs, so its numbers are those of ``jpeg_quality: 85``). A file appears under its
-name only when it is whole; the same command writes what is missing, and ``manifest.json`` says what was asked for.
+What is written is what the benchmarks of the same names make on the fly, with the same seed and limit, for a model of
+the same preprocessing. So evaluating the files gives the same numbers; ImageNet-C's files are JPEGs, so its numbers are
+those of ``jpeg_quality: 85``, and ImageNet-P's are compressed videos, so its numbers are others. A file appears
+under its name only when it is whole, and is known by its digest: the same command writes what is missing or damaged, and
+refuses to go on with other photos, settings or versions.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import io
-import json
 import logging
-import multiprocessing
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
-import numpy as np
-import torch
+from PIL import features
+from torch import nn
 from tqdm import tqdm
 
+from RobustART import __version__
 from RobustART.data import ImageDataset
-from RobustART.errors import ConfigError, DataError, ProcessLostError, UnknownNameError, nearest
-from RobustART.evaluation.benchmarks import Pass, build_benchmark
-from RobustART.evaluation.benchmarks.core import as_list
-from RobustART.evaluation.conditions import versions
-from RobustART.evaluation.manifest import FORMAT, claim, write_file
-from RobustART.imaging import Array, encode_jpeg
-from RobustART.imaging.video import write_video
-from RobustART.metrics.stability import SCORED_PERTURBATIONS, is_noise
-from RobustART.noise.corruptions import group_of
-from RobustART.noise.perturbations import PERTURBATIONS, perturb
-from RobustART.options import check_options, option_defaults, to_plain
+from RobustART.data.generated import FORMAT
+from RobustART.errors import ConfigError
+from RobustART.evaluation.checks import only_writer
+from RobustART.evaluation.conditions import installed
+from RobustART.evaluation.layouts import Layout, build_layout, published_names
+from RobustART.evaluation.manifest import Ledger, write_file
+from RobustART.evaluation.photos import Plan, is_whole, make_photo, naming, write_photo
+from RobustART.evaluation.pool import deal
+from RobustART.evaluation.run import chosen_images
+from RobustART.evaluation.settings import Settings, run_settings
+from RobustART.imaging import FILTERS
+from RobustART.models import create_model, wrap_model
+from RobustART.noise.system import resized_side
+from RobustART.options import to_plain
 from RobustART.preprocessing import Preprocessing
-from RobustART.seeding import numpy_generator
 
 log = logging.getLogger(__name__)
-
-Piece = tuple[str, Callable[[], bytes]]
-"""A file's name, relative to the data set's folder, and what makes its bytes."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What is written for each photo."""
-
-    benchmark: str
-    """Its name."""
-    dataset: ImageDataset
-    """The clean photos."""
-    names: tuple[str, ...]
-    """``class/name`` of each photo in the published layout, without a suffix."""
-    pieces: Callable[[Plan, int], Iterator[Piece]]
-    """The files of one photo, by its number."""
-    cells: tuple[str, ...]
-    """Folders of the layout."""
-    options: Mapping[str, Any]
-    """All options, defaults too."""
-    preprocessing: Preprocessing
-    """From photo to the pictures that are stored."""
-    seed: int
-    """Seed of the noise."""
-    part: Pass | None = None
-    """The pass whose views are stored, where there is one."""
-
-
-def published_names(dataset: ImageDataset, keep_suffix: bool) -> tuple[str, ...]:
-    """Returns ``class/name`` of each photo: the first folder of its path, then the rest as one name.
-
-    Raises:
-        DataError: a photo is in no class folder, or two would get the same name.
-    """
-    names: dict[str, str] = {}
-    for file in dataset.files:
-        path = PurePosixPath(file if keep_suffix else PurePosixPath(file).with_suffix(""))
-        if len(path.parts) < 2:
-            raise DataError(
-                f"{file} of {dataset.name} is in no class folder; a published layout has one for each class"
-            )
-        name = f"{path.parts[0]}/{'_'.join(path.parts[1:])}"
-        if name in names:
-            raise DataError(f"{names[name]} and {file} would both be written as {name}; rename one of them")
-        names[name] = file
-    return tuple(names)
-
-
-def _views(plan: Plan, image_id: int, encode: Callable[[Array], bytes], suffix: str) -> Iterator[Piece]:
-    """Yields the views of a pass, made with the draws of an evaluation."""
-    assert plan.part is not None
-    sample = plan.part.dataset.sample(image_id, plan.part.prepare(plan.preprocessing).apply)
-    for cell in plan.part.cells:
-        view = functools.partial(cell.view, sample)
-
-        def make(view: Callable[..., Array] = view, name: str = cell.name) -> bytes:
-            return encode(view(numpy_generator(plan.seed, image_id, name)))
-
-        yield f"{cell.name}/{plan.names[image_id]}{suffix}", make
-
-
-def _jpegs(plan: Plan, image_id: int) -> Iterator[Piece]:
-    return _views(plan, image_id, functools.partial(encode_jpeg, quality=plan.options["jpeg_quality"]), ".JPEG")
-
-
-def _arrays(plan: Plan, image_id: int) -> Iterator[Piece]:
-    return _views(plan, image_id, _npy, ".npy")
-
-
-def _npy(image: Array) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, image)
-    return buffer.getvalue()
-
-
-def _videos(plan: Plan, image_id: int) -> Iterator[Piece]:
-    """Yields the sequences, encoded as the official ones: x264's grain tuning for noise, its rate 20 for the others."""
-    sample = plan.dataset.sample(image_id, plan.preprocessing.apply)
-    for cell in plan.cells:
-
-        def make(cell: str = cell) -> bytes:
-            rng = numpy_generator(plan.seed, image_id, cell)
-            frames = perturb(sample.image, cell, size=plan.preprocessing.input_size, rng=rng)
-            return write_video(frames, crf=23, tune="grain") if is_noise(cell) else write_video(frames, crf=20)
-
-        yield f"{cell}/{plan.names[image_id]}.mp4", make
-
-
-def imagenet_p_options(*, perturbations: Any = SCORED_PERTURBATIONS, difficulty: int = 1) -> tuple[str, ...]:
-    """Returns the folders of ImageNet-P for its options, as the benchmark ``imagenet_p`` reads them."""
-    names = as_list(perturbations, str, "imagenet_p.perturbations")
-    if isinstance(difficulty, bool) or difficulty not in (1, 2, 3):
-        raise ConfigError(f"imagenet_p.difficulty must be 1, 2 or 3, got {difficulty!r}")
-    folders = tuple(f"{name}_{difficulty}" if is_noise(name) and difficulty > 1 else name for name in names)
-    for folder in folders:
-        PERTURBATIONS[folder]
-    return folders
-
-
-def make_plan(
-    benchmark: str, dataset: ImageDataset, options: Mapping[str, Any], preprocessing: Preprocessing, seed: int
-) -> Plan:
-    """Returns what is written for a benchmark.
-
-    Raises:
-        UnknownNameError, ConfigError, DataError: what their names say.
-    """
-    if benchmark not in ("imagenet_c", "imagenet_p", "imagenet_s"):
-        known = ("imagenet_c", "imagenet_p", "imagenet_s")
-        raise UnknownNameError(
-            f"no data set can be generated for {benchmark!r}{nearest(benchmark, known) or ';'} Known: {', '.join(known)}"
-        )
-    names = published_names(dataset, keep_suffix=benchmark == "imagenet_s")
-    if benchmark == "imagenet_p":
-        check_options(options, imagenet_p_options, "imagenet_p")
-        every = {**option_defaults(imagenet_p_options), **options}
-        cells = imagenet_p_options(**every)
-        return Plan(benchmark, dataset, names, _videos, cells, every, preprocessing, seed)
-    for name in ("root_dir", "meta", "preprocess"):
-        if name in options:
-            raise ConfigError(f"{benchmark}.{name} is for reading files, not for generating them")
-    given = dict(options)
-    quality = given.pop("jpeg_quality", 85)
-    built = build_benchmark(benchmark, dataset, given)
-    part, every = (
-        built.passes[0],
-        {k: v for k, v in built.options.items() if k not in ("root_dir", "meta", "preprocess")},
-    )
-    if benchmark == "imagenet_c":
-        encode_jpeg(np.zeros((8, 8, 3), np.uint8), quality)
-        every["jpeg_quality"] = quality
-    cells = tuple(cell.name for cell in part.cells)
-    make = _jpegs if benchmark == "imagenet_c" else _arrays
-    return Plan(benchmark, part.dataset, names, make, cells, every, preprocessing, seed, part)
+T = TypeVar("T")
+PATIENCE = 2.0
+"""Seconds to wait for the processes of a run that was killed; they end by themselves when they notice."""
 
 
 def generate(
@@ -183,117 +52,160 @@ def generate(
     out: str | Path,
     *,
     options: Mapping[str, Any] | None = None,
-    size: int = 224,
+    model: str | nn.Module | None = None,
+    size: int | None = None,
     resize: int | None = None,
+    interpolation: str | None = None,
     seed: int = 0,
-    workers: int = 0,
+    limit: int | None = None,
+    workers: int | None = 0,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Writes a noisy data set in its published layout; returns its manifest.
 
     Args:
-        benchmark: ``imagenet_c``, ``imagenet_p`` or ``imagenet_s``.
+        benchmark: ``imagenet_c``, ``imagenet_p`` or ``imagenet_s``; more can be registered in ``LAYOUTS``.
         dataset: clean photos in class folders.
         out: folder of the data set; what is there already is kept.
         options: of the noise: ``corruptions``, ``severities``, ``jpeg_quality`` (85) and ``backend`` of ImageNet-C;
             ``perturbations`` and ``difficulty`` of ImageNet-P; ``decoders`` and ``resizes`` of ImageNet-S.
-        size: side of the pictures in pixels.
-        resize: shorter side before the crop; None is 8/7 of ``size``, 256 for 224. ImageNet-P and -S always take that.
-        seed: of the noise.
-        workers: processes; 0 works in this one.
-        progress: show a progress bar.
+        model: a model, or a name for :func:`create_model`, whose input size, resize, interpolation and crop are taken.
+        size: side of the pictures in pixels; None is the model's, or 224.
+        resize: shorter side before the crop; None is the model's, or 8/7 of ``size``, 256 for 224. ImageNet-P and -S always
+            take 8/7, bilinear, and refuse another.
+        interpolation: Pillow's filter for the resize; None is the model's, or bilinear.
+        seed: of the noise and of the subset.
+        limit: a seeded, class-balanced subset of this many photos, the one that an evaluation with this limit takes.
+        workers: processes; 0 works in this one, None is one per core.
+        progress: show progress bars.
 
     Raises:
-        ConfigError: an option cannot be, or the folder holds a data set of other settings.
+        ConfigError: an option cannot be, or the folder holds a data set of other settings, photos or versions.
+        RecordError: another run writes to the folder.
         DataError: a photo cannot be read; what was written before is kept.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
-        raise ConfigError(f"workers must be a whole number from 0, got {workers!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ConfigError(f"seed must be a whole number, got {seed!r}")
-    side = round(size * 8 / 7) if resize is None else resize
-    plan = make_plan(benchmark, dataset, options or {}, Preprocessing(input_size=size, resize=side), seed)
-    root = Path(out)
-    manifest = {
+    if not isinstance(dataset, ImageDataset):
+        raise ConfigError(f"dataset must be an ImageDataset, such as create_dataset returns, got {dataset!r}")
+    if not isinstance(out, (str, Path)):
+        raise ConfigError(f"out must be a folder, got {out!r}")
+    settings = run_settings(1, workers, None, False, seed, progress)
+    layout = build_layout(benchmark, dataset, options)
+    preprocessing = _preprocessing(layout, benchmark, model, size, resize, interpolation)
+    ids = chosen_images(layout.dataset, limit, seed)
+    names = published_names(layout.dataset, ids, layout.keep_suffix)
+    photos = {
+        i: {"id": i, "name": name, "file": layout.dataset.files[i], "label": layout.dataset.labels[i]}
+        for i, name in zip(ids, names, strict=True)
+    }
+    plan = Plan(layout, photos, preprocessing, seed, Path(out))
+    ledger = Ledger(plan.root, _manifest(benchmark, plan, limit), list(photos.values()))
+    # What cannot be made at all is found out before the folder is taken.
+    first = {} if ledger.check() else naming(plan, functools.partial(make_photo, plan), ids[0])
+    try:
+        plan.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the folder {plan.root} cannot be made: {error.strerror or error}") from None
+    with only_writer(plan.root, patience=PATIENCE):
+        ledger.check()
+        _write(plan, ledger, first, benchmark, settings)
+        return ledger.finish()
+
+
+def _preprocessing(
+    layout: Layout,
+    benchmark: str,
+    model: str | nn.Module | None,
+    size: int | None,
+    resize: int | None,
+    interpolation: str | None,
+) -> Preprocessing:
+    """Returns how photos become the stored pictures: as the model says, but for what is given."""
+    for name, value in (("size", size), ("resize", resize)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ConfigError(f"{name} must be a whole number above 0, got {value!r}")
+    if interpolation is not None and (not isinstance(interpolation, str) or interpolation not in FILTERS):
+        raise ConfigError(f"interpolation must be one of {', '.join(FILTERS)}, got {interpolation!r}")
+    fields = {"input_size": size, "resize": resize, "interpolation": interpolation}
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    for name in given:
+        if name not in layout.chosen:
+            raise ConfigError(
+                f"{benchmark} takes no {name}, got {given[name]!r}: it always resizes to 8/7 of the size, bilinear"
+            )
+    if model is None:
+        side = 224 if size is None else size
+        stated = Preprocessing(input_size=side, resize=resized_side(side))
+    elif isinstance(model, (str, nn.Module)):
+        stated = (create_model(model) if isinstance(model, str) else wrap_model(model)).preprocessing
+    else:
+        raise ConfigError(f"model must be a name or a network, got {model!r}")
+    stated = dataclasses.replace(stated, **given)
+    if "resize" in layout.chosen and stated.crop_mode != "none" and stated.resize < stated.input_size:
+        log.warning("resize %d is less than the size, %d: pictures get black borders", stated.resize, stated.input_size)
+    return layout.prepare(stated) if layout.prepare else stated
+
+
+def _manifest(benchmark: str, plan: Plan, limit: int | None) -> dict[str, Any]:
+    layout, dataset = plan.layout, plan.layout.dataset
+    jpeg = features.version_feature("libjpeg_turbo")
+    return {
         "format": FORMAT,
         "benchmark": benchmark,
-        "options": to_plain(plan.options),
-        "preprocessing": {"input_size": size, "resize": side, "interpolation": "bilinear"},
-        "seed": seed,
+        "options": to_plain(layout.options),
+        "preprocessing": {name: getattr(plan.preprocessing, name) for name in layout.chosen},
+        "seed": plan.seed,
+        "limit": limit,
         "source": {
             "name": dataset.name,
-            "images": len(dataset),
-            "fingerprint": dataset.fingerprint(range(len(dataset))),
+            "images": len(plan.photos),
+            "of": len(dataset),
+            "class_names": to_plain(dataset.class_names),
+            "decoder": dataset.decoder,
+            "exif_orientation": dataset.exif_orientation,
+            "fingerprint": dataset.fingerprint(list(plan.photos)),
         },
-        "files": len(dataset) * len(plan.cells),
+        "folders": list(layout.cells),
+        "suffix": layout.suffix,
+        "files": len(plan.photos) * len(layout.cells),
+        "versions": {
+            "RobustART": __version__,
+            **installed(layout.libraries),
+            **({"libjpeg-turbo": jpeg} if jpeg else {}),
+        },
     }
-    claim(root, manifest)
-    left = [i for i in range(len(dataset)) if any(not (root / name).is_file() for name, _ in plan.pieces(plan, i))]
-    with tqdm(total=len(left), desc=benchmark, unit="img", disable=not progress, file=sys.stderr) as bar:
-        for _ in _run(plan, root, left, workers):
+
+
+def _write(plan: Plan, ledger: Ledger, first: Mapping[str, bytes], benchmark: str, settings: Settings) -> None:
+    """Writes what is missing or damaged; ``first`` is what was made of the first photo already."""
+    whole: dict[int, bool] = {}
+    check = functools.partial(is_whole, plan, dict(ledger.done))
+    _each(plan, check, sorted(ledger.done), f"{benchmark}, checking", settings, whole.__setitem__)
+    left = [image_id for image_id in plan.photos if not whole.get(image_id)]
+    if left:
+        ledger.begin()
+        write = functools.partial(write_photo, plan, dict(ledger.done), {next(iter(plan.photos)): first})
+        _each(plan, write, left, benchmark, settings, lambda _, photo: ledger.add(photo))
+    if plan.layout.lists is not None:
+        rows = [(photo["name"], photo["label"]) for photo in ledger.photos]
+        for name, text in plan.layout.lists(tuple(plan.layout.cells), rows):
+            write_file(plan.root / name, text.encode())
+
+
+def _each(
+    plan: Plan,
+    task: Callable[[int], T],
+    ids: Sequence[int],
+    title: str,
+    settings: Settings,
+    take: Callable[[int, T], object],
+) -> None:
+    """Does a task on each photo, in processes and with a progress bar, and gives its id and what came of it to ``take``."""
+    bar = tqdm(
+        total=len(ids), desc=title, unit="img", disable=not (settings.progress and ids), file=sys.stderr,
+        mininterval=0.2 if sys.stderr.isatty() else 10.0, dynamic_ncols=True,
+    )  # fmt: skip
+    work = functools.partial(naming, plan, task)
+    with bar, contextlib.closing(deal(work, ids, settings.workers, lambda i: plan.photos[i]["file"])) as results:
+        for image_id, result in results:
+            take(image_id, result)
             bar.update()
-    _write_lists(plan, root)
-    whole = {**manifest, "complete": True, "versions": versions()}
-    write_file(root / "manifest.json", (json.dumps(whole, indent=2) + "\n").encode())
-    return whole
-
-
-def _write_photo(plan: Plan, root: Path, image_id: int) -> None:
-    for name, make in plan.pieces(plan, image_id):
-        if not (root / name).is_file():
-            write_file(root / name, make())
-
-
-def _run(plan: Plan, root: Path, ids: list[int], workers: int) -> Iterator[None]:
-    if workers < 2 or len(ids) < 2:
-        for image_id in ids:
-            _write_photo(plan, root, image_id)
-            yield
-        return
-    kinds = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("fork" if "fork" in kinds else None)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(plan, root)) as pool:
-        try:
-            yield from pool.map(_work, ids, chunksize=max(1, min(16, len(ids) // (4 * workers))))
-        except BrokenProcessPool:
-            raise ProcessLostError(
-                "a process that wrote files has ended; what is written is whole, and the same command goes on"
-            ) from None
-
-
-_state: tuple[Plan, Path] | None = None
-
-
-def _start(plan: Plan, root: Path) -> None:
-    global _state
-    _state = plan, root
-    torch.set_num_threads(1)
-    try:
-        import cv2
-    except ImportError:
-        return
-    cv2.setNumThreads(0)
-
-
-def _work(image_id: int) -> None:
-    assert _state is not None
-    _write_photo(*_state, image_id)
-
-
-def _write_lists(plan: Plan, root: Path) -> None:
-    """Writes the lists that the original's formats have: meta files of ImageNet-C, one list a system of ImageNet-S."""
-    rows = list(zip(plan.names, plan.dataset.labels, strict=True))
-    if plan.benchmark == "imagenet_s":
-        for cell in plan.cells:
-            text = "".join(f"{cell}/{name}.npy {label}\n" for name, label in rows)
-            write_file(root / f"{cell.replace('/', '_')}.txt", text.encode())
-    elif plan.benchmark == "imagenet_c":
-        groups: dict[str, dict[str, dict[str, str]]] = {}
-        for cell in plan.cells:
-            corruption, _, severity = cell.partition("/")
-            group = group_of(corruption) or "other"
-            file = f"{group}-{corruption}-{severity}.jsonl"
-            lines = [json.dumps({"filename": f"{cell}/{name}.JPEG", "label": label}) + "\n" for name, label in rows]
-            write_file(root / "meta" / file, "".join(lines).encode())
-            groups.setdefault(group, {}).setdefault(corruption, {})[severity] = file
-        write_file(root / "meta" / "all.json", (json.dumps(groups, indent=2) + "\n").encode())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import nn
 
 from RobustART.data.imagenet import imagenet_class_names
+from RobustART.data.loader import generator_of
 from RobustART.evaluation.benchmarks import Benchmark, Cell, Pass
 from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float
@@ -20,8 +23,10 @@ from RobustART.imaging import Array, resize
 from RobustART.models import Classifier
 from RobustART.noise.attacks import AttackWarning
 from RobustART.records import PassRecords, Records
-from RobustART.seeding import image_seeds, numpy_generator
+from RobustART.seeding import image_seeds
 
+LAYOUT = "tiles-1"
+"""Changes when the same records give another picture, so that an older one is drawn again."""
 TILE, CAPTION, LABEL, GAP, COLUMNS = 150, 34, 150, 6, 5
 AMPLIFIED = 8
 """How much stronger the difference of two pictures is drawn, where it is too small to see."""
@@ -35,7 +40,7 @@ class Tile:
     row: str
     """What stands at the left of its row."""
     column: str
-    """What stands in its corner."""
+    """Which cell of its row, below the picture."""
     image: Array
     """uint8 (S, S, 3)."""
     prediction: str
@@ -60,7 +65,7 @@ def draw_noise(
     from its seed; predictions and confidences are the recorded ones, those of attacked photos the model's answers to the
     pictures drawn.
     """
-    key = " ".join(records.header["hash"] for _, records in runs)
+    key = " ".join([LAYOUT, *(records.header["hash"] for _, records in runs)])
     if path.is_file() and _comment(path) == key:
         return
     tiles: list[Tile] = []
@@ -71,9 +76,11 @@ def draw_noise(
     unique: dict[tuple[str, str], Tile] = {}
     for tile in tiles:
         unique.setdefault((tile.row, tile.column), tile)
-    page = _layout(list(unique.values()))
+    shown = list(unique.values())
+    page = _layout(shown)
     info = PngImagePlugin.PngInfo()
     info.add_text("records", key)
+    info.add_itxt("tiles", json.dumps([_described(*placed) for placed in zip(shown, _places(shown), strict=True)]))
     temporary = path.with_name(path.name + ".tmp")
     page.save(temporary, "PNG", pnginfo=info)
     temporary.replace(path)
@@ -90,6 +97,12 @@ def shown_cells(part: Pass) -> tuple[Cell, ...]:
         places = np.linspace(0, len(cells) - 1, COLUMNS).round().astype(int) if thin else range(len(cells))
         shown |= {cells[i].name for i in places}
     return tuple(cell for cell in part.cells if cell.name in shown)
+
+
+def _described(tile: Tile, place: tuple[int, int]) -> dict[str, Any]:
+    """Returns what the file says of a tile: where it is and all that stands around it."""
+    plain = {field.name: getattr(tile, field.name) for field in dataclasses.fields(tile) if field.name != "image"}
+    return {**plain, "confidence": round(tile.confidence, 10), "x": place[0], "y": place[1], "size": TILE}
 
 
 def _comment(path: Path) -> str | None:
@@ -125,7 +138,7 @@ def _tiles(
     tiles = []
     for cell in shown_cells(part):
         view_name = views[cell.name]
-        image = cell.view(sample, numpy_generator(seed, image_id, view_name)).copy()
+        image = cell.view(sample, generator_of(cell.view, seed, image_id, view_name)).copy()
         column = table.cell(cell.name)
         verdict = [float(array[place, column]) for array in (table.prediction, table.confidence, table.label_rank)]
         if cell.attack is not None:
@@ -168,50 +181,70 @@ def _logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
 def _class_names(part: Pass, width: int) -> list[str]:
     if part.dataset.class_names is not None:
         return list(part.dataset.class_names)
-    return imagenet_class_names() if width == 1000 else [f"class {i}" for i in range(width)]
+    return list(imagenet_class_names()) if width == 1000 else [f"class {i}" for i in range(width)]
+
+
+def _strips(tiles: Sequence[Tile]) -> list[list[int]]:
+    """Returns the numbers of the tiles that stand side by side, row by row."""
+    strips: list[list[int]] = []
+    for number, tile in enumerate(tiles):
+        if strips and tiles[strips[-1][0]].row == tile.row and len(strips[-1]) < COLUMNS:
+            strips[-1].append(number)
+        else:
+            strips.append([number])
+    return strips
+
+
+def _size(strips: Sequence[Sequence[int]]) -> tuple[int, int, int]:
+    """Returns how many strips stand below each other, and the width and height of one."""
+    lines = -(-len(strips) // (2 if len(strips) > 6 else 1))
+    return lines, LABEL + max(map(len, strips)) * (TILE + GAP) + GAP, TILE + CAPTION + GAP
+
+
+def _places(tiles: Sequence[Tile]) -> list[tuple[int, int]]:
+    """Returns the left upper corner of each tile."""
+    strips = _strips(tiles)
+    lines, width, height = _size(strips)
+    return [
+        ((i // lines) * width + LABEL + j * (TILE + GAP), (i % lines) * height + GAP)
+        for i, strip in enumerate(strips)
+        for j in range(len(strip))
+    ]
 
 
 def _layout(tiles: Sequence[Tile]) -> Image.Image:
-    strips: list[list[Tile]] = []
-    for tile in tiles:
-        if strips and strips[-1][0].row == tile.row and len(strips[-1]) < COLUMNS:
-            strips[-1].append(tile)
-        else:
-            strips.append([tile])
-    sides = 2 if len(strips) > 6 else 1
-    lines = -(-len(strips) // sides)
-    longest = max(map(len, strips))
-    width, height = LABEL + longest * (TILE + GAP) + GAP, TILE + CAPTION + GAP
-    page = Image.new("RGB", (sides * width, lines * height + GAP), PAPER)
+    strips = _strips(tiles)
+    lines, width, height = _size(strips)
+    page = Image.new("RGB", (-(-len(strips) // lines) * width, lines * height + GAP), PAPER)
     draw = ImageDraw.Draw(page)
     for i, strip in enumerate(strips):
         left, top = (i // lines) * width, (i % lines) * height + GAP
-        title = strip[0].row.replace("_", " ")
+        title = tiles[strip[0]].row.replace("_", " ")
         _write(draw, (left + GAP, top + TILE // 2 - 8), title, LABEL - 2 * GAP, 15, INK)
-        for j, tile in enumerate(strip):
-            _draw_tile(page, draw, left + LABEL + j * (TILE + GAP), top, tile)
+    for tile, (x, y) in zip(tiles, _places(tiles), strict=True):
+        _draw_tile(page, draw, x, y, tile)
     return page
 
 
 def _draw_tile(page: Image.Image, draw: ImageDraw.ImageDraw, x: int, y: int, tile: Tile) -> None:
     page.paste(Image.fromarray(resize(tile.image, (TILE, TILE), "lanczos")), (x, y))
-    if tile.column:
-        font = ImageFont.load_default(13)
-        box = draw.textbbox((x + 4, y + 3), tile.column, font=font)
-        draw.rectangle((x, y, box[2] + 4, box[3] + 4), fill=PAPER)
-        draw.text((x + 4, y + 3), tile.column, font=font, fill=INK)
     colour = RIGHT if tile.right else WRONG
     _write(draw, (x, y + TILE + 2), tile.prediction, TILE, 13, colour)
-    _write(draw, (x, y + TILE + 17), f"{100 * tile.confidence:.1f} %", TILE, 13, colour)
+    confidence = f"{100 * tile.confidence:.1f} %"
+    _write(draw, (x, y + TILE + 17), confidence, TILE, 13, colour)
+    if tile.column:
+        taken = int(draw.textlength(confidence, font=ImageFont.load_default(13))) + GAP
+        _write(draw, (x + TILE, y + TILE + 17), tile.column, TILE - taken, 13, INK, "ra")
 
 
 def _write(
-    draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int, size: int, colour: tuple[int, ...]
-) -> None:
-    """Writes a line, shortened with an ellipsis to ``width`` pixels."""
+    draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int, size: int, colour: tuple[int, ...],
+    anchor: str = "la",
+) -> None:  # fmt: skip
+    """Writes a line, shortened with an ellipsis to ``width`` pixels; ``anchor`` as in pillow."""
     font = ImageFont.load_default(size)
     if draw.textlength(text, font=font) > width:
         while text and draw.textlength(text + "...", font=font) > width:
             text = text[:-1]
         text += "..."
-    draw.text(place, text, font=font, fill=colour)
+    draw.text(place, text, font=font, fill=colour, anchor=anchor)

@@ -10,24 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from RobustART.errors import RecordError
-
-FORMAT = "robustart-report/1"
-
-TITLES = {
-    "top1": "top-1 accuracy (%)",
-    "robust_accuracy": "robust accuracy (%)",
-    "AR": "AR (%)",
-    "WCAR": "WCAR (%)",
-    "broken_by": "broken by (% of images)",
-    "systems": "decoder/resize",
-    "transfer_success": "transfer success (%), source > target",
-}
-
-
-def _title(key: str) -> str:
-    """Returns how a table is headed: its key's first word may have a title, the rest stays."""
-    first, _, rest = key.partition(" ")
-    return f"{rest} {TITLES.get(first, first)}" if rest else TITLES.get(first, first)
+from RobustART.report.terms import columns, interval, number, title
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,12 +50,12 @@ class Report:
         """Returns tables for a terminal."""
         parts = [self.heading()]
         for name, entry in self.data["benchmarks"].items():
-            rows = [[metric, _value(e), _interval(e), str(e["n"])] for metric, e in entry["metrics"].items()]
+            rows = [[metric, number(e), interval(e), str(e["n"])] for metric, e in entry["metrics"].items()]
             parts.append(_text_table([name, "value", "95% interval", "n"], rows))
-            for title, table in entry["tables"].items():
-                columns = _columns(table)
-                cells = [[row, *(_value(table[row].get(c)) for c in columns)] for row in table]
-                parts.append(_text_table([_title(title), *columns], cells))
+            for key, table in entry["tables"].items():
+                names = columns(table)
+                cells = [[row, *(number(table[row].get(c)) for c in names)] for row in table]
+                parts.append(_text_table([title(key), *names], cells))
         parts += [f"Warning: {warning}" for warning in self.data["warnings"]]
         return "\n\n".join(parts)
 
@@ -81,12 +64,12 @@ class Report:
         parts = [f"# {self.heading()}", "Numbers are percentages with 95% intervals."]
         for name, entry in self.data["benchmarks"].items():
             parts.append(f"## {name}")
-            rows = [[metric, _value(e), _interval(e), str(e["n"])] for metric, e in entry["metrics"].items()]
+            rows = [[metric, number(e), interval(e), str(e["n"])] for metric, e in entry["metrics"].items()]
             parts.append(_markdown_table(["metric", "value", "95% interval", "n"], rows))
-            for title, table in entry["tables"].items():
-                columns = _columns(table)
-                cells = [[row, *(_both(table[row].get(c)) for c in columns)] for row in table]
-                parts.append(_markdown_table([_title(title), *columns], cells))
+            for key, table in entry["tables"].items():
+                names = columns(table)
+                cells = [[row, *(_both(table[row].get(c)) for c in names)] for row in table]
+                parts.append(_markdown_table([title(key), *names], cells))
         if self.data["warnings"]:
             parts.append("## Warnings\n\n" + "\n".join(f"- {warning}" for warning in self.data["warnings"]))
         details = {
@@ -102,26 +85,10 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
 
-def _columns(table: dict[str, dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(column for row in table.values() for column in row))
-
-
-def _value(estimate: dict[str, Any] | None) -> str:
-    if estimate is None:
-        return ""
-    return "undefined" if estimate["value"] is None else f"{estimate['value']:.2f}"
-
-
-def _interval(estimate: dict[str, Any]) -> str:
-    if estimate["low"] is None:
-        return estimate.get("reason", "")
-    return f"[{estimate['low']:.2f}, {estimate['high']:.2f}]"
-
-
 def _both(estimate: dict[str, Any] | None) -> str:
     if estimate is None:
         return ""
-    return f"{_value(estimate)} {_interval(estimate)}".strip()
+    return f"{number(estimate)} {interval(estimate)}".strip()
 
 
 def _text_table(header: list[str], rows: Iterable[list[str]]) -> str:

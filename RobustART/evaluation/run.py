@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -13,21 +14,24 @@ from typing import Any
 import torch
 from torch import nn
 
+from RobustART.arithmetic import exact_arithmetic
 from RobustART.data import ImageDataset, balanced_subset
 from RobustART.distributed import World
-from RobustART.errors import ConfigError
+from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.benchmarks import Benchmark, build_benchmark
 from RobustART.evaluation.checks import chance_warning, check_labels, check_other, only_writer, prepare_output, probe
 from RobustART.evaluation.conditions import data_rows, fingerprint, make_header, versions
-from RobustART.evaluation.engine import exact_arithmetic, run_benchmark
+from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.picture import draw_noise
-from RobustART.evaluation.report import FORMAT, Report
+from RobustART.evaluation.report import Report
 from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.journal import Journal
-from RobustART.metrics.summaries import attack_costs, attack_warnings
+from RobustART.metrics.summaries import attack_costs, attack_warnings, summarize
 from RobustART.models import Classifier, wrap_model
 from RobustART.options import to_plain
 from RobustART.records import Records
+from RobustART.report import write_page
+from RobustART.report.reading import FORMAT
 
 log = logging.getLogger(__name__)
 
@@ -105,12 +109,12 @@ def _evaluate(
         for key, other in benchmark.models.items():
             other.to(world.device, memory_format=layout).eval()  # type: ignore[call-overload]
             check_other(key, other, stated, classes, probe(other, stated.input_size, world.device))
-        chosen = [_chosen(part.dataset, limit, settings.seed) for part in benchmark.passes]
+        chosen = [chosen_images(part.dataset, limit, settings.seed) for part in benchmark.passes]
         for part, ids in zip(benchmark.passes, chosen, strict=True):
             check_labels(part.dataset, ids, classes)
         plans.append((benchmark, chosen))
     results = prepare_output(output_dir)
-    with only_writer(results, world):
+    with only_writer(results, world.is_main):
         return _run_plans(plans, classifier, classes, results, fresh, config, world, settings, limit, started)
 
 
@@ -149,8 +153,6 @@ def _run_plans(
             warning = chance_warning(int(correct.sum()), len(correct), classes)
             if warning and warning not in warnings:
                 warnings.append(warning)
-        summary = benchmark.summarize(records)
-        warnings += [note for note in (*benchmark.notes, *summary.notes) if note not in warnings]
         conditions = header["conditions"]
         entries[benchmark.name] = {
             "hash": header["hash"],
@@ -159,15 +161,28 @@ def _run_plans(
                 for key in ("options", "attacks", "data", "precision", "models")
                 if key in conditions
             },
+            **({"folders": benchmark.folders} if benchmark.folders else {}),
             "passes": attack_costs(first),
-            **summary.to_plain(),
         }
         runs.append((benchmark, records))
         images += computed
+    found = summarize({b.name: records for b, records in runs}, {b.name: b.summarize for b, _ in runs})
+    for benchmark, _ in runs:
+        summary = found[benchmark.name]
+        suited = benchmark.notes_on(stated) if benchmark.notes_on else ()
+        warnings += [note for note in (*benchmark.notes, *suited, *summary.notes) if note not in warnings]
+        entries[benchmark.name] |= summary.to_plain()
     seconds = time.monotonic() - started
     data = {
         "format": FORMAT,
-        "model": {"source": classifier.source, "weights": weights, "classes": classes},
+        "model": {
+            "source": classifier.source,
+            "architecture": type(classifier.network).__name__,
+            "parameters": sum(value.numel() for value in classifier.network.parameters()),
+            "arguments": classifier.arguments,
+            "weights": weights,
+            "classes": classes,
+        },
         "conditions": {
             "data": data_rows(plans),
             "subset": None if limit is None else f"{limit} images, class-balanced, drawn with seed {settings.seed}",
@@ -200,8 +215,22 @@ def _run_plans(
                 draw_noise(results / "noise.png", classifier, classes, runs, world.device, settings.seed)
         except OSError as error:
             log.warning("the picture noise.png could not be written: %s", error.strerror or error)
+        _write_page(results)
     world.barrier()
     return report
+
+
+def _write_page(results: Path) -> None:
+    """Writes ``report.html``; where that fails, a warning says so, and no page of other numbers is left behind."""
+    try:
+        write_page(results)
+    except (OSError, UserError) as error:
+        reason = getattr(error, "strerror", None) or error
+        log.warning(
+            "the page report.html could not be written: %s. The numbers are in report.json and report.md", reason
+        )
+        with contextlib.suppress(OSError):
+            (results / "report.html").unlink(missing_ok=True)
 
 
 def _timing_before(results: Path, data: dict[str, Any]) -> dict[str, Any]:
@@ -215,5 +244,7 @@ def _timing_before(results: Path, data: dict[str, Any]) -> dict[str, Any]:
     return timing
 
 
-def _chosen(dataset: ImageDataset, limit: int | None, seed: int) -> list[int]:
-    return list(range(len(dataset))) if limit is None else balanced_subset(dataset.labels, limit, seed)
+def chosen_images(dataset: ImageDataset, limit: int | None, seed: int) -> list[int]:
+    """Returns the ids of the images that are evaluated: all, or a subset of ``limit``; a ConfigError if it cannot be."""
+    every = list(range(len(dataset)))
+    return every if limit is None else balanced_subset(dataset.labels, limit, seed, dataset.name)

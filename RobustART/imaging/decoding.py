@@ -7,7 +7,8 @@ The rule for pictures that are not plain RGB, the same as that of the loaders pu
 * grey pictures of 16 bits are scaled to 8, ``round(value / 257)`` (pillow alone would clip them to white); colour
   pictures of 16 bits a channel keep their upper 8, which is what pillow reads;
 * the EXIF orientation is **not** applied unless asked for, because those loaders do not apply it;
-* a truncated file is an error, never a picture with a grey rest.
+* a truncated file is an error, never a picture with a grey rest; so is a PNG whose checksums are wrong. Damage inside other
+  formats, which have no checksums, is an error where the decoder notices it.
 
 That is what ``pil``, the reference, does. The other :data:`DECODERS` are there to be compared with it: whether a picture
 is turned, and that a truncated one is refused, is the same for all of them; how they convert palettes, CMYK and 16 bits
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from RobustART.errors import ConfigError, DataError
 from RobustART.optional import require
@@ -35,7 +36,11 @@ Array = NDArray[np.uint8]
 DECODERS: Registry[Callable[[bytes], Array]] = Registry("decoder")
 """Names to functions from a file's bytes to uint8 (H, W, 3), as stored: none turns a picture by its EXIF tag."""
 
+_READING = (OSError, SyntaxError, ValueError, IndexError, RuntimeError, Image.DecompressionBombError)
+"""What the libraries raise for files that they cannot read."""
+
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -57,6 +62,26 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
+GREY_MODES = ("1", "L", "LA", "La")
+"""Modes of PIL images without colour, beside those of 16 bits."""
+
+
+def picture_pixels(picture: Image.Image) -> Array:
+    """Returns the pixels of a PIL image by the rule of this module: uint8 (H, W) if it is grey, else (H, W, 3).
+
+    Raises:
+        DataError: it cannot be loaded, or its mode has no agreed range.
+    """
+    try:
+        picture.load()
+        pixels = np.array(to_rgb(picture))
+    except DataError:
+        raise
+    except _READING as error:
+        raise DataError(f"the PIL image of mode {picture.mode!r} cannot be read: {error}") from None
+    return pixels[..., 0].copy() if picture.mode in GREY_MODES or picture.mode.startswith("I") else pixels
+
+
 @DECODERS.register("pil")
 def decode_pil(data: bytes) -> Array:
     """Pillow, the reference: what torchvision's and timm's loaders do."""
@@ -69,7 +94,10 @@ def decode_pil(data: bytes) -> Array:
 def decode_opencv(data: bytes) -> Array:
     """OpenCV's ``imdecode``, told to leave the EXIF orientation alone (by itself it turns pictures, pillow does not)."""
     cv2 = require("cv2")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:  # an Exception without another base
+        raise OSError(error.err) from None
     if image is None:
         raise DataError("OpenCV cannot read it")
     return np.ascontiguousarray(image[:, :, ::-1])
@@ -79,11 +107,18 @@ def decode_opencv(data: bytes) -> Array:
 def decode_ffmpeg(data: bytes) -> Array:
     """FFmpeg's decoder and its conversion to rgb24, through the package ``av``, which carries the libraries."""
     av = require("av")
-    with av.open(io.BytesIO(data), options={"err_detect": "explode"}) as container:
-        container.streams.video[0].codec_context.options = {"err_detect": "explode"}
-        frame = next(container.decode(video=0), None)
+    if data.startswith(b"BM") and len(data) < int.from_bytes(data[2:6], "little"):
+        raise DataError("the BMP is shorter than it says")  # FFmpeg would read all rows at wrong places
+    try:
+        with av.open(io.BytesIO(data), options={"err_detect": "explode"}) as container:
+            container.streams.video[0].codec_context.options = {"err_detect": "explode"}
+            frame = next(container.decode(video=0), None)
+    except av.FFmpegError as error:  # some of its kinds are an Exception without another base
+        raise OSError(str(error)) from None
     if frame is None:
         raise DataError("FFmpeg finds no picture in it")
+    if frame.is_corrupt:
+        raise DataError("FFmpeg finds it damaged")
     return np.ascontiguousarray(frame.to_ndarray(format="rgb24"))  # its rows may be padded
 
 
@@ -106,6 +141,25 @@ def decode_torchvision(data: bytes) -> Array:
         data_tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         pixels = io_module.decode_image(data_tensor, io_module.ImageReadMode.RGB)
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+
+
+def _check_whole(data: bytes, decoder: str) -> None:
+    """Raises what pillow raises if it knows the format and the file is cut off or damaged.
+
+    The other libraries fill the rest with grey (FFmpeg in GIF, some builds in JPEG) or end the process (torchvision in
+    PNG), and pillow itself looks at the checksums of PNG's pixels only when told to.
+    """
+    if data.startswith(_PNG_START):
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.verify()
+    if decoder == "pil" or (data.startswith(_JPEG_START) and _JPEG_END in data[-64:]):
+        return
+    try:
+        picture = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        return
+    with picture:
+        picture.load()
 
 
 def orientation(data: bytes) -> int:
@@ -141,8 +195,7 @@ def decode(data: bytes, *, exif_orientation: bool = False, name: str = "the imag
     """
     function = DECODERS[decoder]
     with _named(data, name, decoder):
-        if decoder != "pil" and data.startswith(_JPEG_START) and _JPEG_END not in data[-64:]:
-            decode_pil(data)  # some builds of the other libraries fill the rest with grey; pillow knows if it is whole
+        _check_whole(data, decoder)
         image = function(data)
         return turn(image, orientation(data)) if exif_orientation else image
 
@@ -153,9 +206,11 @@ def decode_picture(
     """Returns what :func:`decode` does as a pillow picture, where pillow decodes without a copy of the pixels."""
     if decoder != "pil" or exif_orientation:
         return Image.fromarray(decode(data, exif_orientation=exif_orientation, name=name, decoder=decoder))
-    with _named(data, name, decoder), Image.open(io.BytesIO(data)) as picture:
-        picture.load()
-        return to_rgb(picture)
+    with _named(data, name, decoder):
+        _check_whole(data, decoder)
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+            return to_rgb(picture)
 
 
 @contextlib.contextmanager
@@ -169,7 +224,7 @@ def _named(data: bytes, name: str, decoder: str) -> Iterator[None]:
         raise
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
-    except (OSError, SyntaxError, ValueError, IndexError, RuntimeError, Image.DecompressionBombError) as error:
+    except _READING as error:
         by = "" if decoder == "pil" else f" by {decoder}"
         raise DataError(f"{name} cannot be decoded{by} ({len(data)} bytes): {error}") from None
 
@@ -180,12 +235,24 @@ def read_bytes(path: str | Path) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise DataError(f"the image {path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # a null byte in the name
+        raise DataError(f"the image {str(path)!r} cannot be read: {error}") from None
+
+
+def check_jpeg_quality(quality: object) -> None:
+    """Raises a ConfigError if something is not a quality of JPEG."""
+    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
+        raise ConfigError(f"jpeg_quality must be a whole number from 1 to 100, got {quality!r}")
 
 
 def encode_jpeg(image: Array, quality: int) -> bytes:
-    """Returns the image as JPEG bytes by pillow's encoder with its default chroma subsampling, 4:2:0."""
-    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
-        raise ConfigError(f"jpeg_quality must be a whole number from 1 to 100, got {quality!r}")
+    """Returns the image as JPEG bytes by pillow's encoder with its default chroma subsampling, 4:2:0.
+
+    Args:
+        image: uint8 (H, W, 3), or (H, W) for a file without colour.
+        quality: 1 to 100.
+    """
+    check_jpeg_quality(quality)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

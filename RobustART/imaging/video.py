@@ -21,17 +21,20 @@ def read_video(data: bytes, name: str = "the video") -> Array:
         name: what to call it in errors.
 
     Raises:
-        DataError: it cannot be decoded, or holds no frames.
+        DataError: it cannot be decoded, or not all of it, or holds no frames.
         ConfigError: ``av`` is not installed.
     """
     av = require("av")
     try:
         with av.open(io.BytesIO(data)) as container:
+            stated = container.streams.video[0].frames  # 0 where the file does not say
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    except (OSError, ValueError, IndexError, RuntimeError) as error:
+    except (av.FFmpegError, OSError, ValueError, IndexError, RuntimeError) as error:
         raise DataError(f"{name} cannot be decoded ({len(data)} bytes): {error}") from None
     if not frames:
         raise DataError(f"{name} holds no frames")
+    if len(frames) < stated:
+        raise DataError(f"{name} is cut off or damaged: {len(frames)} of its {stated} frames can be decoded")
     return np.stack(frames)
 
 

@@ -1,5 +1,7 @@
 """Metrics: pure functions in ``functional`` and evaluators over result files. Nothing here imports torch."""
 
+from RobustART.errors import UndefinedError
+from RobustART.metrics.comparison import compare
 from RobustART.metrics.estimates import Estimate, Metric, Summary
 from RobustART.metrics.evaluators import (
     AdvRobustEvaluator,
@@ -9,8 +11,8 @@ from RobustART.metrics.evaluators import (
     ImageNetOEvaluator,
     ImageNetPEvaluator,
     ImageNetSEvaluator,
+    WorstCaseAdvRobustEvaluator,
 )
-from RobustART.metrics.functional import UndefinedError
 
 __all__ = [
     "AdvRobustEvaluator",
@@ -24,4 +26,6 @@ __all__ = [
     "Metric",
     "Summary",
     "UndefinedError",
+    "WorstCaseAdvRobustEvaluator",
+    "compare",
 ]

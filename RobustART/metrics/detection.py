@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from RobustART.metrics.functional import UndefinedError
+from RobustART.errors import UndefinedError
+from RobustART.metrics.resampling import RESAMPLES, draw_counts
 
 NAMES = ("aupr", "auroc", "fpr95")
 """The numbers of :func:`detection`, all in percent."""
@@ -23,40 +24,43 @@ def detection(positive: ArrayLike, negative: ArrayLike, *, recall: float = 0.95)
         positive: scores of the images to be found, (P,).
         negative: scores of the others, (Q,).
         recall: in (0, 1].
+
+    Raises:
+        UndefinedError: there are no images of one kind, or a score is not a number.
     """
-    scores, labels = _joined(positive, negative)
-    values = _measure(scores, labels, np.ones((1, len(scores))), recall)
+    scores, order, known = _joined(positive, negative)
+    values = _measure(scores, order < known, np.ones((1, len(scores))), recall)
     return {name: float(value[0]) for name, value in zip(NAMES, values, strict=True)}
 
 
-def detection_intervals(
-    positive: ArrayLike, negative: ArrayLike, *, recall: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Returns the 95 % bootstrap intervals of :func:`detection`, the two kinds of images drawn apart."""
-    scores, labels = _joined(positive, negative)
-    rng = np.random.default_rng(seed)
-    counts = int(labels.sum()), int((~labels).sum())
+def detection_draws(
+    positive: ArrayLike, negative: ArrayLike, *, recall: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, NDArray[np.float64]]:
+    """Returns the numbers of :func:`detection` on each sample of images, (resamples,), the two kinds drawn apart."""
+    scores, order, known = _joined(positive, negative)
+    n = len(scores)
+    blocks = [
+        draw_counts(count, resamples=resamples, seed=[seed, kind], width=n)
+        for kind, count in enumerate((known, n - known))
+    ]
     rows = []
-    step = max(1, 4_000_000 // len(scores))
-    for start in range(0, resamples, step):
-        draws = min(step, resamples - start)
-        weights = np.empty((draws, len(scores)))
-        for mask, count in ((labels, counts[0]), (~labels, counts[1])):
-            weights[:, mask] = rng.multinomial(count, np.full(count, 1 / count), size=draws)
-        rows.append(_measure(scores, labels, weights, recall))
-    table = np.concatenate(rows, axis=1)
-    low, high = np.percentile(table, [2.5, 97.5], axis=1)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(NAMES)}
+    for found, wrong in zip(*blocks, strict=True):
+        weights = np.concatenate([found, wrong], axis=1)[:, order].astype(np.float64)
+        rows.append(_measure(scores, order < known, weights, recall))
+    return dict(zip(NAMES, np.concatenate(rows, axis=1), strict=True))
 
 
-def _joined(positive: ArrayLike, negative: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Returns scores, highest first, and which are positive."""
+def _joined(positive: ArrayLike, negative: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
+    """Returns all scores, highest first, the place of each before, and how many of the places are of positives."""
     first, second = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)
     if first.size == 0 or second.size == 0:
         raise UndefinedError(f"telling {first.size} unknown from {second.size} known images is undefined")
     scores = np.concatenate([first, second])
+    if not np.isfinite(scores).all():
+        count = int((~np.isfinite(scores)).sum())
+        raise UndefinedError(f"telling images apart is undefined: {count} scores are not numbers")
     order = np.argsort(-scores, kind="stable")
-    return scores[order], order < first.size
+    return scores[order], order, first.size
 
 
 def _measure(

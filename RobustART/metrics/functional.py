@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from RobustART.errors import UserError
+from RobustART.errors import UndefinedError
 
 Z95 = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
-
-
-class UndefinedError(UserError):
-    """A number that the data do not define; the message is the reason."""
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -26,6 +21,8 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     """
     if n < 1:
         raise UndefinedError("a proportion of no images is undefined")
+    if not 0 <= successes <= n:
+        raise UndefinedError(f"a proportion of {successes} of {n} images is undefined")
     p, z = successes / n, Z95
     center = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
@@ -34,38 +31,50 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return low, high
 
 
-def bootstrap_mean(values: ArrayLike, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """Returns the 95 % percentile interval of the mean over images (Efron 1979, Annals of Statistics 7, 1-26).
-
-    Args:
-        values: one number per image, (N,).
-        resamples: how many samples are drawn with replacement.
-        seed: of the draws; the same seed and N draw the same images.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.size == 0:
-        raise UndefinedError("an interval over no images is undefined")
-    rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    step = max(1, 2_000_000 // array.size)
-    for i in range(0, resamples, step):
-        draws = rng.integers(0, array.size, size=(min(step, resamples - i), array.size))
-        means[i : i + step] = array[draws].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
 def label_rank(scores: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
     """Returns how many classes are scored above the true one, (N,); ties count for the class of the lower number.
 
     Args:
         scores: (N, K).
         labels: (N,), from 0 to K - 1.
+
+    Raises:
+        UndefinedError: a score is not a number, or a label is none of the classes.
     """
     table, classes = np.asarray(scores), np.asarray(labels, dtype=np.int64)
+    if table.ndim != 2 or classes.shape != table.shape[:1]:
+        raise UndefinedError(f"ranks are undefined: scores are {table.shape}, labels {classes.shape}")
+    if np.isnan(table).any():
+        row = int(np.isnan(table).any(axis=1).argmax())
+        raise UndefinedError(f"the rank of image {row} is undefined: it has the score nan")
+    outside = (classes < 0) | (classes >= table.shape[1])
+    if outside.any():
+        row = int(outside.argmax())
+        raise UndefinedError(f"image {row} has the label {classes[row]}, but {table.shape[1]} scores")
     own = np.take_along_axis(table, classes[:, None], axis=1)
     before = np.arange(table.shape[1])[None, :] < classes[:, None]
     return np.asarray(((table > own) | ((table == own) & before)).sum(axis=1), dtype=np.int64)
+
+
+def masked_scores(
+    scores: ArrayLike, labels: ArrayLike, classes: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Returns the scores of some classes alone, (N, C), and the labels as places among them, (N,): ImageNet-A's protocol.
+
+    Args:
+        scores: (N, K), of all classes; logits or probabilities.
+        labels: (N,).
+        classes: numbers of the classes that compete, sorted, (C,).
+
+    Raises:
+        UndefinedError: a label is none of the classes.
+    """
+    table, own, inside = np.asarray(scores, dtype=np.float64), np.asarray(labels), np.asarray(classes)
+    foreign = ~np.isin(own, inside)
+    if foreign.any():
+        row = int(foreign.argmax())
+        raise UndefinedError(f"image {row} has the label {own[row]}, none of the {len(inside)} classes that compete")
+    return table[:, inside], np.searchsorted(inside, own)
 
 
 def top_k_accuracy(ranks: ArrayLike, k: int = 1) -> float:
@@ -101,40 +110,12 @@ def spread(accuracies: ArrayLike) -> tuple[float, float, float]:
     return float(array.mean()), float(array.std()), float(array.min())
 
 
-def rms_calibration_error(confidence: ArrayLike, correct: ArrayLike, bin_size: int = 100) -> float:
-    """Returns the root mean square calibration error in percent, over bins of equally many images.
-
-    The bins of ``bin_size`` images, sorted by confidence, are those of Hendrycks et al. (natural-adv-examples); the last
-    one takes the remainder, and fewer than ``bin_size`` images make a single bin.
-
-    Args:
-        confidence: probability of the predicted class, (N,).
-        correct: whether the prediction is right, (N,).
-        bin_size: images in each bin.
-    """
-    conf, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
-    if conf.size == 0:
-        raise UndefinedError("the calibration error over no images is undefined")
-    order = np.argsort(conf, kind="stable")
-    conf, right = conf[order], right[order]
-    bins = max(1, conf.size // bin_size)
-    edges = [i * bin_size for i in range(bins)] + [conf.size]
-    total = 0.0
-    for start, end in itertools.pairwise(edges):
-        gap = conf[start:end].mean() - right[start:end].mean()
-        total += (end - start) / conf.size * gap**2
-    return 100.0 * math.sqrt(total)
-
-
-def aurra(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Returns the area under the response rate accuracy curve in percent: the mean, over k, of the accuracy among the k
-    most confident images (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174).
-    """
-    conf, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
-    if conf.size == 0:
-        raise UndefinedError("AURRA over no images is undefined")
-    order = np.argsort(-conf, kind="stable")
-    return float(100.0 * (np.cumsum(right[order]) / np.arange(1, conf.size + 1)).mean())
+def robust_accuracy(attacked: ArrayLike) -> float:
+    """Returns the percentage of images, of all, that are right under the attack, or under every one of (N, attacks)."""
+    table = np.asarray(attacked, dtype=bool)
+    if table.size == 0:
+        raise UndefinedError("the accuracy over no images is undefined")
+    return float(100.0 * table.reshape(len(table), -1).all(axis=1).mean())
 
 
 def adversarial_robustness(clean: ArrayLike, attacked: ArrayLike) -> tuple[int, int]:
@@ -146,20 +127,26 @@ def adversarial_robustness(clean: ArrayLike, attacked: ArrayLike) -> tuple[int, 
         UndefinedError: no image is right when clean.
     """
     right, table = np.asarray(clean, dtype=bool), np.asarray(attacked, dtype=bool)
+    if len(right) != len(table):
+        raise UndefinedError(f"AR is undefined: {len(right)} clean images, {len(table)} attacked ones")
     held = table.reshape(len(right), -1).all(axis=1)
     if not right.any():
         raise UndefinedError("adversarial robustness is undefined: no image is classified right when clean")
     return int((right & held).sum()), int(right.sum())
 
 
-def mean_corruption_error(errors: dict[str, list[float]], baseline: dict[str, list[float]]) -> float:
-    """Returns mCE in percent: the mean over corruptions of error over the baseline's error, both summed over severities
-    (Hendrycks and Dietterich 2019, https://arxiv.org/abs/1903.12261).
+def transfer_success(source: ArrayLike, target: ArrayLike, attacked: ArrayLike) -> tuple[int, int]:
+    """Returns (images that fool the target, images right on both when clean): the rate is 100 times their ratio.
 
     Args:
-        errors: per corruption the top-1 error at each severity, in any unit.
-        baseline: the same of the baseline model, in the same unit; corruptions only it has do not count.
+        source: whether the source classifies each image right when clean, (N,).
+        target: whether the target does, (N,).
+        attacked: whether the target is right after the attack on the source, (N,).
+
+    Raises:
+        UndefinedError: no image is right for both.
     """
-    if not errors:
-        raise UndefinedError("mCE over no corruptions is undefined")
-    return 100.0 * float(np.mean([sum(errors[name]) / sum(baseline[name]) for name in errors]))
+    both = np.asarray(source, dtype=bool) & np.asarray(target, dtype=bool)
+    if not both.any():
+        raise UndefinedError("transfer success is undefined: no image is right for both models when clean")
+    return int((both & ~np.asarray(attacked, dtype=bool)).sum()), int(both.sum())

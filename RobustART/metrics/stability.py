@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from RobustART.metrics.functional import UndefinedError
+from RobustART.errors import UndefinedError
 
 SCORED_PERTURBATIONS = (
     "gaussian_noise", "shot_noise", "motion_blur", "zoom_blur", "snow", "brightness", "translate", "rotate", "tilt",
     "scale",
 )  # fmt: skip
 """The 10 perturbations that ImageNet-P's scores count."""
-PERTURBATIONS = (*SCORED_PERTURBATIONS, "speckle_noise", "gaussian_blur", "spatter", "shear")
+PUBLISHED_PERTURBATIONS = (*SCORED_PERTURBATIONS, "speckle_noise", "gaussian_blur", "spatter", "shear")
 """These and the 4 extra ones."""
 
 
@@ -73,6 +73,22 @@ def top5_distance(top5: ArrayLike, *, noise: bool, stride: int = 1) -> NDArray[n
     places = array.shape[2]
     now = np.where(same.any(axis=-1), same.argmax(axis=-1), places)
     return np.asarray(np.abs(now - np.arange(places)).sum(axis=-1).mean(axis=1), dtype=np.float64)
+
+
+def zipf_distance(ranks: ArrayLike, *, noise: bool, stride: int = 1) -> NDArray[np.float64]:
+    """Returns how far all classes move in the ranking, the first ones most, for each video, (N,).
+
+    The distance of two rankings is the sum over ranks i of the reference of |1/i - 1/sigma(i)| / i, sigma(i) being the rank
+    of that class in the other frame.
+
+    Args:
+        ranks: of each class in each frame, from 1, (N, T, K).
+        noise: compare with the first frame instead of the one before.
+        stride: frames between a frame and the one before it.
+    """
+    weight = 1.0 / np.asarray(ranks, dtype=np.float64)
+    reference = weight[:, references(weight.shape[1], noise=noise, stride=stride)]
+    return mean_over_pairs((np.abs(reference - weight) * reference).sum(axis=-1), noise=noise, stride=stride)
 
 
 def mean_over_pairs(distances: ArrayLike, *, noise: bool, stride: int = 1) -> NDArray[np.float64]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from RobustART.errors import ConfigError, UnknownNameError, nearest
-from RobustART.imaging import Array, decode, encode_jpeg, read_bytes, to_rgb
+from RobustART.imaging import Array, check_jpeg_quality, decode, encode_jpeg
 from RobustART.noise.attacks import ATTACKS, AttackLog
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
 from RobustART.noise.defaults import DEFAULT_EPS
+from RobustART.noise.pictures import kind_of, on_pictures, to_colour, to_grey
 from RobustART.noise.reference import OURS, resolve_attack
 from RobustART.noise.system import REFERENCE, system_noise
 from RobustART.options import NUMBERS, attack_norm, check_types, option_defaults, parse_number
@@ -133,19 +133,20 @@ class AddNoise:
         """Returns noisy pictures, of the kind that was given, new.
 
         Args:
-            image: for ``imagenet-c`` and ``imagenet-s`` a path, the bytes of a file, a PIL image, or uint8 (H, W, 3) or
-                (N, H, W, 3); a file gives uint8 (H, W, 3). For an attack a float tensor (N, C, H, W) in [0, 1], or
-                uint8 (H, W, 3) or (N, H, W, 3). An attacked uint8 picture is rounded towards the clean one, so it
-                stays inside the ball.
+            image: for ``imagenet-c`` and ``imagenet-s`` a path, the bytes of a file, a PIL image, uint8 (H, W, 3),
+                (N, H, W, 3) or, greyscale, (H, W), or a list of such pictures; a file gives uint8 (H, W, 3), see
+                :mod:`RobustART.noise.pictures`. For an attack a float tensor (N, C, H, W) in [0, 1], or uint8 (H, W, 3)
+                or (N, H, W, 3). An attacked uint8 picture is rounded towards the clean one, so it stays inside the ball.
             label: for an attack the true classes, (N,) or one number.
 
         Raises:
             ConfigError, DataError: an option, the picture or the label cannot be; the message says what is allowed.
         """
+        who = f"the noise {self.noise_type}"
         if self.noise_type == "imagenet-s":
-            return _on_pictures(image, self._system, self.noise_type, read=lambda file: file)
+            return on_pictures(image, self._system, who, read=lambda file: file)
         if self._function is None:
-            return _on_pictures(image, self._corrupt, self.noise_type, read=_read)
+            return on_pictures(image, self._corrupt, who)
         return self._attack(self._function, image, label)
 
     def _corrupt(self, image: Array, index: int) -> Array:
@@ -159,18 +160,25 @@ class AddNoise:
                     f"names: {', '.join(names)}"
                 )
             name = names[number]
-        severity = config["severity"]
+        severity, quality = config["severity"], config["jpeg_quality"]
+        if quality is not None:
+            check_jpeg_quality(quality)
         rng = numpy_generator(self.seed, index, f"{name}/{severity}")
-        noisy = corrupt(image, name, severity, rng, backend=config["backend"])
-        quality = config["jpeg_quality"]
-        return noisy if quality is None else decode(encode_jpeg(noisy, quality))
+        noisy: Array = corrupt(image, name, severity, rng, backend=config["backend"])
+        if quality is None or severity == 0:
+            return noisy
+        stored = decode(encode_jpeg(noisy, quality))
+        return stored if image.ndim == 3 else to_grey(stored)
 
     def _system(self, image: str | Path | bytes | Array, index: int) -> Array:
         config = self._config
-        return system_noise(
-            image, decoder=config["decoder_type"], resize=config["resize_type"], transform=config["transform_type"],
-            size=config["size"], rng=numpy_generator(self.seed, index, "imagenet-s"),
+        grey = isinstance(image, np.ndarray) and image.ndim == 2
+        seen = system_noise(
+            to_colour(image) if isinstance(image, np.ndarray) else image, decoder=config["decoder_type"],
+            resize=config["resize_type"], transform=config["transform_type"], size=config["size"],
+            rng=numpy_generator(self.seed, index, "imagenet-s"),
         )  # fmt: skip
+        return to_grey(seen) if grey else seen
 
     def _attack(self, function: Callable[..., Tensor], image: Any, label: Any) -> Any:
         options = {name: value for name, value in self._config.items() if value is not inspect.Parameter.empty}
@@ -189,7 +197,10 @@ class AddNoise:
         pixels = None
         if isinstance(image, np.ndarray):
             pixels = image[None] if image.ndim == 3 else image
-            _check_pixels(pixels, self.noise_type)
+            if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+                raise ConfigError(
+                    f"the noise {self.noise_type} takes uint8 arrays (N, H, W, 3) or (H, W, 3), got {kind_of(image)}"
+                )
             images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div(255).contiguous()
             images = images.to(_device_of(model))
         elif isinstance(image, Tensor) and image.ndim == 4 and image.is_floating_point():
@@ -197,13 +208,13 @@ class AddNoise:
         else:
             raise ConfigError(
                 f"the noise {self.noise_type} takes a float tensor (N, C, H, W) in [0, 1] or uint8 arrays (N, H, W, 3) or "
-                f"(H, W, 3), got {_kind(image)}"
+                f"(H, W, 3), got {kind_of(image)}"
             )
         if size is not None and tuple(images.shape[2:]) != (size, size):
             raise ConfigError(f"input_size is {size}, but the images are {images.shape[2]} x {images.shape[3]}")
         labels = torch.as_tensor(label, device=images.device).reshape(-1)
         if len(labels) != len(images) or labels.is_floating_point() or labels.dtype == torch.bool:
-            raise ConfigError(f"labels must be {len(images)} whole numbers, got {_kind(label)}")
+            raise ConfigError(f"labels must be {len(images)} whole numbers, got {kind_of(label)}")
         seeds = image_seeds(self.seed, range(len(images)), self.noise_type).to(images.device)
         attacked = function(model, images, labels.long(), seeds=seeds, **options)
         if log is not None:
@@ -252,44 +263,6 @@ def _costs(log: AttackLog) -> str:
     return "\n".join([*lines, f"{int(log.robust.sum())} of {len(log.broken_by)} images stand"])
 
 
-def _read(file: str | Path | bytes) -> Array:
-    return decode(file) if isinstance(file, bytes) else decode(read_bytes(file), name=str(file))
-
-
-def _on_pictures(
-    image: Any, function: Callable[[Any, int], Array], noise_type: str, *, read: Callable[[str | Path | bytes], Any]
-) -> Any:
-    """Returns what ``function`` makes of one picture, or of each of a batch; ``read`` makes its input from a file."""
-    if isinstance(image, (str, Path, bytes)):
-        return function(read(image), 0)
-    if isinstance(image, Image.Image):
-        return Image.fromarray(function(np.array(to_rgb(image)), 0))
-    if isinstance(image, np.ndarray) and image.ndim in (3, 4):
-        _check_pixels(image, noise_type)
-        return (
-            function(image, 0) if image.ndim == 3 else _stack([function(row, i) for i, row in enumerate(image)], image)
-        )
-    raise ConfigError(
-        f"the noise {noise_type} takes a path, the bytes of a file, a PIL image or uint8 arrays (H, W, 3) or (N, H, W, 3), "
-        f"got {_kind(image)}"
-    )
-
-
-def _stack(rows: Sequence[Array], like: Array) -> Array:
-    return np.stack(rows) if rows else like.copy()
-
-
-def _check_pixels(pixels: Any, noise_type: str) -> None:
-    if pixels.dtype != np.uint8 or pixels.shape[-1] != 3 or pixels.ndim not in (3, 4):
-        raise ConfigError(f"the noise {noise_type} takes uint8 arrays (N, H, W, 3) or (H, W, 3), got {_kind(pixels)}")
-
-
 def _device_of(model: Any) -> torch.device:
     parameter = next(iter(model.parameters()), None) if isinstance(model, torch.nn.Module) else None
     return torch.device("cpu") if parameter is None else parameter.device
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, (np.ndarray, Tensor)):
-        return f"{type(value).__name__} {value.dtype} {tuple(value.shape)}"
-    return repr(value) if isinstance(value, (int, float, str)) else type(value).__name__

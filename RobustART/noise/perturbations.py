@@ -19,6 +19,9 @@ from scipy import ndimage
 
 from RobustART.errors import ConfigError
 from RobustART.imaging import Array, center_crop, resize_shorter
+from RobustART.noise.corruptions import pixels
+from RobustART.noise.corruptions.weather import edge_shading
+from RobustART.noise.pictures import check_array, check_generator
 from RobustART.noise.system import resized_side
 from RobustART.optional import require
 from RobustART.registry import Registry
@@ -27,6 +30,8 @@ Floats = NDArray[np.float64]
 Perturbation = Callable[[Array, int, np.random.Generator], Iterator[Array]]
 FRAMES = 31
 """Frames of every perturbation but ``translate``."""
+SMALLEST = 8
+"""Pixels that the sides of photos and frames have at least."""
 
 PERTURBATIONS: Registry[Perturbation] = Registry("perturbation")
 """Names to functions (photo, size, rng) -> frames; noise also as ``{name}_2`` and ``{name}_3``."""
@@ -36,20 +41,22 @@ def perturb(image: Array, name: str, *, size: int = 224, rng: np.random.Generato
     """Returns a sequence of ImageNet-P made from a photo, uint8 (T, size, size, 3).
 
     Args:
-        image: uint8 (H, W, 3), of any size; its shorter side is resized to 8/7 of ``size`` (bilinear) first.
+        image: uint8 (H, W, 3), H and W at least 8; its shorter side is resized to 8/7 of ``size`` (bilinear) first.
         name: in :data:`PERTURBATIONS`, such as ``rotate``, ``shot_noise`` or ``shot_noise_3``.
         size: side of the frames in pixels.
         rng: generator of the noise; None starts one at seed 0.
 
     Raises:
         UnknownNameError: there is no such perturbation.
-        ConfigError: the size cannot be.
+        ConfigError: the image or the size cannot be.
     """
     function = PERTURBATIONS[name]
-    if isinstance(size, bool) or not isinstance(size, int) or size < 8:
-        raise ConfigError(f"the frames' size must be a whole number from 8 up, got {size!r}")
+    check_array(image, "a perturbation", smallest=SMALLEST)
+    rng = check_generator(rng)
+    if isinstance(size, bool) or not isinstance(size, int) or size < SMALLEST:
+        raise ConfigError(f"the frames' size must be a whole number from {SMALLEST} up, got {size!r}")
     photo = resize_shorter(image, resized_side(size), "bilinear")
-    return np.stack(list(function(photo, size, np.random.default_rng(0) if rng is None else rng)))
+    return np.stack(list(function(photo, size, rng)))
 
 
 def _cut(values: Floats) -> Array:
@@ -88,33 +95,11 @@ for _level, (_sigma, _photons, _ratio) in enumerate(((0.03, 300, 0.05), (0.05, 1
         PERTURBATIONS.add(_name if _level == 1 else f"{_name}_{_level}", functools.partial(_noise, draw=_draw))
 
 
-def motion_blur(image: Array, radius: int, sigma: float, angle: float) -> Array:
-    """Returns an image blurred along a line, as ImageMagick's ``MotionBlurImage``: half a Gaussian, edges repeated.
-
-    Args:
-        image: uint8 (H, W) or (H, W, 3).
-        radius: the kernel has 2 ``radius`` + 1 weights, all on one side.
-        sigma: of the Gaussian, in pixels.
-        angle: of the line, in degrees.
-    """
-    width = 2 * radius + 1
-    kernel = np.exp(-(np.arange(width) ** 2) / (2 * sigma**2))
-    kernel /= kernel.sum()
-    down, right = math.sin(math.radians(angle)), math.cos(math.radians(angle))
-    padded = np.pad(image, [(width, width), (width, width)] + [(0, 0)] * (image.ndim - 2), mode="edge")
-    height, length = image.shape[:2]
-    total = np.zeros(image.shape)
-    for step, weight in enumerate(kernel):
-        y, x = width + math.ceil(step * down - 0.5), width + math.ceil(step * right - 0.5)
-        total += weight * padded[y : y + height, x : x + length]
-    return np.asarray(total + 0.5, dtype=np.uint8)
-
-
 @PERTURBATIONS.register("motion_blur")
 def _motion(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
     clean = center_crop(photo, size)
     for i in range(FRAMES):
-        yield motion_blur(clean, 10, 3, (i - 30) * 4)
+        yield pixels.motion_blur(clean, 10, 3, (i - 30) * 4, np.float64)
 
 
 def _affine(photo: Array, *, angle: float = 0, right: float = 0, scale: float = 1, shear: float = 0) -> Array:
@@ -150,27 +135,22 @@ def _zoom(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
 def _snow(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
     clean = center_crop(photo, size) / 255.0
     flakes = rng.normal(0.05, 0.3, (size, size))
-    kept = math.ceil(size / 3)
-    top = (size - kept) // 2
-    large = ndimage.zoom(flakes[top : top + kept, top : top + kept], 3, order=1)
-    trim = (large.shape[0] - size) // 2
-    layer = large[trim : trim + size, trim : trim + size]
+    top, kept, _, _ = pixels.zoom_positions(size, 3)
+    layer = pixels.enlarge(flakes[top : top + kept, top : top + kept], size, size, 3)
     layer = _cut(np.where(layer < 0.5, 0, layer))
-    grey = (clean @ np.array([0.299, 0.587, 0.114]))[..., None]
+    red, green, blue = np.moveaxis(clean, 2, 0)
+    grey = (0.299 * red + 0.587 * green + 0.114 * blue)[..., None]
     pale = 0.85 * clean + 0.15 * np.maximum(clean, grey * 1.5 + 0.5)
     for i in range(FRAMES):
-        falling = motion_blur(layer, 14, 4, i * 4 - 150) / 255.0
+        falling = pixels.motion_blur(layer, 14, 4, i * 4 - 150, np.float64) / 255.0
         yield _cut(pale + (falling + np.rot90(falling, 2))[..., None])
 
 
 @PERTURBATIONS.register("brightness")
 def _brightness(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
-    clean = center_crop(photo, size) / 255.0
-    value = clean.max(axis=2, keepdims=True)
+    clean = center_crop(photo, size)
     for i in range(FRAMES):
-        now = (value + (i - 15) * 2 / 100).clip(0, 1)
-        # With hue and saturation kept, all channels scale with the value; black has none and becomes grey.
-        yield _cut(np.where(value > 0, clean * (now / np.where(value > 0, value, 1)), now) + 1e-9)
+        yield pixels.raise_value(clean, (i - 15) * 2 / 100, 255e-9)
 
 
 @PERTURBATIONS.register("translate")
@@ -197,6 +177,11 @@ def _shear(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]
         yield center_crop(_affine(photo, shear=i - 15), size)
 
 
+def _product(*matrices: Floats) -> Floats:
+    """Returns the product of small matrices in a fixed order of sums, which a BLAS does not promise."""
+    return functools.reduce(lambda left, right: (left[:, :, None] * right).sum(axis=1), matrices)
+
+
 @PERTURBATIONS.register("tilt")
 def _tilt(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
     """The photo as a plane seen from its diagonal away, leaning back and turning aside by the same angle.
@@ -214,7 +199,7 @@ def _tilt(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
         sine, cosine = math.sin(math.radians(i - 15)), math.cos(math.radians(i - 15))
         lean = np.array([[1, 0, 0, 0], [0, cosine, -sine, 0], [0, sine, cosine, 0], [0, 0, 0, 1]])
         aside = np.array([[cosine, 0, -sine, 0], [0, 1, 0, 0], [sine, 0, cosine, 0], [0, 0, 0, 1]])
-        matrix = to_image @ away @ lean @ aside @ to_plane
+        matrix = _product(to_image, away, lean, aside, to_plane)
         yield center_crop(np.asarray(cv2.warpPerspective(photo, matrix, (width, height)), np.uint8), size)
 
 
@@ -229,18 +214,13 @@ def _gaussian_blur(photo: Array, size: int, rng: np.random.Generator) -> Iterato
 @PERTURBATIONS.register("spatter")
 def _spatter(photo: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
     """Drops of water that run down: each frame shades the drops' edges, then lets the layer flow by its columns."""
-    cv2 = require("cv2")
     clean = center_crop(photo, size) / 255.0
     layer = ndimage.gaussian_filter(rng.normal(0.65, 0.27, (size, size)), 3.7, mode="nearest")
     layer = np.where(layer < 0.69, 0, layer)
     water = np.array([175, 238, 238]) / 255.0
-    emboss = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], dtype=np.float32)
     for _ in range(FRAMES):
         drops = (layer * 255).astype(np.uint8)
-        shade = cv2.distanceTransform(255 - cv2.Canny(drops, 50, 150), cv2.DIST_L2, 5)
-        shade = cv2.blur(np.minimum(shade, 20), (3, 3)).astype(np.uint8)
-        shade = cv2.blur(cv2.filter2D(cv2.equalizeHist(shade), cv2.CV_8U, emboss), (3, 3))
-        mask = drops.astype(np.float64) * shade
+        mask = drops.astype(np.float64) * edge_shading(drops)
         if mask.max() > 0:
             mask *= 0.6 / mask.max()
         yield _cut(clean + mask[..., None] * water)

@@ -17,6 +17,7 @@ import numpy as np
 
 from RobustART.errors import ConfigError, DataError
 from RobustART.imaging import DECODERS, RESIZES, Array, center_crop, decode, read_bytes
+from RobustART.noise.pictures import check_array, check_generator, kind_of
 
 REFERENCE = ("pil", "pil-bilinear")
 """Decoder and resize of the training side."""
@@ -47,26 +48,32 @@ def system_noise(
 
     Raises:
         UnknownNameError: there is no such decoder or resize.
-        ConfigError: the procedure is unknown, or a library is not installed.
+        ConfigError: the procedure or the source cannot be, or a library is not installed.
         DataError: the picture cannot be decoded.
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ConfigError(f"size must be a whole number above 0, got {size!r}")
     DECODERS[decoder]
     RESIZES[resize]
+    rng = check_generator(rng)
     if transform not in PROCEDURES:
         raise ConfigError(f"transform must be 'val' or 'train', got {transform!r}")
     if isinstance(source, np.ndarray):
         if decoder != "pil":
             raise DataError(f"the decoder {decoder!r} needs a file; an array of pixels is decoded already")
+        check_array(source, "system noise")
         image = source
+    elif not isinstance(source, (bytes, str, Path)):
+        raise ConfigError(
+            f"system noise takes a path, the bytes of a file or a uint8 array (H, W, 3), got {kind_of(source)}"
+        )
     else:
         name = "the image" if isinstance(source, bytes) else str(source)
         data = source if isinstance(source, bytes) else read_bytes(source)
         image = decode(data, decoder=decoder, exif_orientation=exif_orientation, name=name)
     if transform == "val":
         return resize_and_crop(image, resize, size)
-    return random_resized_crop(image, resize, size, np.random.default_rng(0) if rng is None else rng)
+    return random_resized_crop(image, resize, size, rng)
 
 
 def resized_side(size: int) -> int:

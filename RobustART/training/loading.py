@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from RobustART.data import ImageDataset
-from RobustART.data.loader import start_worker
+from RobustART.data.loader import limit_threads
 from RobustART.errors import UserError
 from RobustART.seeding import image_seed
 from RobustART.training.sampling import SAMPLERS, Ids, Plan
@@ -153,7 +153,7 @@ def load_batches(
         sampler=_Draws(plan, sampler, rank, first, repeats),
         batch_size=None,
         num_workers=workers,
-        worker_init_fn=start_worker,
+        worker_init_fn=limit_threads,
         prefetch_factor=prefetch_factor if workers else None,
         generator=torch.Generator(),  # otherwise the loader would draw from the main process's
     )

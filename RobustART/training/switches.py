@@ -42,3 +42,15 @@ def switched_benchmarks(config: Config, folder: Path) -> dict[str, dict[str, Any
         found["imagenet_a"] = {"root_dir": path("imagenet_a_root_dir")}
         found["imagenet_o"] = {"root_dir": path("imagenet_o_root_dir")}
     return found
+
+
+def unused_with_switches(test: DatasetConfig) -> list[tuple[str, str]]:
+    """Returns fields of ``data.test`` that are set but say nothing to the switches that are on, each with the reason."""
+    reasons = {
+        "type": (switched(test), "with a switch for a published set"),
+        "meta_file": (switched(test) and not test.imagenet_c, "but with the switch imagenet_c"),
+        "imagenet_a_root_dir": (not test.imagenet_a_o, "without the switch imagenet_a&o"),
+        "imagenet_o_root_dir": (not test.imagenet_a_o, "without the switch imagenet_a&o"),
+        "imagenet_val_root_dir": (not switched(test), "without a switch; name the images in root_dir"),
+    }
+    return [(name, why) for name, (unused, why) in reasons.items() if unused and getattr(test, name) is not None]

@@ -109,7 +109,7 @@ class Trainer:
             recover: go on from this checkpoint instead of the newest.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        with only_writer(self.checkpoints, self.world), _deterministic(self.config.training.deterministic):
+        with only_writer(self.checkpoints, self.world.is_main), _deterministic(self.config.training.deterministic):
             if fresh and self.world.is_main:
                 delete_checkpoints(self.checkpoints)
             self.world.barrier()

@@ -172,7 +172,7 @@ def test_labels_that_do_not_fit(tmp_path, data, own_model, photo_folder):
     with pytest.raises(DataError, match=r"000002 of arrays has the label 2, but the model has 2 outputs"):
         evaluate(narrow, data, {"clean": {}}, output_dir=tmp_path, progress=False)
     wide = create_model(f"{own_model}:build", classes=10, preprocessing=SIZE)
-    with pytest.raises(DataError, match="photos has 3 class folders .class_0, class_1, class_2, .* the model has 10"):
+    with pytest.raises(DataError, match="photos has 3 classes .class_0, class_1, class_2, .* the model has 10"):
         evaluate(wide, create_dataset(root_dir=photo_folder), {"clean": {}}, output_dir=tmp_path, progress=False)
 
 
@@ -230,11 +230,11 @@ def test_report_files(tmp_path, data, model):
 
 
 def test_each_image_is_read_and_decoded_once_for_all_its_cells(tmp_path, photo_folder, own_model, monkeypatch):
-    from RobustART.data import datasets
+    from RobustART.data import datasets, samples
 
     calls = Counter()
-    decode, read = datasets.decode, datasets.read_bytes
-    monkeypatch.setattr(datasets, "decode", lambda data, **options: calls.update(["decode"]) or decode(data, **options))
+    decode, read = samples.decode, datasets.read_bytes
+    monkeypatch.setattr(samples, "decode", lambda data, **options: calls.update(["decode"]) or decode(data, **options))
     monkeypatch.setattr(datasets, "read_bytes", lambda path: calls.update(["read"]) or read(path))
     model = create_model(f"{own_model}:build", preprocessing=SIZE)
     photos = create_dataset(root_dir=photo_folder)

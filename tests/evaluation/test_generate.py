@@ -1,218 +1,365 @@
-"""Generated data sets: the same numbers as on the fly, resumable, and refused where the settings are others."""
+"""Generated data sets: the numbers of an evaluation on the fly, whatever the model's preprocessing, subset and folders."""
 
+import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from RobustART.cli import main
+from RobustART.cli import GENERATE_OPTIONS, main
 from RobustART.data import array_dataset, create_dataset
 from RobustART.data.imagenet import imagenet_wnids
 from RobustART.errors import ConfigError, DataError, UnknownNameError
-from RobustART.evaluation import evaluate
+from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
+from RobustART.evaluation.benchmarks import build_benchmark, clean_view
 from RobustART.evaluation.generate import generate
+from RobustART.evaluation.layouts import LAYOUTS, Layout, build_layout
 from RobustART.imaging import decode, encode_jpeg
 from RobustART.imaging.video import read_video
+from RobustART.metrics import summaries
 from RobustART.models import create_model
 from RobustART.noise import corrupt, perturb
+from RobustART.options import option_defaults
 from RobustART.seeding import numpy_generator
 from tests.conftest import make_picture
+from tests.evaluation.conftest import save_photo
 
 SIZE = {"input_size": 32, "resize": 37, "mean": [0.5] * 3, "std": [0.25] * 3}
 SMALL = {"size": 32, "progress": False}
-NAMES = ["gaussian_noise", "pixelate", "frost"]
+C = {"corruptions": ["gaussian_noise", "pixelate", "frost"], "severities": [1, 4]}
+S = {"decoders": ["pil", "ffmpeg"], "resizes": ["pil-box", "opencv-nearest"]}
+RECORDED = ("label", "prediction", "confidence", "label_rank", "extra")
 
 
 @pytest.fixture
-def source(tmp_path):
-    """Six photos of three classes of ImageNet; one has another suffix."""
-    for i in range(6):
-        path = (
-            tmp_path
-            / "val"
-            / imagenet_wnids()[(5, 77, 300)[i % 3]]
-            / f"ILSVRC2012_val_{i:08d}.{'png' if i else 'JPEG'}"
-        )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(i).integers(-40, 41, (50, 60, 3))
-        Image.fromarray((make_picture(i, 50, 60) + noise).clip(0, 255).astype(np.uint8)).save(path)
-    return tmp_path / "val"
+def photos(class_folders):
+    return create_dataset(root_dir=class_folders)
 
 
 @pytest.fixture
 def model(own_model):
-    return create_model(f"{own_model}:build", classes=1000, scale=60.0, preprocessing=SIZE)
+    def build(**preprocessing):
+        return create_model(f"{own_model}:build", classes=1000, scale=60.0, preprocessing={**SIZE, **preprocessing})
+
+    return build
 
 
-def contents(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+def records(folder, benchmark):
+    lines = (folder / "results" / f"{benchmark}.jsonl").read_text().splitlines()[1:]
+    return [{key: value for key, value in json.loads(line).items() if key in RECORDED} for line in lines]
 
 
-def test_imagenet_c_from_files_is_imagenet_c_on_the_fly(tmp_path, source, model):
-    photos = create_dataset(root_dir=source)
-    options = {"corruptions": NAMES, "severities": [1, 4]}
-    generate("imagenet_c", photos, tmp_path / "c", options=options, seed=3, **SMALL)
-    settings = {"seed": 3, "batch_size": 8, "progress": False}
-    fly = evaluate(
-        model, photos, {"imagenet_c": {**options, "jpeg_quality": 85}}, output_dir=tmp_path / "fly", **settings
-    )
-    for meta in (None, str(tmp_path / "c" / "meta" / "all.json")):
-        stored = {**options, "root_dir": str(tmp_path / "c"), "meta": meta}
-        files = evaluate(model, None, {"imagenet_c": stored}, output_dir=tmp_path / f"files{meta is None}", **settings)
-        for key in ("metrics", "tables"):
-            assert files.data["benchmarks"]["imagenet_c"][key] == fly.data["benchmarks"]["imagenet_c"][key]
-    tables = [
-        [json.loads(line) for line in (tmp_path / name / "results" / "imagenet_c.jsonl").read_text().splitlines()[1:]]
-        for name in ("fly", "filesTrue")
-    ]
-    for one, other in zip(*tables, strict=True):
-        assert one["confidence"] == other["confidence"]  # so the pixels were the same
-    assert len({tuple(row["confidence"]) for row in tables[0]}) == 6
+def compare(tmp_path, model, photos, benchmark, options, *, seed=0, limit=None, quality=None, read=None):
+    """Generates, evaluates the files and on the fly, and returns the report of the files when both are the same."""
+    generate(benchmark, photos, tmp_path / "set", options=options, model=model, seed=seed, limit=limit, progress=False)
+    settings = {"seed": seed, "batch_size": 8, "progress": False}
+    fly = {**options, **({"jpeg_quality": quality} if quality else {})}
+    made = evaluate(model, photos, {benchmark: fly}, output_dir=tmp_path / "fly", limit=limit, **settings)
+    stored = {**options, "root_dir": str(tmp_path / "set"), **(read or {})}
+    report = evaluate(model, None, {benchmark: stored}, output_dir=tmp_path / "files", **settings)
+    for key in ("metrics", "tables"):
+        assert report.data["benchmarks"][benchmark][key] == made.data["benchmarks"][benchmark][key]
+    assert records(tmp_path / "files", benchmark) == records(tmp_path / "fly", benchmark)  # so the pixels are the same
+    confidences = [tuple(row["confidence"]) for row in records(tmp_path / "fly", benchmark)]
+    assert len(set(confidences)) == len(confidences)
+    return report
 
 
-def test_a_file_is_the_corrupted_crop_at_quality_85(tmp_path, source):
-    generate(
-        "imagenet_c",
-        create_dataset(root_dir=source),
-        tmp_path / "c",
-        options={"corruptions": "frost", "severities": 2},
-        **SMALL,
-    )
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_imagenet_c_from_files_is_imagenet_c_on_the_fly(tmp_path, photos, model, interpolation):
+    network = model(interpolation=interpolation)
+    report = compare(tmp_path, network, photos, "imagenet_c", C, seed=3, quality=85)
+    origin = "imagenet_c is read from files that were generated from 6 of the 6 images of val with seed 3"
+    assert [text for text in report.data["warnings"] if not text.startswith("clean")] == [origin]
+    table = report.data["benchmarks"]["imagenet_c"]["tables"]
+    stored = {**C, "root_dir": str(tmp_path / "set"), "meta": str(tmp_path / "set" / "meta" / "all.json")}
+    listed = evaluate(network, None, {"imagenet_c": stored}, output_dir=tmp_path / "meta", seed=3, progress=False)
+    assert listed.data["benchmarks"]["imagenet_c"]["tables"] == table
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_imagenet_s_from_files_is_imagenet_s_on_the_fly(tmp_path, photos, model, interpolation):
+    report = compare(tmp_path, model(interpolation=interpolation, resize=50), photos, "imagenet_s", S)
+    assert not [text for text in report.data["warnings"] if "on the fly" in text]
+    assert (tmp_path / "set" / "pil_pil-box.txt").read_text().splitlines()[0].startswith("pil/pil-box/n")
+    manifest = json.loads((tmp_path / "set" / "manifest.json").read_text())
+    assert manifest["preprocessing"] == {"input_size": 32}
+
+
+@pytest.mark.parametrize(("benchmark", "options", "quality"), [("imagenet_c", C, 85), ("imagenet_s", S, None)])
+def test_a_subset_has_the_draws_of_an_evaluation_of_that_subset(tmp_path, photos, model, benchmark, options, quality):
+    compare(tmp_path, model(), photos, benchmark, options, seed=1, limit=3, quality=quality)
+    assert [json.loads(line)["id"] for line in (tmp_path / "set" / "photos.jsonl").open()] != [0, 1, 2]
+
+
+def test_names_that_sort_otherwise_in_the_published_layout(tmp_path, model):
+    """``sub/x`` becomes ``sub_x``, which stands behind ``sub-a``; and a suffix that is cut off sorted too."""
+    wnid = imagenet_wnids()[7]
+    for i, name in enumerate(("sub/x.png", "sub-a.png", "b.png", "b.a.png")):
+        save_photo(tmp_path / "val" / wnid / name, i)
+    photos = create_dataset(root_dir=tmp_path / "val")
+    compare(tmp_path, model(), photos, "imagenet_c", C, quality=85)
+    stored = sorted(p.name for p in (tmp_path / "set" / "frost" / "1" / wnid).iterdir())
+    assert stored == ["b.JPEG", "b.a.JPEG", "sub-a.JPEG", "sub_x.JPEG"]
+    assert photos.files == tuple(f"{wnid}/{name}" for name in ("b.a.png", "b.png", "sub/x.png", "sub-a.png"))
+    images = build_benchmark("imagenet_c", None, {**C, "root_dir": tmp_path / "set"}).passes[0].dataset
+    assert images.files == tuple(f"{wnid}/{name}.JPEG" for name in ("b.a", "b", "sub_x", "sub-a"))
+
+
+def test_labels_are_those_of_the_photos_where_folders_do_not_tell(tmp_path, photo_folder, own_model):
+    """Of three classes, a subset has two; read by their folders, class_2 would be 1."""
+    photos = create_dataset(root_dir=photo_folder).select([0, 1, 8, 9])
+    assert photos.labels == (0, 0, 2, 2)
+    network = create_model(f"{own_model}:build", preprocessing=SIZE)
+    compare(tmp_path, network, photos, "imagenet_c", {"corruptions": "fog", "severities": 2}, quality=85)
+
+
+def test_a_file_is_the_corrupted_crop_at_quality_85(tmp_path, class_folders, photos):
+    generate("imagenet_c", photos, tmp_path / "c", options={"corruptions": "frost", "severities": 2}, **SMALL)
     name = f"{imagenet_wnids()[77]}/ILSVRC2012_val_00000001"
-    photo = decode((source / f"{name}.png").read_bytes())
+    photo = decode((class_folders / f"{name}.png").read_bytes())
     small = np.array(Image.fromarray(photo).resize((44, 37), Image.Resampling.BILINEAR))[2:34, 6:38]
     want = encode_jpeg(corrupt(small, "frost", 2, numpy_generator(0, 2, "frost/2")), 85)
     assert (tmp_path / "c" / "frost" / "2" / f"{name}.JPEG").read_bytes() == want
 
 
-def test_imagenet_s_from_files_is_imagenet_s_on_the_fly(tmp_path, source, model):
-    photos = create_dataset(root_dir=source)
-    options = {"decoders": ["pil", "ffmpeg"], "resizes": ["pil-box", "opencv-nearest"]}
-    generate("imagenet_s", photos, tmp_path / "s", options=options, **SMALL)
-    assert (tmp_path / "s" / "pil_pil-box.txt").read_text().splitlines()[0].startswith("pil/pil-box/n")
-    reports = [
-        evaluate(
-            model, photos, {"imagenet_s": {**options, **more}}, output_dir=tmp_path / str(len(more)), progress=False
-        )
-        for more in ({}, {"root_dir": str(tmp_path / "s")})
-    ]
-    first, second = (report.data["benchmarks"]["imagenet_s"] for report in reports)
-    assert first["metrics"] == second["metrics"]
-    assert first["tables"] == second["tables"]
-
-
-def test_imagenet_p_holds_the_sequences(tmp_path, source, model):
+def test_imagenet_p_holds_the_sequences(tmp_path, photos, model):
     options = {"perturbations": ["translate", "gaussian_noise"], "difficulty": 2}
-    photos = create_dataset(root_dir=source).select([0, 1])
-    generate("imagenet_p", photos, tmp_path / "p", options=options, **SMALL)
-    assert sorted(p.name for p in (tmp_path / "p").iterdir()) == ["gaussian_noise_2", "manifest.json", "translate"]
-    path = next((tmp_path / "p" / "translate").rglob("*.mp4"))
-    photo = photos.sample(0, lambda image: image).image
-    assert np.abs(read_video(path.read_bytes()).astype(int) - perturb(photo, "translate", size=32)).mean() < 8
-    report = evaluate(
-        model, None, {"imagenet_p": {**options, "root_dir": str(tmp_path / "p")}}, output_dir=tmp_path, progress=False
-    )
+    generate("imagenet_p", photos.select([1, 0]), tmp_path / "p", options=options, seed=5, **SMALL)
+    folders = sorted(p.name for p in (tmp_path / "p").iterdir() if p.is_dir())
+    assert folders == ["gaussian_noise_2", "translate"]
+    photo = photos.sample(1, lambda image: image).image
+    for folder in folders:
+        path = tmp_path / "p" / folder / f"{photos.files[1].rpartition('.')[0]}.mp4"
+        frames = perturb(photo, folder, size=32, rng=numpy_generator(5, 0, folder))
+        assert np.abs(read_video(path.read_bytes()).astype(int) - frames).mean() < 8
+    stored = {**options, "root_dir": str(tmp_path / "p")}
+    report = evaluate(model(), None, {"imagenet_p": stored}, output_dir=tmp_path, progress=False)
     assert set(report.data["benchmarks"]["imagenet_p"]["tables"]["stability"]) == {"translate", "gaussian_noise"}
+    assert report.data["warnings"][0].endswith("from 2 of the 2 images of val with seed 5")
+    parts = build_benchmark("imagenet_p", None, stored).passes
+    assert [part.dataset.files[0].partition(".")[0] for part in parts] == [photos.files[1].partition(".")[0]] * 2
 
 
-def test_what_is_missing_is_written_and_nothing_else(tmp_path, source, monkeypatch):
-    photos = create_dataset(root_dir=source)
-    options = {"corruptions": NAMES, "severities": 1}
-    manifest = generate("imagenet_c", photos, tmp_path / "whole", options=options, workers=2, **SMALL)
-    assert manifest["complete"]
-    assert manifest["files"] == 18
-    whole = contents(tmp_path / "whole")
-    assert len(whole) == 18 + 3 + 2  # files, lists, meta, manifest
-    one = generate("imagenet_c", photos, tmp_path / "one", options=options, **SMALL)
-    assert one == manifest
-    assert contents(tmp_path / "one") == whole
-    times = {p: p.stat().st_mtime_ns for p in (tmp_path / "one").rglob("*.JPEG")}
-    lost = sorted(times)[7]
-    lost.unlink()
-    (tmp_path / "one" / "manifest.json").write_text(
-        json.dumps({**{k: v for k, v in one.items() if k != "versions"}, "complete": False})
-    )
-    generate("imagenet_c", photos, tmp_path / "one", options=options, **SMALL)
-    assert contents(tmp_path / "one") == whole
-    assert {p for p in times if p.stat().st_mtime_ns != times[p]} == {lost}
+def test_the_report_says_where_files_were_made_for_another_model(tmp_path, photos, model):
+    options = {"corruptions": "fog", "severities": 2}
+    generate("imagenet_c", photos, tmp_path / "c", options=options, size=40, interpolation="lanczos", progress=False)
+    stored = {**options, "root_dir": str(tmp_path / "c")}
+    report = evaluate(model(resize=46), None, {"imagenet_c": stored}, output_dir=tmp_path, progress=False)
+    assert (
+        f"imagenet_c in {tmp_path / 'c'} was generated with input_size 40, interpolation lanczos, but the model takes "
+        "input_size 32, interpolation bilinear: its numbers are not those on the fly. To generate for a model, name it "
+        "with --model"
+    ) in report.data["warnings"]
+    generate("imagenet_s", photos, tmp_path / "s", options=S, size=40, progress=False)
+    notes = build_benchmark("imagenet_s", None, {**S, "root_dir": tmp_path / "s"}).notes_on(model().preprocessing)
+    assert "was generated with input_size 40, but the model takes input_size 32:" in notes[0]
 
 
-def test_killed_in_the_middle_of_a_file_leaves_none_of_it(tmp_path, source, monkeypatch):
-    import os
-
-    photos = create_dataset(root_dir=source)
-    options = {"corruptions": "pixelate", "severities": [1, 2]}
-    replace, calls = os.replace, []
-
-    def dies(old, new):
-        calls.append(new)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        replace(old, new)
-
-    monkeypatch.setattr("RobustART.evaluation.manifest.os.replace", dies)
-    with pytest.raises(KeyboardInterrupt):
-        generate("imagenet_c", photos, tmp_path / "c", options=options, **SMALL)
-    monkeypatch.undo()
-    assert json.loads((tmp_path / "c" / "manifest.json").read_text())["complete"] is False
-    assert len(list((tmp_path / "c").rglob("*.JPEG"))) == 3
-    assert generate("imagenet_c", photos, tmp_path / "c", options=options, **SMALL)["complete"]
-    assert len(list((tmp_path / "c").rglob("*.JPEG"))) == 12
-
-
-def test_other_settings_are_refused(tmp_path, source):
-    photos = create_dataset(root_dir=source)
-    options = {"corruptions": "pixelate", "severities": 1}
-    generate("imagenet_c", photos, tmp_path / "c", options=options, **SMALL)
-    for changed, message in (
-        ({"seed": 1}, "seed: 0 -> 1"),
-        ({"options": {**options, "jpeg_quality": 90}}, "options.jpeg_quality: 85 -> 90"),
-        ({"size": 40}, "preprocessing.input_size: 32 -> 40"),
-    ):
-        with pytest.raises(ConfigError, match=f"data set of other settings: .*{message}"):
-            generate("imagenet_c", photos, tmp_path / "c", **{"options": options, **SMALL, **changed})
-    with pytest.raises(ConfigError, match="source.fingerprint"):
-        generate("imagenet_c", photos.select([0]), tmp_path / "c", options=options, **SMALL)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.tex").write_text("")
-    with pytest.raises(ConfigError, match="is not empty and has no manifest.json"):
-        generate("imagenet_c", photos, tmp_path / "mine", options=options, **SMALL)
+@pytest.mark.parametrize(
+    ("benchmark", "options"),
+    [
+        ("imagenet_c", {"corruptions": "fog", "severities": 2}),
+        ("imagenet_s", S),
+        ("imagenet_p", {"perturbations": "translate"}),
+    ],
+)
+def test_half_made_sets_are_not_read(tmp_path, photos, benchmark, options):
+    root = tmp_path / "set"
+    generate(benchmark, photos, root, options=options, **SMALL)
+    stored = {**options, "root_dir": str(root)}
+    assert build_benchmark(benchmark, None, stored).notes[0].startswith(f"{benchmark} is read from files that were gen")
+    manifest = (root / "manifest.json").read_text()
+    (root / "manifest.json").write_text(manifest.replace('"complete": true', '"complete": false'))
+    again = f"noise generate --benchmark {benchmark} --out {root}"
+    with pytest.raises(DataError, match=f"{root} is half-made: .* The command that began it finishes it, .*{again}"):
+        build_benchmark(benchmark, None, stored)
+    (root / "manifest.json").write_text(manifest)
+    (root / "photos.jsonl").unlink()
+    with pytest.raises(DataError, match=r"manifest.json and photos.jsonl beside it do not fit together"):
+        build_benchmark(benchmark, None, stored)
+    (root / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match=r"manifest.json cannot be read"):
+        build_benchmark(benchmark, None, stored)
+    (root / "manifest.json").write_text('{"format": "robustart-generated/2"}')
+    with pytest.raises(DataError, match="has the format 'robustart-generated/2'; this version reads"):
+        build_benchmark(benchmark, None, stored)
+    (root / "manifest.json").write_text('{"name": "of somebody else"}')
+    assert not [note for note in build_benchmark(benchmark, None, stored).notes if "generated" in note]
 
 
-def test_mistakes_are_named(tmp_path, source):
-    photos = create_dataset(root_dir=source)
-    with pytest.raises(UnknownNameError, match="no data set can be generated for 'imagenet_r'; did you mean"):
-        generate("imagenet_r", photos, tmp_path / "r")
-    with pytest.raises(ConfigError, match="imagenet_c.root_dir is for reading files"):
-        generate("imagenet_c", photos, tmp_path / "r", options={"root_dir": "x"})
-    with pytest.raises(ConfigError, match="jpeg_quality must be a whole number from 1 to 100, got 0"):
-        generate("imagenet_c", photos, tmp_path / "r", options={"jpeg_quality": 0})
-    with pytest.raises(UnknownNameError, match="unknown perturbation 'twist'"):
-        generate("imagenet_p", photos, tmp_path / "r", options={"perturbations": "twist"})
-    with pytest.raises(ConfigError, match="unknown option 'severities' of imagenet_p"):
-        generate("imagenet_p", photos, tmp_path / "r", options={"severities": [1]})
-    with pytest.raises(ConfigError, match="workers must be"):
-        generate("imagenet_p", photos, tmp_path / "r", workers=-1)
-    with pytest.raises(DataError, match="000000 of arrays is in no class folder"):
-        generate("imagenet_c", array_dataset([make_picture(0)], [0]), tmp_path / "r")
-    first = source / photos.files[0]
-    (first.with_suffix(".png")).write_bytes(first.read_bytes())
-    with pytest.raises(DataError, match="would both be written as"):
-        generate("imagenet_c", create_dataset(root_dir=source), tmp_path / "r")
+def test_what_is_lost_of_a_generated_set_is_noted(tmp_path, photos):
+    generate("imagenet_c", photos, tmp_path / "c", options=C, **SMALL)
+    for lost in (tmp_path / "c").rglob("*00000003.JPEG"):
+        lost.unlink()
+    stored = {**C, "root_dir": tmp_path / "c"}
+    notes = build_benchmark("imagenet_c", None, stored).notes
+    assert notes[1:] == (f"{tmp_path / 'c'} has 5 images of the 6 that were generated",)
+    for name in ("gaussian_noise", "pixelate", "frost"):
+        for level in ("1", "4"):
+            save_photo(tmp_path / "c" / name / level / imagenet_wnids()[3] / "mine.JPEG", 1)
+    with pytest.raises(DataError, match=r"mine.JPEG of .* was not generated: it is not in .*photos.jsonl"):
+        build_benchmark("imagenet_c", None, stored)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "arguments", "error", "message"),
+    [
+        ("imagenet_r", {}, UnknownNameError, "unknown data set to generate 'imagenet_r'; did you mean 'imagenet_s'"),
+        (
+            "imagenet_c",
+            {"options": {"root_dir": "x"}},
+            ConfigError,
+            "unknown option 'root_dir' of generating imagenet_c",
+        ),
+        ("imagenet_c", {"options": {"jpeg_quality": 0}}, ConfigError, "jpeg_quality must be .* 1 to 100, got 0"),
+        ("imagenet_c", {"options": {"jpeg_quality": None}}, ConfigError, "jpeg_quality must be .* got None"),
+        ("imagenet_c", {"options": ["fog"]}, ConfigError, "options of generating imagenet_c must be a mapping, got"),
+        ("imagenet_c", {"options": {"corruptions": 3}}, ConfigError, "corruptions must be one entry or a list"),
+        ("imagenet_c", {"options": {"severities": "2"}}, ConfigError, "severities must be one entry or a list"),
+        ("imagenet_c", {"options": {"backend": ["x"]}}, ConfigError, "backend must be one of"),
+        (
+            "imagenet_s",
+            {"options": {"jpeg_quality": 85}},
+            ConfigError,
+            "unknown option 'jpeg_quality' of generating im",
+        ),
+        ("imagenet_s", {"resize": 40}, ConfigError, "imagenet_s takes no resize, got 40: it always resizes to 8/7"),
+        ("imagenet_p", {"resize": 40}, ConfigError, "imagenet_p takes no resize, got 40"),
+        ("imagenet_p", {"interpolation": "bicubic"}, ConfigError, "imagenet_p takes no interpolation, got 'bicubic'"),
+        ("imagenet_p", {"options": {"severities": [1]}}, ConfigError, "unknown option 'severities' of generating"),
+        ("imagenet_p", {"options": {"perturbations": "twist"}}, UnknownNameError, "unknown perturbation 'twist'"),
+        ("imagenet_p", {"options": {"perturbations": []}}, ConfigError, "at least one, got"),
+        ("imagenet_p", {"options": {"perturbations": ["tilt", "tilt"]}}, ConfigError, "each perturbation once"),
+        ("imagenet_p", {"options": {"difficulty": True}}, ConfigError, "difficulty must be 1, 2 or 3, got True"),
+        ("imagenet_c", {"size": "64"}, ConfigError, "size must be a whole number above 0, got '64'"),
+        ("imagenet_c", {"size": True}, ConfigError, "size must be a whole number above 0, got True"),
+        ("imagenet_c", {"resize": 0}, ConfigError, "resize must be a whole number above 0, got 0"),
+        (
+            "imagenet_c",
+            {"interpolation": "cubic"},
+            ConfigError,
+            "interpolation must be one of .*bicubic.*, got 'cubic'",
+        ),
+        ("imagenet_c", {"model": 3}, ConfigError, "model must be a name or a network, got 3"),
+        ("imagenet_c", {"model": "resnet5"}, UnknownNameError, "unknown model 'resnet5'"),
+        ("imagenet_c", {"seed": 1.5}, ConfigError, "seed must be a whole number, got 1.5"),
+        ("imagenet_c", {"limit": 7}, ConfigError, "limit must be a whole number from 1 to 6"),
+        ("imagenet_c", {"workers": -1}, ConfigError, "workers must be a whole number from 0, got -1"),
+        ("imagenet_c", {"dataset": "photos"}, ConfigError, "dataset must be an ImageDataset, .* got 'photos'"),
+        ("imagenet_c", {"out": 3}, ConfigError, "out must be a folder, got 3"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, photos, benchmark, arguments, error, message):
+    given = {"dataset": photos, "out": tmp_path / "r", "progress": False, **arguments}
+    with pytest.raises(error, match=message):
+        generate(benchmark, given.pop("dataset"), given.pop("out"), **given)
     assert not (tmp_path / "r").exists()
 
 
-def test_command(tmp_path, source, capsys):
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("x.png", "'x.png' of val is in no class folder"),
+        ("/a/x.png", "'/a/x.png' of val is in no class folder"),
+        ("../a/x.png", "'../a/x.png' of val is in no class folder"),
+        (
+            os.fsdecode(b"a/\xe4.png"),
+            r"'a/\\udce4.png' of val has bytes in its name that are not UTF-8, or a line break",
+        ),
+        ("a/x\ny.png", r"'a/x\\ny.png' of val has bytes in its name that are not UTF-8, or a line break"),
+    ],
+)
+def test_names_that_cannot_be_stored(tmp_path, photos, file, message):
+    odd = dataclasses.replace(photos, files=(file, *photos.files[1:]))
+    with pytest.raises(DataError, match=message):
+        generate("imagenet_s", odd, tmp_path / "r", **SMALL)
+    assert not (tmp_path / "r").exists()
+
+
+def test_two_photos_of_one_name(tmp_path, class_folders, photos):
+    first = class_folders / photos.files[0]
+    first.with_suffix(".bmp").write_bytes(first.read_bytes())
+    with pytest.raises(DataError, match="would both be written as"):
+        generate("imagenet_c", create_dataset(root_dir=class_folders), tmp_path / "r")
+    with pytest.raises(DataError, match="'000000' of arrays is in no class folder"):
+        generate("imagenet_c", array_dataset([make_picture(0)], [0]), tmp_path / "r")
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+def test_options_are_those_of_the_benchmark(name):
+    """With the same defaults; only files have to have a quality."""
+    benchmark, layout = option_defaults(BENCHMARKS[name]), option_defaults(LAYOUTS[name])
+    differs = {key for key in layout if key not in benchmark or benchmark[key] != layout[key]}
+    assert differs <= {"jpeg_quality"}
+    section = GENERATE_OPTIONS.partition(f"  {name}  ")[2].partition("\n  i")[0]
+    for key, default in layout.items():
+        line = next(line for line in section.splitlines() if line.strip().startswith(f"{key}="))
+        assert (
+            "all" in line
+            or "scored" in line
+            or str(list(default) if isinstance(default, tuple) else default).replace("'", "") in line
+        )
+
+
+def test_a_users_own_layout(tmp_path, photos, model):
+    """Adding one is registering a function, as for the benchmark itself."""
+
+    def mirrored(sample, rng):
+        return np.ascontiguousarray(sample.crop[:, ::-1])
+
+    def store(sample, rng, *, compression):
+        path = tmp_path / "one.png"
+        Image.fromarray(mirrored(sample, rng)).save(path, compress_level=compression)
+        return path.read_bytes()
+
+    @BENCHMARKS.register("mirror")
+    def mirror(dataset):
+        return Benchmark("mirror", (Pass(dataset, (Cell("mirrored", mirrored),)),), summaries.classification)
+
+    @LAYOUTS.register("mirror")
+    def mirror_layout(dataset, *, compression=9):
+        part = build_benchmark("mirror", dataset).passes[0]
+        cells = {cell.name: lambda sample, rng: store(sample, rng, compression=compression) for cell in part.cells}
+        return Layout(part.dataset, cells, ".png", ("pillow",))
+
+    try:
+        manifest = generate("mirror", photos, tmp_path / "m", **SMALL)
+        assert manifest["options"] == {"compression": 9}
+        assert build_layout("mirror", photos, {"compression": 1}).options == {"compression": 1}
+        stored = create_dataset(root_dir=tmp_path / "m" / "mirrored")
+        prepare = model(interpolation="bilinear").preprocessing.apply
+        for i in range(6):
+            expected = clean_view(photos.sample(i, prepare), None)[:, ::-1]
+            assert np.array_equal(stored.sample(i, lambda image: image).image, expected)
+    finally:
+        BENCHMARKS.remove("mirror")
+        LAYOUTS.remove("mirror")
+
+
+def test_command(tmp_path, class_folders, own_model, capsys):
     out = str(tmp_path / "c")
-    command = ["noise", "generate", "--benchmark", "imagenet_c", "--source", str(source), "--out", out, "--size", "32"]
-    assert main([*command, "--set", "corruptions=[fog]", "--set", "severities=[2]", "--limit", "3"]) == 0
+    command = ["noise", "generate", "--benchmark", "imagenet_c", "--source", str(class_folders), "--out", out]
+    sets = ["--set", "corruptions=[fog]", "--set", "severities=[2]"]
+    assert main([*command, *sets, "--size", "32", "--interpolation", "bicubic", "--limit", "3"]) == 0
     assert "3 files of 3 photos" in capsys.readouterr().out
     assert len(list((tmp_path / "c" / "fog" / "2").rglob("*.JPEG"))) == 3
+    manifest = json.loads((tmp_path / "c" / "manifest.json").read_text())
+    wanted = {"input_size": 32, "resize": 37, "interpolation": "bicubic", "crop_mode": "center"}
+    assert manifest["preprocessing"] == wanted
     assert main([*command, "--set", "corruptions"]) == 2
     assert "--set takes key=value" in capsys.readouterr().err
-    picture = str(next(source.rglob("*.png")))
-    assert (
-        main(["noise", "imagenet-s", picture, "-o", str(tmp_path / "x.png"), "--set", "resize_type=opencv-area"]) == 0
-    )
-    assert Image.open(tmp_path / "x.png").size == (224, 224)
+    assert main([*command[:-1], str(class_folders / "noisy")]) == 2
+    assert "where it would be read as a class; take another folder" in capsys.readouterr().err
+    assert not (class_folders / "noisy").exists()
+    assert main([*command[:-1], str(tmp_path / "m"), *sets, "--model", f"{own_model}:build", "--resize", "230"]) == 0
+    manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
+    assert manifest["preprocessing"] == {**wanted, "input_size": 224, "resize": 230, "interpolation": "bilinear"}
+
+
+def test_command_on_one_picture(tmp_path, class_folders):
+    picture, out = str(next(class_folders.rglob("*.png"))), tmp_path / "x.png"
+    assert main(["noise", "imagenet-s", picture, "-o", str(out), "--set", "resize_type=opencv-area"]) == 0
+    assert Image.open(out).size == (224, 224)

@@ -7,8 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from RobustART.data import array_dataset
-from RobustART.data.imagenet import imagenet_wnids
 from RobustART.errors import ConfigError, DataError, RecordError, UnknownNameError
 from RobustART.evaluation import evaluate
 from RobustART.evaluation.benchmarks import build_benchmark
@@ -18,8 +16,8 @@ from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.models import Preprocessing
 from RobustART.records import read_records
 from tests.conftest import make_picture
+from tests.evaluation.sets import NOTHING, videos
 
-NOTHING = array_dataset([make_picture(0, 32, 32)], [0], "nothing")
 DARK, BRIGHT = np.full((32, 32, 3), 20, np.uint8), np.full((32, 32, 3), 230, np.uint8)
 
 
@@ -31,16 +29,6 @@ class Brightness(nn.Module):
     def forward(self, images):
         mean = images.mean(dim=(1, 2, 3))[:, None]
         return -(mean - torch.linspace(0, 1, 10, device=images.device)).abs() * 20
-
-
-def save(path, frames):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(write_video(frames, crf=0))
-
-
-def videos(root, perturbation, *contents):
-    for i, frames in enumerate(contents):
-        save(root / perturbation / imagenet_wnids()[i] / f"video_{i}.mp4", frames)
 
 
 CONSTANT, ALTERNATING = [DARK] * 31, [DARK, BRIGHT] * 15 + [DARK]
@@ -98,14 +86,14 @@ def test_all_ten_make_the_mean(tmp_path):
 
 def test_difficulty_strides_frames_and_reads_other_noise(tmp_path):
     root = tmp_path / "p"
-    videos(root, "rotate", ALTERNATING)
-    videos(root, "shot_noise_2", CONSTANT)
+    videos(root, "rotate", ALTERNATING, CONSTANT)
+    videos(root, "shot_noise_2", CONSTANT, CONSTANT)
     options = {"root_dir": str(root), "perturbations": ["rotate", "shot_noise"], "difficulty": 2}
     report = evaluate(Brightness(), NOTHING, {"imagenet_p": options}, output_dir=tmp_path, progress=False)
     table = report.data["benchmarks"]["imagenet_p"]["tables"]["stability"]
     assert [table[name][c]["value"] for name in table for c in table[name]] == [0] * 6
     assert read_records(tmp_path / "results" / "imagenet_p.jsonl").passes[1].name == "shot_noise"
-    with pytest.raises(DataError, match=r"shot_noise_3, but there is no such folder.*zenodo.org/record/3565846"):
+    with pytest.raises(DataError, match=r"such as shot_noise_3: it holds the folders rotate, shot_noise_2\..*3565846"):
         build_benchmark("imagenet_p", NOTHING, {**options, "difficulty": 3})
 
 
@@ -115,43 +103,92 @@ def test_each_video_is_decoded_once(tmp_path, monkeypatch):
     videos(tmp_path / "p", "tilt", CONSTANT, ALTERNATING)
     calls = []
     read = video.read_video
-    monkeypatch.setattr(video, "read_video", lambda data, name: calls.append(name) or read(data, name))
+    monkeypatch.setattr(video, "read_video", lambda data, name: calls.append(name[-11:]) or read(data, name))
     options = {"root_dir": str(tmp_path / "p"), "perturbations": "tilt"}
     evaluate(Brightness(), NOTHING, {"imagenet_p": options}, output_dir=tmp_path, progress=False)
-    first = f"{imagenet_wnids()[0]}/video_0.mp4"
-    assert sorted(calls) == [first] * 3 + [f"{imagenet_wnids()[1]}/video_1.mp4"]  # the length, the run, the picture
+    assert sorted(calls) == ["video_0.mp4"] * 3 + ["video_1.mp4"]  # the length, the run, the picture
+
+
+def test_other_lengths_than_the_published_are_noted(tmp_path):
+    for name, length in (("translate", 41), ("snow", 31), ("tilt", 30), ("scale", 41)):
+        videos(tmp_path / "p", name, [DARK] * length)
+    options = {"root_dir": str(tmp_path / "p"), "perturbations": ["translate", "snow", "tilt", "scale"]}
+    assert build_benchmark("imagenet_p", NOTHING, options).notes == (
+        "ImageNet-P's videos of tilt have 30 frames here; the published ones have 31",
+        "ImageNet-P's videos of scale have 41 frames here; the published ones have 31",
+        "ImageNet-P has 1 videos of 1 classes here; the published set has 50000 of 1000",
+    )
+    videos(tmp_path / "p", "tilt", [DARK] * 2)
+    with pytest.raises(DataError, match="videos of 31 frames in .*tilt, but the first has 2, so no two are 3 apart"):
+        build_benchmark("imagenet_p", NOTHING, {**options, "difficulty": 3, "perturbations": "tilt"})
+
+
+def test_perturbations_must_hold_the_same_videos(tmp_path):
+    videos(tmp_path / "p", "scale", CONSTANT, CONSTANT)
+    videos(tmp_path / "p", "snow", CONSTANT)
+    options = {"root_dir": str(tmp_path / "p"), "perturbations": ["scale", "snow"]}
+    with pytest.raises(
+        DataError, match=r"videos in all 2 folders, but snow has 1 and scale 2; n01443537/video_1.mp4 is in"
+    ):
+        build_benchmark("imagenet_p", NOTHING, options)
+    videos(tmp_path / "p", "snow", CONSTANT, CONSTANT)
+    path = next((tmp_path / "p" / "snow").rglob("video_0.mp4"))
+    path.rename(path.with_name("other.mp4"))
+    with pytest.raises(DataError, match=r"snow has 2 and scale 2; n01440764/other.mp4 is in only one of them"):
+        build_benchmark("imagenet_p", NOTHING, options)
+
+
+def test_the_folder_that_is_meant_is_named(tmp_path):
+    root = videos(tmp_path / "sets" / "p", "snow", CONSTANT)
+    options = {"perturbations": "snow"}
+    for folder, message in (
+        (tmp_path / "none", "there is no such folder"),
+        (tmp_path / "sets", "such as snow: it holds the folder p .is .*sets/p meant"),
+        (root / "snow", "such as snow: it holds the folder n01440764 .is .*sets/p meant"),
+    ):
+        with pytest.raises(DataError, match=f"{message}.*zenodo.org/record/3565846"):
+            build_benchmark("imagenet_p", NOTHING, {**options, "root_dir": str(folder)})
+    with pytest.raises(
+        DataError, match="9 of these 10 folders are not there, such as gaussian_noise: it holds the folder snow"
+    ):
+        build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root)})
+    (root / "tilt").mkdir()
+    with pytest.raises(DataError, match=r"videos in .*tilt/\{wnid\}/, but there are none: it is empty"):
+        build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root), "perturbations": "tilt"})
 
 
 def test_what_is_wrong_with_videos_is_named(tmp_path):
     root = tmp_path / "p"
     videos(root, "scale", CONSTANT, CONSTANT[:30])
-    videos(root, "snow", CONSTANT)
+    videos(root, "snow", CONSTANT, CONSTANT)
     options = {"root_dir": str(root), "perturbations": ["scale", "snow"]}
-    assert (
-        "different numbers of videos, {'scale': 2, 'snow': 1}"
-        in build_benchmark("imagenet_p", NOTHING, options).notes[0]
-    )
-    with pytest.raises(DataError, match=r"video_1.mp4 has 30 frames; the first video of its set has 31"):
+    with pytest.raises(
+        DataError, match=r"scale/n01443537/video_1.mp4 has 30 frames; the first video of its set has 31"
+    ):
         evaluate(Brightness(), NOTHING, {"imagenet_p": options}, output_dir=tmp_path, progress=False)
     large = Brightness()
     large.preprocessing = Preprocessing(input_size=64, resize=64, mean=(0,), std=(1,))
+    benchmarks = {"imagenet_p": {**options, "perturbations": "snow"}}
     with pytest.raises(DataError, match=r"video_0.mp4: the picture is 32 x 32, smaller than the model's input, 64"):
-        evaluate(
-            large,
-            NOTHING,
-            {"imagenet_p": {**options, "perturbations": "snow"}},
-            output_dir=tmp_path / "b",
-            progress=False,
-        )
-    (root / "tilt").mkdir()
-    with pytest.raises(DataError, match="there are no videos"):
-        build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root), "perturbations": "tilt"})
-    with pytest.raises(UnknownNameError, match="unknown perturbation 'tillt'; did you mean 'tilt'"):
-        build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root), "perturbations": "tillt"})
-    with pytest.raises(ConfigError, match="difficulty must be 1, 2 or 3, got 4"):
-        build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root), "difficulty": 4})
-    with pytest.raises(ConfigError, match="must name each perturbation once"):
-        build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root), "perturbations": ["snow", "snow"]})
+        evaluate(large, NOTHING, benchmarks, output_dir=tmp_path / "b", progress=False)
+    broken = next((root / "snow").rglob("video_1.mp4"))
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.raises(DataError, match=r"snow/n01443537/video_1.mp4 cannot be decoded"):
+        evaluate(Brightness(), NOTHING, benchmarks, output_dir=tmp_path / "c", progress=False)
+    broken = next((root / "snow").rglob("video_0.mp4"))
+    broken.write_bytes(b"")
+    with pytest.raises(DataError, match=r"snow/n01440764/video_0.mp4 cannot be decoded"):
+        build_benchmark("imagenet_p", NOTHING, benchmarks["imagenet_p"])
+
+
+def test_options_that_cannot_be(tmp_path):
+    for options in ({}, {"root_dir": str(videos(tmp_path / "p", "snow", CONSTANT))}):
+        with pytest.raises(UnknownNameError, match="unknown perturbation 'tillt'; did you mean 'tilt'"):
+            build_benchmark("imagenet_p", NOTHING, {**options, "perturbations": "tillt"})
+        with pytest.raises(ConfigError, match="difficulty must be 1, 2 or 3, got 4"):
+            build_benchmark("imagenet_p", NOTHING, {**options, "difficulty": 4})
+        with pytest.raises(ConfigError, match="must name each perturbation once"):
+            build_benchmark("imagenet_p", NOTHING, {**options, "perturbations": ["snow", "snow"]})
 
 
 def test_the_originals_files(tmp_path):
@@ -163,8 +200,7 @@ def test_the_originals_files(tmp_path):
     assert both.summary.tables["stability"]["shot_noise"]["FP (%)"].value == 25
     assert ImageNetPEvaluator().eval(tmp_path / "brightness-results.txt.all")["mFP_of_these"] == 50
     assert ImageNetPEvaluator(difficulty=2).eval(tmp_path / "brightness-results.txt.all")["mFP_of_these"] == 0
-    with pytest.raises(RecordError, match="a baseline needs a result file of imagenet_p"):
-        ImageNetPEvaluator().eval(tmp_path, baseline=tmp_path)
+    assert ImageNetPEvaluator().eval(tmp_path, baseline=tmp_path)["mFR_of_these"] == 100
     (tmp_path / "x.txt").write_text('{"predictions": [1, 2]}\n')
     with pytest.raises(RecordError, match=r"must be named \{perturbation\}-results.txt"):
         ImageNetPEvaluator().eval(tmp_path / "x.txt")

@@ -1,5 +1,6 @@
 """ImageNet-S in the engine: 13 cells, the reference's own crop, recorded pixel differences, and notes of vacuous cells."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -182,3 +183,48 @@ def test_extra_numbers_must_be_one_for_each_cell(tmp_path, jpegs, model):
     path.write_text("\n".join([header, json.dumps(data), *rest]) + "\n")
     with pytest.raises(RecordError, match="image 0 does not have 13 entries in each list"):
         ImageNetSEvaluator().eval(path)
+
+
+def test_imagenet_s_dumps(tmp_path, photo_folder, model):
+    """What the original's generator leaves: arrays and one list for each decoder and resize."""
+    from RobustART.noise.system import system_noise
+
+    photos = dataclasses.replace(create_dataset(root_dir=photo_folder), class_names=None)
+    root = tmp_path / "imagenet-s"
+    cells = [("pil", "pil-bilinear"), ("ffmpeg", "pil-bilinear"), ("pil", "pil-box")]
+    for decoder, resize in cells:
+        rows = []
+        for file, label in zip(photos.files, photos.labels, strict=True):
+            path = root / decoder / resize / f"{file}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, system_noise(photos.root / file, decoder=decoder, resize=resize, size=32))
+            rows.append(f"{decoder}/{resize}/{file}.npy {label}\n")
+        (root / f"{decoder}_{resize}.txt").write_text("".join(rows))
+    options = {"decoders": ["pil", "ffmpeg"], "resizes": "pil-box"}
+    reports = [
+        evaluate(model, photos, {"imagenet_s": more}, output_dir=tmp_path / str(i), progress=False).data["benchmarks"][
+            "imagenet_s"
+        ]
+        for i, more in enumerate((options, {**options, "root_dir": str(root)}))
+    ]
+    assert reports[0]["metrics"] == reports[1]["metrics"]
+    assert reports[0]["tables"] == reports[1]["tables"]
+    stored = build_benchmark("imagenet_s", photos, {**options, "root_dir": str(root)})
+    assert stored.notes == ("ImageNet-S has 12 images of 3 classes here; the published set has 50000 of 1000",)
+    read = dataclasses.replace(photos, decoder="opencv")
+    (note,) = build_benchmark("imagenet_s", read, options).notes
+    assert note == "imagenet_s reads with its own decoders; data.test.image_reader, opencv, has no part in it"
+    with pytest.raises(
+        DataError, match=r"pil_opencv-area.txt, but that list is not there: it holds the folders .* files ffmpeg_pil"
+    ):
+        build_benchmark("imagenet_s", photos, {"root_dir": str(root), "resizes": "opencv-area", "decoders": "pil"})
+    lost = next((root / "pil" / "pil-box").rglob("03.png.npy"))
+    kept = lost.rename(tmp_path / "kept.npy")
+    with pytest.raises(DataError, match=r"12 images that the list of pil/pil-box names, but 1 of them .* as .*03.png.npy"):
+        build_benchmark("imagenet_s", photos, {**options, "root_dir": str(root)})
+    kept.rename(lost)
+    np.save(next((root / "pil" / "pil-box").rglob("00.png.npy")), np.zeros((32, 32, 3)))
+    with pytest.raises(DataError, match=r"00.png.npy: a stored picture must be uint8 \(H, W, 3\), got float64"):
+        evaluate(
+            model, photos, {"imagenet_s": {**options, "root_dir": str(root)}}, output_dir=tmp_path / "x", progress=False
+        )

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from RobustART.metrics import UndefinedError
-from RobustART.metrics.detection import detection, detection_intervals
+from RobustART.metrics.detection import detection, detection_draws
+from RobustART.metrics.resampling import draw_counts, interval
 
 
 def test_known_answers():
@@ -49,17 +50,29 @@ def test_order_and_scale_do_not_matter():
     assert detection(rng.permutation(positive) * 3 + 1, rng.permutation(negative) * 3 + 1) == pytest.approx(expected)
 
 
+def test_draws_are_the_numbers_of_each_resample():
+    rng = np.random.default_rng(4)
+    positive, negative = rng.integers(2, 9, 30).astype(float), rng.integers(0, 7, 50).astype(float)
+    draws = detection_draws(positive, negative, resamples=15, seed=2)
+    (found,), (wrong,) = (list(draw_counts(n, resamples=15, seed=[2, kind])) for kind, n in enumerate((30, 50)))
+    for i in range(15):
+        expected = detection(np.repeat(positive, found[i]), np.repeat(negative, wrong[i]))
+        assert {name: values[i] for name, values in draws.items()} == pytest.approx(expected)
+
+
 def test_intervals_hold_the_value_and_shrink_with_more_images():
     rng = np.random.default_rng(1)
     widths = []
     for n in (100, 1600):
         positive, negative = rng.normal(1, 1, n), rng.normal(0, 1, 2 * n)
-        value = detection(positive, negative)
-        interval = detection_intervals(positive, negative)
+        value, draws = detection(positive, negative), detection_draws(positive, negative, resamples=500)
         for name in value:
-            assert interval[name][0] < value[name] < interval[name][1]
-        widths.append(interval["auroc"][1] - interval["auroc"][0])
-        assert interval == detection_intervals(positive, negative)
+            low, high = interval(draws[name])
+            assert low < value[name] < high
+        low, high = interval(draws["auroc"])
+        widths.append(high - low)
+    again = detection_draws(positive, negative, resamples=500)["auroc"]
+    assert (draws["auroc"] == again).all()
     assert widths[1] < widths[0] / 3
 
 
@@ -70,10 +83,12 @@ def test_auroc_interval_is_about_hanley_and_mcneils():
     area = detection(positive, negative)["auroc"] / 100
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     error = np.sqrt((area * (1 - area) + 399 * (q1 - area**2) + 399 * (q2 - area**2)) / 400**2)
-    low, high = detection_intervals(positive, negative)["auroc"]
+    low, high = interval(detection_draws(positive, negative)["auroc"])
     assert (high - low) / 100 == pytest.approx(2 * 1.96 * error, rel=0.15)
 
 
 def test_nothing_to_tell_apart_is_undefined():
     with pytest.raises(UndefinedError, match="telling 0 unknown from 1 known"):
         detection([], [1.0])
+    with pytest.raises(UndefinedError, match="1 scores are not numbers"):
+        detection([0.5, np.nan], [1.0])

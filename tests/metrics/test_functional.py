@@ -1,30 +1,18 @@
-"""Numbers against hand computation, scipy, and each other."""
-
-import math
+"""Numbers against hand computation, scipy and scikit-learn."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from RobustART.metrics import UndefinedError
 from RobustART.metrics import functional as F
-from RobustART.metrics.baselines import alexnet_corruption_errors, imagenet_a_classes
-from RobustART.metrics.functional import UndefinedError
+from RobustART.metrics.baselines import imagenet_a_classes, imagenet_r_classes
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 20), (18, 20), (20, 20), (1, 3), (500, 1000)])
 def test_wilson_against_scipy(k, n):
     expected = stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
     assert F.wilson(k, n) == pytest.approx((100 * expected.low, 100 * expected.high), abs=1e-9)
-
-
-def test_bootstrap_is_seeded_and_near_the_normal_interval():
-    values = np.random.default_rng(0).normal(50, 10, size=2000)
-    low, high = F.bootstrap_mean(values)
-    assert (low, high) == F.bootstrap_mean(values)
-    half = 1.96 * values.std() / math.sqrt(2000)
-    assert low == pytest.approx(values.mean() - half, abs=0.1)
-    assert high == pytest.approx(values.mean() + half, abs=0.1)
-    assert F.bootstrap_mean([7.0, 7.0]) == (7.0, 7.0)
 
 
 def test_label_rank_by_hand_with_ties():
@@ -45,39 +33,28 @@ def test_top_k_against_scikit_learn():
         assert F.top_k_accuracy(ranks, k) == pytest.approx(100 * expected)
 
 
-def test_rms_calibration_error_by_hand():
-    assert F.rms_calibration_error([0.9, 0.9, 0.9, 0.9], [1, 1, 1, 0]) == pytest.approx(15)
-    assert F.rms_calibration_error([0.75] * 4, [1, 1, 1, 0]) == pytest.approx(0)
-    # Two bins of 2 and 3: the last one takes the remainder and counts.
-    got = F.rms_calibration_error([0.1, 0.2, 0.7, 0.8, 0.9], [0, 0, 1, 1, 0], bin_size=2)
-    expected = 100 * math.sqrt(2 / 5 * 0.15**2 + 3 / 5 * (0.8 - 2 / 3) ** 2)
-    assert got == pytest.approx(expected)
-
-
-def test_aurra_by_hand():
-    assert F.aurra([0.9, 0.8, 0.7], [1, 1, 1]) == 100
-    assert F.aurra([0.9, 0.8, 0.7], [1, 0, 1]) == pytest.approx(100 * (1 + 1 / 2 + 2 / 3) / 3)
-    assert F.aurra([0.7, 0.9, 0.8], [1, 1, 0]) == pytest.approx(100 * (1 + 1 / 2 + 2 / 3) / 3)
+def test_masked_scores_are_those_of_the_classes_that_compete():
+    scores = np.arange(12.0).reshape(2, 6)
+    table, labels = F.masked_scores(scores, [1, 4], [1, 4, 5])
+    assert table.tolist() == [[1, 4, 5], [7, 10, 11]]
+    assert labels.tolist() == [0, 1]
+    with pytest.raises(UndefinedError, match="image 1 has the label 2, none of the 3 classes"):
+        F.masked_scores(scores, [1, 2], [1, 4, 5])
 
 
 def test_adversarial_robustness_by_hand():
     clean = [1, 1, 0, 1]
     assert F.adversarial_robustness(clean, clean) == (3, 3)
     assert F.adversarial_robustness(clean, [1, 0, 1, 0]) == (1, 3)
-    assert F.adversarial_robustness(clean, [[1, 1], [1, 0], [1, 1], [1, 1]]) == (2, 3)
-    with pytest.raises(UndefinedError, match="no image is classified right"):
-        F.adversarial_robustness([0, 0], [1, 1])
+    several = [[1, 1], [1, 0], [1, 1], [1, 1]]
+    assert F.adversarial_robustness(clean, several) == (2, 3)
+    assert F.robust_accuracy([1, 0, 1, 0]) == 50
+    assert F.robust_accuracy(several) == 75
 
 
-def test_alexnets_own_errors_give_an_mce_of_100():
-    errors = alexnet_corruption_errors()
-    assert len(errors) == 19
-    assert F.mean_corruption_error({k: errors[k] for k in list(errors)[:15]}, errors) == pytest.approx(100)
-    halved = {name: [value / 2 for value in values] for name, values in errors.items()}
-    assert F.mean_corruption_error(halved, errors) == pytest.approx(50)
-    # The denominators of the official score, as easyrobust lists them.
-    assert np.mean(errors["gaussian_noise"]) == pytest.approx(0.886428, abs=1e-6)
-    assert np.mean(errors["jpeg_compression"]) == pytest.approx(0.606500, abs=1e-6)
+def test_transfer_success_by_hand():
+    """Both are right on images 0, 1 and 3; of these the target is fooled on 1 and 3."""
+    assert F.transfer_success([1, 1, 0, 1], [1, 1, 1, 1], [1, 0, 0, 0]) == (2, 3)
 
 
 def test_imagenet_a_classes():
@@ -87,13 +64,37 @@ def test_imagenet_a_classes():
     assert classes[:3] == (6, 11, 13)
 
 
+def test_imagenet_r_classes():
+    """The numbers that stand as a comment in the official evaluation, eval.py of hendrycks/imagenet-r; timm has the same."""
+    from pathlib import Path
+
+    import timm.data
+
+    classes = imagenet_r_classes()
+    assert len(set(classes)) == 200
+    assert (classes[:5], classes[-5:]) == ((1, 2, 4, 6, 8), (967, 980, 981, 983, 988))
+    listed = Path(timm.data.__file__).parent / "_info" / "imagenet_r_indices.txt"
+    assert classes == tuple(int(line) for line in listed.read_text().split())
+
+
 @pytest.mark.parametrize(
-    "call",
+    ("call", "reason"),
     [
-        lambda: F.wilson(0, 0), lambda: F.bootstrap_mean([]), lambda: F.top_k_accuracy([]), lambda: F.aurra([], []),
-        lambda: F.rms_calibration_error([], []), lambda: F.mean_corruption_error({}, {}),
+        (lambda: F.wilson(0, 0), "no images"),
+        (lambda: F.wilson(3, 2), "3 of 2 images"),
+        (lambda: F.top_k_accuracy([]), "no images"),
+        (lambda: F.cell_accuracies([]), "no images"),
+        (lambda: F.spread([]), "no accuracies"),
+        (lambda: F.robust_accuracy([]), "no images"),
+        (lambda: F.adversarial_robustness([0, 0], [1, 1]), "no image is classified right when clean"),
+        (lambda: F.adversarial_robustness([1, 1], [1]), "2 clean images, 1 attacked"),
+        (lambda: F.transfer_success([1, 0], [0, 1], [0, 0]), "no image is right for both models"),
+        (lambda: F.label_rank([[0.1, np.nan]], [0]), "image 0 is undefined: it has the score nan"),
+        (lambda: F.label_rank([[0.1, 0.9]], [2]), "label 2, but 2 scores"),
+        (lambda: F.label_rank([[0.1, 0.9]], [-1]), "label -1, but 2 scores"),
+        (lambda: F.label_rank([[0.1, 0.9]], [0, 1]), "scores are"),
     ],
-)  # fmt: skip
-def test_no_images_is_undefined_never_zero(call):
-    with pytest.raises(UndefinedError, match="undefined"):
+)
+def test_undefined_says_why_and_is_never_a_number(call, reason):
+    with pytest.raises(UndefinedError, match=reason):
         call()

@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 
 from RobustART.evaluation.benchmarks.perturbed import rankings
 from RobustART.metrics import UndefinedError
-from RobustART.metrics.stability import flip_probability, mean_over_pairs, references, top5_distance
+from RobustART.metrics.stability import flip_probability, mean_over_pairs, references, top5_distance, zipf_distance
 
 
 def pairs(frames, noise, stride):
@@ -71,6 +71,7 @@ def test_distances_equal_the_definitions(noise, stride):
         zipf.append(np.mean(oursz))
     assert top5_distance(found["top5"].numpy(), noise=noise, stride=stride) == pytest.approx(top5)
     assert mean_over_pairs(found["zipf"].numpy(), noise=noise, stride=stride) == pytest.approx(zipf)
+    assert zipf_distance(ranks, noise=noise, stride=stride) == pytest.approx(zipf)
     assert (found["top5"][..., 0] == logits.argmax(-1)).all()
 
 

@@ -1,5 +1,6 @@
 """ImageNet-P's sequences: frames that must be the photo, moves that can be counted in pixels, noise of the stated size."""
 
+import ast
 import math
 
 import numpy as np
@@ -11,12 +12,22 @@ from torchvision.transforms import functional
 from RobustART.errors import ConfigError, UnknownNameError
 from RobustART.metrics import stability
 from RobustART.noise import PERTURBATIONS, perturb
-from RobustART.noise.perturbations import motion_blur
-from tests.conftest import make_picture
+from RobustART.noise.corruptions import pixels
+from RobustART.noise.corruptions.pixels import motion_blur
+from tests.conftest import ROOT, make_picture
+from tests.noise.official import clipped_zoom, finish, line_blur
 
 PHOTO = make_picture(4, 256, 300)
 CLEAN = PHOTO[16:240, 38:262]
 GREY = np.full((256, 300, 3), 128, np.uint8)
+
+
+CORRUPTION_FILES = ("noise", "blur", "weather", "digital", "pixels", "sampling")
+
+
+def resize_and_crop(size):
+    """The clean frame of :data:`PHOTO` at another size."""
+    return perturb(PHOTO, "brightness", size=size)[15]
 
 
 def frames(name, photo=PHOTO, seed=0):
@@ -24,7 +35,7 @@ def frames(name, photo=PHOTO, seed=0):
 
 
 def test_names_are_the_benchmarks():
-    assert {name for name in PERTURBATIONS if not name.endswith(("_2", "_3"))} == set(stability.PERTURBATIONS)
+    assert {name for name in PERTURBATIONS if not name.endswith(("_2", "_3"))} == set(stability.PUBLISHED_PERTURBATIONS)
     for name in ("gaussian_noise", "shot_noise", "speckle_noise"):
         assert {f"{name}_2", f"{name}_3"} <= set(PERTURBATIONS)
 
@@ -149,6 +160,50 @@ def test_spatter_flows_down():
     wet = (made.max(axis=3) > 62).mean(axis=(1, 2))
     assert (wet > 0.005).all()
     assert made.max() > 100
+
+
+def test_motion_blur_is_imagemagicks():
+    made = perturb(PHOTO, "motion_blur", size=56)
+    clean = resize_and_crop(56)
+    for i in (0, 13, 30):
+        assert np.array_equal(made[i], line_blur(clean, 10, 3, (i - 30) * 4))
+
+
+def test_brightness_is_the_value_of_hsv():
+    from skimage.color import hsv2rgb, rgb2hsv
+
+    made, clean = perturb(PHOTO, "brightness", size=56), resize_and_crop(56) / 255.0
+    for i in (0, 8, 22, 30):
+        colours = rgb2hsv(clean)
+        colours[..., 2] = np.clip(colours[..., 2] + (i - 15) * 2 / 100, 0, 1)
+        assert np.abs(made[i] - np.round(hsv2rgb(colours) * 255, 6)).max() < 1  # cut off, not rounded
+
+
+def test_snow_is_the_official_layers_motion():
+    made, clean = perturb(PHOTO, "snow", size=56, rng=np.random.default_rng(2)), resize_and_crop(56) / 255.0
+    layer = clipped_zoom(np.random.default_rng(2).normal(0.05, 0.3, (56, 56)), 3)
+    layer = finish(np.where(layer < 0.5, 0, layer))
+    pale = 0.85 * clean + 0.15 * np.maximum(clean, (clean @ (0.299, 0.587, 0.114))[..., None] * 1.5 + 0.5)
+    for i in (0, 17, 30):
+        fallen = line_blur(layer, 14, 4, i * 4 - 150)[..., None] / 255.0
+        apart = made[i].astype(int) - finish(pale + fallen + np.rot90(fallen, 2))
+        assert np.abs(apart).max() <= 1
+        assert (apart != 0).mean() < 1e-3
+
+
+def test_raised_value_of_corruptions_and_of_perturbations():
+    assert np.array_equal(pixels.raise_value(CLEAN, 0.0, 255e-9), CLEAN)
+    assert np.array_equal(perturb(PHOTO, "brightness")[20], pixels.raise_value(CLEAN, 0.1, 255e-9))
+
+
+@pytest.mark.parametrize("path", ["perturbations.py", *(f"corruptions/{name}.py" for name in CORRUPTION_FILES)])
+def test_no_blas(path):
+    """The sums of a BLAS depend on its build and its threads; products with sparse matrices are scipy's own."""
+    tree = ast.parse((ROOT / "RobustART" / "noise" / path).read_text())
+    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not names & {"dot", "matmul", "einsum", "tensordot", "inner", "vdot", "linalg"}
+    products = [n for n in ast.walk(tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.MatMult)]
+    assert [ast.unparse(n.left) for n in products] == (["down", "across"] if path.endswith("blur.py") else [])
 
 
 def test_mistakes():

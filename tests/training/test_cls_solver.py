@@ -122,8 +122,8 @@ def test_killed_and_taken_up_again(small_config, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"{recorded} of 12 images are recorded already" in done.stderr
     assert outputs(folder, BENCHMARKS[:2]) == outputs(tmp_path / "whole", BENCHMARKS[:2])
-    # One image to ask for the number of classes, what was left of clean, two corruptions of all, and three tiles to draw.
-    assert sum(int(line) for line in counts.read_text().split()) == 1 + (12 - recorded) + 2 * 12 + 3
+    # One image to ask for the number of classes, what was left of clean, and two corruptions of all.
+    assert sum(int(line) for line in counts.read_text().split()) == 1 + (12 - recorded) + 2 * 12
 
 
 def test_other_config_is_refused_and_fresh_starts_over(small_config, tmp_path, capsys):

@@ -2,12 +2,13 @@
 
 from RobustART.evaluation.benchmarks import (  # noqa: F401 - they register their benchmarks
     adversarial,
+    cifar,
     natural,
     perturbed,
     published,
     shifted,
     system,
 )
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, build_benchmark, clean_view
+from RobustART.evaluation.benchmarks.core import BENCHMARKS, Batched, Benchmark, Cell, Pass, build_benchmark, clean_view
 
-__all__ = ["BENCHMARKS", "Benchmark", "Cell", "Pass", "build_benchmark", "clean_view"]
+__all__ = ["BENCHMARKS", "Batched", "Benchmark", "Cell", "Pass", "build_benchmark", "clean_view"]

@@ -49,7 +49,8 @@ def adversarial(
     """
     cells = [Cell("clean", clean_view)]
     cells += [Cell(name, clean_view, attack) for name, attack in _attacks("adversarial", attacks, eps, stop)]
-    return Benchmark("adversarial", (Pass(dataset, tuple(cells)),), summaries.adversarial)
+    part = Pass(dataset, tuple(cells))
+    return Benchmark("adversarial", (part,), summaries.adversarial, _one_spelling(attacks, eps))
 
 
 @BENCHMARKS.register("transfer")
@@ -91,9 +92,13 @@ def transfer(
                 )
                 for target in names
             ]
-    plain = {name: spec if isinstance(spec, Mapping) else others[name].source for name, spec in models.items()}
-    part = Pass(dataset, tuple(cells))
-    return Benchmark("transfer", (part,), summaries.transfer, options={"models": plain}, models=others)
+    # Where weights lie is no condition: their fingerprint is one.
+    plain = {
+        name: {k: v for k, v in spec.items() if k != "weights"} if isinstance(spec, Mapping) else others[name].source
+        for name, spec in models.items()
+    }
+    options = {"models": plain, **_one_spelling(attacks, eps)}
+    return Benchmark("transfer", (Pass(dataset, tuple(cells)),), summaries.transfer, options, models=others)
 
 
 def _other_model(name: str, spec: Any) -> Classifier:
@@ -107,6 +112,15 @@ def _other_model(name: str, spec: Any) -> Classifier:
             raise ConfigError(
                 f"unknown key transfer.models.{name}.{key}{nearest(key, allowed) or ';'} Allowed: {', '.join(allowed)}"
             )
+    for key, kind, what in (
+        ("kwargs", Mapping, "a mapping"),
+        ("preprocessing", Mapping, "a mapping"),
+        ("weights", str, "text"),
+    ):
+        if spec.get(key) is not None and not isinstance(spec[key], kind):
+            raise ConfigError(f"transfer.models.{name}.{key} must be {what}, got {spec[key]!r}")
+    if not isinstance(spec.get("strict", True), bool):
+        raise ConfigError(f"transfer.models.{name}.strict must be true or false, got {spec['strict']!r}")
     return build_model(
         spec["type"], spec.get("kwargs") or {}, weights=spec.get("weights"), strict=spec.get("strict", True),
         preprocessing=dict(spec.get("preprocessing") or {}),
@@ -154,6 +168,24 @@ def _attacks(
             _try_options(attack, label)
             bound.append((f"{label}/{format_eps(radius, norm_of[label])}", attack))
     return bound
+
+
+def _one_spelling(attacks: Any, eps: Any) -> dict[str, Any]:
+    """Returns the two options, which are checked, in one spelling: lists, numbers, names without empty options."""
+    specs: list[Any] = []
+    for item in [attacks] if isinstance(attacks, (str, Mapping)) else attacks:
+        name, options = (item, {}) if isinstance(item, str) else next(iter(item.items()))
+        given = {k: parse_number(v) if k in NUMBERS and isinstance(v, str) else v for k, v in (options or {}).items()}
+        specs.append({name: given} if given else name)
+
+    def numbers(values: Any) -> list[float]:
+        return [parse_number(value) for value in ([values] if isinstance(values, (int, float, str)) else values)]
+
+    if isinstance(eps, Mapping):
+        radii: Any = {key: None if values is None else numbers(values) for key, values in eps.items()}
+    else:
+        radii = None if eps is None else numbers(eps)
+    return {"attacks": specs, "eps": radii}
 
 
 def _attack_spec(item: Any, where: str) -> tuple[str, Callable[..., Tensor], dict[str, Any]]:

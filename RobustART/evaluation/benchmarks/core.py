@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,16 @@ from RobustART.registry import Registry
 
 
 @dataclasses.dataclass(frozen=True)
+class Batched:
+    """How a view is made for many images at once, on a device: the loader makes ``source``, ``change`` the view of it."""
+
+    source: View
+    """What is shipped, without draws; cells that share the object share the work."""
+    change: Callable[..., Tensor]
+    """(images uint8 (N, S, S, 3) on any device, *, rngs) -> uint8 (N, S, S, 3), with the draws that the view would make."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Cell:
     """One column of the results: how an image is seen, and how it is attacked."""
 
@@ -34,6 +45,8 @@ class Cell:
     """Name of the model that is attacked, on the images that it sees right; None is the one under evaluation."""
     judge: str | None = None
     """Name of the model whose predictions are recorded; None is the one under evaluation."""
+    batched: Batched | None = None
+    """Makes the view in an evaluation, where there is one; ``view`` is then what it stands for, within rounding."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,13 +101,22 @@ class Benchmark:
     summarize: Callable[[Records], Summary]
     """From the result file to numbers."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """All options, defaults too: they belong to the result. A builder gives those that differ from what it was given."""
+    """All options, defaults too, each in one spelling: they belong to the result. A builder gives those that differ from
+    what it was given, such as ``["fog"]`` for ``"fog"``."""
+    folders: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Where its files lie. That is no condition of the result, since the fingerprint of what they hold is one."""
     notes: tuple[str, ...] = ()
     """What the report must warn of, such as a data set that is not complete."""
+    notes_on: Callable[[Preprocessing], tuple[str, ...]] | None = None
+    """What it must warn of with a model of a preprocessing, such as pictures that were made for another one."""
     models: dict[str | None, Classifier] = dataclasses.field(default_factory=dict)
     """Other models than the one under evaluation, by the names that cells give them."""
 
 
+PLACES = ("root_dir", "meta")
+"""Options that say where files lie."""
+READING = ("preprocess", "decoder", "exif_orientation")
+"""Options that say how files are read; without files they are no part of a result."""
 STORED = "stored"
 """Name of a cell of published photos as they are; ``clean`` says that a model should be far better than chance on it."""
 Builder = Callable[..., Benchmark]
@@ -120,12 +142,34 @@ def build_benchmark(name: str, dataset: ImageDataset | None, options: Mapping[st
     given = dict(options or {})
     check_options(given, builder, f"the benchmark {name}")
     benchmark = builder(dataset, **given)
+    known = option_defaults(builder)
     if any(part.dataset is None for part in benchmark.passes):
+        files = "; or the folder of its files in its option root_dir" if "root_dir" in known else ""
         raise ConfigError(
-            f"the benchmark {name} needs images: name them in data.test, such as data: {{test: {{root_dir: ...}}}}"
+            f"the benchmark {name} needs images: name them in data.test, such as data: {{test: {{root_dir: ...}}}}{files}"
         )
-    options = {**option_defaults(builder), **given, **benchmark.options}
-    return dataclasses.replace(benchmark, options=options)
+    every = {**known, **given, **benchmark.options}
+    made = "root_dir" in every and every["root_dir"] is None
+    folders = {key: os.fspath(every[key]) for key in PLACES if every.get(key) is not None}
+    left_out = (*PLACES, *READING) if made else PLACES
+    every = {key: value for key, value in every.items() if key not in left_out} | ({"root_dir": None} if made else {})
+    return dataclasses.replace(benchmark, options=every, folders=folders)
+
+
+def refuse_without_files(benchmark: str, **given: Any) -> None:
+    """Raises a ConfigError if options that say how files are read are given where ``root_dir`` names none.
+
+    Args:
+        benchmark: its name.
+        given: values of those options; what differs from the default is refused.
+    """
+    defaults = option_defaults(BENCHMARKS[benchmark])
+    for name, value in given.items():
+        if value != defaults[name]:
+            raise ConfigError(
+                f"{benchmark}.{name} is {value!r}, but that is for published files, and {benchmark}.root_dir names none; "
+                "clean images are read as data.test says"
+            )
 
 
 def clean_view(sample: Sample, rng: np.random.Generator) -> Array:

@@ -1,4 +1,4 @@
-"""Published corruption sets read from files: ImageNet-C, ImageNet-C-bar, ImageNet-3DCC, CIFAR-C."""
+"""Published corruption sets in class folders: ImageNet-C, ImageNet-C-bar, ImageNet-3DCC."""
 
 from __future__ import annotations
 
@@ -12,27 +12,18 @@ from typing import Any
 import numpy as np
 
 from RobustART.data import ImageDataset
-from RobustART.data.datasets import from_meta_file
-from RobustART.data.published import CIFAR_C, IMAGENET_3DCC, IMAGENET_C, IMAGENET_C_BAR, Published
-from RobustART.data.variants import StackedDataset, VariantDataset, listed_variants, scan_variants, variant_view
+from RobustART.data.datasets import check_reader, from_meta_file
+from RobustART.data.generated import read_generated
+from RobustART.data.published import IMAGENET_3DCC, IMAGENET_C, IMAGENET_C_BAR, Published
+from RobustART.data.variants import VariantDataset, listed_variants, scan_variants, variant_view
 from RobustART.errors import ConfigError, DataError
 from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list
 from RobustART.metrics import summaries
+from RobustART.metrics.baselines import C_3D, C_BAR
 from RobustART.noise.corruptions import CORRUPTIONS, group_of
 from RobustART.preprocessing import Preprocessing
 
 LEVELS = (1, 2, 3, 4, 5)
-
-C_BAR = (
-    "blue_noise_sample", "brownish_noise", "caustic_refraction", "checkerboard_cutout", "cocentric_sine_waves",
-    "inverse_sparkles", "perlin_noise", "plasma_noise", "single_frequency_greyscale", "sparkles",
-)  # fmt: skip
-"""The corruptions of ImageNet-C-bar (Mintun et al. 2021, https://arxiv.org/abs/2102.11273)."""
-C_3D = (
-    "near_focus", "far_focus", "bit_error", "color_quant", "flash", "fog_3d", "h265_abr", "h265_crf", "iso_noise",
-    "low_light", "xy_motion_blur", "z_motion_blur",
-)  # fmt: skip
-"""The corruptions of ImageNet-3DCC (Kar et al. 2022, https://arxiv.org/abs/2203.01441)."""
 
 
 def crop_only(model: Preprocessing) -> Preprocessing:
@@ -85,22 +76,38 @@ def corruption_cells(benchmark: str, corruptions: Any, severities: Any) -> list[
     return [(name, level) for name in names for level in levels]
 
 
+def cell_options(cells: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """Returns the two options that :func:`corruption_cells` makes cells from, as lists."""
+    names, levels = zip(*cells, strict=True)
+    return {"corruptions": list(dict.fromkeys(names)), "severities": list(dict.fromkeys(levels))}
+
+
 def stored_imagenet_c(
-    root_dir: str | Path, meta: str | Path | None, preprocess: str, corruptions: Any, severities: Any
-) -> Benchmark:
+    root_dir: str | Path, meta: str | Path | None, preprocess: str, corruptions: Any, severities: Any, decoder: str,
+    exif_orientation: bool,
+) -> Benchmark:  # fmt: skip
     """Returns ImageNet-C from its published files; the options are those of ``imagenet_c``."""
     cells = corruption_cells("imagenet_c", corruptions, severities)
     for name, _ in cells:
         CORRUPTIONS[name]
     adapt = stored_preprocessing(preprocess, "imagenet_c")
+    check_reader(decoder, exif_orientation)
     root = IMAGENET_C.folder(root_dir, "imagenet_c.root_dir")
+    generated = read_generated(root)
     if meta is None:
         dataset = scan_variants(IMAGENET_C, root, {f"{c}/{s}": _severity_folder(root, c, s) for c, s in cells})
-    else:
+        dataset = generated.arrange(dataset) if generated else dataset
+    elif isinstance(meta, (str, Path)):
         dataset = _from_meta(root, Path(meta), cells)
+    else:
+        raise ConfigError(f"imagenet_c.meta must be a file, got {meta!r}")
+    dataset = dataclasses.replace(dataset, decoder=decoder, exif_orientation=exif_orientation)
     part = Pass(dataset, stored_cells(dataset), preprocessing=adapt)
-    options = {"backend": None, "jpeg_quality": None}
-    return Benchmark("imagenet_c", (part,), summaries.imagenet_c, options, notes=IMAGENET_C.notes(dataset))
+    options = {**cell_options(cells), "backend": None, "jpeg_quality": None}
+    return Benchmark(
+        "imagenet_c", (part,), summaries.imagenet_c, options, notes=(generated or IMAGENET_C).notes(dataset),
+        notes_on=generated.notes_on if generated else None,
+    )  # fmt: skip
 
 
 def _severity_folder(root: Path, corruption: str, severity: int) -> str:
@@ -143,13 +150,17 @@ def _corruption_set(name: str, spec: Published, known: tuple[str, ...]) -> None:
         corruptions: Sequence[str] = known,
         severities: Sequence[int] = LEVELS,
         preprocess: str = "crop",
+        decoder: str = "pil",
+        exif_orientation: bool = False,
     ) -> Benchmark:
         cells = corruption_cells(name, corruptions, severities)
         adapt = stored_preprocessing(preprocess, name)
+        check_reader(decoder, exif_orientation)
         root = spec.folder(root_dir, f"{name}.root_dir")
         images = scan_variants(spec, root, {f"{c}/{s}": f"{c}/{s}" for c, s in cells})
+        images = dataclasses.replace(images, decoder=decoder, exif_orientation=exif_orientation)
         part = Pass(images, stored_cells(images), preprocessing=adapt)
-        return Benchmark(name, (part,), summaries.corruption_errors, notes=spec.notes(images))
+        return Benchmark(name, (part,), summaries.corruption_errors, cell_options(cells), notes=spec.notes(images))
 
     build.__doc__ = f"""Returns {spec.title} from its published folder, with the mean of top-1 error over its cells.
 
@@ -159,60 +170,10 @@ def _corruption_set(name: str, spec: Published, known: tuple[str, ...]) -> None:
         corruptions: names of folders; all {len(known)} by default.
         severities: from 1 to 5.
         preprocess: ``crop`` (the middle, no resize), ``resize256``, or ``model`` (its own, as for photos).
+        decoder: of its files, one of ``imaging.DECODERS``.
+        exif_orientation: turn them as their EXIF tag says.
     """
 
 
 _corruption_set("imagenet_c_bar", IMAGENET_C_BAR, C_BAR)
 _corruption_set("imagenet_3dcc", IMAGENET_3DCC, C_3D)
-
-
-@BENCHMARKS.register("cifar_c")
-def cifar_c(
-    dataset: ImageDataset,
-    *,
-    root_dir: str,
-    corruptions: Sequence[str] = tuple(CORRUPTIONS),
-    severities: Sequence[int] = LEVELS,
-    preprocess: str = "crop",
-) -> Benchmark:
-    """Returns CIFAR-10-C or CIFAR-100-C from its ``.npy`` files (Hendrycks and Dietterich 2019).
-
-    Args:
-        dataset: not used; CIFAR-C is a data set of its own.
-        root_dir: folder of ``{corruption}.npy``, uint8 (5 N, 32, 32, 3) with severity 1 first, and ``labels.npy``.
-        corruptions: names of files; all 19 by default.
-        severities: from 1 to 5.
-        preprocess: ``crop`` (the pictures as they are), ``resize256``, or ``model`` (its own, as for photos).
-    """
-    cells = corruption_cells("cifar_c", corruptions, severities)
-    adapt = stored_preprocessing(preprocess, "cifar_c")
-    root = CIFAR_C.folder(root_dir, "cifar_c.root_dir")
-    names = list(dict.fromkeys(name for name, _ in cells))
-    absent = [name for name in ("labels", *names) if not (root / f"{name}.npy").is_file()]
-    if absent:
-        found = ", ".join(sorted(p.stem for p in root.glob("*.npy"))) or "none"
-        raise CIFAR_C.missing(f"{root}/{absent[0]}.npy", f"{len(absent)} files are not there (found: {found})")
-    labels = _load(root / "labels.npy")
-    count = len(labels) // 5
-    arrays = {name: _load(root / f"{name}.npy") for name in names}
-    for name, array in arrays.items():
-        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or len(array) != 5 * count:
-            raise CIFAR_C.missing(
-                f"uint8 ({5 * count}, H, W, 3) in {name}.npy",
-                f"it holds {array.dtype} {array.shape}; or labels.npy is odd",
-            )
-    images = StackedDataset(
-        tuple(f"{i:05d}" for i in range(count)), tuple(int(label) for label in labels[:count]), root, name=root.name,
-        folders={f"{name}/{level}": name for name, level in cells},
-        arrays={f"{name}/{level}": arrays[name] for name, level in cells},
-        offsets={f"{name}/{level}": (level - 1) * count for name, level in cells},
-    )  # fmt: skip
-    part = Pass(images, stored_cells(images), preprocessing=adapt)
-    return Benchmark("cifar_c", (part,), summaries.corruption_errors, notes=CIFAR_C.notes(images))
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from RobustART.data import ImageDataset, Sample
 from RobustART.data.datasets import from_meta_file
-from RobustART.data.published import IMAGENET_S
+from RobustART.data.folders import what_is_there
+from RobustART.data.generated import read_generated
+from RobustART.data.published import IMAGENET_S, looks_right
 from RobustART.data.variants import listed_variants
 from RobustART.errors import ConfigError
 from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list
@@ -54,12 +57,16 @@ def system_cells(decoders: Sequence[str], resizes: Sequence[str]) -> list[tuple[
 def _stored(root_dir: str | Path, pairs: Sequence[tuple[str, str]]) -> Benchmark:
     """Returns ImageNet-S from dumps, which are at the input size already."""
     root = IMAGENET_S.folder(root_dir, "imagenet_s.root_dir")
+    generated = read_generated(root)
     lists = {}
     for decoder, resize in pairs:
         path = root / f"{decoder}_{resize}.txt"
         if not path.is_file():
-            found = ", ".join(sorted(p.name for p in root.glob("*.txt"))) or "none"
-            raise IMAGENET_S.missing(str(path), f"that list is not there (found: {found})")
+            there = what_is_there(root, looks_right([f"{one}_{other}.txt" for one, other in pairs]))
+            raise IMAGENET_S.missing(
+                str(path),
+                f"that list is not there: {there}. Restrict the run to what is there with decoders and resizes",
+            )
         listed = from_meta_file(root, path)
         lists[f"{decoder}/{resize}"] = list(zip(listed.files, listed.labels, strict=True))
     dataset = listed_variants(IMAGENET_S, root, {name: name for name in lists}, lists)
@@ -67,7 +74,16 @@ def _stored(root_dir: str | Path, pairs: Sequence[tuple[str, str]]) -> Benchmark
     part = Pass(
         dataset, stored_cells(dataset), preprocessing=crop_only, measure=pixel_difference, reference=reference
     )  # fmt: skip
-    return Benchmark("imagenet_s", (part,), summaries.imagenet_s)
+    return Benchmark(
+        "imagenet_s", (part,), summaries.imagenet_s, _options(pairs), notes=(generated or IMAGENET_S).notes(dataset),
+        notes_on=generated.notes_on if generated else None,
+    )  # fmt: skip
+
+
+def _options(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Returns the options that the cells are made from, in one spelling: the reference's first."""
+    decoders, resizes = zip(*pairs, strict=True)
+    return {"decoders": list(dict.fromkeys(decoders)), "resizes": list(dict.fromkeys(resizes))}
 
 
 @BENCHMARKS.register("imagenet_s")
@@ -105,7 +121,11 @@ def imagenet_s(
         Cell(f"{decoder}/{resize}", functools.partial(system_view, decoder=decoder, resize=resize))
         for decoder, resize in pairs
     )
+    notes: tuple[str, ...] = ()
     if dataset is not None and dataset.decoder != REFERENCE[0]:
+        notes = (
+            f"imagenet_s reads with its own decoders; data.test.image_reader, {dataset.decoder}, has no part in it",
+        )
         dataset = dataclasses.replace(dataset, decoder=REFERENCE[0])
     part = Pass(dataset, cells, preprocessing=squash, measure=pixel_difference, reference="/".join(REFERENCE))
-    return Benchmark("imagenet_s", (part,), summaries.imagenet_s)
+    return Benchmark("imagenet_s", (part,), summaries.imagenet_s, _options(pairs), notes=notes)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from RobustART.metrics import estimates, functional
-from RobustART.metrics.estimates import Estimate, Summary, Table
+import numpy as np
+from numpy.typing import NDArray
+
+from RobustART.metrics import estimates
+from RobustART.metrics.estimates import Summary, Table
 from RobustART.metrics.summaries.common import single_pass
-from RobustART.options import attack_norm
+from RobustART.options import attack_norm, parse_number
 from RobustART.records import PassRecords, Records
 
 SQUARE_SHARE = 0.002
@@ -19,37 +23,70 @@ def adversarial(records: Records) -> Summary:
 
     * robust accuracy: images right under the attack, of all;
     * AR (adversarial robustness): of the images right when clean, those still right;
-    * WCAR (worst-case AR) of one eps: of the images right when clean, those right under every attack of that eps.
+    * WCAR (worst-case AR) of one eps: of the images right when clean, those right under every attack of that eps; and of
+      one magnitude over all norms, where each norm has as many radii.
     """
     table = single_pass(records)
-    correct = table.correct
-    clean = correct[:, table.cell("clean")]
-    metrics: dict[str, Estimate] = {"clean_accuracy": estimates.accuracy(clean)}
-    robust: Table = {}
-    ratio: Table = {}
-    by_eps: dict[str, list[int]] = {}
     settings = records.header["conditions"].get("attacks", {})
+    attacked = {}
     for column, cell in enumerate(table.cells):
-        if cell == "clean":
-            continue
-        attack, _, eps = cell.partition("/")
-        norm = settings.get(cell, {}).get("norm") or attack_norm(attack)
-        by_eps.setdefault(f"{norm} {eps}", []).append(column)
-        robust.setdefault(attack, {})[eps] = estimates.accuracy(correct[:, column])
-        ratio.setdefault(attack, {})[eps] = _ratio(clean, correct[:, column])
-    worst: Table = {}
-    for label, columns in by_eps.items():
-        if len(columns) > 1:
-            family, _, eps = label.partition(" ")
-            name = f"all {len(columns)} {family} attacks"
-            worst.setdefault(name, {})[eps] = _ratio(clean, correct[:, columns])
-    tables = {"robust_accuracy": robust, "AR": ratio}
-    if worst:
-        tables["WCAR"] = worst
+        if cell != "clean":
+            attack, _, eps = cell.partition("/")
+            norm = settings.get(cell, {}).get("norm") or attack_norm(attack)
+            attacked[Attacked(attack, eps, norm)] = table.correct[:, column]
+    summary = robustness(table.correct[:, table.cell("clean")], attacked)
     stages = _stages(table)
-    if stages:
-        tables["broken_by"] = stages
-    return Summary(metrics, tables)
+    return Summary(summary.metrics, {**summary.tables, **({"broken_by": stages} if stages else {})})
+
+
+class Attacked(NamedTuple):
+    """One attack at one radius."""
+
+    attack: str
+    """Its name."""
+    eps: str
+    """Its radius as people write it, such as ``8/255``."""
+    norm: str
+    """Its norm: ``Linf``, ``L2``, ``L1``."""
+
+
+def robustness(clean: NDArray[np.bool_], attacked: Mapping[Attacked, NDArray[np.bool_]]) -> Summary:
+    """Returns the numbers of :func:`adversarial` from whether images are right when clean and under each attack, (N,)."""
+    robust: Table = {}
+    pairs = {}
+    for which, right in attacked.items():
+        robust.setdefault(which.attack, {})[which.eps] = estimates.accuracy(right)
+        pairs["AR", which.attack, which.eps] = (right, clean)
+    for (row, column), group in _worst_groups(list(attacked)).items():
+        pairs["WCAR", row, column] = (np.all([attacked[which] for which in group], axis=0), clean)
+    tables: dict[str, Table] = {"robust_accuracy": robust}
+    reason = "adversarial robustness is undefined: no image is classified right when clean"
+    for (title, row, column), estimate in estimates.ratios(pairs, reason).items():
+        tables.setdefault(title, {}).setdefault(row, {})[column] = estimate
+    return Summary({"clean_accuracy": estimates.accuracy(clean)}, tables)
+
+
+def _worst_groups(attacked: list[Attacked]) -> dict[tuple[str, str], list[Attacked]]:
+    """Returns the attacks that WCAR takes together, by row and column of its table.
+
+    Attacks of one norm and radius are one group. Where several norms have as many radii each, their smallest are a group
+    too, and so on up to the largest, as the benchmark's small, middle and large magnitudes are.
+    """
+    by_radius: dict[str, dict[str, list[Attacked]]] = {}
+    for which in attacked:
+        by_radius.setdefault(which.norm, {}).setdefault(which.eps, []).append(which)
+    groups = {}
+    for norm, by_eps in by_radius.items():
+        for eps, group in by_eps.items():
+            if len(group) > 1:
+                groups[f"all {len(group)} {norm} attacks", eps] = group
+    if len(by_radius) > 1 and len({len(radii) for radii in by_radius.values()}) == 1:
+        ordered = [sorted(radii.items(), key=lambda item: parse_number(item[0])) for radii in by_radius.values()]
+        for level in zip(*ordered, strict=True):
+            group = [which for _, members in level for which in members]
+            radii = " + ".join(f"{norm} {eps}" for norm, (eps, _) in zip(by_radius, level, strict=True))
+            groups[f"all {len(group)} attacks", radii] = group
+    return groups
 
 
 def _stages(table: PassRecords) -> Table:
@@ -61,7 +98,7 @@ def _stages(table: PassRecords) -> Table:
         verdicts = [row[column] for row in table.broken_by]
         stages = [stage for stage in dict.fromkeys(verdicts) if stage not in (None, "clean", cell.partition("/")[0])]
         for stage in stages:
-            rows.setdefault(cell, {})[str(stage)] = estimates.proportion(verdicts.count(stage), len(verdicts))
+            rows.setdefault(cell, {})[str(stage)] = estimates.accuracy([verdict == stage for verdict in verdicts])
     return rows
 
 
@@ -121,25 +158,15 @@ def transfer(records: Records) -> Summary:
     clean = {
         names[cell][1]: table.correct[:, column] for column, cell in enumerate(table.cells) if cell not in attacked
     }
-    tables: dict[str, Table] = {}
+    rates: dict[tuple[str, str, str], tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}
     for column, cell in enumerate(table.cells):
-        if cell not in attacked:
-            continue
-        source, target = names[cell]
-        both = clean[source] & clean[target]
-        fooled = int((both & ~table.correct[:, column]).sum())
-        rows = tables.setdefault(f"transfer_success {cell.partition(' ')[0]}", {})
-        rows.setdefault(source, {})[target] = (
-            estimates.proportion(fooled, int(both.sum()))
-            if both.any()
-            else Estimate(None, None, None, 0, f"no image is right for both {source} and {target}")
-        )
+        if cell in attacked:
+            source, target = names[cell]
+            both = clean[source] & clean[target]
+            rates[f"transfer_success {cell.partition(' ')[0]}", source, target] = (~table.correct[:, column], both)
+    tables: dict[str, Table] = {}
+    found = estimates.ratios(rates, "no image is right for both source and target")
+    for (title, source, target), estimate in found.items():
+        tables.setdefault(title, {}).setdefault(source, {})[target] = estimate
     metrics = {f"clean_accuracy {name}": estimates.accuracy(right) for name, right in clean.items()}
     return Summary(metrics, tables)
-
-
-def _ratio(clean: np.ndarray, attacked: np.ndarray) -> Estimate:
-    try:
-        return estimates.proportion(*functional.adversarial_robustness(clean, attacked))
-    except functional.UndefinedError as error:
-        return estimates.undefined(error, 0)

@@ -2,73 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from RobustART.metrics import estimates, functional
-from RobustART.metrics.baselines import alexnet_corruption_errors
-from RobustART.metrics.estimates import Estimate, Summary, Table
-from RobustART.metrics.summaries.common import single_pass
+from RobustART.metrics import calibration as measures
+from RobustART.metrics import estimates
+from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors
+from RobustART.metrics.corruption import GROUPS, SCORED, corruption_errors, relative_corruption_errors
+from RobustART.metrics.estimates import Estimate, Statistic, Summary, Table
+from RobustART.metrics.summaries.common import matched_clean, single_pass
 from RobustART.records import Records
 
-SCORED = tuple(list(alexnet_corruption_errors())[:15])
-"""The 15 corruptions that ImageNet-C's scores count; the other 4 of the 19 are extra."""
+SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def classification(records: Records) -> Summary:
     """Returns top-1 and top-5 accuracy of the first cell."""
     table = single_pass(records)
-    ranks = table.label_rank[:, 0]
-    metrics = {"top1": estimates.accuracy(ranks < 1), "top5": estimates.accuracy(ranks < 5)}
-    return Summary(metrics)
+    return top_k(table.label_rank[:, 0], (1, 5))
 
 
-def imagenet_c(records: Records) -> Summary:
-    """Returns ImageNet-C's numbers from cells named ``corruption/severity``.
+def top_k(ranks: NDArray[np.int64], ks: Sequence[int]) -> Summary:
+    """Returns ``top1``, ``top5``, ... from how many classes are scored above the true one, (N,)."""
+    return Summary({f"top{k}": estimates.accuracy(ranks < k) for k in ks})
 
-    ``mean_error_15`` and ``mean_error_19`` are plain means of top-1 error over corruptions and severities (what the
-    original RobustART reports as ``all_without_extra`` and ``all_with_extra``); ``mCE`` divides by AlexNet's errors, as
-    the official benchmark does. Each is only given when all its cells were run.
+
+def imagenet_c(records: Records, clean: Records | None = None) -> Summary:
+    """Returns ImageNet-C's numbers from cells named ``corruption/severity``; see :func:`corrupted`.
+
+    Args:
+        records: of ImageNet-C.
+        clean: of the same model without noise, on the same photos; with it there is ``relative_mCE``.
     """
     table = single_pass(records)
-    wrong = ~table.correct
-    rows: dict[str, dict[int, int]] = {}
-    for column, cell in enumerate(table.cells):
-        name, _, severity = cell.rpartition("/")
-        rows.setdefault(name, {})[int(severity)] = column
-    top1: Table = {
-        name: {str(severity): estimates.accuracy(~wrong[:, column]) for severity, column in columns.items()}
-        for name, columns in rows.items()
-    }
+    cells = [(name, int(severity)) for name, _, severity in (cell.rpartition("/") for cell in table.cells)]
+    return corrupted(cells, table.correct, None if clean is None else matched_clean(table, clean))
+
+
+def corrupted(
+    cells: Sequence[tuple[str, int]], correct: NDArray[np.bool_], clean: NDArray[np.bool_] | None = None
+) -> Summary:
+    """Returns ImageNet-C's numbers.
+
+    * ``mean_error_15`` and ``mean_error_19``: plain means of top-1 error over corruptions and severities, without and with
+      the four extra ones (what the original RobustART reports as ``all_without_extra`` and ``all_with_extra``);
+    * ``mCE``: divided by AlexNet's errors, mean over the 15, as the official benchmark does; ``mCE_19`` with the extra
+      ones;
+    * ``relative_mCE``, only with the clean images: the rise of the error over the rise of AlexNet's, mean over the 15.
+
+    Each is only given when all its cells are there. Tables have each cell's top-1 accuracy, and each corruption's and
+    group's mean error, CE and relative CE.
+
+    Args:
+        cells: corruption and severity of each column.
+        correct: whether each image is right in each cell, (N, C).
+        clean: whether it is right without noise, (N,).
+    """
+    columns: dict[str, dict[int, int]] = {}
+    for column, (name, severity) in enumerate(cells):
+        columns.setdefault(name, {})[severity] = column
     baseline = alexnet_corruption_errors()
-    for name, columns in rows.items():
-        errors = 100.0 * wrong[:, list(columns.values())].mean(axis=1)
-        top1[name]["mean"] = estimates.mean(100.0 - errors)
-        if sorted(columns) == [1, 2, 3, 4, 5] and name in baseline:
-            top1[name]["CE"] = estimates.mean(errors / np.mean(baseline[name]))
-    complete = [name for name in rows if sorted(rows[name]) == [1, 2, 3, 4, 5]]
+    complete = [name for name, row in columns.items() if sorted(row) == list(SEVERITIES)]
+    known = [name for name in complete if name in baseline]
+    statistics: dict[tuple[str, str, str], Statistic] = {}
+
+    def measure(place: str, row: str, names: Sequence[str], titles: Sequence[str], normalised: bool) -> None:
+        """Asks for mean error, and perhaps CE and relative CE, over some corruptions."""
+        chosen = {name: [columns[name][severity] for severity in sorted(columns[name])] for name in names}
+        asked: list[Statistic] = [functools.partial(_mean_error, columns=chosen)]
+        if normalised:
+            asked.append(functools.partial(_mean_ce, columns=chosen))
+        if normalised and clean is not None:
+            asked.append(functools.partial(_mean_ce, columns=chosen, clean=len(cells)))
+        for title, statistic in zip(titles, asked, strict=False):
+            statistics[place, row, title] = statistic
+
+    scores = ("mean_error_{}", "mCE", "relative_mCE"), ("mean_error_{}", "mCE_{}", "relative_mCE_{}")
+    for names, titles in ((SCORED, scores[0]), (tuple(baseline), scores[1])):
+        if set(names) <= set(complete):
+            measure("metrics", "", names, [title.format(len(names)) for title in titles], True)
+    if not statistics:
+        measure("metrics", "", list(columns), ["mean_error_of_these_cells"], False)
+    titles = ("mean error", "CE", "relative CE")
+    for name, row in columns.items():
+        measure("corruption_errors", name, [name], titles, name in known)
+        statistics["top1", name, "mean"] = functools.partial(_mean_accuracy, columns=list(row.values()))
+    for group, names in GROUPS.items():
+        if set(names) <= set(known):
+            measure("group_errors", group, names, titles, True)
+    wrong = ~correct if clean is None else ~np.concatenate([correct, clean[:, None]], axis=1)
+    found = estimates.resampled(wrong, statistics)
+    top1: Table = {
+        name: {str(severity): estimates.accuracy(correct[:, column]) for severity, column in row.items()}
+        for name, row in columns.items()
+    }
     metrics: dict[str, Estimate] = {}
+    tables: dict[str, Table] = {"top1": top1}
+    for (place, line, title), estimate in found.items():
+        if place == "metrics":
+            metrics[title] = estimate
+        else:
+            tables.setdefault(place, {}).setdefault(line, {})[title] = estimate
+    order = ("mCE", "relative_mCE", "mean_error_15", "mCE_19", "relative_mCE_19", "mean_error_19")
+    return Summary({**{name: metrics[name] for name in order if name in metrics}, **metrics}, tables)
 
-    def mean_error(names: Sequence[str], weight: dict[str, float] | None = None) -> Estimate:
-        parts = [
-            100.0 * wrong[:, list(rows[name].values())].mean(axis=1) / (weight[name] if weight else 1.0)
-            for name in names
-        ]
-        return estimates.mean(np.mean(parts, axis=0))
 
-    if set(SCORED) <= set(complete):
-        metrics["mCE"] = mean_error(SCORED, {name: float(np.mean(baseline[name])) for name in SCORED})
-        metrics["mean_error_15"] = mean_error(SCORED)
-    if set(baseline) <= set(complete):
-        metrics["mean_error_19"] = mean_error(list(baseline))
-    if not metrics:
-        metrics["mean_error_of_these_cells"] = mean_error(list(rows))
-    return Summary(metrics, {"top1": top1})
+Columns = Mapping[str, Sequence[int]]
+
+
+def _mean_error(means: NDArray[np.float64], columns: Columns) -> NDArray[np.float64]:
+    """Returns the mean error in percent, (...), from shares of wrong images, (..., cells)."""
+    return np.asarray(100.0 * np.mean([means[..., list(row)].mean(axis=-1) for row in columns.values()], axis=0))
+
+
+def _mean_accuracy(means: NDArray[np.float64], columns: Sequence[int]) -> NDArray[np.float64]:
+    return np.asarray(100.0 * (1.0 - means[..., list(columns)].mean(axis=-1)))
+
+
+def _mean_ce(means: NDArray[np.float64], columns: Columns, clean: int | None = None) -> NDArray[np.float64]:
+    """Returns the mean of CE, or, with the column of the clean images, of relative CE."""
+    errors: dict[str, ArrayLike] = {name: means[..., list(row)] for name, row in columns.items()}
+    baseline = alexnet_corruption_errors()
+    if clean is None:
+        rows = corruption_errors(errors, baseline)
+    else:
+        rows = relative_corruption_errors(errors, means[..., clean], baseline, ALEXNET_CLEAN_ERROR)
+    return np.asarray(np.mean(list(rows.values()), axis=0))
 
 
 def imagenet_a(records: Records) -> Summary:
-    """Returns top-1 accuracy, RMS calibration error and AURRA of the first cell.
+    """Returns top-1 accuracy, RMS calibration error, expected calibration error and AURRA of the first cell.
 
     The engine restricts predictions, confidences and ranks to the 200 classes of ImageNet-A where the benchmark says so.
     """
@@ -76,19 +142,21 @@ def imagenet_a(records: Records) -> Summary:
     return calibration(table.confidence[:, 0], table.correct[:, 0])
 
 
-def calibration(confidence: np.ndarray, correct: np.ndarray) -> Summary:
-    """Returns top-1 accuracy, RMS calibration error and AURRA.
+def calibration(confidence: ArrayLike, correct: ArrayLike) -> Summary:
+    """Returns ``top1``, ``rms_calibration_error``, ``ece`` (expected calibration error, 15 bins) and ``aurra``.
 
     Args:
         confidence: probability of the predicted class, (N,).
         correct: whether it is right, (N,).
     """
-    n = len(correct)
-    rms = functional.rms_calibration_error(confidence, correct)
-    return Summary(
-        {
-            "top1": estimates.accuracy(correct),
-            "rms_calibration_error": Estimate(rms, None, None, n),
-            "aurra": Estimate(functional.aurra(confidence, correct), None, None, n),
-        }
-    )
+    values = {
+        "rms_calibration_error": measures.rms_calibration_error(confidence, correct),
+        "ece": measures.expected_calibration_error(confidence, correct),
+        "aurra": measures.aurra(confidence, correct),
+    }
+    draws = measures.calibration_draws(confidence, correct)
+    n = len(np.asarray(correct))
+    found = {
+        name: estimates.from_draws(value, draws[name], n, distance=name != "aurra") for name, value in values.items()
+    }
+    return Summary({"top1": estimates.accuracy(correct), **found})

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.errors import RecordError
 from RobustART.metrics import detection, estimates, stability
+from RobustART.metrics.baselines import C_3D, C_BAR, alexnet_corruption_errors
 from RobustART.metrics.estimates import Estimate, Summary, Table
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.metrics.summaries.natural import SCORED
 from RobustART.records import Records
 
+CORRUPTION_SETS = {"cifar_c": tuple(alexnet_corruption_errors()), "imagenet_c_bar": C_BAR, "imagenet_3dcc": C_3D}
+"""Names of benchmarks and all the corruptions of their sets, each at severities 1 to 5."""
+
 
 def corruption_errors(records: Records) -> Summary:
-    """Returns the mean of top-1 error over all cells, named ``corruption/severity``, and each cell's top-1 accuracy.
+    """Returns the mean of top-1 error over corruptions and severities, and each cell's top-1 accuracy.
 
-    Where all of ImageNet-C's 15 scored corruptions are among more, ``mean_error_15`` is the mean over those alone.
+    Cells are named ``corruption/severity``. ``mean_error`` is the mean over the whole set; ``mean_error_15``, of a set with
+    ImageNet-C's 15 scored corruptions among more, the mean over those. Each is only given when all its cells were run, as
+    in :func:`imagenet_c`; the mean over other cells is ``mean_error_of_these_cells``.
     """
     table = single_pass(records)
     wrong = 100.0 * ~table.correct
@@ -26,10 +32,20 @@ def corruption_errors(records: Records) -> Summary:
     for column, cell in enumerate(table.cells):
         name, _, severity = cell.rpartition("/")
         rows.setdefault(name, {})[severity] = estimates.accuracy(table.correct[:, column])
-    scored = [i for i, cell in enumerate(table.cells) if cell.rpartition("/")[0] in SCORED]
-    metrics = {"mean_error": estimates.mean(wrong.mean(axis=1))}
-    if set(SCORED) < set(rows):
-        metrics["mean_error_15"] = estimates.mean(wrong[:, scored].mean(axis=1))
+    complete = [name for name, row in rows.items() if sorted(row) == ["1", "2", "3", "4", "5"]]
+    every = CORRUPTION_SETS.get(records.header["benchmark"], SCORED)
+
+    def mean_error(names: Collection[str]) -> Estimate:
+        columns = [i for i, cell in enumerate(table.cells) if cell.rpartition("/")[0] in names]
+        return estimates.mean(wrong[:, columns].mean(axis=1))
+
+    metrics: dict[str, Estimate] = {}
+    if set(rows) == set(complete) == set(every):
+        metrics["mean_error"] = mean_error(every)
+    if set(SCORED) < set(every) and set(SCORED) <= set(complete):
+        metrics["mean_error_15"] = mean_error(SCORED)
+    if not metrics:
+        metrics["mean_error_of_these_cells"] = mean_error(rows)
     return Summary(metrics, {"top1": rows})
 
 
@@ -48,15 +64,15 @@ def imagenet_o(records: Records) -> Summary:
 def unknown_images(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> Summary:
     """Returns the numbers of ImageNet-O from the confidences of known images, (Q,), and of unknown ones, (P,)."""
     values = detection.detection(-unknown, -known)
-    intervals = detection.detection_intervals(-unknown, -known)
+    draws = detection.detection_draws(-unknown, -known)
     n = len(known) + len(unknown)
-    metrics = {name: Estimate(value, *intervals[name], n) for name, value in values.items()}
-    metrics["chance_aupr"] = Estimate(100.0 * len(unknown) / n, None, None, n)
+    metrics: dict[str, Estimate] = {name: estimates.from_draws(value, draws[name], n) for name, value in values.items()}
+    metrics["chance_aupr"] = estimates.exact(100.0 * len(unknown) / n, n)
     return Summary(metrics)
 
 
 def imagenet_p(records: Records, baseline: Records | None = None) -> Summary:
-    """Returns ImageNet-P's numbers from passes named by perturbation.
+    """Returns ImageNet-P's numbers from cells named ``perturbation/frame``, in one pass or several.
 
     * ``mFP``: mean over the 10 scored perturbations of the flip probability (the original RobustART's number), with
       ``mean_T5D`` and ``mean_zipf`` the same of the two distances between rankings;
@@ -71,16 +87,14 @@ def imagenet_p(records: Records, baseline: Records | None = None) -> Summary:
     names = scored if whole else list(found)
     of = "" if whole else "_of_these"
     metrics = {
-        f"{metric}{of}": _mean([found[name][column] for name in names])
+        f"{metric}{of}": estimates.mean_of_means([found[name][column] for name in names])
         for metric, column in (("mFP", "FP (%)"), ("mean_T5D", "T5D"), ("mean_zipf", "zipf"))
     }
     if distances is not None:
-        missing = [name for name in names if name not in distances]
-        if missing:
-            raise RecordError(f"the baseline has no perturbation {missing[0]!r}")
+        _check_baseline(names, distances)
         for metric, column in (("mFR", "FP (%)"), ("mT5D", "T5D")):
             ratios = [_ratio(found[name][column], distances[name][column], name, column) for name in names]
-            metrics[f"{metric}{of}"] = _mean(ratios)
+            metrics[f"{metric}{of}"] = estimates.mean_of_means(ratios)
     return Summary(metrics, {"stability": rows})
 
 
@@ -89,13 +103,17 @@ def _stability(records: Records) -> dict[str, dict[str, NDArray[np.float64]]]:
     difficulty = int(records.header["conditions"]["options"].get("difficulty", 1))
     found: dict[str, dict[str, NDArray[np.float64]]] = {}
     for table in records.passes:
-        noise = stability.is_noise(table.name)
-        how = {"noise": noise, "stride": 1 if noise else difficulty}
-        found[table.name] = {
-            "FP (%)": stability.flip_probability(table.prediction, **how),  # type: ignore[arg-type]
-            "T5D": stability.top5_distance(table.extra["top5"], **how),  # type: ignore[arg-type]
-            "zipf": stability.mean_over_pairs(table.extra["zipf"], **how),  # type: ignore[arg-type]
-        }
+        columns: dict[str, list[int]] = {}
+        for column, cell in enumerate(table.cells):
+            columns.setdefault(cell.rpartition("/")[0], []).append(column)
+        for name, own in columns.items():
+            noise = stability.is_noise(name)
+            stride = 1 if noise else difficulty
+            found[name] = {
+                "FP (%)": stability.flip_probability(table.prediction[:, own], noise=noise, stride=stride),
+                "T5D": stability.top5_distance(table.extra["top5"][:, own], noise=noise, stride=stride),
+                "zipf": stability.mean_over_pairs(table.extra["zipf"][:, own], noise=noise, stride=stride),
+            }
     return found
 
 
@@ -105,23 +123,36 @@ def _ratio(own: NDArray[np.float64], other: NDArray[np.float64], name: str, colu
     return np.asarray(100.0 * own / other.mean())
 
 
-def _mean(rows: list[NDArray[np.float64]]) -> Estimate:
-    """Returns the mean of means; the interval draws videos, the same of each perturbation where they are as many."""
-    if len({len(row) for row in rows}) == 1:
-        return estimates.mean(np.mean(rows, axis=0))
-    value = float(np.mean([row.mean() for row in rows]))
-    return Estimate(value, None, None, sum(len(row) for row in rows))
+def _check_baseline(names: Sequence[str], baseline: Mapping[str, object]) -> None:
+    missing = [name for name in names if name not in baseline]
+    if missing:
+        raise RecordError(f"the baseline has no perturbation {missing[0]!r}")
 
 
-def flips(predictions: Mapping[str, NDArray[np.int64]], difficulty: int = 1) -> Summary:
-    """Returns ``mFP`` from predictions alone, (N, T) by perturbation: all that the original's files hold."""
-    rows = {
-        name: stability.flip_probability(
-            array, noise=stability.is_noise(name), stride=1 if stability.is_noise(name) else difficulty
-        )
-        for name, array in predictions.items()
-    }
+def flips(
+    predictions: Mapping[str, NDArray[np.int64]],
+    difficulty: int = 1,
+    baseline: Mapping[str, NDArray[np.int64]] | None = None,
+) -> Summary:
+    """Returns ``mFP``, and over a baseline ``mFR``, from predictions alone, (N, T) by perturbation.
+
+    They are all that the original's files hold.
+    """
+    rows, others = (
+        {
+            name: stability.flip_probability(
+                array, noise=stability.is_noise(name), stride=1 if stability.is_noise(name) else difficulty
+            )
+            for name, array in found.items()
+        }
+        for found in (predictions, baseline or {})
+    )
     whole = set(stability.SCORED_PERTURBATIONS) <= set(rows)
     names = list(stability.SCORED_PERTURBATIONS) if whole else list(rows)
     table: Table = {name: {"FP (%)": estimates.mean(row)} for name, row in rows.items()}
-    return Summary({"mFP" if whole else "mFP_of_these": _mean([rows[name] for name in names])}, {"stability": table})
+    of = "" if whole else "_of_these"
+    metrics = {f"mFP{of}": estimates.mean_of_means([rows[name] for name in names])}
+    if baseline is not None:
+        _check_baseline(names, others)
+        metrics[f"mFR{of}"] = estimates.mean_of_means([_ratio(rows[n], others[n], n, "FP (%)") for n in names])
+    return Summary(metrics, {"stability": table})

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from RobustART.metrics import estimates, functional
-from RobustART.metrics.estimates import Estimate, Summary, Table
+from RobustART.metrics.estimates import Summary, Table
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.records import Records
 
@@ -19,24 +23,34 @@ def imagenet_s(records: Records) -> Summary:
       where that is 0 the comparison is vacuous, and a note says so.
     """
     table = single_pass(records)
-    correct = table.correct
-    top1 = functional.cell_accuracies(correct)
-    _, deviation, _ = functional.spread(top1)
-    metrics = {
-        "mean_top1": estimates.mean(100.0 * correct.mean(axis=1)),
-        "std_top1": Estimate(deviation, None, None, len(correct)),
-        "worst_top1": estimates.accuracy(correct[:, int(np.argmin(top1))]),
-    }
-    rows: Table = {cell: {"top1 (%)": estimates.accuracy(correct[:, i])} for i, cell in enumerate(table.cells)}
+    summary = systems(table.cells, table.correct)
+    rows = summary.tables["systems"]
     difference = table.extra.get("pixel_difference")
     notes = []
     if difference is not None:
-        for i, cell in enumerate(table.cells):
-            rows[cell]["difference (grey levels)"] = estimates.mean(difference[:, i])
+        columns = {cell: functools.partial(_column, place=i) for i, cell in enumerate(table.cells)}
+        for cell, estimate in estimates.resampled(difference, columns).items():
+            rows[cell]["difference (grey levels)"] = estimate
         same = [cell for i, cell in enumerate(table.cells) if i and not difference[:, i].any()]
         if same:
             notes.append(
                 f"imagenet_s: {', '.join(same)} made the same pixels as {table.cells[0]} for every image, so these "
                 "cells measure nothing here"
             )
-    return Summary(metrics, {"systems": rows}, tuple(notes))
+    return Summary(summary.metrics, {"systems": rows}, tuple(notes))
+
+
+def systems(cells: Sequence[str], correct: NDArray[np.bool_]) -> Summary:
+    """Returns mean, standard deviation and worst of top-1 over cells, and each cell's, from (N, cells) verdicts."""
+    spread = estimates.resampled(
+        correct,
+        {"mean_top1": lambda m: 100.0 * m.mean(axis=-1), "std_top1": lambda m: 100.0 * m.std(axis=-1)},
+        distances=("std_top1",),
+    )
+    rows: Table = {cell: {"top1 (%)": estimates.accuracy(correct[:, i])} for i, cell in enumerate(cells)}
+    worst = cells[int(np.argmin(functional.cell_accuracies(correct)))]
+    return Summary({**spread, "worst_top1": rows[worst]["top1 (%)"]}, {"systems": rows})
+
+
+def _column(means: NDArray[np.float64], place: int) -> NDArray[np.float64]:
+    return np.asarray(means[..., place])

@@ -75,9 +75,9 @@ class _Walk:
         value, slope = self._boundary(rows)
         weights, here, home = slope.flatten(1), x.flatten(1), origin.flatten(1)
         above = value + (weights * (home - here)).sum(1)
-        moves = to_hyperplane(
-            torch.cat((here, home)), weights.repeat(2, 1), torch.cat((value, above)), task.norm
-        ).view(2, *x.shape)
+        moves = to_hyperplane(torch.cat((here, home)), weights.repeat(2, 1), torch.cat((value, above)), task.norm).view(
+            2, *x.shape
+        )
         lengths = torch.stack([norms(move, task.norm) for move in moves]).clamp(min=1e-8)
         alpha = spread((lengths[0] / lengths.sum(0)).clamp(0, self.alpha_max), x)
         x = ((x + self.eta * moves[0]) * (1 - alpha) + (origin + self.eta * moves[1]) * alpha).clamp(0, 1)
@@ -165,9 +165,7 @@ def _fab(
         index = task.standing()
         if len(index) and steps:
             targets = None if n_targets is None and not targeted else target_classes(task, index, n_targets or 1)
-            walk = _Walk(
-                task, index, targets, restarts=restarts, steps=steps, alpha_max=alpha_max, eta=eta, beta=beta
-            )
+            walk = _Walk(task, index, targets, restarts=restarts, steps=steps, alpha_max=alpha_max, eta=eta, beta=beta)
             rounds = restarts * (1 if targets is None else targets.shape[1])
             drive(
                 torch.arange(len(index) * rounds, device=index.device),

@@ -132,9 +132,7 @@ def ddn_l2(
             if bool(last.all()):
                 _keep(task, rows, points, task.victim.logits(points, rows["image"]))
                 return last
-            logits, _, gradient = task.victim.gradient(
-                points, rows["image"], lambda z: sign * cross_entropy(z, target)
-            )
+            logits, _, gradient = task.victim.gradient(points, rows["image"], lambda z: sign * cross_entropy(z, target))
             fooled = _keep(task, rows, points, logits)
             length = norms(gradient, "L2")
             if bool((length == 0).any()):

@@ -253,9 +253,7 @@ class _Search:
         down = (self.ys - places[..., 0, None]).long().clamp_(0, height - 1)
         right = (self.xs - places[..., 1, None]).long().clamp_(0, width - 1)
         kind = self.kind[query]
-        values = self.patterns[
-            kind[..., None, None], turned[..., None, None], down[..., :, None], right[..., None, :]
-        ]
+        values = self.patterns[kind[..., None, None], turned[..., None, None], down[..., :, None], right[..., None, :]]
         return values[:, :, None] * window
 
 

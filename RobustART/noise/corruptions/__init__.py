@@ -6,7 +6,9 @@ included; each function's docstring names them. The library ``imagecorruptions``
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from RobustART.errors import ConfigError
 from RobustART.imaging import Array
 from RobustART.noise import backends
 from RobustART.noise.corruptions import blur, digital, noise, weather
+from RobustART.noise.pictures import check_array, check_generator, on_picture, to_colour, to_grey
 from RobustART.registry import Registry
 
 Corruption = Callable[[Array, int, np.random.Generator], Array]
@@ -38,6 +41,12 @@ for _functions in GROUPS.values():
 OFFICIAL = tuple(CORRUPTIONS)
 """The names of ImageNet-C's own 19."""
 
+SMALLEST = 32
+"""Pixels that the sides of a picture have at least for these."""
+
+CHANNELWISE = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
+"""Corruptions whose noise falls on each channel for itself; they take (H, W) too."""
+
 BACKENDS = ("robustart", "imagecorruptions")
 """Who makes the noise: this package, or the library."""
 
@@ -56,18 +65,27 @@ def check_backend(backend: str, names: Sequence[str] = (), option: str = "backen
             raise ConfigError(f"the backend imagecorruptions has ImageNet-C's 19 corruptions only, not {name!r}")
 
 
+def check_severity(severity: object) -> None:
+    """Raises a ConfigError if something is not a severity, 0 to 5."""
+    if isinstance(severity, bool) or not isinstance(severity, (int, np.integer)) or not 0 <= severity <= 5:
+        raise ConfigError(f"severity must be a whole number from 0 (clean) to 5, got {severity!r}")
+
+
 def corrupt(
-    image: Array,
+    image: Any,
     name: str,
     severity: int = 1,
     rng: np.random.Generator | None = None,
     *,
     backend: str = "robustart",
-) -> Array:
-    """Returns a corrupted copy of an image.
+) -> Any:
+    """Returns a corrupted copy of a picture, in the kind that came.
 
     Args:
-        image: uint8 (H, W, 3), H and W at least 32; not changed. A grey picture has three equal channels.
+        image: uint8 (H, W, 3) or, greyscale, (H, W), H and W at least 32; a PIL image, a path or the bytes of a file, see
+            :mod:`RobustART.noise.pictures`; not changed. Noise is drawn for the one channel of a grey picture. The other
+            corruptions see it as the official generator does, with three equal channels, and the result is the luminance
+            of theirs: where they colour it, as ``saturate`` does, the colour is lost.
         name: a name in :data:`CORRUPTIONS`.
         severity: 1 (weakest) to 5; 0 returns a copy.
         rng: generator of the noise; None starts one at seed 0.
@@ -76,19 +94,22 @@ def corrupt(
     Raises:
         UnknownNameError: there is no such corruption.
         ConfigError: the image, the severity or the backend cannot be.
+        DataError: the file cannot be read.
     """
     function = CORRUPTIONS[name]
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ConfigError(f"a corruption takes a uint8 array (H, W, 3), got {got}")
-    if isinstance(severity, bool) or not isinstance(severity, (int, np.integer)) or not 0 <= severity <= 5:
-        raise ConfigError(f"severity must be a whole number from 0 (clean) to 5, got {severity!r}")
+    check_severity(severity)
     check_backend(backend, [name])
-    if severity == 0:
-        return image.copy()
-    if name in OFFICIAL and min(image.shape[:2]) < 32:
-        raise ConfigError(f"{name} needs 32 x 32 pixels or more, got {image.shape[0]} x {image.shape[1]}")
-    rng = np.random.default_rng(0) if rng is None else rng
+    rng = check_generator(rng)
     if backend == "imagecorruptions":
-        return backends.imagecorruptions(name, image, int(severity), rng)
-    return function(np.ascontiguousarray(image), int(severity), rng)
+        function = functools.partial(backends.imagecorruptions, name)
+
+    def change(pixels: Array) -> Array:
+        check_array(pixels, name, grey=True, smallest=SMALLEST if name in OFFICIAL and severity else 1)
+        if severity == 0:
+            return pixels.copy()
+        if pixels.ndim == 3 or (name in CHANNELWISE and backend == "robustart"):
+            return function(np.ascontiguousarray(pixels), int(severity), rng)
+        noisy = function(to_colour(pixels), int(severity), rng)
+        return noisy[..., 0].copy() if name in CHANNELWISE else to_grey(noisy)
+
+    return on_picture(image, change, "a corruption")

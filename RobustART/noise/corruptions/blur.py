@@ -29,7 +29,7 @@ GAUSSIAN = (1, 2, 3, 4, 6)
 
 
 @functools.cache
-def _disk(severity: int) -> tuple[Floats, float]:
+def disk_kernel(severity: int) -> tuple[Floats, float]:
     """Returns the kernel, and the nudge that cuts flat areas off as float64 would: down if the kernel's sum is below 1."""
     cv2 = require("cv2")
     radius, sigma = DEFOCUS[severity - 1]
@@ -49,7 +49,7 @@ def defocus_blur(image: Array, severity: int, rng: np.random.Generator) -> Array
     flat areas lose a grey level as the result is cut off to uint8.
     """
     cv2 = require("cv2")
-    disk, nudge = _disk(severity)
+    disk, nudge = disk_kernel(severity)
     return to_uint8(cv2.filter2D(image.astype(np.float32), -1, disk), nudge)
 
 
@@ -117,7 +117,8 @@ def _zoom_operators(length: int, severity: int) -> tuple[Any, Any]:
     end, step = ZOOM[severity - 1]
     zooms = []
     for factor in np.arange(1, end, step):
-        start, _, lower, fraction = zoom_positions(length, float(factor))
+        start, _, lower, exact = zoom_positions(length, float(factor))
+        fraction = exact.astype(np.float32)
         rows = np.tile(np.arange(length), 2)
         columns = np.concatenate((lower, lower + 1)) + start
         values = np.concatenate((1 - fraction, fraction)).astype(np.float32)

@@ -40,7 +40,7 @@ def contrast(image: Array, severity: int, rng: np.random.Generator) -> Array:
 
 
 @functools.lru_cache(maxsize=32)
-def _gaussian_response(length: int, sigma: float) -> NDArray[np.float64]:
+def gaussian_response(length: int, sigma: float) -> NDArray[np.float64]:
     """Returns what a Gaussian filter cut off at 3 sigma, mirroring edge pixels too, does to each DCT-II coefficient."""
     taps = gaussian_kernel(sigma, 3.0).astype(np.float64)
     radius = len(taps) // 2
@@ -57,8 +57,8 @@ def _smooth_field(height: int, width: int, sigma: float, strength: float, rng: n
     draws *= 2
     draws -= 1
     spectrum = dctn(draws, overwrite_x=True)
-    spectrum *= (strength * _gaussian_response(height, sigma)).astype(np.float32)[:, None]
-    spectrum *= _gaussian_response(width, sigma).astype(np.float32)
+    spectrum *= (strength * gaussian_response(height, sigma)).astype(np.float32)[:, None]
+    spectrum *= gaussian_response(width, sigma).astype(np.float32)
     field: Floats = idctn(spectrum, overwrite_x=True)
     return field
 
@@ -92,21 +92,35 @@ def _between(first: Floats, second: Floats, part: Floats) -> Floats:
     return second
 
 
+def elastic_lengths(height: int, width: int, severity: int) -> tuple[float, float, float]:
+    """Returns strength, sigma and largest shift of :func:`elastic_transform` in pixels of a picture."""
+    base = 244 * min(height, width) / 224
+    strength, sigma, shift = (base * value for value in ELASTIC[severity - 1])
+    return strength, sigma, shift
+
+
+def affinely_bent(image: Array, severity: int, rng: np.random.Generator) -> Floats:
+    """Returns the image moved by the random affine map of :func:`elastic_transform`, in float32."""
+    cv2 = require("cv2")
+    height, width = image.shape[:2]
+    shift = elastic_lengths(height, width, severity)[2]
+    centre, arm = np.array((width // 2, height // 2)), min(height, width) // 3
+    corners = (centre + np.array(((arm, arm), (arm, -arm), (-arm, -arm)))).astype(np.float32)
+    moved = corners + rng.uniform(-shift, shift, (3, 2)).astype(np.float32)
+    affine = cv2.getAffineTransform(corners, moved)
+    bent: Floats = cv2.warpAffine(image.astype(np.float32), affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    return bent
+
+
 def elastic_transform(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image bent by a random affine map and then by a smooth random field.
 
     Quirks: base 244, not 224, for all lengths; severities 1 and 2 bend in broad, 3 to 5 in small waves; the affine map
     mirrors without the edge pixel, the field with it; cut off to uint8. At other sizes lengths scale with the shorter side.
     """
-    cv2 = require("cv2")
     height, width = image.shape[:2]
-    base = 244 * min(height, width) / 224
-    strength, sigma, shift = (base * value for value in ELASTIC[severity - 1])
-    centre, arm = np.array((width // 2, height // 2)), min(height, width) // 3
-    corners = (centre + np.array(((arm, arm), (arm, -arm), (-arm, -arm)))).astype(np.float32)
-    moved = corners + rng.uniform(-shift, shift, (3, 2)).astype(np.float32)
-    affine = cv2.getAffineTransform(corners, moved)
-    bent = cv2.warpAffine(image.astype(np.float32), affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    strength, sigma, _ = elastic_lengths(height, width, severity)
+    bent = affinely_bent(image, severity, rng)
     right = _smooth_field(height, width, sigma, strength, rng)
     down = _smooth_field(height, width, sigma, strength, rng)
     return _displaced(bent, down, right)
@@ -169,7 +183,7 @@ def jpeg_compression(image: Array, severity: int, rng: np.random.Generator) -> A
 
 
 @functools.cache
-def _saturation_tables(severity: int) -> tuple[Floats, Array]:
+def saturation_tables(severity: int) -> tuple[Floats, Array]:
     """Returns new over old saturation by (brightest, darkest) channel, flat, and a grey pixel's new green and blue."""
     factor, offset = SATURATE[severity - 1]
     grey = np.arange(256) / 255.0
@@ -190,7 +204,7 @@ def saturate(image: Array, severity: int, rng: np.random.Generator) -> Array:
     and 5 makes it red; cut off to uint8.
     """
     cv2 = require("cv2")
-    ratio_table, red_table = _saturation_tables(severity)
+    ratio_table, red_table = saturation_tables(severity)
     planes = cv2.split(image)
     value = cv2.max(cv2.max(planes[0], planes[1]), planes[2])
     least = cv2.min(cv2.min(planes[0], planes[1]), planes[2])

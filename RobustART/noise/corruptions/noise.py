@@ -23,7 +23,8 @@ SPECKLE_SIGMA = (0.15, 0.2, 0.35, 0.45, 0.6)
 
 
 @functools.cache
-def _gaussian_table(severity: int) -> InverseTable:
+def gaussian_table(severity: int) -> InverseTable:
+    """Returns the distribution of the noise's whole grey levels, from -255 as outcome 0."""
     from scipy.special import ndtr
 
     levels = np.arange(-255, 255)  # of grey; beyond, every pixel is clipped
@@ -35,14 +36,15 @@ def gaussian_noise(image: Array, severity: int, rng: np.random.Generator) -> Arr
 
     Quirk: cut off to uint8. As x is whole, that cuts off the noise itself, ``floor(255 sigma N)``, which is what is drawn.
     """
-    noisy = _gaussian_table(severity).outcome(random_words(rng, image.shape))
+    noisy = gaussian_table(severity).outcome(random_words(rng, image.shape))
     noisy -= 255
     noisy += image
     return to_uint8(noisy)
 
 
 @functools.cache
-def _shot_table(severity: int) -> tuple[InverseTable, NDArray[np.uint8]]:
+def shot_table(severity: int) -> tuple[InverseTable, NDArray[np.uint8]]:
+    """Returns the distribution of photons for each grey level, and the grey level of each count of photons."""
     from scipy.special import pdtr
 
     rate = SHOT_RATE[severity - 1]
@@ -56,7 +58,7 @@ def shot_noise(image: Array, severity: int, rng: np.random.Generator) -> Array:
 
     Quirk: cut off to uint8.
     """
-    table, grey = _shot_table(severity)
+    table, grey = shot_table(severity)
     return grey.take(table.outcome(random_words(rng, image.shape), image))
 
 

@@ -1,4 +1,4 @@
-"""What several corruptions share: the way back to uint8, scipy's Gaussian by OpenCV, ImageMagick's motion blur, zooms."""
+"""What corruptions and perturbations share: the way back to uint8, Gaussian and motion blur, zooms, brightness."""
 
 from __future__ import annotations
 
@@ -74,12 +74,21 @@ def gaussian_blur(image: NDArray[Any], sigma: float) -> Floats:
 
 
 @functools.lru_cache(maxsize=16)
-def _motion_kernel(radius: int, sigma: float) -> tuple[float, ...]:
+def motion_kernel(radius: int, sigma: float) -> tuple[float, ...]:
+    """Returns the ``2 * radius + 1`` taps of ImageMagick's half-Gaussian."""
     taps = np.exp(-0.5 * (np.arange(2 * radius + 1) / sigma) ** 2)
     return tuple(float(tap) for tap in taps / taps.sum())
 
 
-def motion_blur(image: NDArray[Any], radius: int, sigma: float, angle: float) -> Array:
+def motion_offsets(count: int, angle: float) -> list[tuple[int, int]]:
+    """Returns how many pixels to the right and down each of ``count`` taps of a motion blur is read."""
+    step_x, step_y = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    return [(math.ceil(i * step_x - 0.5), math.ceil(i * step_y - 0.5)) for i in range(count)]
+
+
+def motion_blur(
+    image: NDArray[Any], radius: int, sigma: float, angle: float, dtype: type[np.floating[Any]] = np.float32
+) -> Array:
     """Returns the image blurred along a line as ImageMagick's ``MotionBlurImage`` does it.
 
     Quirks of ImageMagick, which the official generator calls through Wand:
@@ -94,25 +103,23 @@ def motion_blur(image: NDArray[Any], radius: int, sigma: float, angle: float) ->
         radius: of the kernel, in pixels.
         sigma: standard deviation of the half-Gaussian, in pixels.
         angle: direction of the line in degrees, from the x axis towards the y axis, which points down.
+        dtype: of the sums; in float32 one value in 100,000 rounds to the other side.
     """
     cv2 = require("cv2")
     height, width = image.shape[:2]
-    kernel = _motion_kernel(radius, sigma)
-    step_x, step_y = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    offsets = [(math.ceil(i * step_x - 0.5), math.ceil(i * step_y - 0.5)) for i in range(len(kernel))]
+    kernel = motion_kernel(radius, sigma)
+    offsets = motion_offsets(len(kernel), angle)
     last_x, last_y = offsets[-1]
     left, top = max(-last_x, 0), max(-last_y, 0)
-    padded = cv2.copyMakeBorder(
-        image.astype(np.float32), top, max(last_y, 0), left, max(last_x, 0), cv2.BORDER_REPLICATE
-    )
-    total = np.full(image.shape, 0.5, np.float32)
+    padded = cv2.copyMakeBorder(image.astype(dtype), top, max(last_y, 0), left, max(last_x, 0), cv2.BORDER_REPLICATE)
+    total = np.full(image.shape, 0.5, dtype)
     for tap, (x, y) in zip(kernel, offsets, strict=True):
         cv2.scaleAdd(padded[top + y : top + y + height, left + x : left + x + width], tap, total, total)
     return to_uint8(total)
 
 
 @functools.lru_cache(maxsize=256)
-def zoom_positions(length: int, factor: float) -> tuple[int, int, NDArray[np.intp], Floats]:
+def zoom_positions(length: int, factor: float) -> tuple[int, int, NDArray[np.intp], NDArray[np.floating[Any]]]:
     """Returns how the official ``clipped_zoom`` reads one axis: start and size of its crop, lower neighbours, fractions.
 
     It crops the central ``ceil(length / factor)`` pixels, enlarges them by ``scipy.ndimage.zoom`` of order 1, whose first
@@ -124,4 +131,43 @@ def zoom_positions(length: int, factor: float) -> tuple[int, int, NDArray[np.int
     trim = (enlarged - length) // 2
     positions = (np.arange(length) + trim) * ((size - 1) / (enlarged - 1))
     lower = np.minimum(positions.astype(np.intp), size - 2)
-    return (length - size) // 2, size, lower, (positions - lower).astype(np.float32)
+    return (length - size) // 2, size, lower, positions - lower
+
+
+def enlarge(crop: NDArray[Any], height: int, width: int, zoom: float) -> NDArray[Any]:
+    """Returns a crop, whose size is that of :func:`zoom_positions`, enlarged to (height, width), in its own float type."""
+    _, _, low_y, part_y = zoom_positions(height, zoom)
+    _, _, low_x, part_x = zoom_positions(width, zoom)
+    part_y, part_x = part_y.astype(crop.dtype), part_x.astype(crop.dtype)
+    wide = crop[:, low_x] + np.diff(crop)[:, low_x] * part_x
+    layer: NDArray[Any] = wide[low_y] + np.diff(wide, axis=0)[low_y] * part_y[:, None]
+    return layer
+
+
+@functools.lru_cache(maxsize=64)
+def value_table(amount: float, nudge: float) -> Array:
+    """Returns the grey level for every pair of a pixel's brightest channel (rows) and any of its channels, flat."""
+    value = np.arange(256)[:, None] / 255.0
+    raised = np.clip(value + amount, 0, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        saturation = np.where(value > 0, (value - np.arange(256) / 255.0) / value, 0)
+    return to_uint8(raised * (1 - saturation) * 255, nudge).reshape(-1)
+
+
+def raise_value(image: Array, amount: float, nudge: float = 0) -> Array:
+    """Returns the image with ``amount`` added to its value in HSV, which is clipped at 0 and 1, and cut off to uint8.
+
+    With hue and saturation kept, all channels of a pixel are scaled alike, by the new value over the old, so each depends
+    on two numbers, the channel and the brightest of the three. Black has no hue and becomes grey.
+
+    Args:
+        image: uint8 (H, W, 3); not changed.
+        amount: from -1 to 1.
+        nudge: grey levels added before the result is cut off.
+    """
+    cv2 = require("cv2")
+    table = value_table(amount, nudge)
+    planes = cv2.split(image)
+    row = cv2.max(cv2.max(planes[0], planes[1]), planes[2]).astype(np.uint16) << 8
+    brighter: Array = cv2.merge([table.take(row | plane) for plane in planes])
+    return brighter

@@ -43,16 +43,13 @@ SPATTER = (
 WATER, MUD = (175, 238, 238), (63, 42, 20)
 
 
-def _enlarged(height: int, width: int, zoom: float, mean: float, deviation: float, rng: np.random.Generator) -> Floats:
-    """Returns normal draws (height, width), enlarged by ``zoom``; only the part that is enlarged is drawn."""
-    _, rows, low_y, part_y = zoom_positions(height, zoom)
-    _, columns, low_x, part_x = zoom_positions(width, zoom)
-    draws = rng.standard_normal((rows, columns), dtype=np.float32)
-    draws *= np.float32(deviation)
-    draws += np.float32(mean)
-    wide = draws[:, low_x] + np.diff(draws)[:, low_x] * part_x
-    layer: Floats = wide[low_y] + np.diff(wide, axis=0)[low_y] * part_y[:, None]
-    return layer
+def snow_draws(height: int, width: int, severity: int, rng: np.random.Generator) -> Floats:
+    """Returns what becomes the flakes of a picture (height, width): normal draws, only those that are enlarged."""
+    mean, deviation, zoom = SNOW[severity - 1][:3]
+    crop = rng.standard_normal((zoom_positions(height, zoom)[1], zoom_positions(width, zoom)[1]), dtype=np.float32)
+    crop *= np.float32(deviation)
+    crop += np.float32(mean)
+    return crop
 
 
 def snow(image: Array, severity: int, rng: np.random.Generator) -> Array:
@@ -63,8 +60,9 @@ def snow(image: Array, severity: int, rng: np.random.Generator) -> Array:
     off to uint8.
     """
     cv2 = require("cv2")
-    mean, deviation, zoom, threshold, radius, sigma, weight = SNOW[severity - 1]
-    layer = _enlarged(image.shape[0], image.shape[1], zoom, mean, deviation, rng)
+    _, _, zoom, threshold, radius, sigma, weight = SNOW[severity - 1]
+    height, width = image.shape[:2]
+    layer = pixels.enlarge(snow_draws(height, width, severity, rng), height, width, zoom)
     layer[layer < threshold] = 0
     layer *= 255
     flakes = pixels.motion_blur(to_uint8(layer), int(radius), sigma, rng.uniform(-135, -45))
@@ -114,11 +112,18 @@ def _frost_at_least(index: int, height: int, width: int) -> Array:
 
 
 @functools.cache
-def _frost_table(severity: int) -> Array:
+def frost_table(severity: int) -> Array:
     """Returns the grey level for every pair of one of the image (rows) and one of the frost, flat."""
     weight, frost_weight = FROST[severity - 1]
     grey = np.arange(256)
     return to_uint8(weight * grey[:, None] + frost_weight * grey).reshape(-1)
+
+
+def frost_crop(height: int, width: int, rng: np.random.Generator) -> Array:
+    """Returns a random part (height, width) of a random picture of frost."""
+    texture = _frost_at_least(int(rng.integers(len(FROST_FILES))), height, width)
+    top, left = int(rng.integers(texture.shape[0] - height)), int(rng.integers(texture.shape[1] - width))
+    return texture[top : top + height, left : left + width]
 
 
 def frost(image: Array, severity: int, rng: np.random.Generator) -> Array:
@@ -128,13 +133,10 @@ def frost(image: Array, severity: int, rng: np.random.Generator) -> Array:
     does not scale with the picture (a picture larger than the frost needs it enlarged, which the official one cannot);
     the last row and column of the frost are never used; cut off to uint8.
     """
-    height, width = image.shape[:2]
-    texture = _frost_at_least(int(rng.integers(len(FROST_FILES))), height, width)
-    top, left = (int(rng.integers(texture.shape[i] - image.shape[i])) for i in range(2))
     pair = image.astype(np.uint16)
     pair <<= 8
-    pair |= texture[top : top + height, left : left + width]
-    return _frost_table(severity).take(pair)
+    pair |= frost_crop(image.shape[0], image.shape[1], rng)
+    return frost_table(severity).take(pair)
 
 
 def plasma(size: int, decay: float, rng: np.random.Generator) -> Floats:
@@ -173,6 +175,11 @@ def plasma(size: int, decay: float, rng: np.random.Generator) -> Floats:
     return corner
 
 
+def plasma_size(height: int, width: int) -> int:
+    """Returns the side of the map that :func:`fog` cuts its own from: 256 for 224 x 224."""
+    return 1 << (max(height, width) - 1).bit_length()
+
+
 def fog(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image under a plasma fractal, brought back to its old range.
 
@@ -181,7 +188,7 @@ def fog(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """
     strength, decay = FOG[severity - 1]
     height, width = image.shape[:2]
-    layer = plasma(1 << (max(height, width) - 1).bit_length(), decay, rng)[:height, :width]
+    layer = plasma(plasma_size(height, width), decay, rng)[:height, :width]
     top = int(image.max()) / 255
     scale = top / (top + strength)
     foggy = image.astype(np.float32)
@@ -190,34 +197,20 @@ def fog(image: Array, severity: int, rng: np.random.Generator) -> Array:
     return to_uint8(foggy)
 
 
-@functools.cache
-def _brightness_table(severity: int) -> Array:
-    """Returns the grey level for every pair of a pixel's brightest channel (rows) and any of its channels, flat."""
-    value = np.arange(256)[:, None] / 255.0
-    raised = np.clip(value + BRIGHTNESS[severity - 1], 0, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        saturation = np.where(value > 0, (value - np.arange(256) / 255.0) / value, 0)
-    return to_uint8(raised * (1 - saturation) * 255).reshape(-1)
-
-
 def brightness(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image with 0.1 to 0.5 added to its value in HSV.
 
-    With hue and saturation kept, all channels of a pixel are scaled alike, by the new value over the old, so each depends
-    on two numbers, the channel and the brightest of the three.
-
-    Quirks: the value is clipped at 1; black has no hue and becomes grey; cut off to uint8.
+    Quirks: the value is clipped at 1; black has no hue and becomes grey (:func:`pixels.raise_value`); cut off to uint8.
     """
-    cv2 = require("cv2")
-    table = _brightness_table(severity)
-    planes = cv2.split(image)
-    row = cv2.max(cv2.max(planes[0], planes[1]), planes[2]).astype(np.uint16) << 8
-    brighter: Array = cv2.merge([table.take(row | plane) for plane in planes])
-    return brighter
+    return pixels.raise_value(image, BRIGHTNESS[severity - 1])
 
 
-def _edge_shading(liquid: NDArray[np.uint8]) -> Floats:
-    """Returns how strongly each point of the water shines: embossed distance from the edges of its drops."""
+def edge_shading(liquid: NDArray[np.uint8]) -> Floats:
+    """Returns how strongly each point of the water shines, 0 to 255: embossed distance from the edges of its drops.
+
+    Args:
+        liquid: uint8 (H, W), how much water there is; 0 is none.
+    """
     cv2 = require("cv2")
     distance = cv2.distanceTransform(255 - cv2.Canny(liquid, 50, 150), cv2.DIST_L2, 5)
     near = cv2.blur(np.minimum(distance, 20), (3, 3)).astype(np.uint8)
@@ -246,7 +239,7 @@ def spatter(image: Array, severity: int, rng: np.random.Generator) -> Array:
     else:
         liquid[liquid < threshold] = 0
         drops = (liquid * 255).astype(np.uint8)
-        mask = drops * _edge_shading(drops)
+        mask = drops * edge_shading(drops)
         top = float(mask.max())
         mask *= np.float32(strength / top if top else 0)
         colours, rest = WATER, np.float32(1)

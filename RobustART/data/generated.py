@@ -1,0 +1,125 @@
+"""Data sets that ``robustart noise generate`` wrote: what their manifest says to those who read them.
+
+``manifest.json`` holds what was asked for and whether all of it is there; ``photos.jsonl`` has one line for each photo, in
+the order of the clean data set: the name it is stored under, the file it was made from, its label, and digests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from RobustART.data.datasets import ImageDataset
+from RobustART.errors import DataError
+from RobustART.preprocessing import Preprocessing
+
+FORMAT = "robustart-generated/1"
+MANIFEST, PHOTOS = "manifest.json", "photos.jsonl"
+Dataset = TypeVar("Dataset", bound=ImageDataset)
+
+
+@dataclasses.dataclass(frozen=True)
+class Generated:
+    """A generated data set that is whole."""
+
+    root: Path
+    """Its folder."""
+    manifest: Mapping[str, Any]
+    """What was asked for."""
+    labels: Mapping[str, int]
+    """Label of each file by its name in a cell's folder, in the order of the clean photos."""
+
+    def arrange(self, dataset: Dataset) -> Dataset:
+        """Returns its images in the order of the photos they were made from, with the photos' labels and classes.
+
+        The order of names is not that order where class folders held folders of their own, and labels that stood in a
+        list, or those of a subset without all classes, do not follow from the names of folders.
+
+        Raises:
+            DataError: a file is not one of those that were written.
+        """
+        place = {file: i for i, file in enumerate(self.labels)}
+        foreign = [file for file in dataset.files if file not in place]
+        if foreign:
+            raise DataError(f"{foreign[0]} of {self.root} was not generated: it is not in {self.root / PHOTOS}")
+        files = tuple(sorted(dataset.files, key=place.__getitem__))
+        names = self.manifest["source"]["class_names"]
+        return dataclasses.replace(
+            dataset,
+            files=files,
+            labels=tuple(self.labels[file] for file in files),
+            class_names=None if names is None else tuple(names),
+        )
+
+    def notes(self, dataset: ImageDataset) -> tuple[str, ...]:
+        """Returns what the report says of the set: where it comes from, and whether all of it is still there."""
+        source, seed = self.manifest["source"], self.manifest["seed"]
+        origin = (
+            f"{self.manifest['benchmark']} is read from files that were generated from {source['images']} of the "
+            f"{source['of']} images of {source['name']} with seed {seed}"
+        )
+        if len(dataset) == len(self.labels):
+            return (origin,)
+        return (origin, f"{self.root} has {len(dataset)} images of the {len(self.labels)} that were generated")
+
+    def notes_on(self, model: Preprocessing) -> tuple[str, ...]:
+        """Returns a warning if the pictures were not made as a model of this preprocessing takes them."""
+        made: Mapping[str, Any] = self.manifest["preprocessing"]
+        differs = {name: getattr(model, name) for name, value in made.items() if getattr(model, name) != value}
+        if not differs:
+            return ()
+        theirs = ", ".join(f"{name} {made[name]}" for name in differs)
+        own = ", ".join(f"{name} {value}" for name, value in differs.items())
+        return (
+            f"{self.manifest['benchmark']} in {self.root} was generated with {theirs}, but the model takes {own}: its "
+            "numbers are not those on the fly. To generate for a model, name it with --model",
+        )
+
+
+def read_generated(root: Path) -> Generated | None:
+    """Returns what is said of a generated data set; None where the folder is not one.
+
+    Raises:
+        DataError: it is not whole, or its manifest is damaged.
+    """
+    path = root / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    kind = str(manifest.get("format")) if isinstance(manifest, dict) else ""
+    if kind.partition("/")[0] != FORMAT.partition("/")[0]:
+        return None
+    if kind != FORMAT:
+        raise DataError(f"{path} has the format {kind!r}; this version reads {FORMAT!r}")
+    if manifest.get("complete") is not True:
+        raise DataError(
+            f"{root} is half-made: not all of its files are written. The command that began it finishes it, "
+            f"`robustart noise generate --benchmark {manifest.get('benchmark')} --out {root} ...`"
+        )
+    try:
+        labels = _labels(root / PHOTOS, manifest["suffix"])
+        source = manifest["source"]
+        known = {field.name for field in dataclasses.fields(Preprocessing)}
+        fits = len(labels) == source["images"] and set(manifest["preprocessing"]) <= known
+        fits = fits and {"name", "of", "class_names"} <= set(source) and {"benchmark", "seed"} <= set(manifest)
+    except (OSError, ValueError, KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise DataError(
+            f"{path} and {PHOTOS} beside it do not fit together; the command that made the data set mends them"
+        )
+    return Generated(root, manifest, labels)
+
+
+def _labels(path: Path, suffix: str) -> dict[str, int]:
+    labels = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        photo = json.loads(line)
+        labels[f"{photo['name']}{suffix}"] = int(photo["label"])
+    return labels

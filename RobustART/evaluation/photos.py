@@ -1,0 +1,113 @@
+"""The files of one photo: how they are made, known again, and written."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from RobustART.data import Sample
+from RobustART.errors import ConfigError, UserError
+from RobustART.evaluation.layouts import Layout
+from RobustART.evaluation.manifest import Photo, digest, file_digest, write_file
+from RobustART.evaluation.pool import Stopped, check_stop
+from RobustART.preprocessing import Preprocessing
+from RobustART.seeding import numpy_generator
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is written, and where."""
+
+    layout: Layout
+    """The files of each photo."""
+    photos: Mapping[int, Photo]
+    """The photos by their ids, without digests."""
+    preprocessing: Preprocessing
+    """From photo to the pictures that are stored."""
+    seed: int
+    """Seed of the noise."""
+    root: Path
+    """Folder of the data set."""
+
+    def sample(self, image_id: int) -> Sample:
+        """Returns a photo."""
+        return self.layout.dataset.sample(image_id, self.preprocessing.apply)
+
+    def path(self, image_id: int, folder: str) -> Path:
+        """Returns the place of a photo's file."""
+        return self.root / folder / f"{self.photos[image_id]['name']}{self.layout.suffix}"
+
+    def make(self, sample: Sample, folder: str) -> bytes:
+        """Returns a file's bytes, made with the draws of an evaluation."""
+        return self.layout.cells[folder](sample, numpy_generator(self.seed, sample.image_id, folder))
+
+
+def naming(plan: Plan, task: Callable[[int], T], image_id: int) -> T:
+    """Returns what a task makes of a photo; errors name it."""
+    file = plan.photos[image_id]["file"]
+    try:
+        return task(image_id)
+    except UserError as error:
+        if file in str(error):
+            raise
+        raise type(error)(f"{file}: {error}") from None
+    except Stopped:
+        raise
+    except Exception:
+        log.error("this error came while the pictures of %s were made", file)
+        raise
+
+
+def make_photo(plan: Plan, image_id: int) -> dict[str, bytes]:
+    """Returns the bytes of all files of a photo by folder, and writes nothing."""
+    sample = plan.sample(image_id)
+    return {folder: plan.make(sample, folder) for folder in plan.layout.cells}
+
+
+def _check_source(plan: Plan, sample: Sample, done: Mapping[int, Photo]) -> None:
+    """Raises a ConfigError if a photo is not the one that its files were made from."""
+    recorded = done.get(sample.image_id, {}).get("digest")
+    if recorded is not None and sample.digest != recorded:
+        raise ConfigError(
+            f"the photo {sample.filename} is not the one that the pictures in {plan.root} were made from: its digest is "
+            f"{sample.digest}, recorded is {recorded}. Nothing was changed there; put the photo back, or take another "
+            "folder"
+        )
+
+
+def is_whole(plan: Plan, done: Mapping[int, Photo], image_id: int) -> bool:
+    """Returns whether a photo's files are those that were written."""
+    _check_source(plan, plan.sample(image_id), done)
+    places = (plan.path(image_id, folder) for folder in plan.layout.cells)
+    return all(file_digest(path) == digest for path, digest in zip(places, done[image_id]["files"], strict=True))
+
+
+def write_photo(
+    plan: Plan, done: Mapping[int, Photo], ready: Mapping[int, Mapping[str, bytes]], image_id: int
+) -> Photo:
+    """Writes those files of a photo that are not as they were written, or all of them; returns its line."""
+    sample = plan.sample(image_id)
+    _check_source(plan, sample, done)
+    made = ready.get(image_id, {})
+    digests: list[str] = []
+    for place, folder in enumerate(plan.layout.cells):
+        check_stop()
+        path = plan.path(image_id, folder)
+        recorded = done[image_id]["files"][place] if image_id in done else None
+        if recorded is None or file_digest(path) != recorded:
+            data = made[folder] if folder in made else plan.make(sample, folder)
+            if recorded not in (None, digest(data)):
+                raise ConfigError(
+                    f"{path} is damaged, and what is made now is not what was written: a library that makes the pictures "
+                    "has changed. Take another folder"
+                )
+            write_file(path, data)
+            recorded = digest(data)
+        digests.append(recorded)
+    return {**plan.photos[image_id], "digest": sample.digest, "files": digests}

@@ -1,0 +1,219 @@
+"""Runs beside each other, image by image: ``robustart compare``. Only runs on the same images under the same conditions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from RobustART.errors import RecordError
+from RobustART.metrics.estimates import Estimate, Summary
+from RobustART.metrics.paired import holm, mcnemar, paired_difference
+from RobustART.metrics.resampling import interval
+from RobustART.metrics.runs import Run, check_comparable, read_run
+from RobustART.metrics.summaries import summarize
+
+FORMAT = "robustart-comparison/1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """One number of the first run beside that of another."""
+
+    first: Estimate
+    second: Estimate
+    difference: Estimate
+    """Second minus first."""
+    lost: tuple[int, ...] | None = None
+    """Ids of the images that the first run alone gets right; None of a number that is not a percentage of images."""
+    won: tuple[int, ...] | None = None
+    """Those that the second alone gets right."""
+    p: float | None = None
+    """McNemar's exact p value, likewise."""
+    p_holm: float | None = None
+    """The same, adjusted for the number of percentages in this comparison of a benchmark."""
+
+
+def compare_summaries(first: Summary, second: Summary, ids: Sequence[int]) -> dict[str, Number]:
+    """Returns the numbers that two runs share, by name: headline numbers, and ``table/row/column``.
+
+    Args:
+        first: of the first run.
+        second: of the other one, on the same images.
+        ids: of these images, to tell which changed.
+    """
+    mine, theirs = first.flat("").metrics, second.flat("").metrics
+    found = {name: _number(estimate, theirs[name], ids) for name, estimate in mine.items() if name in theirs}
+    tested = [name for name, number in found.items() if number.p is not None]
+    for name, p in zip(tested, holm([found[name].p or 0.0 for name in tested]), strict=True):
+        found[name] = dataclasses.replace(found[name], p_holm=float(p))
+    return found
+
+
+def _number(a: Estimate, b: Estimate, ids: Sequence[int]) -> Number:
+    if a.value is None or b.value is None:
+        reason = a.reason or b.reason
+        return Number(a, b, Estimate(None, None, None, min(a.n, b.n), reason))
+    change = b.value - a.value
+    if a.hits is not None and b.hits is not None and len(a.hits) == len(b.hits) == len(ids):
+        _, low, high = paired_difference(a.hits, b.hits)
+        places = (np.flatnonzero(mask).tolist() for mask in (a.hits & ~b.hits, b.hits & ~a.hits))
+        lost, won = (tuple(ids[place] for place in found) for found in places)
+        return Number(a, b, Estimate(change, low, high, a.n), lost, won, mcnemar(a.hits, b.hits))
+    if a.draws is not None and b.draws is not None:
+        # The same images were drawn for both, so this is the interval of the difference of paired images.
+        low, high = interval(b.draws - a.draws)
+        return Number(a, b, Estimate(change, min(low, change), max(high, change), a.n))
+    return Number(a, b, Estimate(change, change, change, a.n))  # what the design of the benchmark fixes
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Several runs against the first."""
+
+    runs: tuple[Run, ...]
+    """The first, then the others."""
+    numbers: dict[str, tuple[dict[str, Number], ...]]
+    """By benchmark, then for each of the other runs its numbers by name."""
+    notes: tuple[str, ...]
+    """What else differs between the runs, or is in some of them only."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Returns everything for JSON, with the ids of all images that changed and their files."""
+        benchmarks, files = {}, {}
+        for name, others in self.numbers.items():
+            table = self.runs[0].records[name].passes[0]
+            benchmarks[name] = [{title: _plain(number) for title, number in numbers.items()} for numbers in others]
+            changed = {i for numbers in others for n in numbers.values() for i in (*(n.lost or ()), *(n.won or ()))}
+            files[name] = {
+                str(i): {"file": file, "label": int(label)}
+                for i, file, label in zip(table.ids.tolist(), table.files, table.labels, strict=True)
+                if i in changed
+            }
+        return {
+            "format": FORMAT,
+            "runs": [{"place": run.place, "model": _model(run)} for run in self.runs],
+            "notes": list(self.notes),
+            "benchmarks": benchmarks,
+            "changed_images": files,
+        }
+
+    def markdown(self, first: int = 5) -> str:
+        """Returns tables as Markdown, naming the first few images that changed; :meth:`to_plain` has all."""
+        parts = ["# Comparison", "\n".join(f"- {letter}: {_title(run)}" for letter, run in self._lettered())]
+        parts.append(
+            "Differences are in percentage points (or the number's own unit), with 95% intervals of the same images. Lost: "
+            "right in A alone; won: right in the other alone; p: McNemar's exact test, and adjusted by Holm for the tests "
+            "of its table."
+        )
+        for name, others in self.numbers.items():
+            table = self.runs[0].records[name].passes[0]
+            files = dict(zip(table.ids.tolist(), table.files, strict=True))
+            for (letter, _), numbers in zip(list(self._lettered())[1:], others, strict=True):
+                parts.append(f"## {name}: A and {letter}")
+                head = ["number", "A", letter, f"{letter} - A", "lost", "won", "p", "p (Holm)"]
+                parts.append(_markdown_table([head, *(_row(title, number) for title, number in numbers.items())]))
+                changed = [line for title, number in numbers.items() for line in _changed(title, number, files, first)]
+                if changed:
+                    parts.append("Images that changed:\n\n" + "\n".join(changed))
+        if self.notes:
+            parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in self.notes))
+        return "\n\n".join(parts) + "\n"
+
+    def _lettered(self) -> Iterator[tuple[str, Run]]:
+        for number, run in enumerate(self.runs):
+            yield chr(ord("A") + number) if number < 26 else f"run {number + 1}", run
+
+
+def compare(*places: str | Path) -> Comparison:
+    """Returns runs against the first, image by image.
+
+    Each is a result file, a folder of them, or the folder of a run. For every benchmark that all have: each number of the
+    summaries, the difference with a paired interval, and, where the number is a percentage of images, McNemar's exact test
+    and which images changed.
+
+    Raises:
+        RecordError: there are fewer than two runs, a file is missing or damaged, they have no benchmark in common, or a
+            benchmark's images, preprocessing, seed, options or attack settings differ; the message says how.
+    """
+    if len(places) < 2:
+        raise RecordError(f"a comparison needs two runs or more, got {len(places)}")
+    runs = [read_run(place) for place in places]
+    shared = [name for name in runs[0].records if all(name in run.records for run in runs)]
+    if not shared:
+        held = "; ".join(f"{run.place} has {', '.join(run.records)}" for run in runs)
+        raise RecordError(f"these runs have no benchmark in common: {held}")
+    notes = [
+        f"{name} is left out: {run.place} has it, but not all runs do"
+        for run in runs
+        for name in run.records
+        if name not in shared
+    ]
+    for run in runs[1:]:
+        for name in shared:
+            pair = runs[0].place, run.place
+            notes += [f"{run.place}, {row}" for row in check_comparable(runs[0].records[name], run.records[name], pair)]
+    summaries = [summarize({name: run.records[name] for name in shared}) for run in runs]
+    notes += [note for found in summaries for summary in found.values() for note in summary.notes]
+    numbers = {}
+    for name in shared:
+        ids = runs[0].records[name].passes[0].ids.tolist()
+        numbers[name] = tuple(compare_summaries(summaries[0][name], other[name], ids) for other in summaries[1:])
+    return Comparison(tuple(runs), numbers, tuple(dict.fromkeys(notes)))
+
+
+def _model(run: Run) -> Mapping[str, Any]:
+    model: Mapping[str, Any] = next(iter(run.records.values())).header["conditions"]["model"]
+    return model
+
+
+def _title(run: Run) -> str:
+    model = _model(run)
+    return f"{model['source']} (weights {model['weights']}), {run.place}"
+
+
+def _plain(number: Number) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "first": number.first.to_plain(), "second": number.second.to_plain(), "difference": number.difference.to_plain(),
+    }  # fmt: skip
+    if number.lost is not None and number.won is not None:
+        data |= {"lost": list(number.lost), "won": list(number.won), "p": number.p, "p_holm": number.p_holm}
+    return data
+
+
+def _row(title: str, number: Number) -> list[str]:
+    change = number.difference
+    cells = [title, _value(number.first), _value(number.second)]
+    if change.value is None:
+        cells.append(str(change))
+    else:
+        cells.append(f"{change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}]")
+    if number.lost is None or number.won is None:
+        return [*cells, "", "", "", ""]
+    return [*cells, str(len(number.lost)), str(len(number.won)), f"{number.p:.2g}", f"{number.p_holm:.2g}"]
+
+
+def _value(estimate: Estimate) -> str:
+    return "undefined" if estimate.value is None else f"{estimate.value:.2f}"
+
+
+def _changed(title: str, number: Number, files: Mapping[int, str], first: int) -> Iterator[str]:
+    for what, ids in (("lost", number.lost), ("won", number.won)):
+        if ids:
+            names = ", ".join(files[i] for i in ids[:first])
+            more = f", and {len(ids) - first} more" if len(ids) > first else ""
+            yield f"- {title}, {what} {len(ids)}: {names}{more}" if first else f"- {title}, {what} {len(ids)}"
+
+
+def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def dump(comparison: Comparison) -> str:
+    """Returns the JSON text of a comparison, ending in a newline."""
+    return json.dumps(comparison.to_plain(), allow_nan=False) + "\n"

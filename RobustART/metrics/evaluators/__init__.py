@@ -1,0 +1,20 @@
+"""Thin evaluators over result files: ``Evaluator().eval(res_file) -> Metric``. They need neither a model nor torch.
+
+``res_file`` is a result file of ours or one of the original RobustART's: the file itself, or its name before ``.all`` or
+``.rank0``, ``.rank1``, ... Images of several files are joined by their names, never by the order of lines.
+"""
+
+from RobustART.metrics.evaluators.adversarial import AdvRobustEvaluator, WorstCaseAdvRobustEvaluator
+from RobustART.metrics.evaluators.corrupted import ImageNetCEvaluator, ImageNetPEvaluator, ImageNetSEvaluator
+from RobustART.metrics.evaluators.photos import ImageNetAEvaluator, ImageNetEvaluator, ImageNetOEvaluator
+
+__all__ = [
+    "AdvRobustEvaluator",
+    "ImageNetAEvaluator",
+    "ImageNetCEvaluator",
+    "ImageNetEvaluator",
+    "ImageNetOEvaluator",
+    "ImageNetPEvaluator",
+    "ImageNetSEvaluator",
+    "WorstCaseAdvRobustEvaluator",
+]

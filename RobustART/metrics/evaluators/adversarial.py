@@ -1,0 +1,73 @@
+"""Evaluators of adversarial noise: AR, and WCAR over several attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from RobustART.errors import RecordError
+from RobustART.metrics import estimates, summaries
+from RobustART.metrics.estimates import Estimate, Metric, Summary
+from RobustART.metrics.evaluators.common import joined, ours, records_of
+
+
+class AdvRobustEvaluator:
+    """Adversarial robustness: of the images right when clean, those still right under each attack."""
+
+    def eval(self, res_file: str | Path, attacked_file: str | Path | None = None) -> Metric:
+        """Returns ``AR/<attack>/<eps>`` for each attack in percent; of the original's files ``clean_accuracy`` and ``AR``.
+
+        Args:
+            res_file: a result file of the benchmark ``adversarial``; or, with ``attacked_file``, the original's lines of
+                the clean images (``none_0/results.txt.all``).
+            attacked_file: the original's lines under the attack, joined by file name or image id.
+
+        Raises:
+            RecordError: a file is missing or damaged, or they are of different images.
+        """
+        if attacked_file is None:
+            return Metric(Summary(_of_ours(res_file, "AR")))
+        summary = _of_originals(res_file, [attacked_file], "AR")
+        return Metric(summary)
+
+
+class WorstCaseAdvRobustEvaluator:
+    """Worst-case adversarial robustness: of the images right when clean, those right under every attack of a radius."""
+
+    def eval(self, res_file: str | Path, attacked_files: Sequence[str | Path] | None = None) -> Metric:
+        """Returns ``WCAR/<attacks>/<eps>`` in percent; of the original's files ``clean_accuracy`` and ``WCAR``.
+
+        Args:
+            res_file: a result file of the benchmark ``adversarial``; or, with ``attacked_files``, the original's lines of
+                the clean images (``none_0/results.txt.all``).
+            attacked_files: the original's lines under each attack of one magnitude, joined by file name or image id.
+
+        Raises:
+            RecordError: a file is missing or damaged, they are of different images, or no radius has several attacks.
+        """
+        if attacked_files is None:
+            return Metric(Summary(_of_ours(res_file, "WCAR")))
+        if isinstance(attacked_files, (str, Path)) or not attacked_files:
+            raise RecordError(f"attacked_files must be a list of result files, got {attacked_files!r}")
+        return Metric(_of_originals(res_file, attacked_files, "WCAR"))
+
+
+def _of_ours(res_file: str | Path, title: str) -> dict[str, Estimate]:
+    if not ours(res_file) and Path(res_file).exists():
+        raise RecordError(
+            f"{res_file} is no result file of the benchmark adversarial; of the original's files name the clean one, then "
+            "those under attack"
+        )
+    table = summaries.adversarial(records_of(res_file, "adversarial")).tables.get(title)
+    if table is None:
+        raise RecordError(f"{res_file} has no radius with several attacks, which WCAR is over")
+    return {f"{title}/{row}/{column}": cell for row, cells in table.items() for column, cell in cells.items()}
+
+
+def _of_originals(clean: str | Path, attacked: Sequence[str | Path], title: str) -> Summary:
+    right, *others = joined([clean, *attacked])
+    reason = "adversarial robustness is undefined: no image is classified right when clean"
+    held = {title: (np.all(others, axis=0), right)}
+    return Summary({"clean_accuracy": estimates.accuracy(right), **estimates.ratios(held, reason)})

@@ -1,0 +1,126 @@
+"""Evaluators of photos as they are: ImageNet, ImageNet-A, ImageNet-O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from RobustART.errors import RecordError
+from RobustART.metrics import formats, summaries
+from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
+from RobustART.metrics.estimates import Metric
+from RobustART.metrics.evaluators.common import check_top, ours, records_of
+from RobustART.metrics.summaries import single_pass
+from RobustART.records import read_records
+
+
+class ImageNetEvaluator:
+    """Top-k accuracy.
+
+    Args:
+        topk: numbers k.
+    """
+
+    def __init__(self, topk: Sequence[int] = (1, 5)) -> None:
+        self.topk = check_top(topk)
+
+    def eval(self, res_file: str | Path) -> Metric:
+        """Returns ``top1`` and ``top5`` (or other ``topk``) in percent.
+
+        Args:
+            res_file: a result file of one cell, such as ``clean``; or the original's score lines.
+
+        Raises:
+            RecordError: the file is missing or damaged.
+        """
+        if ours(res_file):
+            return Metric(summaries.top_k(single_pass(read_records(res_file)).label_rank[:, 0], self.topk))
+        return Metric(top_of(formats.read_verdicts(res_file), self.topk))
+
+
+def top_of(verdicts: formats.Verdicts, ks: Sequence[int]) -> summaries.Summary:
+    """Returns top-k accuracies of the original's lines; predictions without scores say top-1 alone."""
+    if verdicts.ranks is not None:
+        return summaries.top_k(verdicts.ranks, ks)
+    if set(ks) != {1}:
+        raise RecordError(
+            f"{verdicts.place} holds predictions without scores, which say top-1 alone; take topk=(1,) instead of {ks}"
+        )
+    return summaries.top_k(np.where(verdicts.correct, 0, 1), ks)
+
+
+class ImageNetAEvaluator:
+    """Accuracy on ImageNet-A and its calibration (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174).
+
+    Args:
+        masked: whether the 200 classes of ImageNet-A compete alone, as in the official code (default), or all 1,000.
+    """
+
+    def __init__(self, masked: bool = True) -> None:
+        self.masked = masked
+
+    def eval(self, res_file: str | Path) -> Metric:
+        """Returns ``top1``, ``rms_calibration_error``, ``ece`` and ``aurra`` in percent.
+
+        Args:
+            res_file: a result file of the benchmark ``imagenet_a``; the original's score lines of all 1,000 classes; or
+                the original's ``a-results.txt`` with one line of confidences per process.
+
+        Raises:
+            RecordError: the file is missing or damaged, or holds the other kind of mask.
+        """
+        if ours(res_file):
+            return self._ours(res_file)
+        if self.masked or not formats.holds_confidences(res_file):
+            return Metric(summaries.calibration(*_confidences(res_file, imagenet_a_classes() if self.masked else None)))
+        raise RecordError(f"{res_file} holds masked confidences only; the 1,000-way result cannot be made from it")
+
+    def _ours(self, res_file: str | Path) -> Metric:
+        records = records_of(res_file, "imagenet_a")
+        masked = bool(records.header["conditions"]["options"].get("masked", False))
+        if masked != self.masked:
+            raise RecordError(
+                f"{res_file} was made with masked: {str(masked).lower()}, but this evaluator is for masked: "
+                f"{str(self.masked).lower()}"
+            )
+        return Metric(summaries.imagenet_a(records))
+
+
+class ImageNetOEvaluator:
+    """Are unknown images told apart by their confidence? (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174)."""
+
+    def eval(self, res_file: str | Path, unknown_file: str | Path | None = None) -> Metric:
+        """Returns ``aupr``, ``auroc``, ``fpr95`` and the chance level of AUPR in percent.
+
+        Args:
+            res_file: a result file of the benchmark ``imagenet_o``; or, with ``unknown_file``, the original's confidences
+                of known images (``o-part1-results.txt``), or score lines of all 1,000 classes.
+            unknown_file: the original's file of ImageNet-O (``o-part2-results.txt``), likewise.
+
+        Raises:
+            RecordError: a file is missing or damaged, or the second one is not named.
+        """
+        if unknown_file is None:
+            if not ours(res_file):
+                raise RecordError(
+                    f"{res_file} must be a result file of imagenet_o; of the original's files name both: eval(part1, part2)"
+                )
+            return Metric(summaries.imagenet_o(records_of(res_file, "imagenet_o")))
+        known, unknown = (_confidences(path, imagenet_o_classes())[0] for path in (res_file, unknown_file))
+        return Metric(summaries.unknown_images(known, unknown))
+
+
+def _confidences(
+    res_file: str | Path, competing: Sequence[int] | None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Returns confidences and whether each is right, from the original's lists of them or from its score lines."""
+    if formats.holds_confidences(res_file):
+        confidence, correct = formats.read_confidences(res_file)
+        return np.array(confidence), np.array(correct)
+    verdicts = formats.read_verdicts(res_file, competing)
+    if verdicts.confidence is None:
+        raise RecordError(f"{res_file} holds logits, or no scores at all; calibration needs softmax scores")
+    return verdicts.confidence, verdicts.correct

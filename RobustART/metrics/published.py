@@ -1,0 +1,254 @@
+"""Published numbers, each with its source, and whether what is computed here agrees with them: ``robustart verify``.
+
+Tables are package data: ``published_models.csv`` (one number of one model on one benchmark a row), and errors of each
+corruption, from which ImageNet-C's scores can be computed without any images. A check that cannot be made says why; it
+never passes.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from RobustART.errors import ConfigError, UserError, nearest
+from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors
+from RobustART.metrics.corruption import (
+    SCORED,
+    corruption_errors,
+    mean_corruption_error,
+    relative_mean_corruption_error,
+)
+from RobustART.metrics.runs import Run
+from RobustART.metrics.summaries import summarize
+from RobustART.records import Records
+
+PASS, FAIL, SKIPPED = "pass", "FAIL", "not checked"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One published number."""
+
+    model: str
+    """The published weights: a timm name with its tag, or a name of RobustBench."""
+    builder: str
+    """Name for ``create_model``; empty if no library here builds it."""
+    weights: str
+    """Weights that an installed package carries; empty if there are none."""
+    benchmark: str
+    """Name of the benchmark."""
+    metric: str
+    """Name of the number, as :meth:`Summary.flat` has it."""
+    value: float
+    """The published value."""
+    tolerance: float
+    """How far another build of libraries may be from it."""
+    images: int | None
+    """Images it is of; None where that is not checked."""
+    conditions: tuple[str, ...]
+    """What a result must say: ``input_size=224``, ``masked=true``, ``preprocess=crop``, ``data=NAME``, ``files`` (which are
+    not made on the fly)."""
+    data: str
+    """Name of the data set, as ``robustart verify --data`` takes it; empty if none here is it."""
+    source: str
+    """Where it is published."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One number beside the published one."""
+
+    what: str
+    """Which number of which model."""
+    status: str
+    """``pass``, ``FAIL`` or ``not checked``."""
+    published: float | None
+    """The published value; None where no row is of it."""
+    tolerance: float | None
+    """How far it may be off."""
+    source: str
+    """Where it is published."""
+    value: float | None = None
+    """What is computed here; None where nothing is."""
+    reason: str = ""
+    """Why it is not checked, or by which file it was."""
+
+
+def _table(name: str) -> list[dict[str, str]]:
+    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+@functools.cache
+def published_rows() -> tuple[Row, ...]:
+    """Returns all published numbers of models."""
+    return tuple(
+        Row(
+            row["model"], row["builder"], row["weights"], row["benchmark"], row["metric"], float(row["value"]),
+            float(row["tolerance"]), int(row["images"]) if row["images"] else None,
+            tuple(filter(None, row["conditions"].split(";"))), row["data"], row["source"],
+        )
+        for row in _table("published_models.csv")
+    )  # fmt: skip
+
+
+def compared(
+    what: str, compute: Callable[[], float], published: float, tolerance: float, source: str, reason: str = ""
+) -> Check:
+    """Returns a check of what ``compute`` returns; what it refuses is a failure with its reason."""
+    try:
+        value = compute()
+    except UserError as error:
+        return Check(what, FAIL, published, tolerance, source, None, str(error))
+    status = PASS if abs(value - published) <= tolerance + 1e-9 else FAIL
+    return Check(what, status, published, tolerance, source, round(value, 10), reason)
+
+
+def packaged_checks() -> list[Check]:
+    """Returns the checks that need no images: ImageNet-C's scores from published errors of AlexNet and ResNet-50."""
+    alexnet = alexnet_corruption_errors()
+    scored = {name: alexnet[name] for name in SCORED}
+    official = "by the definition of mCE (Hendrycks and Dietterich 2019)"
+    checks = [
+        compared("AlexNet, mCE of its own errors", lambda: mean_corruption_error(scored, alexnet), 100.0, 1e-9, official),
+        compared(
+            "AlexNet, relative mCE of its own errors",
+            lambda: relative_mean_corruption_error(scored, ALEXNET_CLEAN_ERROR, alexnet, ALEXNET_CLEAN_ERROR),
+            100.0, 1e-9, official,
+        ),
+    ]  # fmt: skip
+    easyrobust = "alibaba/easyrobust, benchmarks/ood/imagenet_c.py"
+    for row in _table("alexnet_denominators.csv"):
+        errors = alexnet[row["corruption"]]
+        what = f"AlexNet, mean error of {row['corruption']}"
+        checks.append(compared(what, functools.partial(_mean, errors), float(row["error"]), 1e-6, easyrobust))
+    game = "torchvision's ResNet-50 V1; bethgelab/game-of-noise, Results/clean_results.txt"
+    rows = _table("resnet50_imagenet_c.csv")
+    means = {name: [_mean(errors)] for name, errors in alexnet.items()}
+    own = {row["corruption"]: [1.0 - float(row["top1"]) / 100.0] for row in rows}
+    for row in rows:
+        name = row["corruption"]
+        compute = functools.partial(_corruption_error, name, own[name], means)
+        checks.append(compared(f"ResNet-50, CE of {name}", compute, float(row["CE"]), 0.02, game))
+    checks.append(compared("ResNet-50, mCE", lambda: mean_corruption_error(own, means), 76.70, 0.005, game))
+    mean = functools.partial(_mean, [float(row["top1"]) for row in rows])
+    checks.append(compared("ResNet-50, mean top-1 over the corruptions", mean, 39.17, 0.005, game))
+    return checks
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _corruption_error(name: str, errors: list[float], baseline: dict[str, list[float]]) -> float:
+    return float(corruption_errors({name: errors}, baseline)[name])
+
+
+def check_runs(
+    runs: Sequence[tuple[Run, str | None]],
+    reasons: Mapping[tuple[str, str], str] | None = None,
+    rows: Sequence[Row] | None = None,
+) -> list[Check]:
+    """Returns a check for each published number: of the runs that are of its model, or that there is none.
+
+    Args:
+        runs: result files, each with the published weights that it is of; None where its model's name says it.
+        reasons: by (model, benchmark) why there is no run.
+        rows: published numbers; those of the package by default.
+
+    Raises:
+        ConfigError: no published number is of these weights.
+    """
+    table = published_rows() if rows is None else rows
+    known = list(dict.fromkeys(row.model for row in table))
+    checks = []
+    for run, claimed in runs:
+        if claimed is not None and claimed not in known:
+            suggestion = nearest(claimed, known) or ";"
+            raise ConfigError(f"no published number is of {claimed!r}{suggestion} Known: {', '.join(known)}")
+        source: str = next(iter(run.records.values())).header["conditions"]["model"]["source"]
+        model = claimed or source.removeprefix("timm:")
+        own = [row for row in table if row.model == model and row.benchmark in run.records]
+        if not own:
+            what = (
+                "no published number is of this model"
+                if model not in known
+                else "no published number is of these benchmarks"
+            )
+            checks.append(
+                Check(f"{run.place} ({source})", SKIPPED, None, None, "", None, f"{what}; --as NAME names its weights")
+            )
+        summaries = summarize({row.benchmark: run.records[row.benchmark] for row in own})
+        checks += [_check(row, run, summaries[row.benchmark].flat("").metrics) for row in own]
+    done = {check.what for check in checks}
+    for row in table:
+        if _what(row) not in done:
+            reason = (reasons or {}).get((row.model, row.benchmark), f"no run of it on {row.benchmark} was given")
+            checks.append(_skipped(row, reason))
+    return checks
+
+
+def _what(row: Row) -> str:
+    return f"{row.model}, {row.benchmark}, {row.metric}"
+
+
+def _skipped(row: Row, reason: str) -> Check:
+    return Check(_what(row), SKIPPED, row.value, row.tolerance, row.source, None, reason)
+
+
+def _check(row: Row, run: Run, metrics: dict[str, Any]) -> Check:
+    records = run.records[row.benchmark]
+    reason = _not_that_protocol(row, records)
+    if reason:
+        return _skipped(row, f"{run.place} {reason}")
+    if row.metric not in metrics:
+        over = "; it is over AlexNet's result file" if row.metric in ("mFR", "mT5D") else ""
+        return _skipped(row, f"{run.place} has no {row.metric}{over}")
+    estimate = metrics[row.metric]
+    if estimate.value is None:
+        return _skipped(row, f"{run.place}: {estimate.reason}")
+    return compared(_what(row), lambda: estimate.value, row.value, row.tolerance, row.source, run.place)
+
+
+def _not_that_protocol(row: Row, records: Records) -> str:
+    """Returns why a result is not of the published protocol, or an empty text."""
+    stated = records.header["conditions"]
+    options = stated.get("options", {})
+    count = sum(entry["ids"] for entry in records.header["passes"])
+    if row.images is not None and count != row.images:
+        return f"is of {count} images, the published number of {row.images}"
+    for condition in row.conditions:
+        name, _, wanted = condition.partition("=")
+        if name == "files":
+            if options.get("root_dir", "files") is None:
+                return "was corrupted on the fly, the published number is of the published files"
+            continue
+        if name == "input_size":
+            found = stated.get("preprocessing", {}).get("input_size")
+        elif name == "data":
+            found = ", ".join(entry["name"] for entry in stated.get("data", []))
+        else:
+            found = options.get(name)
+        shown = str(found).lower() if isinstance(found, bool) else str(found)
+        if shown != wanted:
+            return f"has {name} {shown}, the published number {wanted}"
+    return ""
+
+
+def text(checks: Sequence[Check]) -> str:
+    """Returns checks as lines for a terminal, failures last, and their counts."""
+    order = (SKIPPED, PASS, FAIL)
+    lines = []
+    for check in sorted(checks, key=lambda check: order.index(check.status)):
+        parts = [f"{check.status:11}  {check.what}"]
+        if check.value is not None:
+            parts.append(f"{check.value:.4f}")
+        if check.published is not None:
+            parts.append(f"published {check.published:g} +- {check.tolerance:g} ({check.source})")
+        lines.append("; ".join([*parts, *filter(None, [check.reason])]))
+    counts = ", ".join(f"{sum(c.status == status for c in checks)} {status}" for status in reversed(order))
+    return "\n".join([*lines, counts])

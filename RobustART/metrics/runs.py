@@ -1,0 +1,132 @@
+"""The result files of a run, and whether two runs are of the same images under the same conditions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from RobustART.errors import RecordError
+from RobustART.journal import difference
+from RobustART.records import PassRecords, Records, read_records
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The result files of one model."""
+
+    place: str
+    """Where they are."""
+    records: dict[str, Records]
+    """By the name of the benchmark."""
+
+
+def result_files(place: str | Path) -> list[Path]:
+    """Returns the result files of a run.
+
+    Args:
+        place: one result file, a folder of them, or the folder of a run, in whose ``results`` they are.
+
+    Raises:
+        RecordError: there are none.
+    """
+    path = Path(place)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise RecordError(f"there is no run {path}")
+    files = sorted(path.glob("*.jsonl")) or sorted((path / "results").glob("*.jsonl"))
+    if not files:
+        raise RecordError(f"{path} holds no result files (*.jsonl), nor does its folder 'results'")
+    return files
+
+
+def read_run(place: str | Path) -> Run:
+    """Returns the result files of a run; see :func:`result_files`."""
+    found: dict[str, Records] = {}
+    for file in result_files(place):
+        records = read_records(file)
+        name = records.header["benchmark"]
+        if name in found:
+            raise RecordError(f"{place} holds two result files of the benchmark {name}")
+        found[name] = records
+    return Run(str(place), found)
+
+
+_HOW = ("batch_size", "channels_last", "precision", "device", "version")
+"""Conditions that do not hinder a comparison, but are told."""
+
+
+def conditions(records: Records) -> dict[str, Any]:
+    """Returns what two runs must share to be compared: everything but the model and how it was computed.
+
+    The folder that images lie in and a model's mean and standard deviation may differ. Images are compared by themselves.
+    """
+    stated = records.header["conditions"]
+    models = {
+        name: {k: v for k, v in other.items() if k in ("source", "arguments", "weights", "preprocessing")}
+        for name, other in stated.get("models", {}).items()
+    }
+    cells = {
+        f"{entry['name']} {cell}".strip(): "measured" for entry in records.header["passes"] for cell in entry["cells"]
+    }
+    made = stated.get("options", {}).get("root_dir", "") is None
+    return {
+        "images": "made on the fly" if made else "as they are stored",
+        "options": _without(stated.get("options", {}), "root_dir", "meta", "models"),
+        "attacks": stated.get("attacks", {}),
+        "data": [_without(entry, "name", "fingerprint") for entry in stated.get("data", [])],
+        "preprocessing": _without(stated.get("preprocessing", {}), "mean", "std"),
+        "models": models,
+        "seed": stated.get("seed"),
+        "cells": cells,
+    }
+
+
+def _without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if key not in keys}
+
+
+def check_comparable(first: Records, second: Records, names: tuple[str, str]) -> list[str]:
+    """Returns what differs between two runs of one benchmark without hindering a comparison.
+
+    Args:
+        first: records of the first run.
+        second: of the second.
+        names: what to call them in messages.
+
+    Raises:
+        RecordError: their conditions or images differ; the message says how.
+    """
+    benchmark = first.header["benchmark"]
+    refused = f"{names[1]} cannot be compared with {names[0]}: {benchmark}"
+    rows = difference(conditions(first), conditions(second))
+    if rows:
+        more = f"; and {len(rows) - 6} more" if len(rows) > 6 else ""
+        raise RecordError(f"{refused} differs in {'; '.join(rows[:6])}{more}")
+    for one, two in zip(first.passes, second.passes, strict=True):
+        _check_images(one, two, refused)
+    stated = [records.header["conditions"] for records in (first, second)]
+    prints = [[entry.get("fingerprint") for entry in each.get("data", [])] for each in stated]
+    if prints[0] != prints[1]:
+        raise RecordError(f"{refused} is on the same files, but they were decoded in another way")
+    how = [
+        {**{key: each.get(key) for key in _HOW}, "versions": records.header.get("versions", {})}
+        for each, records in zip(stated, (first, second), strict=True)
+    ]
+    return [f"{benchmark}: {row}" for row in difference(how[0], how[1])]
+
+
+def _check_images(one: PassRecords, two: PassRecords, refused: str) -> None:
+    mine, theirs = one.ids.tolist(), two.ids.tolist()
+    if mine != theirs:
+        lone = min(set(mine) ^ set(theirs))
+        raise RecordError(
+            f"{refused} is on other images: {len(mine)} and {len(theirs)}, and image {lone} is in one of them alone"
+        )
+    images = [list(zip(run.files, run.labels.tolist(), run.digests, strict=True)) for run in (one, two)]
+    for i, a, b in zip(mine, *images, strict=True):
+        if a != b:
+            what = "file name" if a[0] != b[0] else "label" if a[1] != b[1] else "content"
+            raise RecordError(f"{refused} is on other images: image {i} ({a[0]}) has another {what}, {a} and {b}")

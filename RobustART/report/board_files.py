@@ -1,0 +1,94 @@
+"""The leaderboard as files: the page, and the same as JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from RobustART.errors import ConfigError
+from RobustART.report.board import render_board
+from RobustART.report.columns import all_columns, contrasts
+from RobustART.report.runs import Run, differences
+
+FORMAT = "robustart-leaderboard/1"
+
+
+def write_board(
+    runs: Sequence[Run], page: str | Path, *, json_to: str | Path | None = None, csv_to: str | Path | None = None
+) -> list[str]:
+    """Writes the leaderboard, and returns what there is to say of it: the files, and which runs may not be compared.
+
+    Args:
+        runs: from :func:`~RobustART.report.runs.read_runs`.
+        page: where the page goes.
+        json_to: where the same goes as JSON; None is nowhere.
+        csv_to: likewise as CSV.
+
+    Raises:
+        ConfigError: a file cannot be written, or matplotlib is not installed.
+    """
+    texts = {Path(page): render_board(runs, Path(page).parent)}
+    if json_to is not None:
+        texts[Path(json_to)] = json.dumps(board_data(runs), indent=2) + "\n"
+    if csv_to is not None:
+        texts[Path(csv_to)] = board_csv(runs)
+    for path, text in texts.items():
+        temporary = path.with_name(f"{path.name}.tmp")
+        try:
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+            os.replace(temporary, path)
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    lines = [f"{', '.join(map(str, texts))}: {count}"]
+    for benchmark in dict.fromkeys(name for run in runs for name in run.report["benchmarks"]):
+        for letter, members, changed in contrasts(runs, benchmark)[1:]:
+            names = ", ".join(runs[number].name for number in members)
+            keys = ", ".join(key for key, _, _ in changed[:4]) + (", ..." if len(changed) > 4 else "")
+            lines.append(f"{benchmark}: {names} may not be compared with the others ({letter}); they differ in {keys}")
+    return lines
+
+
+def board_data(runs: Sequence[Run]) -> dict[str, Any]:
+    """Returns the board as plain data: runs with their labels and differences, columns with their estimates."""
+    marks = differences(runs)
+    return {
+        "format": "robustart-leaderboard/1",
+        "runs": [
+            {
+                "name": run.name, "folder": run.folder, "family": run.family, "technique": run.technique,
+                "parameters": run.parameters, "input_size": run.input_size, "differs_in": marks[number],
+                "warnings": run.report["warnings"],
+            }
+            for number, run in enumerate(runs)
+        ],
+        "columns": [
+            {
+                "benchmark": column.benchmark, "metric": column.metric, "conditions": column.letters,
+                "better": column.better, "estimates": list(column.estimates),
+            }
+            for column in all_columns(runs)
+        ],
+    }  # fmt: skip
+
+
+def board_csv(runs: Sequence[Run]) -> str:
+    """Returns the board as CSV: a line for each run, value, low and high of each column."""
+    columns = all_columns(runs)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    parts = ("value", "low", "high", "n")
+    heads = [f"{column.benchmark} {column.name} {part}" for column in columns for part in parts]
+    writer.writerow(["name", "folder", "family", "technique", "parameters", "input_size", *heads])
+    for number, run in enumerate(runs):
+        row: list[Any] = [run.name, run.folder, run.family, run.technique, run.parameters, run.input_size]
+        for column in columns:
+            estimate = column.estimates[number] or {}
+            row += ["" if estimate.get(part) is None else estimate[part] for part in parts]
+        writer.writerow(row)
+    return buffer.getvalue()

@@ -1,0 +1,56 @@
+"""To which family of architectures and which training technique a run belongs, as far as its report tells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+FAMILIES = (
+    ("Wide ResNet", r"wide_resnet|wrn"), ("ResNeXt", r"resnext|ssl_resnext|swsl_resnext"), ("RepVGG", r"repvgg"),
+    ("DenseNet", r"densenet"), ("ShuffleNetV2", r"shufflenet_?v2"), ("MobileNetV2", r"mobilenet_?v2"),
+    ("MobileNetV3", r"mobilenet_?v3"), ("RegNet", r"regnet"), ("EfficientNetV2", r"efficientnet_?v2"),
+    ("EfficientNet", r"efficientnet"), ("DeiT", r"deit"), ("Swin", r"swin"), ("ConvNeXt V2", r"convnext_?v2"),
+    ("ConvNeXt", r"convnext"), ("MLP-Mixer", r"mixer"), ("ViT", r"vit_"), ("ResNet", r"resnet\d"), ("AlexNet", r"alexnet"),
+    ("VGG", r"vgg"),
+)  # fmt: skip
+"""Families of timm's and torchvision's names, which begin so, perhaps after ``tf_``; the first that fits."""
+
+NOT_STATED = "not stated"
+UNTRAINED = "untrained"
+
+
+def family(model: Mapping[str, Any]) -> str:
+    """Returns the family of a report's ``model``: by its name in timm or torchvision, otherwise its network's class."""
+    library, _, name = model["source"].rpartition(":")
+    if library in ("timm", "torchvision"):
+        for known, pattern in FAMILIES:
+            if re.match(rf"(tf_|gluon_|legacy_)?({pattern})", name):
+                return known
+    return str(model["architecture"])
+
+
+def technique(report: Mapping[str, Any]) -> str:
+    """Returns how a model was trained, from its configuration or from timm's tag of the weights; it may not be stated.
+
+    Techniques are the configuration's: label smoothing, mixup, cutmix, moving averages, kurtosis regularisation.
+    """
+    if any("randomly initialised" in warning for warning in report["warnings"]):
+        return UNTRAINED
+    config = report["conditions"]["config"] or {}
+    found = [
+        name
+        for name, used in (
+            ("label smoothing", config.get("label_smooth", 0.0)),
+            ("mixup", config.get("mixup", 1.0) != 1.0),
+            ("cutmix", config.get("cutmix", 0.0)),
+            ("EMA", (config.get("ema") or {}).get("enable")),
+            ("kurtosis", config.get("kw_weight", 0.0)),
+        )
+        if used
+    ]
+    if found:
+        return ", ".join(found)
+    library, _, name = report["model"]["source"].rpartition(":")
+    tag = name.partition(".")[2]
+    return tag if library == "timm" and tag else NOT_STATED

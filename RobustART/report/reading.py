@@ -1,0 +1,51 @@
+"""Finding and reading ``report.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from RobustART.errors import RecordError
+from RobustART.report.schema import faults, report_schema
+
+FORMAT: str = report_schema()["properties"]["format"]["const"]
+
+
+def find_report(folder: str | Path) -> Path:
+    """Returns the ``report.json`` of an output folder or of its ``results``, or a RecordError that names the folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RecordError(f"there is no folder {folder}; name the output_dir of a run, or its results folder")
+    for path in (folder / "results" / "report.json", folder / "report.json"):
+        if path.is_file():
+            return path
+    raise RecordError(
+        f"{folder} holds no report: neither results/report.json nor report.json is there. Name the output_dir of a run "
+        "that has ended, or its results folder"
+    )
+
+
+def read_report(path: str | Path) -> dict[str, Any]:
+    """Returns what a ``report.json`` holds.
+
+    Raises:
+        RecordError: it cannot be read, is of another format or version, or is not whole; the message names it.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise RecordError(f"{path} is not JSON: {error}") from None
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != FORMAT:
+        raise RecordError(
+            f"{path} is not a report of this version: its format must be {FORMAT!r}, got {found!r}; the run's own command, "
+            "given again, writes it anew"
+        )
+    fault = next(faults(data), None)
+    if fault is not None:
+        raise RecordError(f"{path} is damaged: {fault}")
+    return data

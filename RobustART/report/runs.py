@@ -1,0 +1,165 @@
+"""Many runs beside each other: which of their numbers may be compared, and in which conditions they differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from RobustART.errors import ConfigError, RecordError, nearest
+from RobustART.report.labels import family, technique
+from RobustART.report.reading import find_report, read_report
+
+Estimate = Mapping[str, Any]
+PLACES = ("root_dir", "meta")
+"""Options that say where data lie: the same data may lie elsewhere, and their fingerprint tells them apart."""
+LABELS = ("name", "family", "technique")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One report among many."""
+
+    name: str
+    """Unique on the board."""
+    folder: str
+    """As it was given."""
+    path: Path
+    """Of its ``report.json``."""
+    family: str
+    """Of architectures."""
+    technique: str
+    """Of training."""
+    report: Mapping[str, Any]
+    """What ``report.json`` holds."""
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters the model has."""
+        return int(self.report["model"]["parameters"])
+
+    @property
+    def input_size(self) -> Any:
+        """Side of the model's input in pixels."""
+        return self.report["conditions"]["preprocessing"].get("input_size", "")
+
+
+def read_runs(folders: Sequence[str], labels: Mapping[str, Any] | None = None) -> list[Run]:
+    """Returns the runs of output or results folders.
+
+    Args:
+        folders: each with a report.
+        labels: by folder, as given, ``name``, ``family`` and ``technique`` where the report's own will not do.
+
+    Raises:
+        RecordError: a folder has no report, one of another version, or stands twice.
+        ConfigError: labels of a folder that is not given, or of an unknown kind.
+    """
+    stated = _check_labels(labels or {}, folders)
+    seen: dict[Path, str] = {}
+    found = []
+    for folder in folders:
+        path = find_report(folder)
+        resolved = path.resolve()
+        if resolved in seen:
+            raise RecordError(f"{folder} and {seen[resolved]} are the same run; name it once")
+        seen[resolved] = folder
+        report = read_report(path)
+        own = stated.get(folder, {})
+        source = own.get("name", report["model"]["source"])
+        kinds = own.get("family", family(report["model"])), own.get("technique", technique(report))
+        found.append(Run(source, folder, path, *kinds, report))
+    count = Counter(run.name for run in found)
+    return [
+        dataclasses.replace(run, name=f"{run.name} ({run.folder})") if count[run.name] > 1 else run for run in found
+    ]
+
+
+def read_labels(path: str) -> str:
+    """Returns the text of a file of labels, or a ConfigError that names it."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _check_labels(labels: Mapping[str, Any], folders: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+    if not isinstance(labels, Mapping):
+        raise ConfigError(f"labels must be a mapping of folders, got {labels!r}")
+    for folder, own in labels.items():
+        if folder not in folders:
+            raise ConfigError(
+                f"the labels name the folder {folder!r}, which is not on the board{nearest(folder, folders) or ';'} "
+                f"given: {', '.join(folders)}"
+            )
+        if not isinstance(own, Mapping) or any(key not in LABELS or not isinstance(own[key], str) for key in own):
+            raise ConfigError(f"the labels of {folder} may be the texts {', '.join(LABELS)}, got {own!r}")
+    return labels
+
+
+def measured(entry: Mapping[str, Any], metric: str | None = None) -> dict[str, Any]:
+    """Returns what must be the same in two runs for their numbers to be of the same thing: images, options, attacks.
+
+    Args:
+        entry: of a benchmark in a report.
+        metric: a column ``attack radius`` of robust accuracy depends on that attack alone, ``clean_accuracy`` on none;
+            None is the whole benchmark.
+    """
+    data = [{"images": row["images"], "fingerprint": row["fingerprint"]} for row in entry["data"]]
+    cell = None if metric is None else metric.replace(" ", "/", 1)
+    if cell in entry["attacks"]:
+        return {"data": data, "attacks": {cell: entry["attacks"][cell]}}
+    if metric == "clean_accuracy":
+        return {"data": data}
+    told = (*PLACES, "attacks", "eps") if entry["attacks"] else PLACES  # the attacks themselves say more
+    options = {key: value for key, value in entry["options"].items() if key not in told}
+    models = {
+        name: {k: v for k, v in model.items() if k != "source"} for name, model in entry.get("models", {}).items()
+    }
+    return {"data": data, "options": options, "attacks": entry["attacks"], "models": models}
+
+
+def circumstances(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what may differ between runs on a board, if it is said: preprocessing, seed, precision, device, versions."""
+    conditions = report["conditions"]
+    inner = ("mean", "std")  # part of the model
+    stated = {key: value for key, value in conditions["preprocessing"].items() if key not in inner}
+    found = {**stated, **{key: conditions[key] for key in ("seed", "batch_size", "amp", "channels_last", "device")}}
+    found |= {f"version of {name}": version for name, version in conditions["versions"].items()}
+    for name, entry in report["benchmarks"].items():
+        found[f"precision of {name}"] = entry["precision"]
+        own = {key: value for row in entry["data"] for key, value in row.get("preprocessing", {}).items()}
+        found |= {f"{key} of {name}": own.get(key, value) for key, value in stated.items()}
+    return found
+
+
+def differences(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Returns for each run the circumstances in which it is not as most runs are; the first run's break a tie."""
+    each = [circumstances(run.report) for run in runs]
+    usual = {}
+    for key in dict.fromkeys(key for one in each for key in one):
+        texts = Counter(json.dumps(one[key], sort_keys=True) for one in each if key in one)
+        usual[key] = json.loads(texts.most_common(1)[0][0])
+    found = [{key: value for key, value in one.items() if value != usual[key]} for one in each]
+    return [{key: value for key, value in own.items() if not _said(key, own)} for own in found]
+
+
+def _said(key: str, own: Mapping[str, Any]) -> bool:
+    """Returns whether the same is said of the model already, of which this says it of a benchmark."""
+    plain, of, _ = key.partition(" of ")
+    return bool(of) and plain in own and own[plain] == own[key]
+
+
+def flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the leaves of plain data with their paths, ``a.b[0]``."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from flatten(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list) and any(isinstance(inner, (Mapping, list)) for inner in value):
+        for number, inner in enumerate(value):
+            yield from flatten(inner, f"{place}[{number}]")
+    else:
+        yield place, value

@@ -1,0 +1,86 @@
+"""The schema of ``report.json``: JSON Schema in ``schema.json``, checked here as far as it is used there."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "object": (dict,), "array": (list,), "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,),
+    "null": (type(None),),
+}  # fmt: skip
+
+
+@functools.cache
+def report_schema() -> dict[str, Any]:
+    """Returns the schema as plain data."""
+    schema: dict[str, Any] = json.loads((files(__package__) / "schema.json").read_text(encoding="utf-8"))
+    return schema
+
+
+def faults(data: Any, schema: dict[str, Any] | None = None, place: str = "") -> Iterator[str]:
+    """Yields what is wrong with a report, each time with its place; nothing if it is as the schema says.
+
+    Args:
+        data: what ``report.json`` holds.
+        schema: of this part; None is the whole.
+        place: what to call this part.
+    """
+    schema = report_schema() if schema is None else schema
+    if "$ref" in schema:
+        schema = report_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
+    if "const" in schema and data != schema["const"]:
+        yield f"{place} must be {schema['const']!r}, got {data!r}"
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(_is_kind(data, kind) for kind in kinds):
+        yield f"{place or 'the whole'} must be of the type {' or '.join(kinds)}, got {_shortened(data)}"
+        return
+    if isinstance(data, dict):
+        properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+        for key in schema.get("required", []):
+            if key not in data:
+                yield f"{_inside(place, key)} is missing"
+        for key, value in data.items():
+            part = properties.get(key, others)
+            if part is not None:
+                yield from faults(value, part, _inside(place, key))
+    elif isinstance(data, list) and "items" in schema:
+        for number, value in enumerate(data):
+            yield from faults(value, schema["items"], f"{place}[{number}]")
+
+
+def schema_lines(schema: dict[str, Any] | None = None, indent: int = 0) -> Iterator[str]:
+    """Yields the keys of the schema with their descriptions, one to a line, the keys within them indented."""
+    schema = report_schema() if schema is None else schema
+    if "$ref" in schema:
+        schema = report_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
+    others = schema.get("additionalProperties")
+    named = {**schema.get("properties", {}), **({"NAME": others} if others else {})}
+    if "items" in schema:
+        yield from schema_lines(schema["items"], indent)
+    for key, part in named.items():
+        description = part.get("description", "")
+        yield f"{'  ' * indent}{key}:{' ' + description if description else ''}"
+        yield from schema_lines(part, indent + 1)
+
+
+def _is_kind(data: Any, kind: str) -> bool:
+    if isinstance(data, bool):
+        return kind == "boolean"
+    if isinstance(data, float) and not math.isfinite(data):
+        return False
+    return isinstance(data, _KINDS[kind])
+
+
+def _inside(place: str, key: str) -> str:
+    return f"{place}.{key}" if place else key
+
+
+def _shortened(data: Any) -> str:
+    text = repr(data)
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,0 +1,113 @@
+"""What is refused before a run: values that the schema knows but that cannot be, and what a run would find at its start."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from RobustART.config import Config, DatasetConfig
+from RobustART.distributed import choose_device
+from RobustART.errors import ConfigError
+from RobustART.evaluation.benchmarks import build_benchmark
+from RobustART.evaluation.run import chosen_images
+from RobustART.evaluation.settings import run_settings
+from RobustART.models.weights import PACKAGED
+from RobustART.models.zoo import check_name
+from RobustART.training.recipe import check_training, trains
+from RobustART.training.resolve import (
+    build_dataset,
+    chosen_benchmarks,
+    clean_dataset,
+    evaluation_section,
+    limit_of,
+    model_section,
+    preprocessing_fields,
+    weights_of,
+)
+from RobustART.training.switches import unused_with_switches
+
+log = logging.getLogger("RobustART")
+
+
+def _refuse_evaluator(test: DatasetConfig) -> None:
+    kinds = ("imagenet", "imagenetc") if test.imagenet_c else ("imagenet",)
+    if test.evaluator is None:
+        return
+    if test.evaluator.type not in kinds:
+        also = "" if test.imagenet_c else " ('imagenetc' goes with the switch data.test.imagenet_c)"
+        raise ConfigError(
+            f"data.test.evaluator.type must be {', '.join(map(repr, kinds))} or absent{also}, got "
+            f"{test.evaluator.type!r}; name what is measured in evaluation.benchmarks"
+        )
+    kwargs = dict(test.evaluator.kwargs)
+    topk = kwargs.pop("topk", [1, 5])
+    if topk not in ([1, 5], [5, 1]):
+        raise ConfigError(f"data.test.evaluator.kwargs.topk must be [1, 5], got {topk!r}")
+    if kwargs:
+        raise ConfigError(f"data.test.evaluator.kwargs may hold topk: [1, 5] alone, got {test.evaluator.kwargs}")
+
+
+def refuse_impossible(config: Config) -> None:
+    """Raises a ConfigError for values that the schema knows but that cannot be done here, and warns of ignored ones."""
+    data, test = config.data, config.data.test or DatasetConfig()
+    if data.read_from == "fake":
+        raise ConfigError(
+            "data.read_from: 'fake' gives the first image for every index, so its numbers mean nothing; say 'fs'"
+        )
+    if data.read_from != "fs":
+        raise ConfigError(f"data.read_from: {data.read_from!r} needs a server of the original's cluster; say 'fs'")
+    if data.use_dali:
+        log.warning("data.use_dali is not used: images are decoded and resized by pillow on the CPU")
+    if test.sampler is not None and test.sampler.type != "distributed":
+        raise ConfigError(f"data.test.sampler.type must be 'distributed' (each image once), got {test.sampler.type!r}")
+    named = test.transforms
+    usual = "JUSTNORM" if test.imagenet_p else "ONECROP"
+    if named is not None and (isinstance(named, list) or named.get("type") != usual):
+        raise ConfigError(
+            f"data.test.transforms must be {{type: {usual}}} or absent, got {named!r}; resize and crop are set in "
+            "model.preprocessing"
+        )
+    _refuse_evaluator(test)
+    if data.type == "multiclass":
+        raise ConfigError(
+            "data.type: 'multiclass' (several labels an image) is not possible; say 'imagenet' or 'custom'"
+        )
+    for name, without in unused_with_switches(test):
+        log.warning("data.test.%s is not used %s", name, without)
+    pretrain = config.saver.pretrain
+    limit = config.evaluation.limit if config.evaluation else None
+    for first, one, second, other in (
+        ("model.weights", model_section(config).weights, "saver.pretrain.path", pretrain.path if pretrain else None),
+        ("evaluation.limit", limit, "data.test.limit_samples", test.limit_samples),
+    ):
+        if one is not None and other is not None and one != other:
+            raise ConfigError(f"{first} is {one!r}, but {second} is {other!r}; say it once")
+    for name in ("eval_list", "model_src", "model_tgt"):
+        if getattr(config, name):
+            raise ConfigError(f"{name} is not used by this version: it evaluates one model, named in 'model'")
+
+
+def check(config: Config, folder: Path) -> None:
+    """Raises what a run would raise before its first image.
+
+    Builds no process group, and no network but those that a benchmark adds.
+    """
+    refuse_impossible(config)
+    check_name(model_section(config).type)
+    weights = weights_of(config, folder)
+    if weights is not None and weights != "pretrained" and weights not in PACKAGED and not Path(weights).is_file():
+        raise ConfigError(f"there is no weights file {weights}")
+    preprocessing_fields(config)
+    if trains(config):
+        check_training(config, build_dataset(config.data.train or DatasetConfig(), folder, "data.train"))
+        if config.evaluation is None:
+            return
+    section = evaluation_section(config)
+    run_settings(section.batch_size, section.workers, section.amp, section.channels_last, section.seed, progress=False)
+    choose_device(section.device, 0)
+    dataset, limit = clean_dataset(config, folder), limit_of(config)
+    if limit is not None and dataset is not None:
+        chosen_images(dataset, limit, section.seed)
+    for name, options in chosen_benchmarks(config, folder).items():
+        for part in build_benchmark(name, dataset, options).passes:
+            chosen_images(part.dataset, limit, section.seed)

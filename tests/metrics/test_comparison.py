@@ -1,0 +1,164 @@
+"""Runs beside each other: known differences, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from RobustART.cli import main
+from RobustART.errors import RecordError
+from RobustART.metrics import compare
+from RobustART.metrics.corruption import SCORED
+from tests.metrics.conftest import write_records
+
+DATA = [{"name": "photos", "fingerprint": "f", "images": 8, "subset": None}]
+PREPROCESSING = {"input_size": 224, "resize": 256, "mean": [0.5], "std": [0.5]}
+
+
+def run(folder, ranks, *, source="timm:a", benchmark="clean", cells=("clean",), edit=None, **conditions):
+    """The folder of a run with one result file."""
+    stated = {
+        "model": {"source": source, "arguments": {}, "weights": source}, "data": DATA, "preprocessing": PREPROCESSING,
+        "batch_size": 4, "device": "cpu", **conditions,
+    }  # fmt: skip
+    path = folder / "results" / f"{benchmark}.jsonl"
+    more = {"confidence": np.full(np.shape(ranks), 0.5)}
+    write_records(path, benchmark, [("", cells, ranks, more)], conditions=stated)
+    if edit:
+        path.write_text(path.read_text().replace(*edit))
+    return folder
+
+
+FIRST = [[0], [0], [0], [0], [0], [0], [1], [1]]
+SECOND = [[0], [1], [1], [1], [1], [1], [0], [1]]
+
+
+def test_lost_and_won_images_by_hand(tmp_path):
+    """Right on images 0-5 and on 0 and 6: five lost, one won."""
+    found = compare(run(tmp_path / "a", FIRST), run(tmp_path / "b", SECOND, source="timm:b"))
+    (numbers,) = found.numbers["clean"]
+    number = numbers["top1"]
+    assert (number.first.value, number.second.value, number.difference.value) == (75, 25, -50)
+    assert number.difference.low < -50 < number.difference.high
+    assert (number.lost, number.won) == ((1, 2, 3, 4, 5), (6,))
+    assert number.p == pytest.approx(binomtest(1, 6).pvalue)
+    assert number.p_holm == pytest.approx(2 * number.p)  # top1 and top5
+    assert numbers["top5"].difference.value == 0
+    plain = json.loads(json.dumps(found.to_plain(), allow_nan=False))
+    assert plain["benchmarks"]["clean"][0]["top1"]["lost"] == [1, 2, 3, 4, 5]
+    assert plain["changed_images"]["clean"]["6"] == {"file": "6.png", "label": 0}
+    assert "7" not in plain["changed_images"]["clean"]
+    text = found.markdown(first=2)
+    assert "- B: timm:b (weights timm:b)" in text
+    assert "| top1 | 75.00 | 25.00 | -50.00 [" in text
+    assert "- top1, lost 5: 1.png, 2.png, and 3 more" in text
+    assert "- top1, won 1: 6.png" in text
+
+
+def test_each_is_held_against_the_first(tmp_path):
+    runs = [run(tmp_path / name, ranks) for name, ranks in (("a", FIRST), ("b", SECOND), ("c", FIRST))]
+    found = compare(*runs)
+    assert [numbers["top1"].difference.value for numbers in found.numbers["clean"]] == [-50, 0]
+    same = found.numbers["clean"][1]["top1"]
+    assert (same.lost, same.won, same.p) == ((), (), 1)
+    assert "## clean: A and C" in found.markdown()
+
+
+def test_a_score_over_many_cells_has_a_paired_interval(tmp_path):
+    """Half of the images are hard for both; the second run is a little worse on all. Its own interval is wide."""
+    rng = np.random.default_rng(0)
+    cells = [f"{name}/{severity}" for name in SCORED for severity in range(1, 6)]
+    base = np.repeat(rng.random((400, 1)) < 0.5, 75, axis=1)
+    worse = base | (rng.random((400, 75)) < 0.03)
+    files = [
+        write_records(tmp_path / name, "imagenet_c", [("", cells, wrong.astype(int), {})])
+        for name, wrong in (("a", base), ("b", worse))
+    ]
+    number = compare(*files).numbers["imagenet_c"][0]["mCE"]
+    own = number.first.high - number.first.low
+    assert number.difference.low > 0
+    assert number.difference.high - number.difference.low < own / 5
+    fog = compare(*files).numbers["imagenet_c"][0]["top1/fog/3"]
+    assert len(fog.lost) == int((worse & ~base)[:, cells.index("fog/3")].sum())
+    assert not fog.won
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, r"clean differs in seed: 0 -> 1"),
+        ({"preprocessing": {**PREPROCESSING, "resize": 232}}, r"preprocessing\.resize: 256 -> 232"),
+        ({"data": [{**DATA[0], "images": 6, "subset": "x"}]}, r"data\[0\]\.images: 8 -> 6; data\[0\]\.subset"),
+        ({"attacks": {"fgsm": {"steps": 3}}}, r"attacks\.fgsm: null -> "),
+        ({"options": {"masked": True}}, r"options\.masked: null -> true"),
+        ({"options": {"root_dir": None}}, r'images: "as they are stored" -> "made on the fly"'),
+        ({"models": {"b": {"weights": "1"}}}, r"models\.b"),
+        ({"data": [{**DATA[0], "fingerprint": "g"}]}, "decoded in another way"),
+        ({"edit": ('"digest": "3"', '"digest": "9"')}, r"image 3 \(3\.png\) has another content"),
+        ({"edit": ('"3.png", "label": 0', '"3.png", "label": 2')}, r"image 3 \(3\.png\) has another label"),
+        ({"edit": ("3.png", "x.png")}, r"image 3 \(3\.png\) has another file name"),
+        ({"cells": ("stored",)}, r"cells\.clean: .* -> null; cells\.stored"),
+    ],
+)
+def test_runs_that_are_not_comparable_are_refused_with_the_difference(tmp_path, change, message):
+    first = run(tmp_path / "a", FIRST)
+    with pytest.raises(RecordError, match=f"b cannot be compared with .*a: .*{message}"):
+        compare(first, run(tmp_path / "b", SECOND, **change))
+
+
+def test_other_ids_are_other_images(tmp_path):
+    first = run(tmp_path / "a", FIRST)
+    with pytest.raises(RecordError, match="on other images: 8 and 7, and image 7 is in one of them alone"):
+        compare(first, run(tmp_path / "b", SECOND[:7]))
+
+
+def test_what_may_differ_is_told(tmp_path):
+    first = run(tmp_path / "a", FIRST, options={"root_dir": "/here"})
+    second = run(
+        tmp_path / "b", SECOND, batch_size=8, device="cuda", options={"root_dir": "/there"},
+        preprocessing={**PREPROCESSING, "mean": [0.4]}, data=[{**DATA[0], "name": "same"}],
+    )  # fmt: skip
+    run(tmp_path / "b", FIRST, benchmark="imagenet_r")
+    notes = "\n".join(compare(first, second).notes)
+    assert "clean: batch_size: 4 -> 8" in notes
+    assert 'clean: device: "cpu" -> "cuda"' in notes
+    assert "imagenet_r is left out" in notes
+
+
+def test_nothing_to_compare(tmp_path):
+    first = run(tmp_path / "a", FIRST)
+    with pytest.raises(RecordError, match="needs two runs or more, got 1"):
+        compare(first)
+    with pytest.raises(RecordError, match="no benchmark in common: .*a has clean; .*b has imagenet_r"):
+        compare(first, run(tmp_path / "b", FIRST, benchmark="imagenet_r"))
+    with pytest.raises(RecordError, match="there is no run"):
+        compare(first, tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RecordError, match="holds no result files"):
+        compare(first, tmp_path / "empty")
+
+
+def test_undefined_numbers_have_no_difference_but_the_reason(tmp_path):
+    cells = ("clean", "fgsm/8/255")
+    wrong = run(tmp_path / "a", [[1, 1]] * 8, benchmark="adversarial", cells=cells)
+    right = run(tmp_path / "b", [[0, 1]] * 8, benchmark="adversarial", cells=cells)
+    found = compare(wrong, right)
+    number = found.numbers["adversarial"][0]["AR/fgsm/8/255"]
+    assert number.difference.value is None
+    assert "undefined (adversarial robustness is undefined: no image" in found.markdown()
+
+
+def test_command(tmp_path, capsys):
+    first, second = run(tmp_path / "a", FIRST), run(tmp_path / "b", SECOND)
+    outputs = [str(tmp_path / "c.json"), str(tmp_path / "c.md")]
+    command = ["compare", str(first), str(second / "results" / "clean.jsonl")]
+    assert main([*command, "-o", outputs[0], "-o", outputs[1], "--first", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert (tmp_path / "c.md").read_text() == printed
+    assert "lost 5: 1.png, and 4 more" in printed
+    assert json.loads((tmp_path / "c.json").read_text())["format"] == "robustart-comparison/1"
+    assert main([*command, "-o", "c.txt"]) == 2
+    assert "ending in .json or .md, got c.txt" in capsys.readouterr().err
+    assert main(["compare", str(first), str(run(tmp_path / "d", FIRST, seed=3))]) == 2
+    assert "seed: 0 -> 3" in capsys.readouterr().err

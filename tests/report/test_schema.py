@@ -1,0 +1,105 @@
+"""``report.json`` against its schema; jsonschema is the judge of our own reading of it."""
+
+import copy
+import json
+
+import jsonschema
+import pytest
+
+from RobustART.errors import RecordError
+from RobustART.report import find_report, read_report
+from RobustART.report.schema import faults, report_schema, schema_lines
+
+
+def test_the_schema_is_one_and_every_key_is_explained():
+    jsonschema.Draft202012Validator.check_schema(report_schema())
+
+    def walk(schema):
+        for part in [*schema.get("properties", {}).values(), *schema.get("$defs", {}).values()]:
+            assert part.get("description") or "$ref" in part, part
+            walk(part)
+        for key in ("items", "additionalProperties"):
+            if key in schema:
+                walk(schema[key])
+
+    walk(report_schema())
+    lines = list(schema_lines())
+    assert any(line.strip().startswith("low: Lower end of the 95 % interval") for line in lines)
+
+
+def test_a_real_report_is_as_the_schema_says(report):
+    jsonschema.validate(report, report_schema())
+    assert list(faults(report)) == []
+    # Nothing stands in the report that the schema does not name.
+    schema = report_schema()["properties"]
+    assert set(report) == set(schema)
+    for key in ("model", "conditions", "timing"):
+        assert set(report[key]) == set(schema[key]["properties"])
+    for entry in report["benchmarks"].values():
+        assert set(entry) <= set(schema["benchmarks"]["additionalProperties"]["properties"])
+    assert report["model"]["parameters"] == 3 * 8 * 9 + 8 + 32 * 3 + 3
+    assert report["model"]["architecture"] == "Tiny"
+    assert report["timing"]["images_computed"] == 48
+
+
+def remove(key):
+    return lambda data: data["benchmarks"]["clean"]["metrics"]["top1"].pop(key)
+
+
+def put(path, value):
+    def change(data):
+        *way, last = path
+        for key in way:
+            data = data[key]
+        data[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data.pop("timing"), r"timing is missing"),
+        (remove("low"), r"benchmarks.clean.metrics.top1.low is missing"),
+        (
+            put(("benchmarks", "clean", "metrics", "top1", "value"), "90"),
+            r"top1.value must be of the type number or null, got '90'",
+        ),
+        (put(("conditions", "seed"), True), r"conditions.seed must be of the type integer, got True"),
+        (put(("conditions", "seed"), 0.5), r"conditions.seed must be of the type integer, got 0.5"),
+        (put(("conditions", "data", 0), []), r"conditions.data\[0\] must be of the type object, got \[\]"),
+        (put(("warnings",), ["a", 1]), r"warnings\[1\] must be of the type string, got 1"),
+        (
+            put(("benchmarks", "imagenet_c", "tables", "top1", "fog", "1"), None),
+            r"top1.fog.1 must be of the type object, got None",
+        ),
+        (put(("format",), "robustart-report/0"), r"its format must be 'robustart-report/1', got 'robustart-report/0'"),
+    ],
+)
+def test_damage_is_named_and_the_judge_agrees(tmp_path, report, change, message):
+    data = copy.deepcopy(report)
+    change(data)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data, report_schema())
+    assert list(faults(data))
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(RecordError, match=message) as caught:
+        read_report(path)
+    assert str(path) in str(caught.value)
+
+
+def test_what_is_no_report(tmp_path, run_folder):
+    assert find_report(run_folder) == find_report(run_folder / "results")
+    with pytest.raises(RecordError, match=r"there is no folder .*nowhere"):
+        find_report(tmp_path / "nowhere")
+    with pytest.raises(RecordError, match=r"holds no report: neither results/report.json nor report.json"):
+        find_report(tmp_path)
+    path = tmp_path / "report.json"
+    for text, message in (("{", "is not JSON"), ("[1]", "is not a report of this version"), ('{"a": 1}', "got None")):
+        path.write_text(text)
+        with pytest.raises(RecordError, match=message):
+            read_report(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(RecordError, match="is not JSON"):
+        read_report(path)
