@@ -32,19 +32,29 @@ class Generated:
     labels: Mapping[str, int]
     """Label of each file by its name in a cell's folder, in the order of the clean photos."""
 
-    def arrange(self, dataset: Dataset) -> Dataset:
+    def arrange(self, dataset: Dataset, *, labelled: bool = False) -> Dataset:
         """Returns its images in the order of the photos they were made from, with the photos' labels and classes.
 
         The order of names is not that order where class folders held folders of their own, and labels that stood in a
         list, or those of a subset without all classes, do not follow from the names of folders.
 
+        Args:
+            dataset: what its folders or lists hold.
+            labelled: whether its labels are stated, in lists, and must be the photos' own.
+
         Raises:
-            DataError: a file is not one of those that were written.
+            DataError: a file is not one of those that were written, or a list gives it another label.
         """
         place = {file: i for i, file in enumerate(self.labels)}
         foreign = [file for file in dataset.files if file not in place]
         if foreign:
             raise DataError(f"{foreign[0]} of {self.root} was not generated: it is not in {self.root / PHOTOS}")
+        for file, label in zip(dataset.files, dataset.labels, strict=True):
+            if labelled and label != self.labels[file]:
+                raise DataError(
+                    f"{file} of {self.root} has the label {label} in a list, but {self.labels[file]} in "
+                    f"{self.root / PHOTOS}; the command that made the data set writes the lists again"
+                )
         files = tuple(sorted(dataset.files, key=place.__getitem__))
         names = self.manifest["source"]["class_names"]
         return dataclasses.replace(
@@ -79,11 +89,15 @@ class Generated:
         )
 
 
-def read_generated(root: Path) -> Generated | None:
+def read_generated(root: Path, benchmark: str) -> Generated | None:
     """Returns what is said of a generated data set; None where the folder is not one.
 
+    Args:
+        root: its folder.
+        benchmark: that reads it.
+
     Raises:
-        DataError: it is not whole, or its manifest is damaged.
+        DataError: it is not whole, of another benchmark, or its manifest is damaged.
     """
     path = root / MANIFEST
     if not path.is_file():
@@ -102,6 +116,8 @@ def read_generated(root: Path) -> Generated | None:
             f"{root} is half-made: not all of its files are written. The command that began it finishes it, "
             f"`robustart noise generate --benchmark {manifest.get('benchmark')} --out {root} ...`"
         )
+    if manifest.get("benchmark") != benchmark:
+        raise DataError(f"{root} was generated for {manifest.get('benchmark')}, not for {benchmark}")
     try:
         labels = _labels(root / PHOTOS, manifest["suffix"])
         source = manifest["source"]

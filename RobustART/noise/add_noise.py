@@ -53,6 +53,7 @@ class AddNoise:
 
     Raises:
         UnknownNameError: there is no such noise.
+        ConfigError: the type is no name, or the seed no whole number.
 
     Example:
         >>> noise = AddNoise("imagenet-c")
@@ -62,7 +63,11 @@ class AddNoise:
     """
 
     def __init__(self, noise_type: str, seed: int = 0) -> None:
-        self.noise_type, self.seed = noise_type, seed
+        if not isinstance(noise_type, str):
+            raise ConfigError(f"the type of a noise must be its name, such as 'imagenet-c', got {noise_type!r}")
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+            raise ConfigError(f"seed must be a whole number, got {seed!r}")
+        self.noise_type, self.seed = noise_type, int(seed)
         self._function = None if noise_type in _IMAGE_NOISES else _attack_function(noise_type, OURS)
         self._config: dict[str, Any] = dict(_IMAGE_NOISES.get(noise_type, {}))
         if self._function is not None:

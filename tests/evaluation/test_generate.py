@@ -363,3 +363,26 @@ def test_command_on_one_picture(tmp_path, class_folders):
     picture, out = str(next(class_folders.rglob("*.png"))), tmp_path / "x.png"
     assert main(["noise", "imagenet-s", picture, "-o", str(out), "--set", "resize_type=opencv-area"]) == 0
     assert Image.open(out).size == (224, 224)
+
+
+def test_lists_of_a_generated_set_say_the_photos_classes_and_labels(tmp_path):
+    for i, name in enumerate(("day", "day", "night")):
+        save_photo(tmp_path / "mine" / name / f"{i}.png", i)
+    mine = create_dataset(root_dir=tmp_path / "mine")
+    generate("imagenet_s", mine, tmp_path / "s", options=S, **SMALL)
+    generate("imagenet_c", mine, tmp_path / "c", options=C, **SMALL)
+    stored = {**S, "root_dir": tmp_path / "s"}
+    listed = {**C, "root_dir": tmp_path / "c", "meta": tmp_path / "c" / "meta" / "all.json"}
+    for name, options in (("imagenet_s", stored), ("imagenet_c", listed)):
+        dataset = build_benchmark(name, None, options).passes[0].dataset
+        assert (dataset.class_names, dataset.labels) == (("day", "night"), (0, 0, 1))
+    for path in (tmp_path / "s").glob("*.txt"):
+        path.write_text(path.read_text().replace("npy 1", "npy 0"))
+    with pytest.raises(DataError, match=r"night/2.png.npy of .* has the label 0 in a list, but 1 in .*photos.jsonl"):
+        build_benchmark("imagenet_s", None, stored)
+
+
+def test_a_set_generated_for_another_benchmark_is_refused(tmp_path, photos):
+    generate("imagenet_c", photos, tmp_path / "c", options={"corruptions": "fog", "severities": 1}, **SMALL)
+    with pytest.raises(DataError, match="was generated for imagenet_c, not for imagenet_c_bar"):
+        build_benchmark("imagenet_c_bar", None, {"root_dir": tmp_path / "c", "corruptions": ["fog"], "severities": [1]})

@@ -154,3 +154,15 @@ def test_attack_on_pictures_stays_inside_the_ball(model):
     distance = np.abs(attacked.astype(int) - PICTURE)
     assert distance.max() == 2
     assert np.array_equal(attacked, attack.add_noise(PICTURE[None], [1])[0])
+
+
+@pytest.mark.parametrize("seed", [None, "a", 1.5, True])
+def test_a_seed_that_is_no_whole_number_is_refused_at_once(seed):
+    with pytest.raises(ConfigError, match="seed must be a whole number, got"):
+        AddNoise("imagenet-c", seed=seed)
+
+
+@pytest.mark.parametrize("kind", [5, None, ["imagenet-c"]])
+def test_a_type_that_is_no_name_is_refused(kind):
+    with pytest.raises(ConfigError, match="the type of a noise must be its name"):
+        AddNoise(kind)

@@ -169,7 +169,7 @@ def imagenet_p(
         part = Pass(dataset, tuple(cells), measure=measure)
         return Benchmark("imagenet_p", (part,), summaries.imagenet_p, options, notes=(NOT_COMPRESSED,))
     root = IMAGENET_P.folder(root_dir, "imagenet_p.root_dir")
-    generated = read_generated(root)
+    generated = read_generated(root, "imagenet_p")
     parts = []
     for name, videos in video_folders(IMAGENET_P, root, folders).items():
         noise, stride = rows[name]

@@ -93,12 +93,13 @@ def stored_imagenet_c(
     adapt = stored_preprocessing(preprocess, "imagenet_c")
     check_reader(decoder, exif_orientation)
     root = IMAGENET_C.folder(root_dir, "imagenet_c.root_dir")
-    generated = read_generated(root)
+    generated = read_generated(root, "imagenet_c")
     if meta is None:
         dataset = scan_variants(IMAGENET_C, root, {f"{c}/{s}": _severity_folder(root, c, s) for c, s in cells})
         dataset = generated.arrange(dataset) if generated else dataset
     elif isinstance(meta, (str, Path)):
         dataset = _from_meta(root, Path(meta), cells)
+        dataset = generated.arrange(dataset, labelled=True) if generated else dataset
     else:
         raise ConfigError(f"imagenet_c.meta must be a file, got {meta!r}")
     dataset = dataclasses.replace(dataset, decoder=decoder, exif_orientation=exif_orientation)
@@ -157,6 +158,7 @@ def _corruption_set(name: str, spec: Published, known: tuple[str, ...]) -> None:
         adapt = stored_preprocessing(preprocess, name)
         check_reader(decoder, exif_orientation)
         root = spec.folder(root_dir, f"{name}.root_dir")
+        read_generated(root, name)  # refuses one of another benchmark
         images = scan_variants(spec, root, {f"{c}/{s}": f"{c}/{s}" for c, s in cells})
         images = dataclasses.replace(images, decoder=decoder, exif_orientation=exif_orientation)
         part = Pass(images, stored_cells(images), preprocessing=adapt)

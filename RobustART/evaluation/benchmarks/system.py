@@ -57,7 +57,7 @@ def system_cells(decoders: Sequence[str], resizes: Sequence[str]) -> list[tuple[
 def _stored(root_dir: str | Path, pairs: Sequence[tuple[str, str]]) -> Benchmark:
     """Returns ImageNet-S from dumps, which are at the input size already."""
     root = IMAGENET_S.folder(root_dir, "imagenet_s.root_dir")
-    generated = read_generated(root)
+    generated = read_generated(root, "imagenet_s")
     lists = {}
     for decoder, resize in pairs:
         path = root / f"{decoder}_{resize}.txt"
@@ -70,6 +70,7 @@ def _stored(root_dir: str | Path, pairs: Sequence[tuple[str, str]]) -> Benchmark
         listed = from_meta_file(root, path)
         lists[f"{decoder}/{resize}"] = list(zip(listed.files, listed.labels, strict=True))
     dataset = listed_variants(IMAGENET_S, root, {name: name for name in lists}, lists)
+    dataset = generated.arrange(dataset, labelled=True) if generated else dataset
     reference = "/".join(REFERENCE)
     part = Pass(
         dataset, stored_cells(dataset), preprocessing=crop_only, measure=pixel_difference, reference=reference
