@@ -143,6 +143,34 @@ class SwaConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class AdversaryConfig:
+    """Adversarial training. What is left out is as in the adversary's paper, or for ``pgd`` as in the original."""
+
+    type: Literal["pgd", "trades", "fast", "free"]
+    """``pgd`` (Madry 2018, https://arxiv.org/abs/1706.06083), ``trades`` (Zhang 2019, https://arxiv.org/abs/1901.08573),
+    ``fast`` (FGSM from a random start, Wong 2020, https://arxiv.org/abs/2001.03994) or ``free`` (Shafahi 2019,
+    https://arxiv.org/abs/1904.12843)."""
+    mode: Literal["half", "only"] | None = None
+    """Of ``pgd``: ``half`` learns from each image clean and attacked, as the original does; ``only`` from attacked ones."""
+    eps: float | None = None
+    """Radius for images in [0, 1]; 16/255 with ``pgd``, else 8/255."""
+    steps: int | None = None
+    """Steps of ``pgd`` (20) and ``trades`` (10)."""
+    step_size: float | None = None
+    """Length of a step, not of ``free``; or"""
+    rel_stepsize: float | None = None
+    """the same in units of eps: 1/15 with ``pgd``, 1/4 with ``trades``, 1.25 with ``fast``."""
+    norm: Literal["Linf", "L2", "L1"] | None = None
+    """Of the ball of ``pgd`` and ``trades``; Linf by default."""
+    random_start: bool | None = None
+    """Whether ``pgd`` starts at a random point of the ball, as it does by default; the others always do."""
+    beta: float | None = None
+    """Weight of the divergence in ``trades``, by default 6."""
+    replays: int | None = None
+    """Steps in a row on the same batch in ``free``, by default 8. They count as steps and epochs of the schedule."""
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """What the original's sections of training do not say."""
 
@@ -172,3 +200,5 @@ class TrainingConfig:
     """Stochastic weight averaging."""
     objective: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("plain"))
     """What is minimised: ``plain`` is the cross-entropy with label smoothing, mixup and cutmix."""
+    adversary: AdversaryConfig | None = None
+    """Adversarial training, instead of plain images; mixup and cutmix are attacked after blending."""

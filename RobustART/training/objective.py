@@ -113,6 +113,8 @@ class ObjectiveContext:
     """Where the model is."""
     folder: Path
     """Folder of the config; relative paths start there."""
+    accumulate: int = 1
+    """Its ``training.accumulate``: how many portions of a step's batch an objective is asked about one by one."""
 
 
 OBJECTIVES: Registry[Callable[..., Objective]] = Registry("training objective")

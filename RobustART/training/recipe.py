@@ -11,7 +11,8 @@ import torch
 from RobustART.config import Config, DatasetConfig
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError
-from RobustART.options import check_options, to_plain
+from RobustART.options import check_options, option_defaults, to_plain
+from RobustART.training.adversary import ADVERSARIES
 from RobustART.training.ema import Ema
 from RobustART.training.loop import LoopSettings
 from RobustART.training.mixing import Mixing
@@ -72,6 +73,8 @@ def refuse_impossible_training(config: Config) -> list[str]:
     loop_settings(config, 1)
     check_options(config.ema.kwargs, Ema, "ema")
     check_options(training.objective.kwargs, OBJECTIVES[training.objective.type], "training.objective")
+    if training.adversary is not None:
+        objective_of(config, 2, torch.device("cpu"), Path())
     half = [name for name in ("fp16_normal_bn", "fp16_normal_fc") if getattr(config.optimizer, name)]
     return [f"optimizer.{name} is not used: training.amp keeps weights and BatchNorm in float32" for name in half]
 
@@ -140,9 +143,24 @@ def optimizer_of(config: Config, model: torch.nn.Module, base_lr: float) -> torc
 
 def objective_of(config: Config, classes: int, device: torch.device, folder: Path) -> Objective:
     """Returns what is minimised."""
-    section = config.training.objective
-    context = ObjectiveContext(classes, config.label_smooth, mixing_of(config), config.training.seed, device, folder)
-    return OBJECTIVES[section.type](context, **section.kwargs).to(device)
+    training = config.training
+    section, adversary = training.objective, training.adversary
+    context = ObjectiveContext(
+        classes, config.label_smooth, mixing_of(config), training.seed, device, folder, training.accumulate
+    )
+    if adversary is None:
+        return OBJECTIVES[section.type](context, **section.kwargs).to(device)
+    if section.type != "plain":
+        raise ConfigError(f"training.adversary needs training.objective 'plain', got {section.type!r}")
+    stated = {k: v for k, v in to_plain(adversary).items() if k != "type" and v is not None}
+    builder = ADVERSARIES[adversary.type]
+    allowed = option_defaults(builder)
+    for name in stated:
+        if name not in allowed:
+            raise ConfigError(
+                f"training.adversary.{name} is not an option of {adversary.type!r}; it has {', '.join(allowed)}"
+            )
+    return builder(context, **stated).to(device)
 
 
 def conditions_of(config: Config, dataset: ImageDataset, plan: Plan) -> dict[str, Any]:

@@ -47,6 +47,9 @@ from RobustART.training.validation import validate
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 10.0
+"""Seconds that a run waits for loader processes of a killed one: they look every 5 s whether theirs is still there."""
+
 
 class Trainer:
     """A training and its folder.
@@ -109,7 +112,8 @@ class Trainer:
             recover: go on from this checkpoint instead of the newest.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        with only_writer(self.checkpoints, self.world.is_main), _deterministic(self.config.training.deterministic):
+        alone = only_writer(self.checkpoints, self.world.is_main, patience=PATIENCE)
+        with alone, _deterministic(self.config.training.deterministic):
             if fresh and self.world.is_main:
                 delete_checkpoints(self.checkpoints)
             self.world.barrier()
