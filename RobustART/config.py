@@ -205,7 +205,7 @@ class Config:
     switch_prob: float = 0.5
     """Probability of cutmix where both are on (training)."""
     kw_weight: float = 0.0
-    """Weight of kurtosis regularisation (training)."""
+    """Weight of kurtosis regularisation, ``(kurtosis - 1.8)^2``, mean over layers (training); 0 is off."""
     ema: SwitchConfig = section(SwitchConfig)
     """Moving average of the weights (training)."""
     lms: SwitchConfig = section(SwitchConfig)

@@ -199,6 +199,9 @@ class TrainingConfig:
     swa: SwaConfig = section(SwaConfig)
     """Stochastic weight averaging."""
     objective: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("plain"))
-    """What is minimised: ``plain`` is the cross-entropy with label smoothing, mixup and cutmix."""
+    """What is minimised. ``plain`` is the cross-entropy with label smoothing, mixup and cutmix; ``distillation`` adds a
+    teacher's predictions (Hinton 2015, https://arxiv.org/abs/1503.02531), ``kwargs: {teacher: {type, kwargs, weights,
+    preprocessing}, alpha: 0.5, temperature: 4}``; ``jsd`` is AugMix's loss (Hendrycks 2020, https://arxiv.org/abs/1912.02781)
+    for ``data.train.transforms`` with ``views``, ``kwargs: {weight: 12}``."""
     adversary: AdversaryConfig | None = None
     """Adversarial training, instead of plain images; mixup and cutmix are attacked after blending."""

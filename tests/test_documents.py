@@ -84,7 +84,10 @@ def test_readme(checkout):
         if name:
             (checkout / name[1]).write_text(text)
         elif language == "bash":
-            printed += [run(checkout, ["bash", "-euo", "pipefail", "-c", line]) for line in text.splitlines()]
+            lines = [
+                line for line in text.splitlines() if "quickstart/train.sh" not in line
+            ]  # test_quickstart_training
+            printed += [run(checkout, ["bash", "-euo", "pipefail", "-c", line]) for line in lines]
         elif language == "python":
             printed.append(run(checkout, [sys.executable, "-c", text]))
         else:

@@ -26,7 +26,7 @@ def result_files(place: str | Path) -> list[Path]:
     """Returns the result files of a run.
 
     Args:
-        place: one result file, a folder of them, or the folder of a run, in whose ``results`` they are.
+        place: one result file, the folder of a run, in whose ``results`` they are, or a folder of them.
 
     Raises:
         RecordError: there are none.
@@ -36,7 +36,7 @@ def result_files(place: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise RecordError(f"there is no run {path}")
-    files = sorted(path.glob("*.jsonl")) or sorted((path / "results").glob("*.jsonl"))
+    files = sorted((path / "results").glob("*.jsonl")) or sorted(path.glob("*.jsonl"))  # a training has a train.jsonl
     if not files:
         raise RecordError(f"{path} holds no result files (*.jsonl), nor does its folder 'results'")
     return files

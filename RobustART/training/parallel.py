@@ -7,6 +7,7 @@ whole batch.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -53,9 +54,12 @@ class Parallel:
         if self.world.size == 1 or sync:
             return model
         ids = [self.world.device] if self.world.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(
-            model, device_ids=ids, process_group=self.group, broadcast_buffers=False, gradient_as_bucket_view=True
-        )
+        known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+        own_buffers = (
+            "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        )  # the older name
+        options: dict[str, Any] = {"device_ids": ids, "process_group": self.group, own_buffers: False}
+        return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True, **options)
 
     def sync_batchnorm(self, model: nn.Module, group_size: int | None = None) -> nn.Module:
         """Returns the model with the statistics of its BatchNorm layers taken over all processes.

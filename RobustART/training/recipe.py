@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from RobustART.training.objective import OBJECTIVES, Objective, ObjectiveContext
 from RobustART.training.optim import create_optimizer
 from RobustART.training.sampling import Plan, check_plan
 from RobustART.training.schedules import Schedule, schedule_of
+from RobustART.training.techniques import Kurtosis
 
 
 def trains(config: Config) -> bool:
@@ -44,8 +46,8 @@ def refuse_impossible_training(config: Config) -> list[str]:
         raise ConfigError(
             "lms.enable: large-model support needs a private build of torch; training.accumulate and amp save memory"
         )
-    if config.kw_weight:
-        raise ConfigError("kw_weight: kurtosis regularisation is not part of this version; say 0")
+    if not 0 <= config.kw_weight < math.inf:
+        raise ConfigError(f"kw_weight must be a number from 0 up, got {config.kw_weight}")
     if train.transforms is None:
         raise ConfigError("data.train.transforms is missing; say {type: STANDARD}, or {type: JUSTNORM} for none")
     for name in ("imagenet_c", "imagenet_p", "imagenet_a_o", "limit_samples"):
@@ -143,13 +145,18 @@ def optimizer_of(config: Config, model: torch.nn.Module, base_lr: float) -> torc
 
 def objective_of(config: Config, classes: int, device: torch.device, folder: Path) -> Objective:
     """Returns what is minimised."""
+    objective = _objective(config, classes, device, folder)
+    return (Kurtosis(objective, config.kw_weight) if config.kw_weight else objective).to(device)
+
+
+def _objective(config: Config, classes: int, device: torch.device, folder: Path) -> Objective:
     training = config.training
     section, adversary = training.objective, training.adversary
     context = ObjectiveContext(
         classes, config.label_smooth, mixing_of(config), training.seed, device, folder, training.accumulate
     )
     if adversary is None:
-        return OBJECTIVES[section.type](context, **section.kwargs).to(device)
+        return OBJECTIVES[section.type](context, **section.kwargs)
     if section.type != "plain":
         raise ConfigError(f"training.adversary needs training.objective 'plain', got {section.type!r}")
     stated = {k: v for k, v in to_plain(adversary).items() if k != "type" and v is not None}
@@ -160,7 +167,7 @@ def objective_of(config: Config, classes: int, device: torch.device, folder: Pat
             raise ConfigError(
                 f"training.adversary.{name} is not an option of {adversary.type!r}; it has {', '.join(allowed)}"
             )
-    return builder(context, **stated).to(device)
+    return builder(context, **stated)
 
 
 def conditions_of(config: Config, dataset: ImageDataset, plan: Plan) -> dict[str, Any]:

@@ -126,6 +126,13 @@ def test_what_may_differ_is_told(tmp_path):
     assert "imagenet_r is left out" in notes
 
 
+def test_a_training_beside_its_results(tmp_path):
+    """The folder of a training has a train.jsonl of its own, which is no result file."""
+    first, second = run(tmp_path / "a", FIRST), run(tmp_path / "b", SECOND)
+    (first / "train.jsonl").write_text('{"step": 1, "loss": 2.3}\n')
+    assert compare(first, second).numbers["clean"][0]["top1"].first.value == 75
+
+
 def test_nothing_to_compare(tmp_path):
     first = run(tmp_path / "a", FIRST)
     with pytest.raises(RecordError, match="needs two runs or more, got 1"):

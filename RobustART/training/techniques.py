@@ -1,0 +1,187 @@
+"""Objectives of techniques that add something to the cross-entropy: distillation, consistency, kurtosis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from RobustART.errors import ConfigError
+from RobustART.models import Classifier, build_model
+from RobustART.training.loading import Batch
+from RobustART.training.losses import soft_cross_entropy, soft_targets
+from RobustART.training.objective import (
+    OBJECTIVES,
+    Objective,
+    ObjectiveContext,
+    accuracy,
+    plain_model,
+    single_view,
+)
+
+TEACHER_KEYS = ("type", "kwargs", "weights", "strict", "preprocessing")
+
+
+class Distillation(Objective):
+    """Knowledge distillation (Hinton 2015, https://arxiv.org/abs/1503.02531): a teacher's softened predictions as targets.
+
+    The loss is ``(1 - alpha) * cross-entropy + alpha * T^2 * KL(teacher / T || student / T)``. The teacher sees the images
+    that the student sees, blended ones too, in evaluation mode.
+
+    Args:
+        context: of the training.
+        teacher: takes images in [0, 1]; not trained, and not part of checkpoints.
+        alpha: weight of the teacher, in [0, 1].
+        temperature: T, above 0.
+    """
+
+    def __init__(self, context: ObjectiveContext, teacher: Classifier, alpha: float, temperature: float) -> None:
+        super().__init__()
+        if not 0 <= alpha <= 1:
+            raise ConfigError(f"training.objective: alpha must be from 0 to 1, got {alpha}")
+        if not 0 < temperature < math.inf:
+            raise ConfigError(f"training.objective: temperature must be a number above 0, got {temperature}")
+        self.classes, self.label_smooth, self.mixing = context.classes, context.label_smooth, context.mixing
+        self.alpha, self.temperature = alpha, temperature
+        self._teacher = (teacher.to(context.device).eval().requires_grad_(False),)
+
+    def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss, its second part, and, where labels are not blended, the accuracy."""
+        targets = soft_targets(batch.labels, self.classes, self.label_smooth)
+        images, targets = self.mixing(single_view(batch.images), targets, rng)
+        with torch.no_grad():
+            wanted = self._teacher[0](images).float()
+        if wanted.shape[1] != self.classes:
+            raise ConfigError(
+                f"training.objective: the teacher has {wanted.shape[1]} outputs, the model {self.classes}"
+            )
+        logits = model(images)
+        apart = distance(logits, wanted, self.temperature)
+        loss = (1 - self.alpha) * soft_cross_entropy(logits, targets) + self.alpha * apart
+        numbers = {} if self.mixing else {"accuracy": accuracy(logits, batch.labels)}
+        return loss, {"distillation": apart, **numbers}
+
+
+def distance(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    """Returns ``T^2 * KL(softmax(wanted / T) || softmax(logits / T))``, the mean over images; both are (N, K)."""
+    own, teacher = (F.log_softmax(value.float() / temperature, 1) for value in (logits, wanted))
+    return F.kl_div(own, teacher, reduction="batchmean", log_target=True) * temperature**2
+
+
+@OBJECTIVES.register("distillation")
+def distillation(
+    context: ObjectiveContext, *, teacher: Mapping[str, Any], alpha: float = 0.5, temperature: float = 4.0
+) -> Objective:
+    """Returns knowledge distillation; ``teacher`` is written as the section ``model``, weights relative to the config."""
+    if not isinstance(teacher, Mapping) or not {"type", "weights"} <= set(teacher) <= set(TEACHER_KEYS):
+        raise ConfigError(
+            f"training.objective: teacher must be {{type: ..., weights: ...}} with any of {', '.join(TEACHER_KEYS)}, got "
+            f"{teacher!r}"
+        )
+    weights = teacher["weights"]
+    if isinstance(weights, str) and (context.folder / weights).is_file():
+        weights = str(context.folder / weights)
+    model = build_model(
+        teacher["type"], teacher.get("kwargs") or {}, weights=weights, strict=teacher.get("strict", True),
+        preprocessing=teacher.get("preprocessing"),
+    )  # fmt: skip
+    return Distillation(context, model, alpha, temperature)
+
+
+class Consistency(Objective):
+    """Cross-entropy of the first view of each image, and the Jensen-Shannon divergence between predictions on all views.
+
+    AugMix (Hendrycks 2020, https://arxiv.org/abs/1912.02781, section 3): the first view is clean, two more are mixed.
+
+    Args:
+        context: of the training.
+        weight: of the divergence; 12 in the paper.
+    """
+
+    def __init__(self, context: ObjectiveContext, weight: float) -> None:
+        super().__init__()
+        if context.mixing:
+            raise ConfigError("training.objective 'jsd' compares views of one image; mixup and cutmix must be off")
+        if not 0 < weight < math.inf:
+            raise ConfigError(f"training.objective: weight must be a number above 0, got {weight}")
+        self.classes, self.label_smooth, self.weight = context.classes, context.label_smooth, weight
+
+    def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss, its second part, and the accuracy on the first views."""
+        if batch.images.ndim != 5:
+            raise ConfigError(
+                "training.objective 'jsd' needs several views: data.train.transforms: [..., {type: views, kwargs: "
+                "{transforms: [[], [{type: aug_mix}], [{type: aug_mix}]]}}]"
+            )
+        views = batch.images.transpose(0, 1)  # (V, N, 3, H, W)
+        logits = model(views.flatten(0, 1)).view(len(views), len(batch), -1)
+        apart = jensen_shannon(logits)
+        loss = soft_cross_entropy(logits[0], soft_targets(batch.labels, self.classes, self.label_smooth))
+        return loss + self.weight * apart, {"divergence": apart, "accuracy": accuracy(logits[0], batch.labels)}
+
+
+def jensen_shannon(logits: Tensor) -> Tensor:
+    """Returns the mean over images of the Jensen-Shannon divergence of predictions, logits (V, N, K), in nats."""
+    log_p = F.log_softmax(logits.float(), -1)
+    mixture = (torch.logsumexp(log_p, 0) - math.log(len(log_p))).expand_as(log_p)
+    return (log_p.exp() * (log_p - mixture)).sum(-1).mean()
+
+
+@OBJECTIVES.register("jsd")
+def jsd(context: ObjectiveContext, *, weight: float = 12.0) -> Objective:
+    """Returns AugMix's loss."""
+    return Consistency(context, weight)
+
+
+TARGET_KURTOSIS = 1.8
+"""Of a uniform distribution."""
+
+
+class Kurtosis(Objective):
+    """An objective and kurtosis regularisation of the weights (Shkolnik 2020, https://arxiv.org/abs/2002.07686).
+
+    Added is ``weight`` times the mean over all convolutions and linear layers of ``(kurtosis - 1.8)^2``. (The original adds
+    the kurtosis itself, which pulls towards no target.)
+
+    Args:
+        inner: the objective.
+        weight: the config's ``kw_weight``.
+    """
+
+    def __init__(self, inner: Objective, weight: float) -> None:
+        super().__init__()
+        if not 0 < weight < math.inf:
+            raise ConfigError(f"kw_weight must be a number from 0 up, got {weight}")
+        self.inner, self.weight = inner, weight
+        self.repeats, self.uses_labels = inner.repeats, inner.uses_labels
+
+    def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the sum, and the regulariser beside the inner numbers."""
+        loss, numbers = self.inner(model, batch, rng)
+        layers = [
+            part for part in plain_model(model).modules() if isinstance(part, (nn.modules.conv._ConvNd, nn.Linear))
+        ]
+        if not layers:
+            raise ConfigError("kw_weight: the model has no convolution and no linear layer")
+        apart = torch.stack([(kurtosis(layer.weight) - TARGET_KURTOSIS) ** 2 for layer in layers]).mean()
+        return loss + self.weight * apart, {**numbers, "kurtosis": apart}
+
+    def after_backward(self, model: nn.Module) -> None:
+        """Passes the call on."""
+        self.inner.after_backward(model)
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        """Passes the call on."""
+        self.inner.after_step(model, step)
+
+
+def kurtosis(values: Tensor) -> Tensor:
+    """Returns ``E[((x - mean) / std)^4]`` of all values: 3 for a normal distribution, 1.8 for a uniform one."""
+    centred = values.float() - values.float().mean()
+    variance = centred.square().mean()
+    return centred.pow(4).mean() / variance.square().clamp(min=torch.finfo(variance.dtype).tiny)
