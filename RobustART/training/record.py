@@ -37,6 +37,9 @@ class TrainingLog:
         temporary.write_text("".join(keep), encoding="utf-8")
         os.replace(temporary, self.path)
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
+        seconds = [int(path.name.split(".")[3]) for path in (folder / "events").glob("events.out.tfevents.*.*")]
+        # Files are read in the order of the seconds in their names: this one must come after those of a killed run.
+        time.sleep(min(1.0, max(0.0, max(seconds, default=0) + 1 - time.time())))
         self._events = SummaryWriter(str(folder / "events"), purge_step=done + 1)
         self._last = done, time.monotonic()
 

@@ -200,7 +200,6 @@ def test_a_loss_that_is_not_a_number_stops_the_run(digits, capsys):
     ("override", "message"),
     [
         ("lms.enable=true", "needs a private build"),
-        ("kw_weight=0.1", "kw_weight"),
         ("mixup=1.5", "mixup must be below 1, or 1.0 for off, got 1.5"),
         ("cutmix=-1", "cutmix must be a number from 0 up"),
         ("switch_prob=2", "switch_prob must be from 0 to 1"),
