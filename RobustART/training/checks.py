@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from RobustART.config import Config, DatasetConfig
+from RobustART.data.fake import FAKE_NOTE
 from RobustART.distributed import choose_device
 from RobustART.errors import ConfigError
 from RobustART.evaluation.benchmarks import build_benchmark
@@ -15,13 +16,13 @@ from RobustART.models.weights import PACKAGED
 from RobustART.models.zoo import check_name
 from RobustART.training.recipe import check_training, trains
 from RobustART.training.resolve import (
-    build_dataset,
     chosen_benchmarks,
     clean_dataset,
     evaluation_section,
     limit_of,
     model_section,
     preprocessing_fields,
+    train_dataset,
     weights_of,
 )
 from RobustART.training.switches import unused_with_switches
@@ -51,10 +52,8 @@ def refuse_impossible(config: Config) -> None:
     """Raises a ConfigError for values that the schema knows but that cannot be done here, and warns of ignored ones."""
     data, test = config.data, config.data.test or DatasetConfig()
     if data.read_from == "fake":
-        raise ConfigError(
-            "data.read_from: 'fake' gives the first image for every index, so its numbers mean nothing; say 'fs'"
-        )
-    if data.read_from != "fs":
+        log.warning("data.read_from: fake - %s", FAKE_NOTE)
+    elif data.read_from != "fs":
         raise ConfigError(f"data.read_from: {data.read_from!r} needs a server of the original's cluster; say 'fs'")
     if data.use_dali:
         log.warning("data.use_dali is not used: images are decoded and resized by pillow on the CPU")
@@ -82,7 +81,7 @@ def refuse_impossible(config: Config) -> None:
     ):
         if one is not None and other is not None and one != other:
             raise ConfigError(f"{first} is {one!r}, but {second} is {other!r}; say it once")
-    for name in ("eval_list", "model_src", "model_tgt"):
+    for name in ("model_src", "model_tgt"):
         if getattr(config, name):
             raise ConfigError(f"{name} is not used by this version: it evaluates one model, named in 'model'")
 
@@ -99,7 +98,7 @@ def check(config: Config, folder: Path) -> None:
         raise ConfigError(f"there is no weights file {weights}")
     preprocessing_fields(config)
     if trains(config):
-        check_training(config, build_dataset(config.data.train or DatasetConfig(), folder, "data.train"))
+        check_training(config, train_dataset(config, folder))
         if config.evaluation is None:
             return
     section = evaluation_section(config)

@@ -191,6 +191,8 @@ def conditions_of(config: Config, dataset: ImageDataset, plan: Plan) -> dict[str
         del training[name]
     sizes = {"batch_size": data.batch_size, "input_size": data.input_size, "test_resize": data.test_resize}
     train = to_plain(data.train or DatasetConfig())
+    for name in ("root_dir", "meta_file"):  # the data may move
+        del train[name]
     return {
         **conditions,
         "training": training,

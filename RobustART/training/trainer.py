@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -62,17 +63,19 @@ class Trainer:
         model: to train; its weights are those that the config names, or seeded random ones.
         dataset: to train on.
         test: to validate on, if any.
+        most_steps: stop after so many steps, as if the training were over.
     """
 
     def __init__(
         self, config: Config, folder: Path, output_dir: Path, world: World, model: Classifier, dataset: ImageDataset,
-        test: ImageDataset | None,
+        test: ImageDataset | None, most_steps: int | None = None,
     ) -> None:  # fmt: skip
         self.config, self.folder, self.world = config, folder, world
         self.output_dir, self.checkpoints = output_dir, output_dir / "checkpoints"
         self.dataset, self.test = dataset, test
         self.parallel = Parallel(world)
-        self.plan, schedule, base_lr = plan_of(config, dataset, world.size)
+        plan, schedule, base_lr = plan_of(config, dataset, world.size)
+        self.plan = plan if most_steps is None else dataclasses.replace(plan, steps=min(plan.steps, most_steps))
         self.settings = loop_settings(config, self.plan.steps)
         self.view = training_view(config, model)
         workers = config.data.num_workers
