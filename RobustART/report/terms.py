@@ -19,15 +19,6 @@ TITLES = {
 }
 """First words of the keys of tables, as headings."""
 
-CORRUPTION_GROUPS = {
-    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
-    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
-    "weather": ("snow", "frost", "fog", "brightness"),
-    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
-    "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
-}
-"""ImageNet-C's groups (Hendrycks and Dietterich 2019, https://arxiv.org/abs/1903.12261); the extra ones are not scored."""
-
 _LOWER = re.compile(
     r"(relative_)?m?CE(_\d+)?|.*error.*|std_.*|.*mFP|.*mFR|m?T5D.*|mean_T5D.*|m?zipf.*|mean_zipf.*|m(FP|FR).*|FP.*"
     r"|fpr.*|ece|.*calibration.*"

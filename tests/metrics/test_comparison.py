@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import binomtest
 
 from RobustART.cli import main
+from RobustART.corruption_groups import SCORED
 from RobustART.errors import RecordError
 from RobustART.metrics import compare
-from RobustART.metrics.corruption import SCORED
 from tests.metrics.conftest import write_records
 
 DATA = [{"name": "photos", "fingerprint": "f", "images": 8, "subset": None}]
