@@ -117,7 +117,7 @@ def from_draws(value: float, draws: NDArray[np.float64], n: int, *, distance: bo
         distance: whether it is a number that chance can only raise, see :func:`resampling.distance_interval`.
     """
     low, high = distance_interval(value, draws) if distance else interval(draws)
-    return Estimate(value, low, high, n, draws=draws)
+    return Estimate(value, min(low, value), max(high, value), n, draws=draws)
 
 
 def mean(values: ArrayLike) -> Estimate:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from RobustART.errors import RecordError
+from RobustART.report.plausible import impossible
 from RobustART.report.schema import faults, report_schema
 
 FORMAT: str = report_schema()["properties"]["format"]["const"]
@@ -30,7 +31,8 @@ def read_report(path: str | Path) -> dict[str, Any]:
     """Returns what a ``report.json`` holds.
 
     Raises:
-        RecordError: it cannot be read, is of another format or version, or is not whole; the message names it.
+        RecordError: it cannot be read, is of another format or version, is not whole, or says what cannot be; the message
+            names the file and the field.
     """
     path = Path(path)
     try:
@@ -45,7 +47,7 @@ def read_report(path: str | Path) -> dict[str, Any]:
             f"{path} is not a report of this version: its format must be {FORMAT!r}, got {found!r}; the run's own command, "
             "given again, writes it anew"
         )
-    fault = next(faults(data), None)
+    fault = next(faults(data), None) or next(impossible(data), None)
     if fault is not None:
         raise RecordError(f"{path} is damaged: {fault}")
     return data

@@ -37,7 +37,7 @@ def better(by, source="timm:resnet50", parameters=25_557_032):
 def move(estimate, by):
     for key in ("value", "low", "high"):
         if estimate[key] is not None:
-            estimate[key] = round(estimate[key] + by, 6)
+            estimate[key] = min(100.0, max(0.0, round(estimate[key] + by, 6)))
 
 
 @pytest.fixture
@@ -261,6 +261,8 @@ def test_techniques(report):
     assert technique(report) == "a1_in1k"
     report["conditions"]["config"] = {"label_smooth": 0.1, "mixup": 0.2, "ema": {"enable": True}}
     assert technique(report) == "label smoothing, mixup, EMA"
+    report["conditions"]["config"] = {"ema": True}  # as another's configuration may say it
+    assert technique(report) == "EMA"
     report["warnings"] = ["no weights were given: the model is randomly initialised"]
     assert technique(report) == UNTRAINED
 
