@@ -14,6 +14,7 @@ from pathlib import Path
 from RobustART import __version__
 from RobustART.cli_results import add_commands
 from RobustART.errors import ConfigError, UserError
+from RobustART.outputs import same_file
 
 # Each sub-command imports what it needs, so that `robustart score` and `robustart --help` do not wait for torch.
 
@@ -40,6 +41,7 @@ def _noise(arguments: argparse.Namespace) -> None:
 
     from RobustART.noise import AddNoise
 
+    _check_picture(Path(arguments.image), Path(arguments.output))
     noise = AddNoise(arguments.type, seed=arguments.seed)
     noise.set_config(**_options(arguments.options))
     noisy = noise.add_noise(arguments.image)
@@ -47,6 +49,19 @@ def _noise(arguments: argparse.Namespace) -> None:
         Image.fromarray(np.asarray(noisy)).save(arguments.output)
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot write {arguments.output}: {error}") from None
+
+
+def _check_picture(source: Path, output: Path) -> None:
+    """Raises a ConfigError if the noisy picture would replace the one that is read, or what is no picture."""
+    from PIL import Image
+
+    if same_file(source, output):
+        raise ConfigError(f"-o {output} would overwrite the picture that is read; name another file")
+    if output.exists() and (not output.is_file() or output.stat().st_size):
+        try:
+            Image.open(output).close()
+        except OSError:
+            raise ConfigError(f"-o {output} is there already and is no picture: it is not replaced") from None
 
 
 def _generate(arguments: argparse.Namespace) -> None:
@@ -121,7 +136,8 @@ def _leaderboard(arguments: argparse.Namespace) -> None:
 
     labels = None if arguments.labels is None else parse_yaml(read_labels(arguments.labels), arguments.labels)
     runs = read_runs(arguments.folders, labels)
-    print("\n".join(write_board(runs, arguments.output, json_to=arguments.json, csv_to=arguments.csv)))
+    inputs = [] if arguments.labels is None else [arguments.labels]
+    print("\n".join(write_board(runs, arguments.output, json_to=arguments.json, csv_to=arguments.csv, inputs=inputs)))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

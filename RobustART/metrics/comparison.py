@@ -14,10 +14,13 @@ from RobustART.errors import RecordError
 from RobustART.metrics.estimates import Estimate, Summary
 from RobustART.metrics.paired import holm, mcnemar, paired_difference
 from RobustART.metrics.resampling import interval, unseen_interval
-from RobustART.metrics.runs import Run, check_comparable, read_run
+from RobustART.metrics.runs import Run, check_comparable, read_run, result_files
 from RobustART.metrics.summaries import summarize
+from RobustART.outputs import check_distinct, json_format
 
 FORMAT = "robustart-comparison/1"
+BEGINS = {".json": json_format("robustart-comparison"), ".md": "# Comparison\n"}
+"""How the files begin that a comparison is written to, by their suffix, as regular expressions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,11 +143,12 @@ def compare(*places: str | Path) -> Comparison:
     and which images changed.
 
     Raises:
-        RecordError: there are fewer than two runs, a file is missing or damaged, they have no benchmark in common, or a
-            benchmark's images, preprocessing, seed, options or attack settings differ; the message says how.
+        RecordError: there are fewer than two runs, one stands twice, a file is missing or damaged, no benchmark is common
+            to all, or the images, preprocessing, seed, options or attacks of one differ; the message says how.
     """
     if len(places) < 2:
         raise RecordError(f"a comparison needs two runs or more, got {len(places)}")
+    check_distinct([str(place) for place in places], [result_files(place) for place in places])
     runs = [read_run(place) for place in places]
     shared = [name for name in runs[0].records if all(name in run.records for run in runs)]
     if not shared:

@@ -90,7 +90,7 @@ def unseen_interval(value: float, n: int, within: tuple[float, float]) -> tuple[
     """
     more = Z95**2
     low, high = ((n * value + more * end) / (n + more) for end in within)
-    return low, high
+    return min(low, value), max(high, value)
 
 
 def distance_interval(value: float, draws: NDArray[np.float64]) -> tuple[float, float]:

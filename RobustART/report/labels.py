@@ -30,6 +30,11 @@ def family(model: Mapping[str, Any]) -> str:
     return str(model["architecture"])
 
 
+def _enabled(section: Any) -> bool:
+    """Returns whether a switch of a configuration is on: a section with ``enable``, or what another's calls true."""
+    return bool(section.get("enable") if isinstance(section, Mapping) else section)
+
+
 def technique(report: Mapping[str, Any]) -> str:
     """Returns how a model was trained, from its configuration or from timm's tag of the weights; it may not be stated.
 
@@ -44,7 +49,7 @@ def technique(report: Mapping[str, Any]) -> str:
             ("label smoothing", config.get("label_smooth", 0.0)),
             ("mixup", config.get("mixup", 1.0) != 1.0),
             ("cutmix", config.get("cutmix", 0.0)),
-            ("EMA", (config.get("ema") or {}).get("enable")),
+            ("EMA", _enabled(config.get("ema"))),
             ("kurtosis", config.get("kw_weight", 0.0)),
         )
         if used

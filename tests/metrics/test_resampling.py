@@ -236,3 +236,10 @@ def test_images_that_were_told_apart_perfectly():
 
 def test_as_many_resamples_as_the_readme_says():
     assert RESAMPLES == 2000
+
+
+def test_an_interval_holds_its_value():
+    """Also where all resamples lie to one side of it."""
+    found = estimates.from_draws(3.0, np.linspace(4.0, 5.0, 100), 10)
+    assert (found.low, found.value) == (3.0, 3.0)
+    assert 4.9 < found.high < 5.0
