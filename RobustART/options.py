@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from RobustART.errors import ConfigError, nearest
@@ -35,6 +36,13 @@ def parse_number(value: object, where: str = "a number") -> float:
     except ValueError:
         pass
     raise ConfigError(f"{where} must be a number such as 0.1, 1e-4 or 8/255, got {value!r}")
+
+
+def as_path(value: object, what: str) -> Path:
+    """Returns the place of a file or folder; a ConfigError says ``what`` it should be if it is no text and no path."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise ConfigError(f"{what} must be named by a text or a path, got {value!r}")
+    return Path(value)
 
 
 def to_plain(config: Any) -> Any:

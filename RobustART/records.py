@@ -28,17 +28,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from RobustART.errors import RecordError
+from RobustART.options import as_path
+from RobustART.record_header import FORMAT, check_header, field, is_header, parse_json, shown
+from RobustART.record_table import PassRecords, Table
 
-FORMAT = "robustart-records/1"
+__all__ = [
+    "FORMAT", "Key", "Line", "PassRecords", "Records", "config_hash", "is_result_file", "read_header", "read_lines",
+    "read_records",
+]  # fmt: skip
+
 Key = tuple[int, int]
 """Number of the pass and id of the image."""
 
@@ -47,51 +50,6 @@ def config_hash(conditions: Mapping[str, Any]) -> str:
     """Returns 16 hexadecimal digits that differ when anything in ``conditions`` (plain data) does."""
     text = json.dumps(conditions, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@dataclasses.dataclass(frozen=True)
-class PassRecords:
-    """The records of one pass: arrays over its images, sorted by id."""
-
-    name: str
-    """Name of the pass; empty in a benchmark of one pass."""
-    cells: tuple[str, ...]
-    """Names of the columns."""
-    ids: NDArray[np.int64]
-    """Ids of the images, (N,)."""
-    files: tuple[str, ...]
-    """Their file names."""
-    labels: NDArray[np.int64]
-    """Their labels, (N,)."""
-    prediction: NDArray[np.int64]
-    """Predicted class, (N, cells)."""
-    confidence: NDArray[np.float64]
-    """Softmax probability of the predicted class, (N, cells)."""
-    label_rank: NDArray[np.int64]
-    """Classes scored above the true one, (N, cells)."""
-    digests: tuple[str, ...] = ()
-    """Per image 16 hexadecimal digits over the file's content."""
-    broken_by: tuple[tuple[str | None, ...], ...] | None = None
-    """Per image and cell the stage that fooled the model; None in a pass without attacks."""
-    forward: NDArray[np.int64] | None = None
-    """Forward passes spent on the attack, (N, cells); None in a pass without attacks."""
-    backward: NDArray[np.int64] | None = None
-    """Backward passes, likewise."""
-    flags: tuple[dict[str, dict[str, str]], ...] = ()
-    """Per image what attacks found suspicious: by cell, name and meaning; empty in a pass without attacks."""
-    extra: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
-    """Further numbers that the benchmark recorded, each (N, cells, ...), by name."""
-
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        """Whether the prediction is right, (N, cells)."""
-        return np.asarray(self.label_rank == 0)
-
-    def cell(self, name: str) -> int:
-        """Returns the column of a cell; an unknown name raises a RecordError."""
-        if name not in self.cells:
-            raise RecordError(f"the records have no cell {name!r}; they have {', '.join(self.cells)}")
-        return self.cells.index(name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,36 +104,41 @@ class Line:
 
 def _parse_line(text: str, place: str) -> tuple[Key, dict[str, Any]]:
     try:
-        data = json.loads(text)
-        return (int(data.get("pass", 0)), int(data["first" if "progress" in data else "id"])), data
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise RecordError(f"{place} is not a record: {text[:80]!r}") from None
+        data = parse_json(text)
+    except ValueError:
+        data = None
+    if not isinstance(data, dict):
+        raise RecordError(f"{place} is not a record: {shown(text)}")
+    if "progress" not in data:
+        return (field(data, "pass", int, place) if "pass" in data else 0, field(data, "id", int, place)), data
+    for key, kind in _PROGRESS.items():
+        field(data, key, kind, place)
+    return (data["pass"], data["first"]), data
+
+
+_PROGRESS = {
+    "progress": str, "pass": int, "first": int, "stage": str, "ran": list, "finished": list, "scores": dict,
+    "forward": list, "backward": list, "flags": dict,
+}  # fmt: skip
+"""Entries of a line of progress."""
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+            return file.readline()
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Returns the header of a result file, or raises a RecordError if it has none."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        text = file.readline()
-    return _check_header(text, path)
-
-
-def _check_header(text: str, path: Path) -> dict[str, Any]:
-    try:
-        header = json.loads(text)
-    except ValueError:
-        header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise RecordError(f"{path} is not a result file of this version: its first line must say {FORMAT!r}")
-    return header
+    """Returns the header of a result file, checked; a RecordError says what is wrong with it."""
+    return check_header(_first_line(path), path)
 
 
 def is_result_file(path: str | Path) -> bool:
-    """Returns whether a file starts with a header of ours (and not with a record of the original's formats)."""
-    try:
-        read_header(Path(path))
-    except (RecordError, UnicodeDecodeError):
-        return False
-    return True
+    """Returns whether a file starts with a header of ours, sound or not, and not with a line of the original's formats."""
+    return is_header(_first_line(Path(path)))
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str, Key, dict[str, Any]]]:
@@ -190,10 +153,10 @@ def _entries(path: Path) -> Iterator[tuple[str, str, Key, dict[str, Any]]]:
 
 
 def _whole_header(path: Path) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        if not file.readline().endswith(b"\n"):
-            raise RecordError(f"{path} has no header")
-    return read_header(path)
+    text = _first_line(path)
+    if not text.endswith("\n"):
+        raise RecordError(f"{path} has no header")
+    return check_header(text, path)
 
 
 def read_lines(path: Path) -> tuple[dict[str, Any], dict[Key, str], list[dict[str, Any]]]:
@@ -212,21 +175,17 @@ def read_lines(path: Path) -> tuple[dict[str, Any], dict[Key, str], list[dict[st
     return header, lines, progress
 
 
-_PER_CELL = ("prediction", "confidence", "label_rank")
-_PER_ATTACK = ("forward", "backward")
-
-
 def read_records(path: str | Path) -> Records:
     """Returns a finished result file as arrays.
 
     Raises:
-        RecordError: it is missing, not ours, damaged, or images are missing.
+        RecordError: it is missing, not ours, damaged, contradicts itself, or images are missing.
     """
-    path = Path(path)
+    path = as_path(path, "a result file")
     if not path.is_file():
         raise RecordError(f"there is no result file {path}")
     header = _whole_header(path)
-    tables = [_Table(info["name"], tuple(info["cells"])) for info in header["passes"]]
+    tables = [Table(info["name"], tuple(info["cells"])) for info in header["passes"]]
     seen: dict[Key, int] = {}
     for place, text, key, data in _entries(path):
         if "progress" in data:
@@ -245,77 +204,3 @@ def read_records(path: str | Path) -> Records:
                 "the run has not ended; the same command goes on with it"
             )
     return Records(header, tuple(table.finish(str(path)) for table in tables))
-
-
-class _Table:
-    """The records of one pass while they are read; numbers go into arrays at once, so that they take little memory."""
-
-    def __init__(self, name: str, cells: tuple[str, ...]) -> None:
-        self.name, self.cells = name, cells
-        self.ids, self.labels = array("q"), array("q")
-        self.files: list[str] = []
-        self.digests: list[str] = []
-        kinds = {"confidence": "d"}
-        self.numbers = {key: array(kinds.get(key, "q")) for key in (*_PER_CELL, *_PER_ATTACK)}
-        self.broken_by: list[tuple[str | None, ...]] = []
-        self.flags: list[dict[str, dict[str, str]]] = []
-        self.extra: dict[str, list[Any]] = {}
-
-    def add(self, row: dict[str, Any], place: str) -> None:
-        """Takes the record of one image in; ``place`` names it in messages."""
-        attacked = "broken_by" in row
-        extra = row.get("extra", {})
-        if self.files and (attacked != bool(self.broken_by) or extra.keys() != self.extra.keys()):
-            raise RecordError(f"{place} holds other entries than the images before it")
-        try:
-            lists = {key: row[key] for key in (*_PER_CELL, *((*_PER_ATTACK, "broken_by") if attacked else ()))}
-            if any(len(values) != len(self.cells) for values in (*lists.values(), *extra.values())):
-                raise RecordError(f"{place} does not have {len(self.cells)} entries in each list")
-            for key in (*_PER_CELL, *(_PER_ATTACK if attacked else ())):
-                # An array refuses what is no number, and a fraction where whole numbers belong.
-                self.numbers[key].extend(lists[key])
-            self.ids.append(row["id"])
-            self.labels.append(row["label"])
-            self.files.append(row["file"])
-            self.digests.append(row["digest"])
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise RecordError(f"{place} is damaged: {type(error).__name__} {error}") from None
-        if attacked:
-            self.broken_by.append(tuple(lists["broken_by"]))
-            self.flags.append(row.get("flags", {}))
-        for key, values in extra.items():
-            self.extra.setdefault(key, []).append(values)
-
-    def finish(self, place: str) -> PassRecords:
-        """Returns the arrays, sorted by id."""
-        ids = np.frombuffer(self.ids, dtype=np.int64) if self.ids else np.zeros(0, np.int64)
-        order = np.argsort(ids, kind="stable")
-        rows = order.tolist()
-        attacked = bool(self.broken_by)
-
-        def table(key: str) -> NDArray[Any]:
-            values: NDArray[Any] = np.array(self.numbers[key]).reshape(len(ids), len(self.cells))
-            return values if (order[1:] > order[:-1]).all() else values[order]
-
-        confidence, label_rank = table("confidence"), table("label_rank")
-        wrong = ~((confidence >= 0) & (confidence <= 1 + 1e-6) & (label_rank >= 0)).all(axis=1)
-        if wrong.any():
-            raise RecordError(
-                f"{place}: image {ids[order][wrong.argmax()]} has a confidence outside 0 to 1, or a rank below 0"
-            )
-        return PassRecords(
-            name=self.name,
-            cells=self.cells,
-            ids=ids[order],
-            files=tuple(self.files[row] for row in rows),
-            labels=np.array(self.labels, dtype=np.int64)[order],
-            prediction=table("prediction"),
-            confidence=confidence,
-            label_rank=label_rank,
-            digests=tuple(self.digests[row] for row in rows),
-            broken_by=tuple(self.broken_by[row] for row in rows) if attacked else None,
-            forward=table("forward") if attacked else None,
-            backward=table("backward") if attacked else None,
-            flags=tuple(self.flags[row] for row in rows) if attacked else (),
-            extra={key: np.array(values)[order] for key, values in self.extra.items()},
-        )

@@ -55,9 +55,10 @@ def write_ours(path: Path, images: int, seed: int) -> None:
             right = 0.7 * difficulty[i] + 0.3 * rng.random(len(CELLS)) < rates
             label = i % 1000
             ranks = np.where(right, 0, rng.integers(1, 1000, len(CELLS)))
+            others = (label + rng.integers(1, 1000, len(CELLS))) % 1000
             line = {
                 "id": i, "file": f"n{label:08d}/ILSVRC2012_val_{i + 1:08d}.JPEG", "label": label, "digest": f"{i:016x}",
-                "prediction": np.where(right, label, rng.integers(0, 1000, len(CELLS))).tolist(),
+                "prediction": np.where(right, label, others).tolist(),
                 "confidence": rng.random(len(CELLS)).round(8).tolist(), "label_rank": ranks.tolist(),
             }  # fmt: skip
             file.write(json.dumps(line) + "\n")

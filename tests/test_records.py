@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from RobustART.errors import RecordError
+from RobustART.errors import ConfigError, RecordError
 from RobustART.journal import Journal, difference
 from RobustART.records import FORMAT, Line, config_hash, is_result_file, read_records
 
@@ -12,7 +12,8 @@ BLOCKS = [[(0, 0), (0, 1)], [(0, 2), (0, 3)], [(0, 4)]]
 
 
 def header(seed=0, ids=5):
-    conditions = {"seed": seed, "model": {"weights": "abc"}}
+    model = {"source": "timm:a", "arguments": {}, "weights": "abc"}
+    conditions = {"seed": seed, "model": model, "options": {}, "attacks": {}}
     passes = [{"name": "", "cells": ["clean", "fog/1"], "ids": ids}]
     return {
         "format": FORMAT,
@@ -171,24 +172,56 @@ def test_difference_names_the_keys():
     assert difference({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": None}) == ["a.c: 2 -> 3"]
 
 
+NESTED = "[" * 5000 + "]" * 5000
+"""JSON that is nested more deeply than a parser goes."""
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"prediction": [3]}, "image 1 does not have 2 entries in each list"),
-        ({"prediction": [3, 1.5]}, "image 1 is damaged: TypeError"),
-        ({"label_rank": [0, None]}, "image 1 is damaged: TypeError"),
-        ({"label_rank": [0, -1]}, "image 1 has a confidence outside 0 to 1, or a rank below 0"),
-        ({"confidence": [float("nan"), 0.5]}, "image 1 has a confidence outside"),
-        ({"confidence": [1.5, 0.5]}, "image 1 has a confidence outside"),
-        ({"label": None}, "image 1 is damaged"),
+        ({"prediction": [3]}, "image 1 does not have 2 entries in 'prediction', but 1"),
+        ({"prediction": None}, "image 1 needs 'prediction', a list, got None"),
+        ({"prediction": [3, 1.5]}, "image 1 needs 'prediction', a list of whole numbers, got .3, 1.5."),
+        ({"prediction": [3, True]}, "image 1 needs 'prediction', a list of whole numbers, got .3, True."),
+        ({"prediction": [3, 10**30]}, "image 1 has a number in 'prediction' that is too large"),
+        ({"confidence": [0.5, 10**400]}, "image 1 has a number in 'confidence' that is too large"),
+        ({"label_rank": [0, None]}, "image 1 needs 'label_rank', a list of whole numbers"),
+        (
+            {"label_rank": [0, -1]},
+            "image 1 has in the cell 'fog/1' .* label rank -1 .* a rank and a class must be from 0",
+        ),
+        ({"prediction": [-3, 1], "label_rank": [1, 2]}, "image 1 has in the cell 'clean' the prediction -3"),
+        ({"confidence": [float("nan"), 0.5]}, "image 1 has in the cell 'clean' .* a confidence must be from 0 to 1"),
+        ({"confidence": [0.5, 1.5]}, "image 1 has in the cell 'fog/1' .* a confidence must be from 0 to 1"),
+        (
+            {"prediction": [4, 1]},
+            "image 1 has in the cell 'clean' the prediction 4, .* rank 0 for the label 3: the pred",
+        ),
+        (
+            {"label_rank": [0, 0]},
+            "image 1 has in the cell 'fog/1' the prediction 1, .* rank 0 for the label 3: the pred",
+        ),
+        ({"label_rank": [2, 2]}, "the prediction must be the label where its rank is 0, and nowhere else"),
+        ({"label": None}, "image 1 needs 'label', a whole number, got None"),
+        ({"label": -1}, "image 1 needs 'label', a whole number from 0 to"),
+        ({"label": 10**30}, "image 1 needs 'label', a whole number from 0 to"),
+        ({"id": "1"}, "line 3 of .* needs 'id', a whole number, got '1'"),
+        ({"pass": 0.5}, "line 3 of .* needs 'pass', a whole number, got 0.5"),
+        ({"pass": 1}, "has a line of pass 1, but its header lists 1 passes"),
+        ({"file": 1}, "image 1 needs 'file', a text, got 1"),
+        ({"digest": None}, "image 1 needs 'digest', a text, got None"),
         ({"extra": {"zipf": [1, 2]}}, "image 1 holds other entries than the images before it"),
+        ({"extra": 5}, "image 1 needs 'extra', an object, got 5"),
+        ({"progress": "fgsm"}, "line 3 of .* needs 'pass', a whole number, got none"),
+        (NESTED, "line 3 of .* is not a record"),
+        ("[1]", "line 3 of .* is not a record"),
     ],
 )
 def test_damaged_values_name_their_image(tmp_path, change, message):
     path = tmp_path / "x.jsonl"
     write(path, [0, 1, 2])
     rows = path.read_text().splitlines()
-    rows[2] = json.dumps({**json.loads(rows[2]), **change})
+    rows[2] = change if isinstance(change, str) else json.dumps({**json.loads(rows[2]), **change})
     path.write_text("\n".join(rows) + "\n")
     with pytest.raises(RecordError, match=message):
         read_records(path)
@@ -208,3 +241,109 @@ def test_lines_in_any_order_and_repeated_read_back_sorted(tmp_path):
     path.write_text("".join([*rows, rows[1].replace("0.5", "0.25")]))
     with pytest.raises(RecordError, match="line 7 of .* repeats image 0 of pass 0 with other values"):
         read_records(path)
+
+
+ATTACKED = {"broken_by": ["clean", None], "forward": [0, 9], "backward": [0, 8]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({**ATTACKED, "broken_by": [1, None]}, "needs 'broken_by', a list of names of stages or null, got .1, None."),
+        ({**ATTACKED, "broken_by": None}, "needs 'broken_by', a list, got None"),
+        ({**ATTACKED, "forward": [0]}, "does not have 2 entries in 'forward', but 1"),
+        ({**ATTACKED, "backward": [0, -1]}, "has a negative number of passes in 'backward'"),
+        ({**ATTACKED, "flags": {"snow/1": {}}}, "needs 'flags', for each of its cells"),
+        ({**ATTACKED, "flags": {"fog/1": {"a": 1}}}, "needs 'flags', for each of its cells"),
+        ({"extra": {"zipf": 5}}, "in 'extra', needs 'zipf', a list, got 5"),
+        ({"extra": {"zipf": [1]}}, "in 'extra', does not have 2 entries in 'zipf', but 1"),
+        ({"extra": {"zipf": ["a", "b"]}}, "image 0 needs in 'extra' 'zipf' finite numbers"),
+        ({"extra": {"zipf": [[1, 2], [1]]}}, "image 0 needs in 'extra' 'zipf' finite numbers"),
+        ({"extra": {"zipf": [float("inf"), 1]}}, "image 0 needs in 'extra' 'zipf' finite numbers"),
+        ({"extra": {"zipf": [10**400, 1]}}, "image 0 needs in 'extra' 'zipf' finite numbers"),
+    ],
+)
+def test_damaged_attacks_and_extra_numbers(tmp_path, change, message):
+    path = tmp_path / "x.jsonl"
+    row = {**json.loads(line(0).dump()), **change}
+    path.write_text(json.dumps(header(ids=1)) + "\n" + json.dumps(row) + "\n")
+    with pytest.raises(RecordError, match=message):
+        read_records(path)
+
+
+def test_extra_numbers_name_the_image_that_has_others(tmp_path):
+    path = tmp_path / "x.jsonl"
+    rows = [{**json.loads(line(i).dump()), "extra": {"top5": [[1, 2]] * 2 if i < 2 else [[1]] * 2}} for i in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in (header(ids=3), *rows)))
+    with pytest.raises(
+        RecordError, match="image 2 needs in 'extra' 'top5' finite numbers, as many as the other images"
+    ):
+        read_records(path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("benchmark",), None, "needs 'benchmark', a text, got None"),
+        (("hash",), 5, "needs 'hash', a text, got 5"),
+        (("conditions",), ..., "needs 'conditions', an object, got none"),
+        (("conditions", "model"), ..., "in 'conditions', needs 'model', an object, got none"),
+        (("conditions", "model", "source"), 1, "in 'model', needs 'source', a text, got 1"),
+        (("conditions", "options"), [], "needs 'options', an object, got .."),
+        (("conditions", "attacks"), {"fgsm/1": 5}, "in 'attacks', 'fgsm/1' must be an object, got 5"),
+        (("conditions", "attacks"), {"fgsm/1": {"norm": 5}}, "needs 'norm', a text, got 5"),
+        (("conditions", "attacks"), {"fgsm/1": {"attacks": [5]}}, "needs 'attacks', a list of texts, got .5."),
+        (("conditions", "models"), {"b": 1}, "in 'models', 'b' must be an object, got 1"),
+        (("conditions", "data"), {"a": 1}, "needs 'data', a list"),
+        (("conditions", "data"), [5], "in 'data', must have objects, got 5"),
+        (("conditions", "preprocessing"), 5, "needs 'preprocessing', an object, got 5"),
+        (("conditions", "options", "deep"), json.loads("[" * 60 + "]" * 60), "is nested more than 50 levels deep"),
+        (("versions",), [], "needs 'versions', an object"),
+        (("passes",), ..., "needs 'passes', a list, got none"),
+        (("passes",), [], "needs at least one entry in 'passes'"),
+        (("passes",), [5], "in 'passes'.0., must have an object, got 5"),
+        (("passes", 0, "name"), 5, "in 'passes'.0., needs 'name', a text, got 5"),
+        (("passes", 0, "cells"), [], "needs 'cells', a list of names, got .."),
+        (("passes", 0, "cells"), ["clean", 5], "needs 'cells', a list of names, got"),
+        (("passes", 0, "cells"), ["clean", "clean"], "names the cell 'clean' twice"),
+        (("passes", 0, "ids"), "5", "needs 'ids', a whole number, got '5'"),
+        (("passes", 0, "ids"), -1, "needs 'ids', the number of images, from 0, got -1"),
+        (("passes", 0, "models"), {"clean": ["a"]}, "the names of two models or null, got"),
+        (("passes", 0, "models"), {"snow/1": ["a", None]}, "for one of its cells the names of two models"),
+    ],
+)
+def test_a_header_says_what_is_wrong_with_it(tmp_path, keys, value, message):
+    path = tmp_path / "x.jsonl"
+    write(path, [0, 1, 2])
+    first, *rows = path.read_text().splitlines(keepends=True)
+    damaged = json.loads(first)
+    inner = damaged
+    for key in keys[:-1]:
+        inner = inner[key]
+    if value is ...:
+        del inner[keys[-1]]
+    else:
+        inner[keys[-1]] = value
+    path.write_text("".join([json.dumps(damaged) + "\n", *rows]))
+    assert is_result_file(path)
+    with pytest.raises(RecordError, match=f"the header of .*{message}"):
+        read_records(path)
+    with pytest.raises(RecordError, match=message):
+        Journal(path, header(), BLOCKS).done()
+
+
+def test_two_passes_of_one_name_and_headers_of_other_versions(tmp_path):
+    path = tmp_path / "x.jsonl"
+    twice = header()
+    path.write_text(json.dumps({**twice, "passes": twice["passes"] * 2}) + "\n")
+    with pytest.raises(RecordError, match="names a pass twice"):
+        read_records(path)
+    path.write_text(json.dumps({**twice, "format": "robustart-records/0"}) + "\n")
+    assert is_result_file(path)
+    with pytest.raises(RecordError, match="not a result file of this version"):
+        read_records(path)
+    path.write_text(NESTED + "\n")
+    assert not is_result_file(path)
+    for place in (None, 5, b"x"):
+        with pytest.raises(ConfigError, match="a result file must be named by a text or a path, got"):
+            read_records(place)

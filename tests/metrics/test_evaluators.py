@@ -164,9 +164,8 @@ def videos(path, predictions, perturbations=SCORED_PERTURBATIONS):
     n, frames = np.shape(predictions)
     ranking = np.array([np.roll(np.arange(5), t) for t in range(frames)])
     more = {"prediction": predictions, "top5": np.tile(ranking, (n, 1, 1)), "zipf": np.ones((n, frames))}
-    passes = [
-        (name, [f"{name}/{t}" for t in range(frames)], np.zeros((n, frames), int), more) for name in perturbations
-    ]
+    # The label is 0, so the class that is predicted will do as its rank.
+    passes = [(name, [f"{name}/{t}" for t in range(frames)], predictions, more) for name in perturbations]
     return write_records(path, "imagenet_p", passes, options={"difficulty": 1, "preprocess": "crop"})
 
 

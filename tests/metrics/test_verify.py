@@ -116,7 +116,7 @@ def test_command_fails_by_its_exit_status(tmp_path, capsys):
     run = one_run(tmp_path / "a", source="timm:resnet50.tv_in1k")
     path = run / "results" / "clean.jsonl"
     header, line = path.read_text().splitlines()[:2]
-    lines = [line.replace('"id": 0,', f'"id": {i},').replace("[0]}", f"[{int(i >= 35000)}]}}") for i in range(50000)]
+    lines = [line.replace('"id": 0,', f'"id": {i},').replace("[0]", f"[{int(i >= 35000)}]") for i in range(50000)]
     path.write_text("\n".join([header.replace('"ids": 4', '"ids": 50000'), *lines]) + "\n")
     assert main(["verify", str(run)]) == 1
     printed = capsys.readouterr().out

@@ -1,0 +1,153 @@
+"""The first line of a result file: what it says, checked in this one place, so that all who read it may rely on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from RobustART.errors import RecordError
+
+FORMAT = "robustart-records/1"
+_ANY_VERSION = FORMAT.partition("/")[0] + "/"
+_DEPTH = 50
+"""Levels that a header may be nested."""
+_KINDS = {str: "a text", dict: "an object", list: "a list", int: "a whole number"}
+
+
+def parse_json(text: str) -> Any:
+    """Returns what JSON text says; a ValueError if it is none, also where it is nested too deeply or a number too long."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def shown(value: object) -> str:
+    """Returns a value for a message, cut to a length that one can read."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} that is nested too deeply"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def field(holder: Mapping[str, Any], key: str, kind: type, place: str) -> Any:
+    """Returns an entry of JSON data, or raises a RecordError if it is not there or of another kind.
+
+    Args:
+        holder: the data.
+        key: name of the entry.
+        kind: ``str``, ``dict``, ``list`` or ``int``; true and false are no whole numbers.
+        place: what holds it, for the message.
+    """
+    value = holder.get(key)
+    if type(value) is not kind:
+        raise RecordError(f"{place} needs {key!r}, {_KINDS[kind]}, got {shown(value) if key in holder else 'none'}")
+    return value
+
+
+def is_header(text: str) -> bool:
+    """Returns whether a first line is the header of a result file of ours, of this version or another, sound or not."""
+    try:
+        header = parse_json(text)
+    except ValueError:
+        return False
+    return isinstance(header, dict) and str(header.get("format")).startswith(_ANY_VERSION)
+
+
+def check_header(text: str, path: object) -> dict[str, Any]:
+    """Returns the header of a result file.
+
+    Args:
+        text: its first line.
+        path: of the file, for messages.
+
+    Raises:
+        RecordError: it is none, of another version, or lacks what readers rely on; the message says what came.
+    """
+    try:
+        header = parse_json(text)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise RecordError(f"{path} is not a result file of this version: its first line must say {FORMAT!r}")
+    place = f"the header of {path}"
+    _check_depth(header, place)
+    field(header, "benchmark", str, place)
+    field(header, "hash", str, place)
+    _check_conditions(field(header, "conditions", dict, place), f"{place}, in 'conditions',")
+    if "versions" in header:
+        field(header, "versions", dict, place)
+    passes = field(header, "passes", list, place)
+    if not passes:
+        raise RecordError(f"{place} needs at least one entry in 'passes', got none")
+    for number, info in enumerate(passes):
+        where = f"{place}, in 'passes'[{number}],"
+        if not isinstance(info, dict):
+            raise RecordError(f"{where} must have an object, got {shown(info)}")
+        _check_pass(info, where)
+    names = [info["name"] for info in passes]
+    if len(set(names)) < len(names):
+        raise RecordError(f"{place} names a pass twice: {shown(names)}")
+    return header
+
+
+def _check_depth(header: dict[str, Any], place: str) -> None:
+    """Raises a RecordError if a header is nested more deeply than any is, and than comparing or printing it bears."""
+    level: list[Any] = [header]
+    for _ in range(_DEPTH):
+        inner = [list(v.values()) if isinstance(v, dict) else v for v in level if isinstance(v, (dict, list))]
+        level = [value for values in inner for value in values]
+    if level:
+        raise RecordError(f"{place} is nested more than {_DEPTH} levels deep")
+
+
+def _check_conditions(stated: dict[str, Any], place: str) -> None:
+    model = field(stated, "model", dict, place)
+    for key, kind in (("source", str), ("arguments", dict), ("weights", str)):
+        field(model, key, kind, f"{place} in 'model',")
+    field(stated, "options", dict, place)
+    for cell, settings in field(stated, "attacks", dict, place).items():
+        where = f"{place} in 'attacks', {cell!r}"
+        if not isinstance(settings, dict):
+            raise RecordError(f"{where} must be an object, got {shown(settings)}")
+        if settings.get("norm") is not None:
+            field(settings, "norm", str, where)
+        if settings.get("attacks") is not None and not _texts(settings["attacks"]):
+            raise RecordError(f"{where} needs 'attacks', a list of texts, got {shown(settings['attacks'])}")
+    if "preprocessing" in stated:
+        field(stated, "preprocessing", dict, place)
+    if "models" in stated:
+        for name, other in field(stated, "models", dict, place).items():
+            if not isinstance(other, dict):
+                raise RecordError(f"{place} in 'models', {name!r} must be an object, got {shown(other)}")
+    if "data" in stated:
+        for row in field(stated, "data", list, place):
+            if not isinstance(row, dict):
+                raise RecordError(f"{place} in 'data', must have objects, got {shown(row)}")
+            field(row, "name", str, f"{place} in 'data',")
+
+
+def _check_pass(info: dict[str, Any], place: str) -> None:
+    field(info, "name", str, place)
+    cells = field(info, "cells", list, place)
+    if not cells or not _texts(cells) or not all(cells):
+        raise RecordError(f"{place} needs 'cells', a list of names, got {shown(cells)}")
+    if len(set(cells)) < len(cells):
+        twice = next(cell for cell in cells if cells.count(cell) > 1)
+        raise RecordError(f"{place} names the cell {twice!r} twice")
+    if field(info, "ids", int, place) < 0:
+        raise RecordError(f"{place} needs 'ids', the number of images, from 0, got {info['ids']}")
+    if "models" in info:
+        for cell, pair in field(info, "models", dict, place).items():
+            sound = isinstance(pair, list) and len(pair) == 2 and all(p is None or isinstance(p, str) for p in pair)
+            if cell not in cells or not sound:
+                raise RecordError(
+                    f"{place} needs in 'models' for one of its cells the names of two models or null, got "
+                    f"{shown({cell: pair})}"
+                )
+
+
+def _texts(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
