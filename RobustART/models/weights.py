@@ -84,7 +84,7 @@ def unwrap(data: Any, name: str = "the checkpoint") -> dict[str, Tensor]:
     """Returns the state dict inside a checkpoint, without the prefixes of wrappers."""
     for key in ("state_dict", "model"):
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
-            if "ema" in data:
+            if data.get("ema"):
                 log.warning("%s also holds averaged weights under 'ema'; those under %r are used", name, key)
             data = data[key]
             break
@@ -156,7 +156,7 @@ def load_weights(
         network: without its normalisation layer.
         source: a file, or a name in :data:`PACKAGED`.
         strict: whether missing and unexpected weights are an error. Wrong shapes always are.
-        ignore: names of parameters in the file that are not taken.
+        ignore: names of parameters in the file that are not taken, or of modules for all parameters in them.
 
     Returns:
         What is worth a line in the report: with ``strict=False`` the missing and unexpected names.
@@ -168,9 +168,11 @@ def load_weights(
     state = rename(read_state_dict(path), network)
     ignored = list(ignore)
     for name in ignored:
-        if name not in state:
+        found = [key for key in state if within(key, name)]
+        if not found:
             raise WeightsError(f"the parameter {name!r} to be ignored is not in {source}")
-        del state[name]
+        for key in found:
+            del state[key]
     own = network.state_dict()
     shapes = [
         f"{name}: {tuple(value.shape)} in the file, {tuple(own[name].shape)} in the model"
@@ -180,7 +182,11 @@ def load_weights(
     if shapes:
         raise WeightsError(f"{source} does not fit the model; shapes differ: {_listed(shapes)}")
     # Buffers that only count batches are absent from old files and change no output.
-    missing = [n for n in own if n not in state and n not in ignored and not n.endswith("num_batches_tracked")]
+    missing = [
+        n
+        for n in own
+        if n not in state and not any(within(n, name) for name in ignored) and not n.endswith("num_batches_tracked")
+    ]
     unexpected = [name for name in state if name not in own]
     notes = [f"left at their seeded random values by request: {_listed(ignored)}"] if ignored else []
     for title, names in (("missing", missing), ("unexpected", unexpected)):
@@ -192,6 +198,11 @@ def load_weights(
         raise WeightsError(f"{source} does not fit the model: none of its {len(state)} names is one of the model's")
     network.load_state_dict(state, strict=False)
     return notes
+
+
+def within(place: str, name: str) -> bool:
+    """Returns whether a parameter or module is the one of that name, or lies in it."""
+    return place == name or place.startswith(f"{name}.")
 
 
 def _listed(names: Iterable[str], most: int = 20) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 from RobustART.config import Config, DatasetConfig
@@ -14,7 +15,7 @@ from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import run_settings
 from RobustART.models.weights import PACKAGED
 from RobustART.models.zoo import check_name
-from RobustART.training.recipe import check_training, trains
+from RobustART.training.recipe import check_training, mixing_of, model_arguments, trains
 from RobustART.training.resolve import (
     chosen_benchmarks,
     clean_dataset,
@@ -48,6 +49,37 @@ def _refuse_evaluator(test: DatasetConfig) -> None:
         raise ConfigError(f"data.test.evaluator.kwargs may hold topk: [1, 5] alone, got {test.evaluator.kwargs}")
 
 
+def _refuse_with_moco(config: Config) -> None:
+    """Raises a ConfigError for what has no meaning where no classes are learned."""
+    training, moco = config.training, config.training.moco
+    if moco is None:
+        return
+    for name, value, good, allowed in (
+        ("dim", moco.dim, moco.dim >= 1, "a whole number above 0"),
+        ("queue", moco.queue, moco.queue >= config.data.batch_size, "at least the images of a step"),
+        ("momentum", moco.momentum, 0 <= moco.momentum < 1, "in [0, 1)"),
+        ("temperature", moco.temperature, 0 < moco.temperature < math.inf, "a number above 0"),
+    ):
+        if not good:
+            raise ConfigError(f"training.moco.{name} must be {allowed}, got {value}")
+    what = "training.moco learns without labels and has no classifier"
+    for name, on, why in (
+        ("data.test", config.data.test is not None, f"{what} to validate; leave it out until fine-tuning"),
+        ("evaluation", config.evaluation is not None, f"{what} to evaluate; fine-tune its checkpoint first"),
+        ("label_smooth", config.label_smooth != 0, what),
+        ("mixup and cutmix", bool(mixing_of(config)), f"{what} whose targets could be blended"),
+        ("training.adversary", training.adversary is not None, "training.moco is an objective of its own"),
+        ("training.objective", training.objective.type != "plain", "training.moco is an objective of its own"),
+        ("training.swa", training.swa.enable, "it measures BatchNorm's statistics on single views; ema is possible"),
+        (
+            "SyncBatchNorm", config.model is not None and model_arguments(config)[1],
+            "training.moco shuffles images between processes instead; say training.sync_bn: false",
+        ),
+    ):  # fmt: skip
+        if on:
+            raise ConfigError(f"{name} cannot be used with training.moco: {why}")
+
+
 def refuse_impossible(config: Config) -> None:
     """Raises a ConfigError for values that the schema knows but that cannot be done here, and warns of ignored ones."""
     data, test = config.data, config.data.test or DatasetConfig()
@@ -67,12 +99,15 @@ def refuse_impossible(config: Config) -> None:
             "model.preprocessing"
         )
     _refuse_evaluator(test)
+    if config.training.train_only is not None and config.training.swa.enable:
+        raise ConfigError("training.swa measures all statistics of BatchNorm anew, which training.train_only keeps")
     if data.type == "multiclass":
         raise ConfigError(
             "data.type: 'multiclass' (several labels an image) is not possible; say 'imagenet' or 'custom'"
         )
     for name, without in unused_with_switches(test):
         log.warning("data.test.%s is not used %s", name, without)
+    _refuse_with_moco(config)
     pretrain = config.saver.pretrain
     limit = config.evaluation.limit if config.evaluation else None
     for first, one, second, other in (

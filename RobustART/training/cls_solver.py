@@ -22,6 +22,7 @@ from RobustART.evaluation.run import evaluate
 from RobustART.models import Classifier, build_model
 from RobustART.options import to_plain
 from RobustART.training.arguments import DESCRIPTION, add_arguments
+from RobustART.training.checkpoint import newest_checkpoint
 from RobustART.training.checks import check, refuse_impossible
 from RobustART.training.recipe import model_arguments, refuse_impossible_training, run_device, trains
 from RobustART.training.resolve import (
@@ -76,11 +77,21 @@ class ClsSolver:
         """Returns the models of a training that was run before, as :meth:`train` does.
 
         Args:
-            recover: the checkpoint; by default the newest of ``output_dir``, unless the config names weights itself.
+            recover: the checkpoint; by default the newest of ``output_dir``. Where the config names weights itself, they
+                are meant, unless the checkpoint is of a training that began with them.
         """
-        if recover is None and weights_of(self.config, self.folder) is not None:
+        refuse_impossible(self.config)
+        checkpoints = self.output_dir / "checkpoints"
+        if recover is None and weights_of(self.config, self.folder) is not None and not self._began(checkpoints):
             return {"": None}
-        return trained_models(self._model(self.config.training.seed), self.output_dir / "checkpoints", recover)
+        return trained_models(self._model(self.config.training.seed), checkpoints, recover)
+
+    def _began(self, checkpoints: Path) -> bool:
+        """Returns whether the newest checkpoint is of a training that began with the config's own weights."""
+        found = newest_checkpoint(checkpoints) if trains(self.config) else None
+        before = found[1].get("conditions", {}) if found else {}
+        wanted = {"model": to_plain(self.config.model), "saver": {"pretrain": to_plain(self.config.saver.pretrain)}}
+        return all(before.get(name) == value for name, value in wanted.items())
 
     def evaluate(
         self, fresh: bool = False, progress: bool = True, model: Classifier | None = None, name: str = ""
