@@ -150,8 +150,8 @@ class Trainer:
             self.training.load_state_dict(parts)
             if self.training.step >= self.plan.steps:
                 raise TrainingError(
-                    f"saver.pretrain: {recover} is of step {self.training.step}, and the training has {self.plan.steps}; to "
-                    "begin at the first step say ignore: {key: [optimizer, last_iter]}"
+                    f"saver.pretrain: {recover} is of step {self.training.step}, and the training has {self.plan.steps}; "
+                    "to begin at the first step say ignore: {key: [optimizer, last_iter]}"
                 )
         if recover is not None:
             self._last_good = f"The last checkpoint is {recover}, of step {self.training.step}"

@@ -98,17 +98,17 @@ def test_error_in_one_process_ends_them_all(small_config, photo_folder, tmp_path
     assert not any("Traceback" in error for _, error in texts)
 
 
-def test_killed_and_taken_up_again(small_config, tmp_path):
-    slow = ["model.kwargs.output=slow", "evaluation.batch_size=1", "evaluation.benchmarks.adversarial=false"]
-    slow += ["evaluation.benchmarks.imagenet_c.severities=[1]"]
-    slow = [word for value in slow for word in ("--set", value)]
-    whole = run_solver(small_config, "--set", f"output_dir={tmp_path / 'whole'}", *slow)
-    assert whole.returncode == 0, whole.stderr
+def test_killed_and_taken_up_again(small_config, tmp_path, monkeypatch, capsys):
+    small = ["evaluation.batch_size=1", "evaluation.benchmarks.adversarial=false"]
+    small += ["evaluation.benchmarks.imagenet_c.severities=[1]"]
+    small = [word for value in small for word in ("--set", value)]
+    assert main(["--config", str(small_config), "--quiet", "--set", f"output_dir={tmp_path / 'whole'}", *small]) == 0
     folder = tmp_path / "killed"
     counts = tmp_path / "counts"
-    command = [sys.executable, "-m", "RobustART.training.cls_solver", "--config", str(small_config), *slow]
+    command = [sys.executable, "-m", "RobustART.training.cls_solver", "--config", str(small_config), *small]
     command += ["--set", f"output_dir={folder}"]
-    task = subprocess.Popen(command, env=solver_environ(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environ = solver_environ(SECONDS_PER_BATCH="0.25")
+    task = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     clean = folder / "results" / "clean.jsonl"
     for _ in range(1200):
         time.sleep(0.05)
@@ -120,9 +120,10 @@ def test_killed_and_taken_up_again(small_config, tmp_path):
     assert 4 <= recorded < 12
     with open(clean, "ab") as file:
         file.write(b'{"id": 11, "file": "class')
-    done = run_solver(small_config, *slow, "--set", f"output_dir={folder}", COUNT_FILE=str(counts))
-    assert done.returncode == 0, done.stderr
-    assert f"{recorded} of 12 images are recorded already" in done.stderr
+    monkeypatch.setenv("COUNT_FILE", str(counts))
+    capsys.readouterr()
+    assert main(["--config", str(small_config), *small, "--set", f"output_dir={folder}"]) == 0
+    assert f"{recorded} of 12 images are recorded already" in capsys.readouterr().err
     assert outputs(folder, BENCHMARKS[:2]) == outputs(tmp_path / "whole", BENCHMARKS[:2])
     # One image to ask for the number of classes, what was left of clean, and two corruptions of all.
     assert sum(int(line) for line in counts.read_text().split()) == 1 + (12 - recorded) + 2 * 12
