@@ -69,7 +69,7 @@ class ClsSolver:
             log.warning("%s", warning)
         dataset = train_dataset(self.config, self.folder)
         model = self._model(self.config.training.seed)
-        test = clean_dataset(self.config, self.folder)
+        test = clean_dataset(self.config, self.folder) if self.trial is None else None
         trainer = Trainer(self.config, self.folder, self.output_dir, self.world, model, dataset, test, self.trial)
         return trainer.run(fresh=fresh, recover=recover)
 
