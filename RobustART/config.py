@@ -48,8 +48,9 @@ class ModelConfig:
     """Which classifier."""
 
     type: str
-    """A timm or torchvision name (``timm:`` or ``torchvision:`` before it decides where both have it; timm is asked
-    first), or ``module:function`` for a function that returns an ``nn.Module``."""
+    """An architecture of ``robustart models`` (the benchmark's names and the original's), a timm or torchvision name
+    (``timm:`` or ``torchvision:`` before it decides; timm is asked first), or ``module:function`` for a function that
+    returns an ``nn.Module``."""
     kwargs: dict[str, Any] = mapping()
     """Keyword arguments of the builder, such as ``num_classes``."""
     weights: str | None = None

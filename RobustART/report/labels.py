@@ -12,18 +12,18 @@ FAMILIES = (
     ("MobileNetV3", r"mobilenet_?v3"), ("RegNet", r"regnet"), ("EfficientNetV2", r"efficientnet_?v2"),
     ("EfficientNet", r"efficientnet"), ("DeiT", r"deit"), ("Swin", r"swin"), ("ConvNeXt V2", r"convnext_?v2"),
     ("ConvNeXt", r"convnext"), ("MLP-Mixer", r"mixer"), ("ViT", r"vit_"), ("ResNet", r"resnet\d"), ("AlexNet", r"alexnet"),
-    ("VGG", r"vgg"),
+    ("VGG", r"vgg"), ("CLIP", r"clip"),
 )  # fmt: skip
-"""Families of timm's and torchvision's names, which begin so, perhaps after ``tf_``; the first that fits."""
+"""Families of architectures' names, which begin so, perhaps after ``tf_``; the first that fits."""
 
 NOT_STATED = "not stated"
 UNTRAINED = "untrained"
 
 
 def family(model: Mapping[str, Any]) -> str:
-    """Returns the family of a report's ``model``: by its name in timm or torchvision, otherwise its network's class."""
+    """Returns the family of a report's ``model``: by its name in a library or our table, otherwise by its class."""
     library, _, name = model["source"].rpartition(":")
-    if library in ("timm", "torchvision"):
+    if library in ("timm", "torchvision", "robustart"):
         for known, pattern in FAMILIES:
             if re.match(rf"(tf_|gluon_|legacy_)?({pattern})", name):
                 return known

@@ -283,6 +283,7 @@ def test_runs_of_one_model_are_told_apart_by_their_folders(make_run):
         ("timm:tf_efficientnetv2_s", "EfficientNetV2"), ("timm:vit_base_patch16_224", "ViT"),
         ("timm:deit_tiny_patch16_224", "DeiT"), ("timm:mixer_b16_224", "MLP-Mixer"), ("timm:regnetx_032", "RegNet"),
         ("timm:repvgg_a0", "RepVGG"), ("torchvision:densenet121", "DenseNet"), ("timm:mobilevit_s", "ClassOfIt"),
+        ("robustart:mobilenet_v2_x0_5", "MobileNetV2"), ("robustart:vit_b16_224", "ViT"),
         ("my_models:resnet50", "ClassOfIt"), ("Tiny", "ClassOfIt"),
     ],
 )  # fmt: skip
