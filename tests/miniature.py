@@ -3,7 +3,6 @@
 import io
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from RobustART.data.imagenet import imagenet_wnids
