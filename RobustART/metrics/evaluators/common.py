@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from RobustART.errors import RecordError
 from RobustART.metrics import formats
 from RobustART.metrics.join import Joiner
-from RobustART.records import Records, is_result_file, read_records
+from RobustART.metrics.reading import read_result
+from RobustART.records import Records, is_result_file
 
 
 def ours(res_file: object) -> bool:
@@ -21,7 +22,7 @@ def ours(res_file: object) -> bool:
 
 def records_of(res_file: str | Path, *benchmarks: str) -> Records:
     """Returns a result file's records, or raises a RecordError if it is of none of these benchmarks."""
-    records = read_records(res_file)
+    records = read_result(res_file)
     if records.header["benchmark"] not in benchmarks:
         raise RecordError(
             f"{res_file} is of the benchmark {records.header['benchmark']}, but this evaluator reads "

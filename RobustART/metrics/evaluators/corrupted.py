@@ -12,6 +12,7 @@ from RobustART.metrics import formats, summaries
 from RobustART.metrics.estimates import Metric
 from RobustART.metrics.evaluators.common import check_top, joined, ours, records_of
 from RobustART.metrics.evaluators.photos import top_of
+from RobustART.metrics.reading import check_one_model
 
 _OTHER_SETS = ("cifar_c", "imagenet_3dcc", "imagenet_c_bar")
 
@@ -40,7 +41,7 @@ class ImageNetCEvaluator:
                 ``res_file`` is.
 
         Raises:
-            RecordError: a file is missing or damaged, or they are of different images.
+            RecordError: a file is missing or damaged, or they are of different images or models.
         """
         if ours(res_file):
             assert isinstance(res_file, (str, Path))
@@ -57,7 +58,11 @@ class ImageNetCEvaluator:
     def _ours(self, res_file: str | Path, clean: str | Path | None) -> Metric:
         records = records_of(res_file, "imagenet_c", *_OTHER_SETS)
         if records.header["benchmark"] == "imagenet_c":
-            return Metric(summaries.imagenet_c(records, None if clean is None else records_of(clean, "clean")))
+            if clean is None:
+                return Metric(summaries.imagenet_c(records))
+            without_noise = records_of(clean, "clean")
+            check_one_model({str(res_file): records, str(clean): without_noise})
+            return Metric(summaries.imagenet_c(records, without_noise))
         if clean is not None:
             raise RecordError(f"relative mCE is ImageNet-C's; {res_file} is of {records.header['benchmark']}")
         return Metric(summaries.corruption_errors(records))
