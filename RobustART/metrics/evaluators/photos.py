@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from RobustART.errors import RecordError
+from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import formats, summaries
 from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
 from RobustART.metrics.estimates import Metric
@@ -77,6 +77,8 @@ class ImageNetAEvaluator:
     """
 
     def __init__(self, masked: bool = True) -> None:
+        if not isinstance(masked, bool):
+            raise ConfigError(f"masked must be true or false, got {masked!r}")
         self.masked = masked
 
     def eval(self, res_file: str | Path) -> Metric:
