@@ -14,22 +14,21 @@ from RobustART.outputs import Output, check_distinct, check_outputs, write_whole
 
 def _score(arguments: argparse.Namespace) -> None:
     from RobustART.metrics import Metric
+    from RobustART.metrics.reading import model_of, read_result
     from RobustART.metrics.summaries import summarize
-    from RobustART.records import Records, read_header, read_records
+    from RobustART.records import Records
 
     # What one folder has of one model is scored together: relative mCE is of two files.
     models: dict[tuple[Path, str], dict[str, tuple[str, Records]]] = {}
     for place in arguments.files:
         if not Path(place).is_file():
             raise ConfigError(f"there is no result file {place}")
-        header = read_header(Path(place))
-        model = json.dumps(header["conditions"].get("model"), sort_keys=True)
-        own = models.setdefault((Path(place).parent, model), {})
-        if header["benchmark"] in own:
-            raise ConfigError(
-                f"{own[header['benchmark']][0]} and {place} are of one benchmark and model, in one folder"
-            )
-        own[header["benchmark"]] = (place, read_records(place))
+        records = read_result(place)
+        name = records.header["benchmark"]
+        own = models.setdefault((Path(place).parent, json.dumps(model_of(records), sort_keys=True)), {})
+        if name in own:
+            raise ConfigError(f"{own[name][0]} and {place} are of one benchmark and model, in one folder")
+        own[name] = (place, records)
     for own in models.values():
         found = summarize({name: records for name, (_, records) in own.items()})
         for name, (place, _) in own.items():

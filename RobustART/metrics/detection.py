@@ -18,7 +18,10 @@ NAMES = ("aupr", "auroc", "fpr95")
 
 
 def detection(positive: ArrayLike, negative: ArrayLike, *, recall: float = 0.95) -> dict[str, float]:
-    """Returns AUPR (average precision), AUROC, and the false positive rate where ``recall`` is first reached, in percent.
+    """Returns AUPR (average precision), AUROC, and the false positive rate at the recall nearest to ``recall``, in percent.
+
+    That rule is the official code's (hendrycks/natural-adv-examples): of all thresholds up to the first that finds every
+    image, the one whose recall is nearest, be it below or above, and of equally near ones the lowest.
 
     Args:
         positive: scores of the images to be found, (P,).

@@ -9,8 +9,9 @@ from typing import Any
 
 from RobustART.errors import RecordError
 from RobustART.journal import difference
+from RobustART.metrics.reading import check_one_model, read_result
 from RobustART.outputs import runs_within
-from RobustART.records import PassRecords, Records, read_header, read_records
+from RobustART.records import PassRecords, Records, read_header
 
 TRAINING_LOG = "train.jsonl"
 """What a training writes beside its results; no result file."""
@@ -55,15 +56,21 @@ def result_files(place: str | Path) -> list[Path]:
 
 
 def read_run(place: str | Path) -> Run:
-    """Returns the result files of a run; see :func:`result_files`."""
+    """Returns the result files of a run; see :func:`result_files`.
+
+    Raises:
+        RecordError: there are none, one is damaged, two are of one benchmark, or they are of different models.
+    """
     found: dict[str, Records] = {}
+    places: dict[str, Records] = {}
     for file in result_files(place):
         _check_kind(file)
-        records = read_records(file)
+        records = places[str(file)] = read_result(file)
         name = records.header["benchmark"]
         if name in found:
             raise RecordError(f"{place} holds two result files of the benchmark {name}")
         found[name] = records
+    check_one_model(places)
     return Run(str(place), found)
 
 

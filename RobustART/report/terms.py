@@ -57,7 +57,7 @@ MEANINGS = {
     "mean_zipf": "ImageNet-P: how far the whole ranking moves, the top weighted most.",
     "aupr": "ImageNet-O: area under precision and recall of finding unknown photos by low confidence.",
     "auroc": "ImageNet-O: area under the ROC curve of the same.",
-    "fpr95": "ImageNet-O: false positives where 95 % of the unknown photos are found.",
+    "fpr95": "ImageNet-O: false positives at the threshold that finds a share of the unknown photos nearest to 95 %.",
     "rms_calibration_error": "How far confidence is from accuracy, root mean square over bins of confidence.",
     "aurra": "Area under accuracy against response rate: whether the model is right where it is confident.",
     "AR": "Of the images right when clean, the percentage still right under the attack.",

@@ -119,11 +119,21 @@ def test_what_may_differ_is_told(tmp_path):
         tmp_path / "b", SECOND, batch_size=8, device="cuda", options={"root_dir": "/there"},
         preprocessing={**PREPROCESSING, "mean": [0.4]}, data=[{**DATA[0], "name": "same"}],
     )  # fmt: skip
-    run(tmp_path / "b", FIRST, benchmark="imagenet_r")
+    run(tmp_path / "b", FIRST, benchmark="imagenet_r", preprocessing={**PREPROCESSING, "mean": [0.4]})
     notes = "\n".join(compare(first, second).notes)
     assert "clean: batch_size: 4 -> 8" in notes
     assert 'clean: device: "cpu" -> "cuda"' in notes
     assert "imagenet_r is left out" in notes
+
+
+def test_a_folder_of_two_models_is_no_run(tmp_path):
+    first = run(tmp_path / "a", FIRST)
+    run(tmp_path / "a", FIRST, benchmark="imagenet_r", source="timm:b")
+    with pytest.raises(RecordError, match='are not of one model: model.source: "timm:a" -> "timm:b"; model.weights: '):
+        compare(first, run(tmp_path / "b", SECOND))
+    run(tmp_path / "a", FIRST, benchmark="imagenet_r", preprocessing={**PREPROCESSING, "input_size": 192})
+    with pytest.raises(RecordError, match="are not of one model: preprocessing.input_size: 224 -> 192"):
+        compare(first, run(tmp_path / "b", SECOND))
 
 
 def test_a_training_beside_its_results(tmp_path):

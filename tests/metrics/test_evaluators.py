@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from RobustART.cli import main
-from RobustART.errors import RecordError
+from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,
     ImageNetAEvaluator,
@@ -38,14 +38,22 @@ def test_imagenet_four_rows(tmp_path):
     assert dict(result) == {"top1": 50.0, "top5": 75.0}
     assert "top1  50.00 [15.00, 85.00]  (n = 4)" in str(result)
     assert dict(ImageNetEvaluator(topk=[1, 6]).eval(path)) == {"top1": 50.0, "top6": 100.0}
-    with pytest.raises(RecordError, match="topk must be whole numbers from 1"):
-        ImageNetEvaluator(topk=[0])
+    for topk in ([0], 5, [], ["1"], [True], None):
+        with pytest.raises(ConfigError, match=r"topk must be a list of whole numbers from 1, such as \(1, 5\), got"):
+            ImageNetEvaluator(topk=topk)
+        with pytest.raises(ConfigError, match="topk must be a list"):
+            ImageNetCEvaluator(topk=topk)
 
 
 def test_imagenet_a(tmp_path):
     path = one(tmp_path / "a", "imagenet_a", ["stored"], [[0], [1]], confidence=0.75, options={"masked": True})
     result = ImageNetAEvaluator().eval(path)
-    assert dict(result) == {"top1": 50, "rms_calibration_error": 25, "ece": 25, "aurra": 75}
+    assert dict(result) == {
+        "top1": 50,
+        "rms_calibration_error": 25,
+        "ece": 25,
+        "aurra": 50,
+    }  # the two share their places
     with pytest.raises(RecordError, match="was made with masked: true"):
         ImageNetAEvaluator(masked=False).eval(path)
 

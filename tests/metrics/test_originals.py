@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from RobustART.corruption_groups import GROUPS
-from RobustART.errors import RecordError
+from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,
     ImageNetAEvaluator,
@@ -225,7 +225,7 @@ def test_ar_and_wcar(tmp_path, key):
     assert result["AR"] == pytest.approx(200 / 3)
     assert WorstCaseAdvRobustEvaluator().eval(clean, [first, second])["WCAR"] == pytest.approx(100 / 3)
     assert AdvRobustEvaluator().eval(clean, clean)["AR"] == 100
-    with pytest.raises(RecordError, match="must be a list of result files"):
+    with pytest.raises(ConfigError, match="attacked_files must be a list of result files"):
         WorstCaseAdvRobustEvaluator().eval(clean, first)
     with pytest.raises(RecordError, match="name the clean one, then"):
         AdvRobustEvaluator().eval(clean)

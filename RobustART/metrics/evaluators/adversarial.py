@@ -10,7 +10,7 @@ import numpy as np
 from RobustART.errors import RecordError
 from RobustART.metrics import estimates, summaries
 from RobustART.metrics.estimates import Estimate, Metric, Summary
-from RobustART.metrics.evaluators.common import joined, ours, records_of
+from RobustART.metrics.evaluators.common import check_list, joined, ours, records_of
 
 
 class AdvRobustEvaluator:
@@ -45,13 +45,12 @@ class WorstCaseAdvRobustEvaluator:
             attacked_files: the original's lines under each attack of one magnitude, joined by file name or image id.
 
         Raises:
+            ConfigError: ``attacked_files`` is no list.
             RecordError: a file is missing or damaged, they are of different images, or no radius has several attacks.
         """
         if attacked_files is None:
             return Metric(Summary(_of_ours(res_file, "WCAR")))
-        if isinstance(attacked_files, (str, Path)) or not attacked_files:
-            raise RecordError(f"attacked_files must be a list of result files, got {attacked_files!r}")
-        return Metric(_of_originals(res_file, attacked_files, "WCAR"))
+        return Metric(_of_originals(res_file, check_list(attacked_files, "attacked_files"), "WCAR"))
 
 
 def _of_ours(res_file: str | Path, title: str) -> dict[str, Estimate]:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from RobustART.errors import RecordError
+from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import formats, summaries
 from RobustART.metrics.estimates import Metric
 from RobustART.metrics.evaluators.common import check_top, joined, ours, records_of
 from RobustART.metrics.evaluators.photos import top_of
+from RobustART.metrics.reading import DIFFICULTIES, check_one_model
+from RobustART.options import as_path
 
 _OTHER_SETS = ("cifar_c", "imagenet_3dcc", "imagenet_c_bar")
 
@@ -40,12 +42,13 @@ class ImageNetCEvaluator:
                 ``res_file`` is.
 
         Raises:
-            RecordError: a file is missing or damaged, or they are of different images.
+            RecordError: a file is missing or damaged, or they are of different images or models.
         """
-        if ours(res_file):
-            assert isinstance(res_file, (str, Path))
-            return self._ours(res_file, clean)
-        if isinstance(res_file, (str, Path)) and not Path(res_file).is_dir():
+        if not isinstance(res_file, (list, tuple)):
+            res_file = as_path(res_file, "a result file")
+            if ours(res_file):
+                return self._ours(res_file, clean)
+        if isinstance(res_file, Path) and not res_file.is_dir():
             if clean is not None:
                 raise RecordError(f"relative mCE needs all cells; {res_file} is one of them, name their folder")
             return Metric(top_of(formats.read_verdicts(res_file), self.topk))
@@ -57,7 +60,11 @@ class ImageNetCEvaluator:
     def _ours(self, res_file: str | Path, clean: str | Path | None) -> Metric:
         records = records_of(res_file, "imagenet_c", *_OTHER_SETS)
         if records.header["benchmark"] == "imagenet_c":
-            return Metric(summaries.imagenet_c(records, None if clean is None else records_of(clean, "clean")))
+            if clean is None:
+                return Metric(summaries.imagenet_c(records))
+            without_noise = records_of(clean, "clean")
+            check_one_model({str(res_file): records, str(clean): without_noise})
+            return Metric(summaries.imagenet_c(records, without_noise))
         if clean is not None:
             raise RecordError(f"relative mCE is ImageNet-C's; {res_file} is of {records.header['benchmark']}")
         return Metric(summaries.corruption_errors(records))
@@ -71,6 +78,8 @@ class ImageNetPEvaluator:
     """
 
     def __init__(self, difficulty: int = 1) -> None:
+        if type(difficulty) is not int or difficulty not in DIFFICULTIES:
+            raise ConfigError(f"difficulty must be 1, 2 or 3, got {difficulty!r}")
         self.difficulty = difficulty
 
     def eval(self, res_file: str | Path, perturbation: str | None = None, baseline: str | Path | None = None) -> Metric:
@@ -95,12 +104,12 @@ class ImageNetPEvaluator:
                 if mine != theirs:
                     raise RecordError(f"the baseline {baseline} has {option} {theirs}, {res_file} has {mine}")
             return Metric(summaries.imagenet_p(records, other))
-        predictions = formats.read_video_predictions(res_file, perturbation)
+        predictions = formats.read_video_predictions(res_file, perturbation, self.difficulty)
         if baseline is None:
             return Metric(summaries.flips(predictions, self.difficulty))
         if ours(baseline):
             raise RecordError(f"the baseline {baseline} is a result file of ours, {res_file} is the original's")
-        other_predictions = formats.read_video_predictions(baseline, perturbation)
+        other_predictions = formats.read_video_predictions(baseline, perturbation, self.difficulty)
         return Metric(summaries.flips(predictions, self.difficulty, other_predictions))
 
 
@@ -117,14 +126,15 @@ class ImageNetSEvaluator:
         Raises:
             RecordError: a file is missing or damaged, they are of different images, or the list has fewer than two.
         """
-        if isinstance(res_file, (str, Path)):
+        if not isinstance(res_file, (list, tuple)):
+            res_file = as_path(res_file, "a result file")
             if not ours(res_file):
                 raise RecordError(
                     f"{res_file} must be a result file of imagenet_s; of the original's files give a list, one for each "
                     "decoder or resize"
                 )
             return Metric(summaries.imagenet_s(records_of(res_file, "imagenet_s")))
-        names = [str(path) for path in res_file]
+        names = [str(as_path(path, "a result file")) for path in res_file]
         if len(names) < 2 or len(set(names)) < len(names):
             raise RecordError(
                 f"ImageNet-S compares systems, so two different result files or more are needed, got {len(set(names))}"

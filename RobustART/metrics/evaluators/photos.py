@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from RobustART.errors import RecordError
+from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import formats, summaries
 from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
 from RobustART.metrics.estimates import Metric
 from RobustART.metrics.evaluators.common import check_top, ours, records_of
-from RobustART.metrics.summaries import single_pass
-from RobustART.records import read_records
+from RobustART.metrics.reading import one_cell, read_result
+from RobustART.records import PassRecords
 
 
 class ImageNetEvaluator:
@@ -34,11 +34,28 @@ class ImageNetEvaluator:
             res_file: a result file of one cell, such as ``clean``; or the original's score lines.
 
         Raises:
-            RecordError: the file is missing or damaged.
+            RecordError: the file is missing or damaged, or has several cells.
         """
         if ours(res_file):
-            return Metric(summaries.top_k(single_pass(read_records(res_file)).label_rank[:, 0], self.topk))
+            return Metric(summaries.top_k(_only_cell(res_file).label_rank[:, 0], self.topk))
         return Metric(top_of(formats.read_verdicts(res_file), self.topk))
+
+
+_EVALUATORS = {
+    **dict.fromkeys(("imagenet_c", "imagenet_c_bar", "imagenet_3dcc", "cifar_c"), "ImageNetCEvaluator"),
+    "imagenet_o": "ImageNetOEvaluator",
+    "imagenet_p": "ImageNetPEvaluator",
+    "imagenet_s": "ImageNetSEvaluator",
+    "adversarial": "AdvRobustEvaluator or WorstCaseAdvRobustEvaluator",
+}
+"""Which evaluators take the result files of benchmarks of several cells."""
+
+
+def _only_cell(res_file: str | Path) -> PassRecords:
+    records = read_result(res_file)
+    benchmark = records.header["benchmark"]
+    other = f"{_EVALUATORS[benchmark]} takes" if benchmark in _EVALUATORS else "the command `robustart score` takes"
+    return one_cell(records, f"{res_file}, of which ImageNetEvaluator gives top-k,", f"; {other} files of {benchmark}")
 
 
 def top_of(verdicts: formats.Verdicts, ks: Sequence[int]) -> summaries.Summary:
@@ -60,6 +77,8 @@ class ImageNetAEvaluator:
     """
 
     def __init__(self, masked: bool = True) -> None:
+        if not isinstance(masked, bool):
+            raise ConfigError(f"masked must be true or false, got {masked!r}")
         self.masked = masked
 
     def eval(self, res_file: str | Path) -> Metric:

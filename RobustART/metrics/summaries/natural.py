@@ -14,6 +14,7 @@ from RobustART.metrics import estimates
 from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors
 from RobustART.metrics.corruption import corruption_errors, relative_corruption_errors
 from RobustART.metrics.estimates import Estimate, Statistic, Summary, Table
+from RobustART.metrics.reading import check_one_model
 from RobustART.metrics.summaries.common import matched_clean, single_pass
 from RobustART.records import Records
 
@@ -39,6 +40,8 @@ def imagenet_c(records: Records, clean: Records | None = None) -> Summary:
         clean: of the same model without noise, on the same photos; with it there is ``relative_mCE``.
     """
     table = single_pass(records)
+    if clean is not None:
+        check_one_model({"the result file": records, "the clean result file": clean})
     cells = [(name, int(severity)) for name, _, severity in (cell.rpartition("/") for cell in table.cells)]
     return corrupted(cells, table.correct, None if clean is None else matched_clean(table, clean))
 

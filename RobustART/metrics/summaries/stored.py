@@ -51,7 +51,7 @@ def corruption_errors(records: Records) -> Summary:
 
 
 def imagenet_o(records: Records) -> Summary:
-    """Returns AUPR, AUROC and FPR at 95 % recall from the passes ``known`` and ``unknown``.
+    """Returns AUPR, AUROC and FPR at the recall nearest to 95 % from the passes ``known`` and ``unknown``.
 
     The score is minus the confidence among the 200 classes; unknown images are what is to be found. ``chance_aupr`` is
     what a score that says nothing would get: the share of unknown images.
