@@ -226,7 +226,7 @@ class Trainer:
 
 def with_weights(model: Classifier, weights: Mapping[str, Tensor]) -> Classifier:
     """Returns a copy of a model with other weights, in evaluation mode."""
-    twin = Classifier(copy.deepcopy(model.network), model.preprocessing, model.source)
+    twin = Classifier(copy.deepcopy(model.network), model.preprocessing, model.source, own=model.own)
     twin.network.load_state_dict(weights)
     twin.arguments, twin.notes = model.arguments, tuple(note for note in model.notes if note != UNTRAINED)
     return twin.to(next(model.parameters()).device).eval()
