@@ -52,6 +52,18 @@ def attack_groups(cells: Sequence[Cell]) -> list[list[int]]:
     return list(groups.values())
 
 
+def evaluation_passes(passes: Sequence[Pass], ids: Sequence[Sequence[int]]) -> int:
+    """Returns the forward passes that an evaluation makes itself: one for each image, view and model that is asked.
+
+    What attacks spend, and looking at what they return, is not counted.
+    """
+    total = 0
+    for part, chosen in zip(passes, ids, strict=True):
+        asked = {cell.judge for cell in part.cells} | {cell.victim for cell in part.cells if cell.attack}
+        total += len(chosen) * len(set(view_names(part.cells))) * len(asked)
+    return total
+
+
 class PassRunner:
     """Runs blocks of one pass through the models.
 

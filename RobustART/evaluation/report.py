@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from RobustART.errors import RecordError
-from RobustART.report.terms import columns, interval, number, title
+from RobustART.report.terms import COSTS, UNTIMED, columns, costs, interval, number, title
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Report:
                 parts.append(_markdown_table([title(key), *names], cells))
         if self.data["warnings"]:
             parts.append("## Warnings\n\n" + "\n".join(f"- {warning}" for warning in self.data["warnings"]))
+        parts.append(f"## Time and passes\n\n{_markdown_table(list(COSTS), costs(self.data))}\n\n{UNTIMED}")
         details = {
             "model": self.data["model"],
             "conditions": self.data["conditions"],

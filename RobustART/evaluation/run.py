@@ -19,6 +19,7 @@ from RobustART.data import ImageDataset, balanced_subset
 from RobustART.distributed import World
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.benchmarks import Benchmark, build_benchmark
+from RobustART.evaluation.blocks import evaluation_passes
 from RobustART.evaluation.checks import chance_warning, check_labels, check_other, only_writer, prepare_output, probe
 from RobustART.evaluation.conditions import data_rows, fingerprint, make_header, versions
 from RobustART.evaluation.engine import run_benchmark
@@ -135,7 +136,7 @@ def _run_plans(
     warnings = list(classifier.notes)
     entries: dict[str, Any] = {}
     runs: list[tuple[Benchmark, Records]] = []
-    images = 0
+    timings: dict[str, dict[str, Any]] = {}
     for benchmark, chosen in plans:
         header = make_header(benchmark, chosen, classifier, weights, world.device, settings)
         path = results / f"{benchmark.name}.jsonl"
@@ -143,7 +144,9 @@ def _run_plans(
             Journal(path, header, []).delete()
         world.barrier()
         models: dict[str | None, Classifier] = {None: classifier, **benchmark.models}
+        begun = time.monotonic()
         records, computed = run_benchmark(models, benchmark, header, chosen, stated, path, world, settings)
+        timings[benchmark.name] = {**_timing(time.monotonic() - begun, computed), "images": sum(map(len, chosen))}
         warnings += [f"{benchmark.name}: {text}" for text in attack_warnings(records)]
         if records.header["versions"] != header["versions"]:
             warnings.append(f"{benchmark.name} was recorded with other library versions: {records.header['versions']}")
@@ -162,10 +165,14 @@ def _run_plans(
                 if key in conditions
             },
             **({"folders": benchmark.folders} if benchmark.folders else {}),
-            "passes": attack_costs(first),
+            "passes": (costs := attack_costs(first)),
+            "cost": {
+                "forward": evaluation_passes(benchmark.passes, chosen)
+                + sum(cost["forward"] for cost in costs.values()),
+                "backward": sum(cost["backward"] for cost in costs.values()),
+            },
         }
         runs.append((benchmark, records))
-        images += computed
     found = summarize({b.name: records for b, records in runs}, {b.name: b.summarize for b, _ in runs})
     for benchmark, _ in runs:
         summary = found[benchmark.name]
@@ -173,7 +180,7 @@ def _run_plans(
         suited = (*(part.dataset.note for part in benchmark.passes if part.dataset.note), *suited)
         warnings += [note for note in (*benchmark.notes, *suited, *summary.notes) if note not in warnings]
         entries[benchmark.name] |= summary.to_plain()
-    seconds = time.monotonic() - started
+    images = sum(timing["images_computed"] for timing in timings.values())
     data = {
         "format": FORMAT,
         "model": {
@@ -188,6 +195,7 @@ def _run_plans(
             "data": data_rows(plans),
             "subset": None if limit is None else f"{limit} images, class-balanced, drawn with seed {settings.seed}",
             "preprocessing": to_plain(dataclasses.asdict(stated)),
+            "overridden": to_plain(classifier.overridden),
             "seed": settings.seed,
             "batch_size": settings.batch_size,
             "amp": settings.amp,
@@ -198,14 +206,9 @@ def _run_plans(
         },
         "benchmarks": entries,
         "warnings": warnings,
-        "timing": {
-            "wall_seconds": round(seconds, 3),
-            "images_computed": images,
-            "images_per_second": round(images / seconds, 3),
-        },
+        "timing": {**_timing(time.monotonic() - started, images), "benchmarks": timings},
     }
-    if images == 0:
-        data["timing"] = _timing_before(results, data)
+    _take_timings(results, data)
     report = Report(data)
     if world.is_main:
         for warning in warnings:
@@ -234,15 +237,28 @@ def _write_page(results: Path) -> None:
             (results / "report.html").unlink(missing_ok=True)
 
 
-def _timing_before(results: Path, data: dict[str, Any]) -> dict[str, Any]:
-    """Returns the timing of the run that made these results, where its report is still there; nothing was computed now."""
+def _timing(seconds: float, images: int) -> dict[str, Any]:
+    return {
+        "wall_seconds": round(seconds, 3),
+        "images_computed": images,
+        "images_per_second": round(images / seconds, 3),
+    }
+
+
+def _take_timings(results: Path, data: dict[str, Any]) -> None:
+    """Takes what was not computed now as it was timed by the run that did, where the report of that run is still there."""
     try:
         before = json.loads((results / "report.json").read_text(encoding="utf-8"))
-        same = {**before, "timing": None} == {**json.loads(json.dumps(data)), "timing": None}
-        timing: dict[str, Any] = before["timing"] if same else data["timing"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return dict(data["timing"])
-    return timing
+        timing = data["timing"]
+        if timing["images_computed"] == 0 and {**before, "timing": 0} == {**json.loads(json.dumps(data)), "timing": 0}:
+            data["timing"] = dict(before["timing"])
+            return
+        for name, entry in data["benchmarks"].items():
+            same = before["format"] == FORMAT and before["benchmarks"].get(name, {}).get("hash") == entry["hash"]
+            if same and timing["benchmarks"][name]["images_computed"] == 0:
+                timing["benchmarks"][name] = dict(before["timing"]["benchmarks"][name])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
 
 
 def chosen_images(dataset: ImageDataset, limit: int | None, seed: int) -> list[int]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from RobustART.comparability import paired_conditions
 from RobustART.errors import RecordError
 from RobustART.journal import difference
 from RobustART.metrics.reading import check_one_model, read_result
 from RobustART.outputs import runs_within
-from RobustART.records import PassRecords, Records, read_header
+from RobustART.records import PassRecords, Records, is_result_file
 
 TRAINING_LOG = "train.jsonl"
 """What a training writes beside its results; no result file."""
@@ -80,9 +79,7 @@ def _check_kind(file: Path) -> None:
         whole = opened.readline().endswith(b"\n")
     if not whole and (file.stat().st_size == 0 or file.suffix == ".jsonl"):
         raise RecordError(f"{file} has no whole first line: {UNFINISHED}")
-    try:
-        header = read_header(file)
-    except RecordError as error:
+    if not is_result_file(file):
         if file.name == "report.json":
             told = "This is a report; name the folder of its run, or a result file (*.jsonl) beside it"
         else:
@@ -90,52 +87,11 @@ def _check_kind(file: Path) -> None:
                 "Name the folder of a run, or one of its results/*.jsonl. Files of the original's formats are scored by "
                 "the evaluators of RobustART.metrics"
             )
-        raise RecordError(f"{error}. {told}") from None
-    conditions = header.get("conditions")
-    model = conditions.get("model") if isinstance(conditions, Mapping) else None
-    for what, there in (
-        ("benchmark", isinstance(header.get("benchmark"), str)),
-        ("passes", isinstance(header.get("passes"), list)),
-        ("conditions", isinstance(conditions, Mapping)),
-        ("conditions.model.source", isinstance(model, Mapping) and isinstance(model.get("source"), str)),
-        ("conditions.model.weights", isinstance(model, Mapping) and isinstance(model.get("weights"), str)),
-    ):
-        if not there:
-            raise RecordError(f"{file} is damaged: its header does not say {what} as result files do")
+        raise RecordError(f"{file} is no result file. {told}")
 
 
 _HOW = ("batch_size", "channels_last", "precision", "device", "version")
 """Conditions that do not hinder a comparison, but are told."""
-
-
-def conditions(records: Records) -> dict[str, Any]:
-    """Returns what two runs must share to be compared: everything but the model and how it was computed.
-
-    The folder that images lie in and a model's mean and standard deviation may differ. Images are compared by themselves.
-    """
-    stated = records.header["conditions"]
-    models = {
-        name: {k: v for k, v in other.items() if k in ("source", "arguments", "weights", "preprocessing")}
-        for name, other in stated.get("models", {}).items()
-    }
-    cells = {
-        f"{entry['name']} {cell}".strip(): "measured" for entry in records.header["passes"] for cell in entry["cells"]
-    }
-    made = stated.get("options", {}).get("root_dir", "") is None
-    return {
-        "images": "made on the fly" if made else "as they are stored",
-        "options": _without(stated.get("options", {}), "root_dir", "meta", "models"),
-        "attacks": stated.get("attacks", {}),
-        "data": [_without(entry, "name", "fingerprint") for entry in stated.get("data", [])],
-        "preprocessing": _without(stated.get("preprocessing", {}), "mean", "std"),
-        "models": models,
-        "seed": stated.get("seed"),
-        "cells": cells,
-    }
-
-
-def _without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: value for key, value in mapping.items() if key not in keys}
 
 
 def check_comparable(first: Records, second: Records, names: tuple[str, str]) -> list[str]:
@@ -151,15 +107,16 @@ def check_comparable(first: Records, second: Records, names: tuple[str, str]) ->
     """
     benchmark = first.header["benchmark"]
     refused = f"{names[1]} cannot be compared with {names[0]}: {benchmark}"
-    rows = difference(conditions(first), conditions(second))
+    rows = difference(paired_conditions(first.header), paired_conditions(second.header))
+    decoded = [row for row in rows if ".fingerprint: " in row]
+    rows = [row for row in rows if row not in decoded]
     if rows:
         more = f"; and {len(rows) - 6} more" if len(rows) > 6 else ""
         raise RecordError(f"{refused} differs in {'; '.join(rows[:6])}{more}")
     for one, two in zip(first.passes, second.passes, strict=True):
         _check_images(one, two, refused)
     stated = [records.header["conditions"] for records in (first, second)]
-    prints = [[entry.get("fingerprint") for entry in each.get("data", [])] for each in stated]
-    if prints[0] != prints[1]:
+    if decoded:
         raise RecordError(f"{refused} is on the same files, but they were decoded in another way")
     how = [
         {**{key: each.get(key) for key in _HOW}, "versions": records.header.get("versions", {})}

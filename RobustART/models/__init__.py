@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from RobustART.models.builders import preprocessing_of
+from RobustART.models.builders import UNSTATED, preprocessing_of
 from RobustART.models.normalize import Classifier, Normalize
 from RobustART.models.weights import load_weights, read_state_dict
 from RobustART.models.zoo import build_network
@@ -80,7 +80,8 @@ def build_model(
     elif weights != "pretrained":
         notes += load_weights(built.network, weights, strict=strict, ignore=ignore)
     stated = dataclasses.replace(built.preprocessing, **(preprocessing or {}))
-    classifier = Classifier(built.network, stated, built.source)
+    own = None if UNSTATED in built.notes else built.preprocessing
+    classifier = Classifier(built.network, stated, built.source, own=own)
     classifier.arguments = {key: re.sub(r"0x[0-9a-f]+", "", repr(value)) for key, value in sorted(kwargs.items())}
     classifier.notes = _notes(notes, classifier, preprocessing)
     return classifier.eval()
@@ -89,7 +90,7 @@ def build_model(
 def _notes(notes: Iterable[str], classifier: Classifier, preprocessing: dict[str, Any] | None) -> tuple[str, ...]:
     """Returns what a report should say of a model: nothing of defaults that were overruled, but of double normalisation."""
     if {"mean", "std"} <= set(preprocessing or {}):
-        notes = [note for note in notes if "states no preprocessing" not in note]
+        notes = [note for note in notes if note != UNSTATED]
     if classifier.preprocessing.input_size > classifier.preprocessing.resize:
         sizes = f"input_size {classifier.preprocessing.input_size}, resize {classifier.preprocessing.resize}"
         notes = (*notes, f"the crop is larger than the resized picture ({sizes}): pictures get black borders")
@@ -127,8 +128,10 @@ def wrap_model(network: nn.Module, preprocessing: dict[str, Any] | None = None) 
         return network
     inner = network.network if isinstance(network, Classifier) else network
     stated, notes = (network.preprocessing, ()) if isinstance(network, Classifier) else preprocessing_of(network)
-    stated = dataclasses.replace(stated, **(preprocessing or {}))
-    classifier = Classifier(inner, stated, type(inner).__qualname__)
+    own = network.own if isinstance(network, Classifier) else None if UNSTATED in notes else stated
+    classifier = Classifier(
+        inner, dataclasses.replace(stated, **(preprocessing or {})), type(inner).__qualname__, own=own
+    )
     classifier.notes = _notes(notes, classifier, preprocessing)
     classifier.training = network.training  # train() would also switch the network's own modules
     return classifier

@@ -16,6 +16,9 @@ from RobustART.errors import ModelError, nearest
 from RobustART.models.normalize import Classifier
 from RobustART.preprocessing import Preprocessing
 
+UNSTATED = "the model states no preprocessing; torchvision's ImageNet defaults are used"
+"""The note of a network of which only its user can say how its input is made."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Built:
@@ -124,7 +127,7 @@ def preprocessing_of(network: nn.Module) -> tuple[Preprocessing, tuple[str, ...]
         return own, ()
     cfg = getattr(network, "pretrained_cfg", None)
     if not isinstance(cfg, dict) or "mean" not in cfg:
-        return Preprocessing(), ("the model states no preprocessing; torchvision's ImageNet defaults are used",)
+        return Preprocessing(), (UNSTATED,)
     sides = cfg.get("test_input_size") or cfg["input_size"]
     height, width = sides[-2:]
     if height != width:

@@ -6,11 +6,14 @@ them and no caller can forget, or repeat, the normalisation.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from RobustART.comparability import INNER
 from RobustART.preprocessing import Preprocessing
 
 
@@ -46,20 +49,31 @@ class Classifier(nn.Module):
         network: takes normalised images.
         preprocessing: its mean and std are applied here; the rest tells loaders how to make its input.
         source: where the network comes from, for the report.
+        own: the preprocessing that the network states itself; None if it states none.
 
     Attributes:
         arguments: of the builder, as text; they belong to the conditions of a result.
         notes: what a report should say about how it was made.
     """
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing, source: str = "") -> None:
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing, source: str = "", own: Preprocessing | None = None
+    ) -> None:
         super().__init__()
         self.preprocessing = preprocessing
+        self.own = own
         self.source = source
         self.arguments: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()
         self.normalize = Normalize(preprocessing.mean, preprocessing.std)
         self.network = network
+
+    @property
+    def overridden(self) -> dict[str, Any]:
+        """How photos are made into inputs otherwise than the network states: fields but for mean and std, by name."""
+        stated = dataclasses.asdict(self.preprocessing)
+        own = stated if self.own is None else dataclasses.asdict(self.own)
+        return {key: value for key, value in stated.items() if key not in INNER and value != own[key]}
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits (N, K) of images (N, C, H, W) in [0, 1]."""

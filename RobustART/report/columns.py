@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from RobustART.comparability import board_conditions
 from RobustART.report import terms
 from RobustART.report.families import norm_of
-from RobustART.report.runs import Estimate, Run, flatten, measured
+from RobustART.report.runs import Estimate, Run, flatten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ def conditions_of(runs: Sequence[Run], benchmark: str) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {}
     for number, run in enumerate(runs):
         if benchmark in run.report["benchmarks"]:
-            groups.setdefault(_key(measured(run.report["benchmarks"][benchmark])), []).append(number)
+            groups.setdefault(_key(board_conditions(run.report, benchmark)), []).append(number)
     return {_letter(place): members for place, members in enumerate(groups.values())}
 
 
@@ -74,7 +75,7 @@ def all_columns(runs: Sequence[Run]) -> list[Column]:
             groups: dict[str, list[int]] = {}
             for number, own in numbers.items():
                 if metric in own:
-                    key = _key(measured(runs[number].report["benchmarks"][benchmark], metric))
+                    key = _key(board_conditions(runs[number].report, benchmark, metric))
                     groups.setdefault(key, []).append(number)
             for members in groups.values():
                 of = " ".join(dict.fromkeys(letters[number] for number in members)) if several else ""
@@ -150,7 +151,7 @@ def contrasts(runs: Sequence[Run], benchmark: str) -> list[tuple[str, list[int],
     groups = conditions_of(runs, benchmark)
     if len(groups) < 2:
         return []
-    parts = {letter: measured(runs[members[0]].report["benchmarks"][benchmark]) for letter, members in groups.items()}
+    parts = {letter: board_conditions(runs[members[0]].report, benchmark) for letter, members in groups.items()}
     return [(letter, groups[letter], _differences(parts["A"], own)) for letter, own in parts.items()]
 
 
@@ -163,9 +164,10 @@ def _differences(first: Mapping[str, Any], own: Mapping[str, Any]) -> list[tuple
     if any(attacks):
         found.append(("attacks that only one has", attacks[0] or None, attacks[1] or None))
     shared = [cell for cell in first["attacks"] if cell in own["attacks"]]
-    leaves = [
-        dict(flatten({**one, "attacks": {cell: one["attacks"][cell] for cell in shared}})) for one in (first, own)
-    ]
+    leaves = []
+    for one in (first, own):
+        told = flatten({**one, "attacks": {cell: one["attacks"][cell] for cell in shared}})
+        leaves.append({key: value for key, value in told if value != {}})
     changed = [key for key in dict.fromkeys([*leaves[0], *leaves[1]]) if leaves[0].get(key) != leaves[1].get(key)]
     for key in changed:
         place, _, last = key.rpartition(".")

@@ -93,6 +93,7 @@ def _conditions(report: Mapping[str, Any]) -> str:
         "arguments": _plain(model["arguments"]), "weights (fingerprint)": model["weights"], "classes": model["classes"],
         "data": "; ".join(map(_counted, conditions["data"])), "subset": conditions["subset"] or "all images",
         **{f"preprocessing: {key}": _plain(value) for key, value in conditions["preprocessing"].items()},
+        **({"not the model's own": _plain(conditions["overridden"])} if conditions["overridden"] else {}),
         **{key: _plain(conditions[key]) for key in ("seed", "batch_size", "amp", "channels_last", "device")},
         "wall time": f"{timing['wall_seconds']:,} s", "images computed": f"{timing['images_computed']:,}",
         "images per second": f"{timing['images_per_second']:,}",
@@ -102,7 +103,7 @@ def _conditions(report: Mapping[str, Any]) -> str:
     inner = (
         f'<div class="beside">{markup.table(["condition", "value"], rows, "Model, data and run", extra="facts")}'
         f"{markup.table(['package', 'version'], versions, 'Versions', extra='facts')}</div>\n"
-        f"{_benchmarks(report)}{_attacks(report)}"
+        f"{_benchmarks(report)}{_costs(report)}{_attacks(report)}"
     )
     if conditions["config"] is not None:
         quoted = element("pre", text(json.dumps(conditions["config"], indent=2)))
@@ -119,6 +120,11 @@ def _benchmarks(report: Mapping[str, Any]) -> str:
         rows.append((name, [markup.plain_cell(cell) for cell in told]))
     head = ["benchmark", "data (images)", "options", "own preprocessing", "precision", "hash of conditions"]
     return markup.table(head, rows, "Benchmarks", extra="facts")
+
+
+def _costs(report: Mapping[str, Any]) -> str:
+    rows = [(name, [markup.plain_cell(cell) for cell in cells]) for name, *cells in terms.costs(report)]
+    return markup.table(list(terms.COSTS), rows, f"Time and passes. {terms.UNTIMED}", extra="facts")
 
 
 def _attacks(report: Mapping[str, Any]) -> str:

@@ -30,6 +30,8 @@ def impossible(report: Mapping[str, Any]) -> Iterator[str]:
                 for column, estimate in row.items():
                     own = terms.table_bounds(title, column)
                     yield from _estimate(estimate, f"{place}.tables.{title}.{row_name}.{column}", own)
+        if name not in report["timing"]["benchmarks"]:
+            yield f"timing.benchmarks lacks {name}"
         if name == "adversarial":
             yield from _unstated(entry, place)
 

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from RobustART.comparability import INNER
 from RobustART.errors import ConfigError, RecordError, nearest
 from RobustART.report.labels import family, technique
 from RobustART.report.reading import find_report, read_report
 
 Estimate = Mapping[str, Any]
-PLACES = ("root_dir", "meta")
-"""Options that say where data lie: the same data may lie elsewhere, and their fingerprint tells them apart."""
 LABELS = ("name", "family", "technique")
 
 
@@ -100,33 +99,10 @@ def _check_labels(labels: Mapping[str, Any], folders: Sequence[str]) -> Mapping[
     return labels
 
 
-def measured(entry: Mapping[str, Any], metric: str | None = None) -> dict[str, Any]:
-    """Returns what must be the same in two runs for their numbers to be of the same thing: images, options, attacks.
-
-    Args:
-        entry: of a benchmark in a report.
-        metric: a column ``attack radius`` of robust accuracy depends on that attack alone, ``clean_accuracy`` on none;
-            None is the whole benchmark.
-    """
-    data = [{"images": row["images"], "fingerprint": row["fingerprint"]} for row in entry["data"]]
-    cell = None if metric is None else metric.replace(" ", "/", 1)
-    if cell in entry["attacks"]:
-        return {"data": data, "attacks": {cell: entry["attacks"][cell]}}
-    if metric == "clean_accuracy":
-        return {"data": data}
-    told = (*PLACES, "attacks", "eps") if entry["attacks"] else PLACES  # the attacks themselves say more
-    options = {key: value for key, value in entry["options"].items() if key not in told}
-    models = {
-        name: {k: v for k, v in model.items() if k != "source"} for name, model in entry.get("models", {}).items()
-    }
-    return {"data": data, "options": options, "attacks": entry["attacks"], "models": models}
-
-
 def circumstances(report: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what may differ between runs on a board, if it is said: preprocessing, seed, precision, device, versions."""
     conditions = report["conditions"]
-    inner = ("mean", "std")  # part of the model
-    stated = {key: value for key, value in conditions["preprocessing"].items() if key not in inner}
+    stated = {key: value for key, value in conditions["preprocessing"].items() if key not in INNER}
     found = {**stated, **{key: conditions[key] for key in ("seed", "batch_size", "amp", "channels_last", "device")}}
     found |= {f"version of {name}": version for name, version in conditions["versions"].items()}
     for name, entry in report["benchmarks"].items():

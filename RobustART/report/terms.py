@@ -72,6 +72,16 @@ MEANINGS = {
 }
 """What the numbers mean; a longer name is explained by the longest of these that it begins with."""
 
+COSTS = (
+    "benchmark", "images", "of them timed", "wall time", "images a second", "forward passes", "backward passes",
+)  # fmt: skip
+"""Heads of :func:`costs`."""
+UNTIMED = (
+    "An image goes through all its views and attacks. Images that a run recorded before it was stopped are not timed. "
+    "Passes are of single images: one for each view and model, and what attacks spent."
+)
+"""What a reader must know of them."""
+
 HEADLINES = (
     "mCE", "mean_error_15", "mean_error", "mean_error_of_these_cells", "worst_top1", "mFR", "mFP", "mFP_of_these", "aupr",
     "top1",
@@ -135,6 +145,21 @@ def number(estimate: Mapping[str, Any] | None) -> str:
     if estimate is None:
         return ""
     return "undefined" if estimate["value"] is None else f"{estimate['value']:.2f}"
+
+
+def costs(report: Mapping[str, Any]) -> list[list[str]]:
+    """Returns a line for each benchmark: name, and as texts its images, wall time, images a second and passes."""
+    rows = []
+    for name, entry in report["benchmarks"].items():
+        timing = report["timing"]["benchmarks"][name]
+        computed, images = timing["images_computed"], timing["images"]
+        seconds, speed = f"{timing['wall_seconds']:,.1f} s", f"{timing['images_per_second']:,.1f}"
+        rows.append([
+            name, f"{images:,}", "all" if computed == images else f"{computed:,}",
+            seconds if computed else "", speed if computed else "",
+            f"{entry['cost']['forward']:,}", f"{entry['cost']['backward']:,}",
+        ])  # fmt: skip
+    return rows
 
 
 def interval(estimate: Mapping[str, Any]) -> str:

@@ -242,7 +242,7 @@ class Trainer:
 
 def with_weights(model: Classifier, weights: Mapping[str, Tensor]) -> Classifier:
     """Returns a copy of a model with other weights, in evaluation mode."""
-    twin = Classifier(copy.deepcopy(model.network), model.preprocessing, model.source)
+    twin = Classifier(copy.deepcopy(model.network), model.preprocessing, model.source, own=model.own)
     try:
         twin.network.load_state_dict(weights)
     except RuntimeError as error:

@@ -111,6 +111,44 @@ def test_finished_images_are_not_computed_again(tmp_path, data, model):
     assert path.read_bytes() == whole
 
 
+def test_each_benchmark_says_its_time_and_passes(tmp_path, data, model):
+    """A run that goes on tells how much it computed; what nothing is left to do of keeps the time of the run that did it."""
+    both = {"clean": {}, "adversarial": {"attacks": ["fgsm"], "eps": [2 / 255, 8 / 255]}}
+
+    def timings(benchmarks):
+        report = evaluate(model, data, benchmarks, output_dir=tmp_path, batch_size=4, progress=False)
+        return report.data["timing"], report.data["benchmarks"]
+
+    first, entries = timings(both)
+    for name, timing in first["benchmarks"].items():
+        assert (timing["images"], timing["images_computed"]) == (12, 12), name
+        assert timing["images_per_second"] == pytest.approx(12 / timing["wall_seconds"], rel=0.1)
+    assert sum(timing["wall_seconds"] for timing in first["benchmarks"].values()) <= first["wall_seconds"] + 0.01
+    assert entries["clean"]["cost"] == {"forward": 12, "backward": 0}
+    spent = entries["adversarial"]["passes"].values()
+    assert entries["adversarial"]["cost"] == {
+        "forward": 12 + sum(cost["forward"] for cost in spent), "backward": sum(cost["backward"] for cost in spent),
+    }  # fmt: skip
+    assert entries["adversarial"]["cost"]["backward"] > 0
+    path = tmp_path / "results" / "clean.jsonl"
+    path.write_bytes(path.read_bytes()[:-30])
+    second, _ = timings({**both, "imagenet_c": {"corruptions": ["fog"], "severities": [1, 2]}})
+    clean, fog = second["benchmarks"]["clean"], second["benchmarks"]["imagenet_c"]
+    assert (clean["images"], clean["images_computed"], fog["images_computed"]) == (12, 4, 12)
+    assert second["images_computed"] == 16
+    assert second["benchmarks"]["adversarial"] == first["benchmarks"]["adversarial"]
+    assert "| clean | 12 | 4 |" in (tmp_path / "results" / "report.md").read_text()
+    (tmp_path / "results" / "report.json").unlink()
+    third, entries = timings({"imagenet_c": {"corruptions": ["fog"], "severities": [1, 2]}})
+    assert (
+        third["benchmarks"]["imagenet_c"]["images_computed"]
+        == third["benchmarks"]["imagenet_c"]["images_per_second"]
+        == 0
+    )
+    assert entries["imagenet_c"]["cost"] == {"forward": 24, "backward": 0}
+    assert "| imagenet_c | 12 | 0 |  |  | 24 | 0 |" in (tmp_path / "results" / "report.md").read_text()
+
+
 def test_limit_takes_a_balanced_subset_and_says_so(tmp_path, data, model):
     report = evaluate(model, data, {"clean": {}}, output_dir=tmp_path, limit=6, progress=False)
     assert Counter(row["label"] for row in rows(tmp_path, "clean")) == {0: 2, 1: 2, 2: 2}
@@ -214,7 +252,7 @@ def test_report_files(tmp_path, data, model):
     )
     written = json.loads((tmp_path / "results" / "report.json").read_text())
     assert written == report.data
-    assert written["format"] == "robustart-report/1"
+    assert written["format"] == "robustart-report/2"
     top1 = written["benchmarks"]["clean"]["metrics"]["top1"]
     assert top1["low"] < top1["value"] < top1["high"]
     assert top1["n"] == 12
@@ -222,6 +260,11 @@ def test_report_files(tmp_path, data, model):
     markdown = (tmp_path / "results" / "report.md").read_text()
     assert "| top1 |" in markdown
     assert "## Conditions" in markdown
+    timing = written["timing"]["benchmarks"]["clean"]
+    assert (
+        f"| clean | 12 | all | {timing['wall_seconds']:,.1f} s | {timing['images_per_second']:,.1f} | 12 | 0 |"
+        in markdown
+    )
     from PIL import Image
 
     with Image.open(tmp_path / "results" / "noise.png") as picture:

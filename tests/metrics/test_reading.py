@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from RobustART.cli import main
+from RobustART.corruption_groups import SCORED
 from RobustART.errors import RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,
@@ -17,7 +18,6 @@ from RobustART.metrics import (
     ImageNetSEvaluator,
     summaries,
 )
-from RobustART.metrics.corruption import SCORED
 from RobustART.metrics.reading import read_result
 from RobustART.metrics.runs import read_run
 from tests.metrics.conftest import write_records

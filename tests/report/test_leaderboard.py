@@ -135,10 +135,15 @@ def test_an_attack_is_compared_by_its_own_settings(make_run):
 
 
 def test_the_same_data_elsewhere_are_the_same(make_run):
-    def elsewhere(data):
-        data["benchmarks"]["imagenet_c"]["options"] |= {"root_dir": "/elsewhere", "meta": "other.txt"}
+    def stored(place):
+        return lambda data: data["benchmarks"]["imagenet_c"]["options"].update(root_dir=place, meta=f"{place}/all.txt")
 
-    assert all(column.letters == "" for column in all_columns(read_runs([make_run("a"), make_run("b", elsewhere)])))
+    here, there = make_run("a", stored("/here")), make_run("b", stored("/there"))
+    assert all(column.letters == "" for column in all_columns(read_runs([here, there])))
+    made = read_runs([here, make_run("c")])
+    assert {c.letters for c in all_columns(made) if c.benchmark == "imagenet_c"} == {"A", "B"}
+    (_, _, changed) = contrasts(made, "imagenet_c")[1]
+    assert ("images", "as they are stored", "made on the fly") in changed
 
 
 def test_circumstances_are_said_where_they_are_not_the_usual(make_run, tmp_path):

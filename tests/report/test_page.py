@@ -89,6 +89,11 @@ def test_the_conditions_are_all_there(page, report):
     assert facts["preprocessing: mean"] == "0.5, 0.5, 0.5"
     versions = {name: cells[0].text for name, cells in table(page, "Versions")}
     assert versions == conditions["versions"]
+    timed = {name: [cell.text for cell in cells] for name, cells in table(page, "Time and passes")}
+    for name, entry in report["benchmarks"].items():
+        timing, cost = report["timing"]["benchmarks"][name], entry["cost"]
+        told = [f"{timing['wall_seconds']:,.1f} s", f"{timing['images_per_second']:,.1f}"]
+        assert timed[name] == ["12", "all", *told, f"{cost['forward']:,}", f"{cost['backward']:,}"]
     attacks = {name: [cell.text for cell in cells] for name, cells in table(page, "Attacks")}
     for cell, cost in report["benchmarks"]["adversarial"]["passes"].items():
         assert attacks[f"adversarial: {cell}"][1:] == [f"{cost['forward']:,}", f"{cost['backward']:,}"]
@@ -119,6 +124,8 @@ def test_other_benchmarks_have_their_tables(report):
         "transfer": {**entry, "tables": {"transfer_success fgsm/8/255": {"model": {"b": nothing, "model": estimate}}}},
         "nothing": {**entry, "metrics": {}, "tables": {"empty": {}}},
     }
+    for name in ("mirror", "transfer", "nothing"):
+        report["timing"]["benchmarks"][name] = report["timing"]["benchmarks"]["clean"]
     page = read_page(render(report, []))
     assert [[cell.text for cell in cells] for _, cells in table(page, "mirror: by side")] == [
         ["12.50 [1.00, 40.00]", ""],
@@ -236,6 +243,7 @@ def test_texts_stay_texts(report):
     report = poison(report)
     report["benchmarks"][EVIL] = copy.deepcopy(report["benchmarks"]["imagenet_c"])
     report["benchmarks"][EVIL]["metrics"][EVIL] = report["benchmarks"]["clean"]["metrics"]["top1"]
+    report["timing"]["benchmarks"][EVIL] = report["timing"]["benchmarks"]["clean"]
     for entry in report["benchmarks"].values():
         entry["tables"] = {
             key: {row + EVIL: {f"{column}": e for column, e in cells.items()} for row, cells in rows.items()}

@@ -88,7 +88,7 @@ def put(path, value):
             put(("benchmarks", "adversarial", "attacks", "fgsm/1/255", "eps"), "1/255"),
             r"attacks.fgsm/1/255.eps must be of the type number, got '1/255'",
         ),
-        (put(("format",), "robustart-report/0"), r"its format must be 'robustart-report/1', got 'robustart-report/0'"),
+        (put(("format",), "robustart-report/0"), r"its format must be 'robustart-report/2', got 'robustart-report/0'"),
     ],
 )
 def test_damage_is_named_and_the_judge_agrees(tmp_path, report, change, message):
@@ -140,6 +140,7 @@ def test_damage_is_named_and_the_judge_agrees(tmp_path, report, change, message)
             r"benchmarks.imagenet_c.tables.top1.fog.1.value must be from 0 to 100, got 120",
         ),
         (put(("conditions", "data", 0, "of"), 3), r"conditions.data\[0\].images is 12, more than the data set's 3"),
+        (lambda data: data["timing"]["benchmarks"].pop("clean"), "timing.benchmarks lacks clean"),
         (
             lambda data: data["benchmarks"]["adversarial"]["attacks"].clear(),
             r"robust_accuracy has fgsm/1/255, whose settings benchmarks.adversarial.attacks lacks",
