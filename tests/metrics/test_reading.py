@@ -1,6 +1,7 @@
 """Result files of ours by what their benchmark needs: one cell, cells that there are, one model; anything else is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -156,6 +157,7 @@ def test_damage_reaches_users_as_a_message(tmp_path, capsys):
     path.write_text(json.dumps(broken) + "\n" + "".join(rows))
     with pytest.raises(RecordError, match="in 'conditions', needs 'model', an object, got none"):
         AdvRobustEvaluator().eval(path)
+    other = shutil.copy(path, tmp_path / "other.jsonl")
     for command in ("score", "compare", "verify"):
-        assert main([command, str(path), str(path)]) == 2
+        assert main([command, str(path), str(other)]) == 2
         assert "error: the header of" in capsys.readouterr().err
