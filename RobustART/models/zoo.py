@@ -187,6 +187,7 @@ VARIANTS = {
     "clip": _variant("clip", "clip"),
     "mobilenet_v3": _variant("mobilenet", "mobilenet_v3"),
     "vit": _variant("transformers", "original_vit"),
+    "mixer": _variant("transformers", "original_mixer"),
     "swin": _variant("transformers", "original_swin"),
     "convnext_convstem": _variant("transformers", "convnext_convstem"),
     "vit_convstem": _variant("transformers", "vit_convstem"),
