@@ -110,13 +110,17 @@ def check(name):
         assert torch.equal(same(images), other(images))
 
 
-@pytest.mark.parametrize("family", [family for family in SMALL if family not in ("wide_resnet", "mlp_mixer")])
+LARGE = ("wide_resnet", "mlp_mixer", "alexnet", "swin", "convnext", "vit", "regnety")
+"""Families whose smallest member is large, or that is like another's."""
+
+
+@pytest.mark.parametrize("family", [family for family in SMALL if family not in LARGE])
 def test_one_small_member_of_each_family(family):
     check(SMALL[family])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BENCHMARK)
+@pytest.mark.parametrize("name", dict.fromkeys([*BENCHMARK, *(SMALL[family] for family in LARGE)]))
 def test_every_member(name):
     check(name)
 
@@ -192,6 +196,8 @@ def test_dropout_means_what_the_authors_meant():
         ("resnet50", {"bn": {"use_sync_bn": True}}, "asks for BatchNorm across processes, which belongs to a training"),
         ("resnet50", {"bn": {"sync": True}}, r"bn must be {use_sync_bn: bool, kwargs: {...}}, got"),
         ("resnet50", {"zero_init_residual": True, "zero_init_last": False}, "zero_init_residual is True, but zero_init_last"),
+        ("repvgg_A0", {"deploy": True}, "deploy: true, the network with fused branches, cannot be built yet"),
+        ("resnet50", {"deploy": True}, "does not take one of the arguments"),
         ("shufflenet_v2_x1_0", {"stages_repeats": [1, 1, 1]}, "does not take one of the arguments"),
         ("regnetx_400m", {"scale": 2.0}, "does not take one of the arguments .*'scale'"),
         ("mobilenet_v3", {"mode": "medium"}, "mode must be 'large' or 'small', got 'medium'"),
