@@ -8,10 +8,9 @@ from types import ModuleType
 from RobustART.errors import ConfigError
 
 PACKAGES = {
-    "cv2": "opencv-python",
-    "imagecorruptions": "imagecorruptions-imaug",
+    "cv2": "opencv-python", "imagecorruptions": "imagecorruptions-imaug", "open_clip": "open_clip_torch",
     "torchattacks": "--no-deps torchattacks",
-}
+}  # fmt: skip
 """What to install for a module whose package has another name."""
 
 

@@ -212,6 +212,17 @@ RULES.add(
 )  # fmt: skip
 
 
+for _title, _file, _network, _names, _dropped in (
+    ("CLIP's two towers", "visual.conv1.weight", "clip.visual.conv1.weight", r"clip.\1",
+     "input_resolution|context_length|vocab_size"),
+    ("CLIP's image tower", "class_embedding", "clip.visual.class_embedding", r"clip.visual.\1", None),
+    ("CLIP's image tower, under a linear layer", "class_embedding", "visual.class_embedding", r"visual.\1", None),
+    ("CLIP's two towers, under a linear layer", "visual.conv1.weight", "visual.conv1.weight", r"\1",
+     r"(?!visual\.|head\.).+"),
+):  # fmt: skip
+    RULES.add(_title, Table(_file, _network, ((r"(.+)", _names),), _dropped))
+
+
 @RULES.register("the original's EfficientNet")
 def rename_efficientnet(names: Iterable[str], network: nn.Module) -> dict[str, str] | None:
     """Returns timm's names for those of the original's EfficientNet, the flat block i being timm's i-th block."""

@@ -78,6 +78,14 @@ def original_vit(
     )  # fmt: skip
 
 
+def original_mixer(shape: str, **arguments: Any) -> nn.Module:
+    """Returns timm's MLP-Mixer of a shape such as ``b16_224`` with a random head, as in the original; timm's is all 0."""
+    network: Any = timm.create_model(f"mixer_{shape}", **arguments)
+    nn.init.trunc_normal_(network.head.weight, std=0.02)
+    built: nn.Module = network
+    return built
+
+
 def original_swin(shape: str, **arguments: Any) -> nn.Module:
     """Returns timm's Swin of a shape such as ``tiny_patch4_window7_224``, with the original's epsilon of 1e-6."""
     norm = functools.partial(nn.LayerNorm, eps=1e-6)

@@ -101,7 +101,8 @@ def check_name(name: str) -> tuple[str, str]:
 def _build_row(row: Architecture, name: str, kwargs: dict[str, Any], pretrained: bool, input_size: int | None) -> Built:
     library, _, plain = row.builder.partition(":")
     own = library == "robustart"
-    if pretrained and (own or set(row.arguments) - SAME_WEIGHTS):
+    own_weights = row.family == "clip"
+    if pretrained and not own_weights and (own or set(row.arguments) - SAME_WEIGHTS):
         raise ModelError(
             f"no library has weights of {name!r} as the benchmark builds it ({row.note or row.builder}); for a library's "
             "network with its weights write timm:NAME or torchvision:NAME"
@@ -113,13 +114,18 @@ def _build_row(row: Architecture, name: str, kwargs: dict[str, Any], pretrained:
             arguments["img_size"] = size
     else:
         size = row.input_size
-    if pretrained:
+    if own_weights:
+        arguments["pretrained"] = pretrained
+    elif pretrained:
         return LIBRARIES[library](plain, True, arguments)
     arguments = {**row.arguments, **arguments}
     network = call(VARIANTS[plain], name, (), arguments) if own else LIBRARIES[library](plain, False, arguments).network
     _check_patches(name, network, size)
-    stated = Preprocessing(input_size=size, resize=row.resize, interpolation=row.interpolation)
-    return Built(network, stated, row.builder if plain == row.name else f"robustart:{row.name}")
+    stated = getattr(network, "preprocessing", None)
+    if not isinstance(stated, Preprocessing):
+        stated = Preprocessing(input_size=size, resize=row.resize, interpolation=row.interpolation)
+    source = row.builder if plain == row.name else f"robustart:{row.name}"
+    return Built(network, stated, source, getattr(network, "notes", ()))
 
 
 def _arguments(row: Architecture, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +139,7 @@ def _arguments(row: Architecture, name: str, kwargs: dict[str, Any]) -> dict[str
             raise ModelError(
                 f"{name!r}: bn {bn} asks for BatchNorm across processes, which belongs to a training; leave it out here"
             )
-    if given.pop("deploy", False) and row.family == "repvgg":
+    if row.family == "repvgg" and given.pop("deploy", False):
         raise ModelError(f"{name!r}: deploy: true, the network with fused branches, cannot be built yet; leave it out")
     if row.family == "efficientnet":
         given |= _overrides(name, given.pop("override_params", None))
@@ -178,8 +184,10 @@ def _variant(module: str, function: str) -> Callable[..., nn.Module]:
 
 
 VARIANTS = {
+    "clip": _variant("clip", "clip"),
     "mobilenet_v3": _variant("mobilenet", "mobilenet_v3"),
     "vit": _variant("transformers", "original_vit"),
+    "mixer": _variant("transformers", "original_mixer"),
     "swin": _variant("transformers", "original_swin"),
     "convnext_convstem": _variant("transformers", "convnext_convstem"),
     "vit_convstem": _variant("transformers", "vit_convstem"),

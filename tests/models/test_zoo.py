@@ -3,12 +3,16 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from RobustART.cli import main
+from RobustART.data import create_dataset
 from RobustART.errors import ConfigError, ModelError, UnknownNameError
+from RobustART.evaluation import evaluate
 from RobustART.models import Preprocessing, create_model
 from RobustART.models.architectures import aliases, architectures, select
 from RobustART.models.macs import count_macs, count_parameters
@@ -106,13 +110,17 @@ def check(name):
         assert torch.equal(same(images), other(images))
 
 
-@pytest.mark.parametrize("family", [family for family in SMALL if family not in ("clip", "wide_resnet", "mlp_mixer")])
+LARGE = ("wide_resnet", "mlp_mixer", "alexnet", "swin", "convnext", "vit", "regnety")
+"""Families whose smallest member is large, or that is like another's."""
+
+
+@pytest.mark.parametrize("family", [family for family in SMALL if family not in LARGE])
 def test_one_small_member_of_each_family(family):
     check(SMALL[family])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BENCHMARK)
+@pytest.mark.parametrize("name", dict.fromkeys([*BENCHMARK, *(SMALL[family] for family in LARGE)]))
 def test_every_member(name):
     check(name)
 
@@ -188,6 +196,8 @@ def test_dropout_means_what_the_authors_meant():
         ("resnet50", {"bn": {"use_sync_bn": True}}, "asks for BatchNorm across processes, which belongs to a training"),
         ("resnet50", {"bn": {"sync": True}}, r"bn must be {use_sync_bn: bool, kwargs: {...}}, got"),
         ("resnet50", {"zero_init_residual": True, "zero_init_last": False}, "zero_init_residual is True, but zero_init_last"),
+        ("repvgg_A0", {"deploy": True}, "deploy: true, the network with fused branches, cannot be built yet"),
+        ("resnet50", {"deploy": True}, "does not take one of the arguments"),
         ("shufflenet_v2_x1_0", {"stages_repeats": [1, 1, 1]}, "does not take one of the arguments"),
         ("regnetx_400m", {"scale": 2.0}, "does not take one of the arguments .*'scale'"),
         ("mobilenet_v3", {"mode": "medium"}, "mode must be 'large' or 'small', got 'medium'"),
@@ -235,6 +245,25 @@ def test_transformers_are_built_for_the_size_of_the_images():
     with torch.inference_mode():
         assert model(torch.rand(1, 3, 64, 64)).shape == (1, 3)
     assert on_meta("vit_b32_224", image_size=96).preprocessing.input_size == 96
+
+
+def test_attacks_and_views_have_the_size_of_the_network(tmp_path):
+    """A vision transformer for 32 x 32 pixels, by the original's name, under the whole evaluation."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 40, 52, 3), dtype=np.uint8)
+    for i, image in enumerate(images):
+        (tmp_path / "photos" / str(i % 2)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "photos" / str(i % 2) / f"{i}.png")
+    kwargs = {"num_classes": 2, "bn": {"use_sync_bn": False, "kwargs": {}}, "drop_path": 0.0}
+    model = create_model("deit_tiny_b16_224", preprocessing={"input_size": 32, "resize": 36}, **kwargs)
+    attacks = {"attacks": ["fgsm"], "eps": [8 / 255]}
+    data = create_dataset(root_dir=tmp_path / "photos")
+    report = evaluate(
+        model, data, {"clean": {}, "adversarial": attacks}, output_dir=tmp_path / "run", batch_size=3, progress=False
+    )
+    assert report.data["conditions"]["preprocessing"]["input_size"] == 32
+    assert report.data["model"]["source"] == "robustart:deit_tiny_b16_224"
+    rows = [json.loads(line) for line in (tmp_path / "run/results/adversarial.jsonl").read_text().splitlines()[1:]]
+    assert sorted(row["id"] for row in rows) == list(range(6))
 
 
 def test_macs_of_layers_by_hand():
