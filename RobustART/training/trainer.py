@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from RobustART.config import Config
 from RobustART.data import ImageDataset
@@ -18,7 +16,7 @@ from RobustART.distributed import World
 from RobustART.errors import ConfigError, TrainingError
 from RobustART.evaluation.checks import check_labels, only_writer, probe
 from RobustART.evaluation.settings import default_workers
-from RobustART.models import UNTRAINED, Classifier
+from RobustART.models import Classifier
 from RobustART.training.checkpoint import (
     check_conditions,
     delete_checkpoints,
@@ -44,6 +42,7 @@ from RobustART.training.recipe import (
 )
 from RobustART.training.record import TrainingLog
 from RobustART.training.sampling import Plan
+from RobustART.training.trained import trained_notes, with_weights
 from RobustART.training.transforms import TrainingView, create_transform
 from RobustART.training.validation import validate
 
@@ -95,7 +94,7 @@ class Trainer:
         frozen = [] if section.train_only is None else train_only(model.network, section.train_only)
         optimizer = optimizer_of(config, model, base_lr)
         swa = section.swa
-        model.notes = tuple(note for note in model.notes if note != UNTRAINED)
+        model.notes = trained_notes(model)
         self.training = Training(
             model, objective, optimizer, schedule, base_lr, self.parallel, self.settings,
             Ema(model.network, **config.ema.kwargs) if config.ema.enable else None,
@@ -147,8 +146,8 @@ class Trainer:
             self.training.load_state_dict(parts)
             if self.training.step >= self.plan.steps:
                 raise TrainingError(
-                    f"saver.pretrain: {recover} is of step {self.training.step}, and the training has {self.plan.steps}; to "
-                    "begin at the first step say ignore: {key: [optimizer, last_iter]}"
+                    f"saver.pretrain: {recover} is of step {self.training.step}, and the training has {self.plan.steps}; "
+                    "to begin at the first step say ignore: {key: [optimizer, last_iter]}"
                 )
         if recover is not None:
             self._last_good = f"The last checkpoint is {recover}, of step {self.training.step}"
@@ -235,42 +234,6 @@ class Trainer:
 
     def _pinned(self) -> bool:
         return self.config.data.pin_memory and self.world.device.type == "cuda"
-
-
-def with_weights(model: Classifier, weights: Mapping[str, Tensor]) -> Classifier:
-    """Returns a copy of a model with other weights, in evaluation mode."""
-    twin = Classifier(copy.deepcopy(model.network), model.preprocessing, model.source)
-    try:
-        twin.network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise TrainingError(f"the checkpoint does not fit the config's model: {error}") from None
-    twin.arguments, twin.notes = model.arguments, tuple(note for note in model.notes if note != UNTRAINED)
-    return twin.to(next(model.parameters()).device).eval()
-
-
-def trained_models(model: Classifier, folder: Path, recover: Path | None) -> dict[str, Classifier]:
-    """Returns what a training has left, as :meth:`Trainer.run` does; only the model itself where it has left nothing.
-
-    Args:
-        model: of the architecture.
-        folder: of the checkpoints.
-        recover: a checkpoint; None is the newest.
-    """
-    found = newest_checkpoint(folder) if recover is None else (recover, read_checkpoint(recover))
-    if found is None:
-        return {"": model}
-    path, state = found
-    log.info("weights of %s, step %d", path, int(state.get("last_iter", 0)))
-    parts = original_parts(state, [], path)
-    models = {"": with_weights(model, parts["model"])}
-    if state.get("ema"):
-        models["ema"] = with_weights(model, parts["ema"].get("values", parts["ema"]))
-    swa = folder / "swa.pth.tar"
-    if state.get("swa") and swa.is_file():
-        averaged = read_checkpoint(swa)
-        if averaged.get("last_iter") == state.get("last_iter"):
-            models["swa"] = with_weights(model, averaged["model"])
-    return models
 
 
 def training_view(config: Config, model: Classifier) -> TrainingView:
