@@ -17,6 +17,7 @@ from RobustART.errors import ConfigError, TrainingError
 from RobustART.evaluation.checks import check_labels, only_writer, probe
 from RobustART.evaluation.settings import default_workers
 from RobustART.models import Classifier
+from RobustART.models.deploy import deploy_form
 from RobustART.training.checkpoint import (
     check_conditions,
     delete_checkpoints,
@@ -215,7 +216,10 @@ class Trainer:
         return with_weights(self.training.model, average.values)
 
     def _trained(self) -> dict[str, Classifier]:
-        """Returns ``{"": model, "ema": ..., "swa": ...}``, and writes the averages as files for ``model.weights``."""
+        """Returns ``{"": model, "ema": ..., "swa": ...}``.
+
+        Writes the averages as files for ``model.weights``, and of networks with a deploy form that of each too.
+        """
         models = {"": self.training.model.eval()}
         if self.training.ema:
             models["ema"] = self._averaged(self.training.ema)
@@ -227,9 +231,13 @@ class Trainer:
             recalibrate(models["swa"], (batch.to(self.world.device).images for batch in loader))
         if self.world.is_main:
             for name, model in models.items():
-                if name:
-                    state = {"model": model.network.state_dict(), "last_iter": self.training.step}
-                    save_checkpoint(self.checkpoints, state, name=f"{name}.pth.tar")
+                networks = {name: model.network if name else None}
+                if model.source.startswith("timm:"):
+                    networks[f"{name or 'ckpt'}_deploy"] = deploy_form(model.network)
+                for file, network in networks.items():
+                    if network is not None:
+                        state = {"model": network.state_dict(), "last_iter": self.training.step}
+                        save_checkpoint(self.checkpoints, state, name=f"{file}.pth.tar")
         return models
 
     def _pinned(self) -> bool:
