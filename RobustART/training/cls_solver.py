@@ -36,7 +36,8 @@ from RobustART.training.resolve import (
     weights_of,
 )
 from RobustART.training.switches import switched
-from RobustART.training.trainer import Trainer, trained_models
+from RobustART.training.trained import trained_models
+from RobustART.training.trainer import Trainer
 
 log = logging.getLogger("RobustART")
 

@@ -28,6 +28,18 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits, targets.to(logits.dtype))
 
 
+def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Returns the mean over images of the cross-entropy for the targets of :func:`soft_targets`, without making them.
+
+    Args:
+        logits: (N, K).
+        labels: (N,), int64.
+        smoothing: s in [0, 1).
+    """
+    logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+
+
 def check_smoothing(value: float) -> float:
     """Returns a label smoothing in [0, 1), or raises a ConfigError."""
     if not 0 <= value < 1:

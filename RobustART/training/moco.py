@@ -6,11 +6,13 @@ He 2020, https://arxiv.org/abs/1911.05722, and Chen 2020, https://arxiv.org/abs/
 from __future__ import annotations
 
 import copy
+import logging
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier
@@ -19,13 +21,17 @@ from RobustART.training.loading import Batch
 from RobustART.training.objective import Objective, ObjectiveContext, plain_model
 from RobustART.training.parallel import Parallel
 
+log = logging.getLogger(__name__)
+
 
 class Moco(Objective):
     """InfoNCE between two views of each image, with a queue of keys as negatives and a slowly moving encoder of keys.
 
-    The key encoder, the queue and its pointer are the objective's state, equal in all processes. With several processes
-    the images are shuffled among them before they become keys, and the keys back, so that BatchNorm's statistics do not
-    tell which key belongs to which query; a single process has nobody to shuffle with.
+    The key encoder, the queue and the count of keys that were ever put into it (modulo its length the next place) are the
+    objective's state, equal in all processes. Places that no key has filled yet do not count; random ones, as the authors
+    begin with, pull all queries together, which small trainings do not recover from. With several processes
+    the images are shuffled among them before they become keys, and the keys back: the statistics of its batch would tell
+    which key belongs to a query. A single process has nobody to shuffle with, and a warning says so.
 
     Args:
         context: of the training.
@@ -40,7 +46,7 @@ class Moco(Objective):
     uses_labels = False
     shared = True
     keys: Tensor
-    pointer: Tensor
+    count: Tensor
 
     def __init__(
         self, context: ObjectiveContext, model: Classifier, parallel: Parallel, *, dim: int, queue: int, momentum: float,
@@ -49,10 +55,14 @@ class Moco(Objective):
         super().__init__()
         self.seed, self.momentum, self.temperature = context.seed, momentum, temperature
         self.parallel = parallel
+        if parallel.world.size == 1 and any(isinstance(part, _BatchNorm) for part in model.modules()):
+            log.warning(
+                "training.moco: one process has no other to shuffle images with, so BatchNorm's statistics may tell which "
+                "key belongs to a query"
+            )
         self.encoder = copy.deepcopy(model).requires_grad_(False)
-        generator = torch.Generator().manual_seed(image_seed(context.seed, 0, "moco queue"))
-        self.register_buffer("keys", F.normalize(torch.randn(queue, dim, generator=generator), dim=1))
-        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("keys", torch.zeros(queue, dim))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         self._new: list[Tensor] = []
 
     def forward(self, model: nn.Module, batch: Batch, rng: Any) -> tuple[Tensor, dict[str, Tensor]]:
@@ -69,7 +79,9 @@ class Moco(Objective):
         with torch.autocast(queries.device.type, enabled=False):
             queries = F.normalize(queries.float(), dim=1)
             same = (queries * keys).sum(1, keepdim=True)
-            logits = torch.cat([same, queries @ self.keys.T], dim=1) / self.temperature
+            empty = torch.arange(len(self.keys), device=queries.device) >= self.count
+            others = (queries @ self.keys.T).masked_fill(empty, -torch.inf)
+            logits = torch.cat([same, others], dim=1) / self.temperature
             loss = F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
         return loss, {"contrastive_accuracy": (logits.detach().argmax(1) == 0).float().mean() * 100}
 
@@ -97,9 +109,8 @@ class Moco(Objective):
         size = len(self.keys)
         if len(new) > size:
             raise ConfigError(f"training.moco.queue must hold at least the {len(new)} images of a step, got {size}")
-        places = (self.pointer + torch.arange(len(new), device=new.device)) % size
-        self.keys[places] = new
-        self.pointer.add_(len(new)).remainder_(size)
+        self.keys[(self.count + torch.arange(len(new), device=new.device)) % size] = new
+        self.count += len(new)
         own: list[Tensor] = [*self.encoder.parameters()]
         trained: list[Tensor] = [*plain_model(model).parameters()]
         torch._foreach_lerp_(own, trained, 1 - self.momentum)

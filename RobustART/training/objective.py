@@ -18,7 +18,7 @@ from RobustART.errors import ConfigError
 from RobustART.models import Classifier
 from RobustART.registry import Registry
 from RobustART.training.loading import Batch
-from RobustART.training.losses import check_smoothing, soft_cross_entropy, soft_targets
+from RobustART.training.losses import check_smoothing, cross_entropy, soft_cross_entropy, soft_targets
 from RobustART.training.mixing import Mixing
 
 
@@ -77,11 +77,13 @@ class Plain(Objective):
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss and, where labels are not blended, the accuracy."""
+        images = single_view(batch.images)
+        if not self.mixing:
+            logits = model(images)
+            return cross_entropy(logits, batch.labels, self.label_smooth), {"accuracy": accuracy(logits, batch.labels)}
         targets = soft_targets(batch.labels, self.classes, self.label_smooth)
-        images, targets = self.mixing(single_view(batch.images), targets, rng)
-        logits = model(images)
-        numbers = {} if self.mixing else {"accuracy": accuracy(logits, batch.labels)}
-        return soft_cross_entropy(logits, targets), numbers
+        images, targets = self.mixing(images, targets, rng)
+        return soft_cross_entropy(model(images), targets), {}
 
 
 def single_view(images: Tensor) -> Tensor:

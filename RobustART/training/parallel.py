@@ -76,7 +76,10 @@ class Parallel:
             return model
         if self.world.device.type != "cuda":
             raise ConfigError("SyncBatchNorm needs GPUs; on CPUs say training.sync_bn: false")
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model, self.group)
+        from timm.layers import convert_sync_batchnorm  # torch's own drops the activation inside timm's BatchNormAct2d
+
+        converted: nn.Module = convert_sync_batchnorm(model, self.group)
+        return converted
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replaces gradients by their mean over the processes; a missing one counts as zero."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier, build_model
 from RobustART.training.loading import Batch
-from RobustART.training.losses import soft_cross_entropy, soft_targets
+from RobustART.training.losses import cross_entropy, soft_cross_entropy, soft_targets
 from RobustART.training.objective import (
     OBJECTIVES,
     Objective,
@@ -109,7 +109,7 @@ class Consistency(Objective):
             raise ConfigError("training.objective 'jsd' compares views of one image; mixup and cutmix must be off")
         if not 0 < weight < math.inf:
             raise ConfigError(f"training.objective: weight must be a number above 0, got {weight}")
-        self.classes, self.label_smooth, self.weight = context.classes, context.label_smooth, weight
+        self.label_smooth, self.weight = context.label_smooth, weight
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss, its second part, and the accuracy on the first views."""
@@ -121,7 +121,7 @@ class Consistency(Objective):
         views = batch.images.transpose(0, 1)  # (V, N, 3, H, W)
         logits = model(views.flatten(0, 1)).view(len(views), len(batch), -1)
         apart = jensen_shannon(logits)
-        loss = soft_cross_entropy(logits[0], soft_targets(batch.labels, self.classes, self.label_smooth))
+        loss = cross_entropy(logits[0], batch.labels, self.label_smooth)
         return loss + self.weight * apart, {"divergence": apart, "accuracy": accuracy(logits[0], batch.labels)}
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from RobustART.config import Config
 from RobustART.data import ImageDataset
@@ -19,7 +17,8 @@ from RobustART.distributed import World
 from RobustART.errors import ConfigError, TrainingError
 from RobustART.evaluation.checks import check_labels, only_writer, probe
 from RobustART.evaluation.settings import default_workers
-from RobustART.models import UNTRAINED, Classifier
+from RobustART.models import Classifier
+from RobustART.models.deploy import deploy_form
 from RobustART.training.checkpoint import (
     check_conditions,
     delete_checkpoints,
@@ -45,6 +44,7 @@ from RobustART.training.recipe import (
 )
 from RobustART.training.record import TrainingLog
 from RobustART.training.sampling import Plan
+from RobustART.training.trained import trained_notes, with_weights
 from RobustART.training.transforms import TrainingView, create_transform
 from RobustART.training.validation import validate
 
@@ -98,7 +98,7 @@ class Trainer:
         frozen = [] if section.train_only is None else train_only(model.network, section.train_only)
         optimizer = optimizer_of(config, model, base_lr)
         swa = section.swa
-        model.notes = tuple(note for note in model.notes if note != UNTRAINED)
+        model.notes = trained_notes(model)
         self.training = Training(
             model, objective, optimizer, schedule, base_lr, self.parallel, self.settings,
             Ema(model.network, **config.ema.kwargs) if config.ema.enable else None,
@@ -219,7 +219,10 @@ class Trainer:
         return with_weights(self.training.model, average.values)
 
     def _trained(self) -> dict[str, Classifier]:
-        """Returns ``{"": model, "ema": ..., "swa": ...}``, and writes the averages as files for ``model.weights``."""
+        """Returns ``{"": model, "ema": ..., "swa": ...}``.
+
+        Writes the averages as files for ``model.weights``, and of networks with a deploy form that of each too.
+        """
         models = {"": self.training.model.eval()}
         if self.training.ema:
             models["ema"] = self._averaged(self.training.ema)
@@ -231,49 +234,17 @@ class Trainer:
             recalibrate(models["swa"], (batch.to(self.world.device).images for batch in loader))
         if self.world.is_main:
             for name, model in models.items():
-                if name:
-                    state = {"model": model.network.state_dict(), "last_iter": self.training.step}
-                    save_checkpoint(self.checkpoints, state, name=f"{name}.pth.tar")
+                networks = {name: model.network if name else None}
+                if model.source.startswith("timm:"):
+                    networks[f"{name or 'ckpt'}_deploy"] = deploy_form(model.network)
+                for file, network in networks.items():
+                    if network is not None:
+                        state = {"model": network.state_dict(), "last_iter": self.training.step}
+                        save_checkpoint(self.checkpoints, state, name=f"{file}.pth.tar")
         return models
 
     def _pinned(self) -> bool:
         return self.config.data.pin_memory and self.world.device.type == "cuda"
-
-
-def with_weights(model: Classifier, weights: Mapping[str, Tensor]) -> Classifier:
-    """Returns a copy of a model with other weights, in evaluation mode."""
-    twin = Classifier(copy.deepcopy(model.network), model.preprocessing, model.source, own=model.own)
-    try:
-        twin.network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise TrainingError(f"the checkpoint does not fit the config's model: {error}") from None
-    twin.arguments, twin.notes = model.arguments, tuple(note for note in model.notes if note != UNTRAINED)
-    return twin.to(next(model.parameters()).device).eval()
-
-
-def trained_models(model: Classifier, folder: Path, recover: Path | None) -> dict[str, Classifier]:
-    """Returns what a training has left, as :meth:`Trainer.run` does; only the model itself where it has left nothing.
-
-    Args:
-        model: of the architecture.
-        folder: of the checkpoints.
-        recover: a checkpoint; None is the newest.
-    """
-    found = newest_checkpoint(folder) if recover is None else (recover, read_checkpoint(recover))
-    if found is None:
-        return {"": model}
-    path, state = found
-    log.info("weights of %s, step %d", path, int(state.get("last_iter", 0)))
-    parts = original_parts(state, [], path)
-    models = {"": with_weights(model, parts["model"])}
-    if state.get("ema"):
-        models["ema"] = with_weights(model, parts["ema"].get("values", parts["ema"]))
-    swa = folder / "swa.pth.tar"
-    if state.get("swa") and swa.is_file():
-        averaged = read_checkpoint(swa)
-        if averaged.get("last_iter") == state.get("last_iter"):
-            models["swa"] = with_weights(model, averaged["model"])
-    return models
 
 
 def training_view(config: Config, model: Classifier) -> TrainingView:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from RobustART.errors import ConfigError
-from RobustART.training.losses import soft_cross_entropy, soft_targets
+from RobustART.training.losses import cross_entropy, soft_cross_entropy, soft_targets
 from RobustART.training.mixing import Mixing, cutmix, mixup, rectangle
 
 
@@ -20,6 +20,10 @@ def test_label_smoothing_anchor():
     ours = soft_cross_entropy(logits, soft_targets(labels, 10, 0.1))
     theirs = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
     assert torch.allclose(ours, theirs)
+    assert torch.allclose(cross_entropy(logits, labels, 0.1), ours)
+    half = cross_entropy(logits.bfloat16(), labels, 0.1)
+    assert half.dtype == torch.float32
+    assert torch.allclose(half, ours, rtol=1e-2)
 
 
 IMAGES = torch.stack([torch.zeros(3, 4, 8), torch.ones(3, 4, 8)])

@@ -90,3 +90,17 @@ def test_synchronised_batchnorm_is_refused_on_cpus():
             parallel.sync_batchnorm(net, 8)
     finally:
         parallel.world.size = 1
+
+
+def test_synchronised_batchnorm_keeps_activations():
+    """timm's BatchNorm layers hold an activation that torch's conversion would drop."""
+    from timm.layers import BatchNormAct2d
+
+    parallel = Parallel(World("cpu", {}))
+    parallel.world.size, parallel.world.device = 2, torch.device("cuda")
+    try:
+        net = parallel.sync_batchnorm(torch.nn.Sequential(BatchNormAct2d(3), torch.nn.BatchNorm2d(3)))
+    finally:
+        parallel.world.size = 1
+    assert all(isinstance(layer, torch.nn.SyncBatchNorm) for layer in net)
+    assert isinstance(net[0].act, torch.nn.ReLU)

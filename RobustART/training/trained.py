@@ -1,0 +1,58 @@
+"""What a training has left, as models."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from RobustART.errors import TrainingError
+from RobustART.models import UNTRAINED, Classifier
+from RobustART.models.weights import LEFT_RANDOM
+from RobustART.training.checkpoint import newest_checkpoint, original_parts, read_checkpoint
+
+log = logging.getLogger(__name__)
+
+
+def trained_notes(model: Classifier) -> tuple[str, ...]:
+    """Returns a model's notes without those that say what was random before it was trained."""
+    return tuple(note for note in model.notes if note != UNTRAINED and not note.startswith(LEFT_RANDOM))
+
+
+def with_weights(model: Classifier, weights: Mapping[str, Tensor]) -> Classifier:
+    """Returns a copy of a model with other weights, in evaluation mode."""
+    twin = Classifier(copy.deepcopy(model.network), model.preprocessing, model.source, own=model.own)
+    try:
+        twin.network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise TrainingError(f"the checkpoint does not fit the config's model: {error}") from None
+    twin.arguments, twin.notes = model.arguments, trained_notes(model)
+    return twin.to(next(model.parameters()).device).eval()
+
+
+def trained_models(model: Classifier, folder: Path, recover: Path | None) -> dict[str, Classifier]:
+    """Returns what a training has left, as :meth:`Trainer.run` does; only the model itself where it has left nothing.
+
+    Args:
+        model: of the architecture.
+        folder: of the checkpoints.
+        recover: a checkpoint; None is the newest.
+    """
+    found = newest_checkpoint(folder) if recover is None else (recover, read_checkpoint(recover))
+    if found is None:
+        return {"": model}
+    path, state = found
+    log.info("weights of %s, step %d", path, int(state.get("last_iter", 0)))
+    parts = original_parts(state, [], path)
+    models = {"": with_weights(model, parts["model"])}
+    if state.get("ema"):
+        models["ema"] = with_weights(model, parts["ema"].get("values", parts["ema"]))
+    swa = folder / "swa.pth.tar"
+    if state.get("swa") and swa.is_file():
+        averaged = read_checkpoint(swa)
+        if averaged.get("last_iter") == state.get("last_iter"):
+            models["swa"] = with_weights(model, averaged["model"])
+    return models
