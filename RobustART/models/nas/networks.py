@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +17,15 @@ ACTIVATIONS = {"relu": nn.ReLU, "hswish": nn.Hardswish, "hsigmoid": nn.Hardsigmo
 
 
 class Layer(nn.Module):
-    """A convolution with BatchNorm or a bias, and its activation."""
+    """A convolution with BatchNorm or a bias, and its activation, that can also answer as a smaller one.
+
+    The smaller one has the first channels, and the middle of the kernel. In training it leaves the running statistics as
+    they are, also where it is smaller in nothing: so it is the identity of a plan that decides, not what it says.
+    """
 
     def __init__(self, conv: Conv) -> None:
         super().__init__()
+        self.plan = conv
         self.conv = nn.Conv2d(
             conv.inputs,
             conv.outputs,
@@ -31,14 +35,33 @@ class Layer(nn.Module):
             groups=conv.groups,
             bias=not conv.norm,
         )
-        self.norm = nn.BatchNorm2d(conv.outputs) if conv.norm else nn.Identity()
+        self.norm = nn.BatchNorm2d(conv.outputs) if conv.norm else None
         self.act = ACTIVATIONS[conv.act]()
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Returns maps (N, outputs, H', W')."""
-        out: Tensor = self.act(self.norm(self.conv(maps)))
+    def forward(self, maps: Tensor, conv: Conv) -> Tensor:
+        """Returns maps (N, outputs, H', W'), of this layer or of the smaller one that ``conv`` says."""
+        if conv is self.plan:
+            maps = self.conv(maps)
+            maps = maps if self.norm is None else self.norm(maps)
+        else:
+            weight = part(self.conv.weight, (conv.outputs, conv.inputs // conv.groups, conv.kernel, conv.kernel))
+            bias = None if self.conv.bias is None else self.conv.bias[: conv.outputs]
+            maps = F.conv2d(maps, weight, bias, conv.stride, conv.kernel // 2, groups=conv.groups)
+            maps = maps if self.norm is None else _smaller_norm(self.norm, maps)
+        out: Tensor = self.act(maps)
         return out
+
+
+def _smaller_norm(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
+    """Returns what a BatchNorm layer makes of fewer channels than it has."""
+    count = maps.shape[1]
+    weight, bias = norm.weight[:count], norm.bias[:count]
+    if norm.training:
+        return F.batch_norm(maps, None, None, weight, bias, training=True, eps=norm.eps)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    return F.batch_norm(maps, norm.running_mean[:count], norm.running_var[:count], weight, bias, eps=norm.eps)
 
 
 class Residual(nn.Module):
@@ -47,23 +70,30 @@ class Residual(nn.Module):
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.convs = nn.ModuleList(map(Layer, block.convs))
-        self.squeeze = nn.Sequential(*map(Layer, block.squeeze)) if block.squeeze else None
+        self.squeeze = nn.ModuleList(map(Layer, block.squeeze or ()))
         self.shortcut = Layer(block.shortcut) if block.shortcut else None
-        self.residual = block.residual
         self.act = ACTIVATIONS[block.act]()
+        if block.residual and block.shortcut is None:  # it begins as the identity (arXiv:1706.02677, 5.1)
+            nn.init.zeros_(self.convs[-1].get_parameter("norm.weight"))
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Returns maps (N, outputs, H', W')."""
-        out = maps
-        for layer in self.convs[:-1]:
-            out = layer(out)
-        if self.squeeze is not None:
-            out = out * self.squeeze(out.mean((2, 3), keepdim=True))
-        out = self.convs[-1](out)
-        if self.residual:
-            out = out + (maps if self.shortcut is None else self.shortcut(maps))
+    def forward(self, maps: Tensor, block: Block) -> Tensor:
+        """Returns maps (N, outputs, H', W') of the block as planned."""
+        out = _in_a_row(self.convs[:-1], block.convs[:-1], maps)
+        if block.squeeze is not None:
+            out = out * _in_a_row(self.squeeze, block.squeeze, out.mean((2, 3), keepdim=True))
+        out = self.convs[-1](out, block.convs[-1])
+        if block.shortcut is not None and self.shortcut is not None:
+            out = out + self.shortcut(maps, block.shortcut)
+        elif block.residual:
+            out = out + maps
         result: Tensor = self.act(out)
         return result
+
+
+def _in_a_row(layers: Iterable[nn.Module], convs: Sequence[Conv], maps: Tensor) -> Tensor:
+    for layer, conv in zip(layers, convs, strict=True):
+        maps = layer(maps, conv)
+    return maps
 
 
 class Network(nn.Module):
@@ -76,27 +106,32 @@ class Network(nn.Module):
 
     def __init__(self, plan: Plan, size: int) -> None:
         super().__init__()
+        self.plan = plan
         self.preprocessing = Preprocessing(input_size=size, resize=round(size * 8 / 7))
         self.stem = Layer(plan.stem)
         self.pool = nn.MaxPool2d(POOL.kernel, POOL.stride, POOL.kernel // 2) if plan.pool else nn.Identity()
-        self.stages = nn.ModuleList(nn.Sequential(*map(Residual, stage)) for stage in plan.stages)
-        self.head = nn.Sequential(*map(Layer, plan.head))
-        self.top = nn.Sequential(*map(Layer, plan.top))
+        self.stages = nn.ModuleList(nn.ModuleList(map(Residual, stage)) for stage in plan.stages)
+        self.head = nn.ModuleList(map(Layer, plan.head))
+        self.top = nn.ModuleList(map(Layer, plan.top))
         self.classifier = nn.Linear(plan.features, plan.classes)
-        for block in self.modules():
-            if isinstance(block, Residual) and block.residual and block.shortcut is None:
-                nn.init.zeros_(
-                    block.convs[-1].get_parameter("norm.weight")
-                )  # it begins as the identity (arXiv:1706.02677, 5.1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits (N, K) of normalised images (N, 3, H, W)."""
-        maps = self.pool(self.stem(images))
-        for stage in self.stages:
-            maps = stage(maps)
-        maps = self.top(self.head(maps).mean((2, 3), keepdim=True))
-        logits: Tensor = self.classifier(maps.flatten(1))
-        return logits
+        return self.run(images, self.plan)
+
+    def run(self, images: Tensor, plan: Plan) -> Tensor:
+        """Returns logits of the network of a plan, which must be a part of this one."""
+        maps = self.pool(self.stem(images, plan.stem))
+        for stage, blocks in zip(self.stages, plan.stages, strict=True):
+            assert isinstance(stage, nn.ModuleList)
+            for block, planned in zip(stage, blocks, strict=False):  # a shallower stage is the first blocks
+                maps = block(maps, planned)
+        maps = _in_a_row(self.head, plan.head, maps).mean((2, 3), keepdim=True)
+        features = _in_a_row(self.top, plan.top, maps).flatten(1)
+        if plan.features == self.plan.features:
+            logits: Tensor = self.classifier(features)
+            return logits
+        return F.linear(features, self.classifier.weight[:, : plan.features], self.classifier.bias)
 
 
 class Supernet(Network):
@@ -141,32 +176,17 @@ class Supernet(Network):
         size = encoding["input_size"]
         if images.shape[-2:] != (size, size):
             images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
-        if encoding == self.space.largest():
-            return super().forward(images)
-        twin = _skeleton(self.space.plan(encoding))
-        twin.train(self.training)
-        state = self._parts(twin)
-        if self.training:
-            statistics = {name for name, _ in twin.named_buffers()}
-            state = {name: value.clone() if name in statistics else value for name, value in state.items()}
-        logits: Tensor = torch.func.functional_call(twin, state, (images,), strict=True)
-        return logits
-
-    def _parts(self, twin: Network) -> dict[str, Tensor]:
-        """Returns the parts of the own parameters and buffers that a smaller network consists of; they share memory."""
-        own = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        names = (*twin.named_parameters(), *twin.named_buffers())
-        return {name: part(own[name], like.shape) for name, like in names}
+        largest = encoding == self.space.largest()
+        return self.run(images, self.plan if largest else self.space.plan(encoding))
 
     def subnet(self, encoding: Encoding) -> Network:
         """Returns a sub-network as a network of its own, with copies of its weights, in evaluation mode."""
         encoding = self.space.check(encoding)
-        plan = self.space.plan(encoding)
-        parts = self._parts(_skeleton(plan))
         with torch.device("meta"):
-            network = Network(plan, encoding["input_size"])
+            network = Network(self.space.plan(encoding), encoding["input_size"])
         network.to_empty(device=self.classifier.weight.device)
-        network.load_state_dict({name: value.detach() for name, value in parts.items()})
+        own = self.state_dict()
+        network.load_state_dict({name: part(own[name], like.shape) for name, like in network.state_dict().items()})
         return network.eval()
 
 
@@ -176,10 +196,3 @@ def part(weights: Tensor, shape: Sequence[int]) -> Tensor:
         start = (weights.shape[dim] - length) // 2 if dim >= 2 else 0
         weights = weights.narrow(dim, start, length)
     return weights
-
-
-@functools.lru_cache(maxsize=32)
-def _skeleton(plan: Plan) -> Network:
-    """Returns a network without values."""
-    with torch.device("meta"):
-        return Network(plan, 1)
