@@ -49,8 +49,9 @@ class ModelConfig:
 
     type: str
     """An architecture of ``robustart models`` (the benchmark's names and the original's), a timm or torchvision name
-    (``timm:`` or ``torchvision:`` before it decides; timm is asked first), or ``module:function`` for a function that
-    returns an ``nn.Module``."""
+    (``timm:`` or ``torchvision:`` before it decides; timm is asked first), ``nas:resnet`` or ``nas:mobilenet_v3`` for a
+    supernet (``robustart nas --help``; with ``kwargs: {encoding: ...}`` one sub-network), or ``module:function`` for a
+    function that returns an ``nn.Module``."""
     kwargs: dict[str, Any] = mapping()
     """Keyword arguments of the builder, such as ``num_classes``; ``deploy: true`` is the deploy form of RepVGG and its
     like, for the ``ckpt_deploy.pth.tar`` that their training writes at its end."""

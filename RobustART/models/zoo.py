@@ -43,7 +43,7 @@ def build_network(
 
     Args:
         name: a row of the table of architectures or one of the original's names, a timm or torchvision name,
-            ``timm:NAME``, ``torchvision:NAME`` or ``module:function``.
+            ``timm:NAME``, ``torchvision:NAME``, ``nas:SPACE`` or ``module:function``.
         kwargs: of the builder; for rows of the table also the original's (``scale``, ``bn``, ``drop_path``, ...).
         pretrained: load the library's own weights, which it downloads.
         input_size: side of the images in pixels, if not the network's own; transformers and mixers are built for it.
@@ -63,7 +63,12 @@ def build_network(
             return _build_row(architectures()[plain], name, dict(kwargs), pretrained, input_size)
         return LIBRARIES[library](plain, pretrained, dict(kwargs))
     if pretrained:
-        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is a function of yours")
+        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} has none")
+    if library == "nas":
+        from RobustART.models.nas import build_nas
+
+        network = build_nas(plain, **kwargs)
+        return Built(network, network.preprocessing, name)
     return build_own(name, own_function(library, plain), dict(kwargs))
 
 
@@ -77,6 +82,11 @@ def check_name(name: str) -> tuple[str, str]:
         ModelError: there is no such module or function.
     """
     library, _, rest = name.partition(":")
+    if library == "nas":
+        from RobustART.models.nas import SPACES
+
+        _ = SPACES[rest]  # an unknown one is an error
+        return library, rest
     if rest and library not in (*LIBRARIES, "robustart"):
         own_function(library, rest)
         return library, rest

@@ -24,6 +24,7 @@ from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
 from RobustART.training.sampling import Plan, check_plan
 from RobustART.training.schedules import Schedule, schedule_of
+from RobustART.training.supernet import refuse_unfit
 from RobustART.training.techniques import Kurtosis
 
 
@@ -78,6 +79,11 @@ def refuse_impossible_training(config: Config) -> list[str]:
     loop_settings(config, 1)
     check_options(config.ema.kwargs, Ema, "ema")
     check_options(training.objective.kwargs, OBJECTIVES[training.objective.type], "training.objective")
+    assert config.model is not None
+    refuse_unfit(
+        training.objective.type, config.model.type, config.model.kwargs, compiled=training.compile,
+        sync_bn=model_arguments(config)[1],
+    )  # fmt: skip
     if training.adversary is not None:
         objective_of(config, 2, torch.device("cpu"), Path())
     half = [name for name in ("fp16_normal_bn", "fp16_normal_fc") if getattr(config.optimizer, name)]
