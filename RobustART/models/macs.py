@@ -6,16 +6,37 @@ keys and values in attention, normalisations, activations and pooling are left o
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from RobustART.errors import ModelError
 
 LAYERS = ("convolution", "addmm", "mm")
 """Operations with a weight. A batched product (``bmm``, ``scaled_dot_product_attention``) is one of attention."""
+
+
+class _Numbers(TorchFunctionMode):
+    """Leaves ``torch.linspace`` on the CPU: older builders of timm read rates of dropped paths from it."""
+
+    def __torch_function__(self, function: Callable[..., Any], _: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if function is torch.linspace:
+            kwargs["device"] = "cpu"
+        return function(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def meta_device() -> Iterator[None]:
+    """Inside it networks are built without memory, on the meta device: enough for counting and for shapes."""
+    with torch.device("meta"), _Numbers():
+        yield
 
 
 def count_parameters(network: nn.Module) -> int:

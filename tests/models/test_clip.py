@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from RobustART.errors import ConfigError, ModelError, WeightsError
 from RobustART.models import create_model, load_weights
-from RobustART.models.macs import count_macs, count_parameters
+from RobustART.models.macs import count_macs, count_parameters, meta_device
 
 CLASSES = ["tench", "goldfish", "great white shark"]
 TINY = {
@@ -100,7 +100,7 @@ def test_a_linear_head(open_clip, tmp_path):
 
 
 def test_size_on_the_meta_device(open_clip):
-    with torch.device("meta"):
+    with meta_device():
         model = create_model("clip_vit_l_14", templates=["{}"])
     assert count_parameters(model.network.clip.visual) == 303_966_208  # as published with the weights
     assert count_parameters(model) / 1e6 == pytest.approx(427.62, rel=0.005)

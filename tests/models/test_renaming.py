@@ -7,6 +7,7 @@ import torch
 
 from RobustART.errors import WeightsError
 from RobustART.models import create_model, load_weights
+from RobustART.models.macs import meta_device
 from RobustART.models.renaming import rename
 
 
@@ -191,7 +192,7 @@ ORIGINALS = {
 
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_names_and_shapes_of_the_original_fit(name):
-    with torch.device("meta"):
+    with meta_device():
         network = create_model(name).network
         state = {key: torch.empty(shape) for key, shape in ORIGINALS[name]().items()}
     fitted = {key: value.shape for key, value in rename(state, network).items()}
@@ -202,7 +203,7 @@ def test_names_and_shapes_of_the_original_fit(name):
     ("convnext_tiny_cvst", "stem.stem.{}", "stem.{}"), ("vit_small_cvst", "patch_embed.proj.stem.{}", "patch_embed.proj.{}"),
 ])  # fmt: skip
 def test_names_of_convolutional_stems(name, old, new):
-    with torch.device("meta"):
+    with meta_device():
         network = create_model(name).network
     own = network.state_dict()
     prefix = new.format("")
@@ -214,7 +215,7 @@ def test_names_of_convolutional_stems(name, old, new):
 @pytest.mark.parametrize("name", ["densenet121", "shufflenet_v2_x1_0", "alexnet", "mobilenet_v2"])
 def test_networks_that_the_original_took_from_torchvision_keep_its_names(name):
     """Its own copies of these have torchvision's names."""
-    with torch.device("meta"):
+    with meta_device():
         ours, theirs = create_model(name).network, create_model(f"torchvision:{name}").network
     assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
 

@@ -15,7 +15,7 @@ from RobustART.errors import ConfigError, ModelError, UnknownNameError
 from RobustART.evaluation import evaluate
 from RobustART.models import Preprocessing, create_model
 from RobustART.models.architectures import aliases, architectures, select
-from RobustART.models.macs import count_macs, count_parameters
+from RobustART.models.macs import count_macs, count_parameters, meta_device
 from tests.conftest import ROOT
 
 TABLE = architectures()
@@ -33,7 +33,7 @@ SIDES = {"vit": 32, "deit": 32, "mlp_mixer": 32, "swin": 112, "alexnet": 64}
 
 
 def on_meta(name, **kwargs):
-    with torch.device("meta"):
+    with meta_device():
         return create_model(name, **kwargs)
 
 
