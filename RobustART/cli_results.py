@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from RobustART.errors import ConfigError
+from RobustART.errors import ConfigError, nearest
 from RobustART.outputs import Output, check_distinct, check_outputs, write_whole
 
 
@@ -59,6 +59,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _verify(arguments: argparse.Namespace) -> int:
     from RobustART.metrics import published
+    from RobustART.metrics.protocols import LISTS, read_list
     from RobustART.metrics.runs import read_run, result_files
 
     if not arguments.run and (arguments.data or arguments.weights):
@@ -69,10 +70,17 @@ def _verify(arguments: argparse.Namespace) -> int:
         raise ConfigError("--as says whose weights runs are of; name the runs")
     files = [result_files(place) for place in arguments.runs]
     check_distinct(arguments.runs, files)
+    listed = _pairs(arguments.list, "--list")
+    for name in listed:
+        if name not in LISTS:
+            known = f"{nearest(name, LISTS) or ';'} Known: {', '.join(LISTS)}"
+            raise ConfigError(f"no published number is of a list {name!r}{known}")
+    lists = {name: read_list(place) for name, place in listed.items()}
     data, weights = _pairs(arguments.data, "--data"), _pairs(arguments.weights, "--weights")
     if arguments.output:
         checked = Output("-o", Path(arguments.output), "a list of checks", r'\[\s*\{\s*"what":')
-        check_outputs([checked], [*(file for own in files for file in own), *weights.values()])
+        inputs: list[str | Path] = [*(file for own in files for file in own), *weights.values(), *listed.values()]
+        check_outputs([checked], inputs)
     runs = [(read_run(place), arguments.claimed) for place in arguments.runs]
     reasons: dict[tuple[str, str], str] = {}
     if arguments.run:
@@ -80,7 +88,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
         own, reasons = run_models(arguments.run, data, weights)
         runs += own
-    checks = [*published.packaged_checks(), *published.check_runs(runs, reasons)]
+    checks = [*published.packaged_checks(), *published.check_runs(runs, reasons, lists=lists)]
     if arguments.output:
         write_whole(
             arguments.output, json.dumps([dataclasses.asdict(c) for c in checks], indent=2, allow_nan=False) + "\n"
@@ -145,6 +153,11 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     verify.add_argument(
         "--weights", action="append", default=[], metavar="MODEL=FILE",
         help="weights for --run, such as resnet50.tv_in1k=FILE, or =pretrained to download them",
+    )  # fmt: skip
+    verify.add_argument(
+        "--list", action="append", default=[], metavar="NAME=FILE",
+        help="images that published numbers are of, one file name a line: robustbench=imagenet_test_image_ids.txt, the "
+        "5,000 of RobustBench; without it, numbers of that list are not checked",
     )  # fmt: skip
     verify.add_argument("-o", "--output", metavar="FILE", help="write the checks as JSON too")
     verify.set_defaults(function=_verify)

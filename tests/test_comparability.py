@@ -116,6 +116,11 @@ def test_what_is_the_models_own():
     assert told.overridden == {"interpolation": "nearest"}
     assert wrap_model(told, {"resize": 300}).overridden == {"interpolation": "nearest", "resize": 300}
     assert wrap_model(told, {"interpolation": told.own.interpolation}).overridden == {}
+    again = wrap_model(told, {"resize": 300})
+    assert (again.source, again.arguments, again.notes) == (told.source, told.arguments, told.notes)
+    larger = wrap_model(told, {"resize": 100})
+    assert any("pictures get black borders" in note for note in larger.notes)
+    assert wrap_model(larger, {"resize": 300}).notes == told.notes
     unstated = wrap_model(nn.Flatten(), {"input_size": 32})
     assert (unstated.own, unstated.overridden, wrap_model(unstated, {"resize": 40}).overridden) == (None, {}, {})
     assert Classifier(nn.Flatten(), OWN).overridden == {}

@@ -1,8 +1,9 @@
 """Published numbers, each with its source, and whether what is computed here agrees with them: ``robustart verify``.
 
-Tables are package data: ``published_models.csv`` (one number of one model on one benchmark a row), and errors of each
-corruption, from which ImageNet-C's scores can be computed without any images. A check that cannot be made says why; it
-never passes.
+Tables are package data: ``published_models.csv`` (one number of one model on one benchmark a row),
+``published_protocols.csv`` (what such a number demands of a result, with its source), and errors of each corruption, from
+which ImageNet-C's scores can be computed without any images. A result passes or fails only if it meets all demands; what
+cannot be checked says why.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from RobustART.metrics.corruption import (
     mean_corruption_error,
     relative_mean_corruption_error,
 )
+from RobustART.metrics.protocols import Lists, assumed, unmet
 from RobustART.metrics.runs import Run
 from RobustART.metrics.summaries import summarize
-from RobustART.records import Records
 
 PASS, FAIL, SKIPPED = "pass", "FAIL", "not checked"
 
@@ -47,11 +48,8 @@ class Row:
     """The published value."""
     tolerance: float
     """How far another build of libraries may be from it."""
-    images: int | None
-    """Images it is of; None where that is not checked."""
     conditions: tuple[str, ...]
-    """What a result must say: ``input_size=224``, ``masked=true``, ``preprocess=crop``, ``data=NAME``, ``files`` (which are
-    not made on the fly)."""
+    """What a result must say to be of the same protocol, see :mod:`RobustART.metrics.protocols`."""
     data: str
     """Name of the data set, as ``robustart verify --data`` takes it; empty if none here is it."""
     source: str
@@ -86,11 +84,12 @@ def _table(name: str) -> list[dict[str, str]]:
 @functools.cache
 def published_rows() -> tuple[Row, ...]:
     """Returns all published numbers of models."""
+    protocols = {row["protocol"]: tuple(row["conditions"].split(";")) for row in _table("published_protocols.csv")}
     return tuple(
         Row(
             row["model"], row["builder"], row["weights"], row["benchmark"], row["metric"], float(row["value"]),
-            float(row["tolerance"]), int(row["images"]) if row["images"] else None,
-            tuple(filter(None, row["conditions"].split(";"))), row["data"], row["source"],
+            float(row["tolerance"]),
+            tuple(text for name in row["protocols"].split(";") for text in protocols[name]), row["data"], row["source"],
         )
         for row in _table("published_models.csv")
     )  # fmt: skip
@@ -152,6 +151,7 @@ def check_runs(
     runs: Sequence[tuple[Run, str | None]],
     reasons: Mapping[tuple[str, str], str] | None = None,
     rows: Sequence[Row] | None = None,
+    lists: Lists | None = None,
 ) -> list[Check]:
     """Returns a check for each published number: of the runs that are of its model, or that there is none.
 
@@ -159,6 +159,7 @@ def check_runs(
         runs: result files, each with the published weights that it is of; None where its model's name says it.
         reasons: by (model, benchmark) why there is no run.
         rows: published numbers; those of the package by default.
+        lists: images that numbers are of, by the names in :data:`~RobustART.metrics.protocols.LISTS`.
 
     Raises:
         ConfigError: no published number is of these weights.
@@ -183,7 +184,7 @@ def check_runs(
                 Check(f"{run.place} ({source})", SKIPPED, None, None, "", None, f"{what}; --as NAME names its weights")
             )
         summaries = summarize({row.benchmark: run.records[row.benchmark] for row in own})
-        checks += [_check(row, run, summaries[row.benchmark].flat("").metrics) for row in own]
+        checks += [_check(row, run, summaries[row.benchmark].flat("").metrics, lists or {}) for row in own]
     done = {check.what for check in checks}
     for row in table:
         if _what(row) not in done:
@@ -200,9 +201,9 @@ def _skipped(row: Row, reason: str) -> Check:
     return Check(_what(row), SKIPPED, row.value, row.tolerance, row.source, None, reason)
 
 
-def _check(row: Row, run: Run, metrics: dict[str, Any]) -> Check:
+def _check(row: Row, run: Run, metrics: dict[str, Any], lists: Lists) -> Check:
     records = run.records[row.benchmark]
-    reason = _not_that_protocol(row, records)
+    reason = unmet(row.conditions, records, row.metric, lists)
     if reason:
         return _skipped(row, f"{run.place} {reason}")
     if row.metric not in metrics:
@@ -211,32 +212,12 @@ def _check(row: Row, run: Run, metrics: dict[str, Any]) -> Check:
     estimate = metrics[row.metric]
     if estimate.value is None:
         return _skipped(row, f"{run.place}: {estimate.reason}")
-    return compared(_what(row), lambda: estimate.value, row.value, row.tolerance, row.source, run.place)
-
-
-def _not_that_protocol(row: Row, records: Records) -> str:
-    """Returns why a result is not of the published protocol, or an empty text."""
-    stated = records.header["conditions"]
-    options = stated.get("options", {})
-    count = sum(entry["ids"] for entry in records.header["passes"])
-    if row.images is not None and count != row.images:
-        return f"is of {count} images, the published number of {row.images}"
-    for condition in row.conditions:
-        name, _, wanted = condition.partition("=")
-        if name == "files":
-            if options.get("root_dir", "files") is None:
-                return "was corrupted on the fly, the published number is of the published files"
-            continue
-        if name == "input_size":
-            found = stated.get("preprocessing", {}).get("input_size")
-        elif name == "data":
-            found = ", ".join(entry["name"] for entry in stated.get("data", []))
-        else:
-            found = options.get(name)
-        shown = str(found).lower() if isinstance(found, bool) else str(found)
-        if shown != wanted:
-            return f"has {name} {shown}, the published number {wanted}"
-    return ""
+    check = compared(_what(row), lambda: estimate.value, row.value, row.tolerance, row.source, run.place)
+    if check.status == FAIL and assumed(row.conditions):
+        return dataclasses.replace(
+            check, reason=f"{check.reason}, if {assumed(row.conditions)}, which no result file says"
+        )
+    return check
 
 
 def text(checks: Sequence[Check]) -> str:

@@ -22,6 +22,8 @@ __all__ = ["Classifier", "Normalize", "Preprocessing", "create_model", "load_wei
 
 UNTRAINED = "no weights were given: the model is randomly initialised"
 """The note of a model without weights."""
+LARGER, TWICE = "the crop is larger than the resized picture", "the network seems to normalise by itself"
+"""How notes begin that depend on the preprocessing."""
 
 
 def create_model(
@@ -104,16 +106,14 @@ def _notes(notes: Iterable[str], classifier: Classifier, preprocessing: dict[str
     """Returns what a report should say of a model: nothing of defaults that were overruled, but of double normalisation."""
     if {"mean", "std"} <= set(preprocessing or {}):
         notes = [note for note in notes if note != UNSTATED]
+    notes = [note for note in notes if not note.startswith((LARGER, TWICE))]  # these are found anew
     if classifier.preprocessing.input_size > classifier.preprocessing.resize:
         sizes = f"input_size {classifier.preprocessing.input_size}, resize {classifier.preprocessing.resize}"
-        notes = (*notes, f"the crop is larger than the resized picture ({sizes}): pictures get black borders")
+        notes = (*notes, f"{LARGER} ({sizes}): pictures get black borders")
     inner = own_normalization(classifier.network)
     stated = classifier.preprocessing
     if inner is not None and (set(stated.mean), set(stated.std)) != ({0.0}, {1.0}):
-        warning = (
-            f"the network seems to normalise by itself (in {inner}), and is normalised here again; if so, say "
-            "mean: [0, 0, 0], std: [1, 1, 1]"
-        )
+        warning = f"{TWICE} (in {inner}), and is normalised here again; if so, say mean: [0, 0, 0], std: [1, 1, 1]"
         return (*notes, warning)
     return tuple(notes)
 
@@ -139,12 +139,15 @@ def wrap_model(network: nn.Module, preprocessing: dict[str, Any] | None = None) 
     """
     if isinstance(network, Classifier) and not preprocessing:
         return network
-    inner = network.network if isinstance(network, Classifier) else network
-    stated, notes = (network.preprocessing, ()) if isinstance(network, Classifier) else preprocessing_of(network)
-    own = network.own if isinstance(network, Classifier) else None if UNSTATED in notes else stated
-    classifier = Classifier(
-        inner, dataclasses.replace(stated, **(preprocessing or {})), type(inner).__qualname__, own=own
-    )
+    if isinstance(network, Classifier):
+        inner, stated, own, notes = network.network, network.preprocessing, network.own, network.notes
+        source, arguments = network.source or type(inner).__qualname__, network.arguments
+    else:
+        inner, source, arguments = network, type(network).__qualname__, {}
+        stated, notes = preprocessing_of(network)
+        own = None if UNSTATED in notes else stated
+    classifier = Classifier(inner, dataclasses.replace(stated, **(preprocessing or {})), source, own=own)
+    classifier.arguments = dict(arguments)
     classifier.notes = _notes(notes, classifier, preprocessing)
     classifier.training = network.training  # train() would also switch the network's own modules
     return classifier

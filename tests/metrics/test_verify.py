@@ -10,22 +10,58 @@ from RobustART.cli import main
 from RobustART.errors import ConfigError
 from RobustART.metrics import published
 from RobustART.metrics.baselines import alexnet_corruption_errors
+from RobustART.metrics.protocols import read_list, unmet
 from RobustART.metrics.published import FAIL, PASS, SKIPPED, Row, check_runs, packaged_checks, published_rows
 from RobustART.metrics.runs import read_run
 from RobustART.metrics.summaries import SUMMARIES
+from RobustART.records import read_records
 from tests.metrics.conftest import write_records
 
-ROW = Row("net.tag", "net", "", "clean", "top1", 75.0, 0.5, 4, ("input_size=224",), "imagenet", "a paper")
+ROW = Row(
+    "net.tag",
+    "net",
+    "",
+    "clean",
+    "top1",
+    75.0,
+    0.5,
+    ("images=4", "preprocessing.input_size=224"),
+    "imagenet",
+    "a paper",
+)
 
 
-def one_run(folder, ranks=((0,), (0,), (0,), (1,)), source="timm:net.tag", size=224, benchmark="clean", options=None):
+PUBLISHED = {
+    "input_size": 224, "resize": 256, "interpolation": "bilinear", "crop_mode": "center", "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}  # fmt: skip
+RANKS = ((0,), (0,), (0,), (1,))
+
+
+def one_run(
+    folder, ranks=RANKS, source="timm:net.tag", benchmark="clean", options=None, attacks=None, cells=("clean",), **other
+):
+    """A run of which ``other`` are fields of preprocessing."""
     conditions = {
-        "model": {"source": source, "arguments": {}, "weights": "w"}, "preprocessing": {"input_size": size},
+        "model": {"source": source, "arguments": {}, "weights": "w"}, "preprocessing": {**PUBLISHED, **other},
         "data": [{"name": "val"}],
     }  # fmt: skip
     path = folder / "results" / f"{benchmark}.jsonl"
-    write_records(path, benchmark, [("", ["clean"], np.array(ranks), {})], conditions=conditions, options=options)
+    passes = [("", cells, np.array(ranks), {})]
+    write_records(path, benchmark, passes, conditions=conditions, options=options, attacks=attacks)
     return folder
+
+
+def whole_set(folder, wrong, images=50000, classes=1000):
+    """A run on as many images as ImageNet's validation set has, of which the first ``wrong`` are not right."""
+    run = one_run(folder, ranks=((0,),), source="timm:resnet50.tv_in1k")
+    path = run / "results" / "clean.jsonl"
+    header, line = path.read_text().splitlines()
+    line = line.replace('"id": 0, "file": "0.png", "label": 0', '"id": %d, "file": "%s", "label": %d')
+    line = line.replace('"label_rank": [0]', '"label_rank": [%d]')
+    lines = [line % (i, f"ILSVRC2012_val_{i + 1:08d}.JPEG", i % classes, i < wrong) for i in range(images)]
+    path.write_text("\n".join([header.replace('"ids": 1', f'"ids": {images}'), *lines]) + "\n")
+    return run
 
 
 def statuses(runs, row=ROW, claimed=None):
@@ -72,14 +108,30 @@ def test_a_run_passes_or_fails_by_its_value(tmp_path):
     ("run", "row", "reason"),
     [
         ({"ranks": [[0]] * 3}, {}, "is of 3 images, the published number of 4"),
-        ({"size": 288}, {}, "has input_size 288, the published number 224"),
+        ({"input_size": 288}, {}, "has input_size 288, the published number 224"),
+        (
+            {"interpolation": "bicubic"},
+            {"conditions": ("preprocessing.interpolation=bilinear",)},
+            "has interpolation bicubic",
+        ),
+        ({"mean": [0.5] * 3}, {"conditions": ("preprocessing.mean=0.485,0.456,0.406",)}, "has mean 0.5,0.5,0.5"),
         (
             {"options": {"masked": False}},
-            {"conditions": ("masked=true",)},
+            {"conditions": ("options.masked=true",)},
             "has masked false, the published number true",
         ),
-        ({"options": {"root_dir": None}}, {"conditions": ("files",)}, "was corrupted on the fly"),
-        ({}, {"conditions": ("data=foolbox_photos",)}, "has data val, the published number foolbox_photos"),
+        ({"options": {"root_dir": None}}, {"conditions": ("files",)}, "was made on the fly"),
+        (
+            {},
+            {"conditions": ("data=foolbox_photos",)},
+            "has data val, the published number foolbox_photos",
+        ),
+        ({}, {"conditions": ("fingerprint=12",)}, "has fingerprint none, the published number 12"),
+        ({}, {"conditions": ("classes=2",)}, "is of 1 classes, the published number of 2"),
+        ({}, {"conditions": ("each=2",)}, "is not of 2 images of each class"),
+        ({}, {"conditions": ("labels=imagenet_a",)}, "has images of class 0, which imagenet_a has not"),
+        ({}, {"conditions": ("list=imagenet_val",)}, "is not of the files ILSVRC2012_val_00000001 to"),
+        ({}, {"conditions": ("list=robustbench",)}, "--list robustbench=FILE gives it"),
         ({}, {"metric": "mFR"}, "has no mFR; it is over AlexNet's result file"),
     ],
 )
@@ -87,6 +139,89 @@ def test_another_protocol_is_not_checked_and_says_why(tmp_path, run, row, reason
     found, why = statuses([one_run(tmp_path / "a", **run)], dataclasses.replace(ROW, **row))
     assert found == [(SKIPPED, None)]
     assert reason in why
+
+
+STANDARD = {"eps": 4 / 255, "version": "standard", "stop": "first", "checks": True}
+ROBUST = "robust_accuracy/autoattack_linf/4/255"
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (STANDARD, ""),
+        ({**STANDARD, "stage_options": {}, "stop": None, "checks": False}, ""),
+        ({**STANDARD, "version": "rand"}, "has version of autoattack_linf/4/255 rand, the published number standard"),
+        ({**STANDARD, "version": "custom", "attacks": ["apgd_ce"]}, "has version of autoattack_linf/4/255 custom"),
+        (
+            {**STANDARD, "attacks": ["apgd_ce"]},
+            "has attacks of autoattack_linf/4/255 apgd_ce, the published number none",
+        ),
+        ({**STANDARD, "stage_options": {"square": {"steps": 5}}}, "has stage_options of autoattack_linf/4/255"),
+        ({**STANDARD, "amp": "bf16"}, "has amp of autoattack_linf/4/255 bf16"),
+        ({**STANDARD, "eps": 3 / 255}, "has eps 0.0117647"),
+        (None, "does not say how autoattack_linf/4/255 was made"),
+    ],
+)
+def test_robust_accuracy_is_that_of_the_standard_attack_alone(tmp_path, settings, reason):
+    """Three of four images stand; the row demands AutoAttack as RobustBench runs it."""
+    (row,) = [row for row in published_rows() if (row.model, row.metric) == ("Salman2020Do_R50", ROBUST)]
+    attack = tuple(text for text in row.conditions if text.startswith("attack."))
+    assert attack
+    cells, attacks = ("clean", "autoattack_linf/4/255"), {} if settings is None else {"autoattack_linf/4/255": settings}
+    run = one_run(tmp_path / "a", [[0, 0]] * 3 + [[0, 1]], benchmark="adversarial", cells=cells, attacks=attacks)
+    row = dataclasses.replace(row, model="net.tag", value=75.0, conditions=attack)
+    found, why = statuses([run], row)
+    assert found == [(SKIPPED, None) if reason else (PASS, 75.0)]
+    assert reason in why
+
+
+def test_the_images_are_those_of_the_list(tmp_path, capsys):
+    row = dataclasses.replace(ROW, conditions=("images=4", "list=robustbench"))
+    run = read_run(one_run(tmp_path / "a"))
+    right, wrong = tmp_path / "right.txt", tmp_path / "wrong.txt"
+    right.write_text("".join(f"val/n01440764/{i}.JPEG 0\n" for i in range(4)))
+    wrong.write_text("".join(f"val/n01440764/{i}.JPEG 0\n" for i in range(2, 6)))
+    (check,) = check_runs([(run, None)], rows=[row], lists={"robustbench": read_list(right)})
+    assert check.status == PASS
+    (check,) = check_runs([(run, None)], rows=[row], lists={"robustbench": read_list(wrong)})
+    assert (check.status, check.value) == (SKIPPED, None)
+    assert "is not of the images in the list robustbench: 2 of 4 are missing" in check.reason
+    assert main(["verify", str(tmp_path / "a"), "--list", f"robustbench={right}"]) == 0
+    capsys.readouterr()
+    for given, message in (("robustbnch=x", "did you mean 'robustbench'"), ("robustbench=none", "cannot read none")):
+        assert main(["verify", "--list", given]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_every_row_demands_images_and_preprocessing(tmp_path):
+    """Nothing passes by its value alone; each condition is one that is understood."""
+    records = read_records(one_run(tmp_path / "a") / "results" / "clean.jsonl")
+    for row in published_rows():
+        names = {text.partition("=")[0] for text in row.conditions}
+        assert {"images", "preprocessing.crop_mode", "preprocessing.mean", "preprocessing.std"} <= names, row
+        assert names & {"list", "each", "labels", "classes", "fingerprint"}, row
+        if "autoattack" in row.metric:
+            assert {"attack.version", "attack.eps", "attack.attacks", "attack.stage_options"} <= names
+        for text in row.conditions:
+            unmet([text], records, row.metric, {})
+
+
+def test_preprocessing_of_the_rows_is_that_of_the_weights():
+    """timm's own statement of its weights is the judge."""
+    import timm
+
+    compared = 0
+    for row in published_rows():
+        if row.builder:
+            cfg = timm.get_pretrained_cfg(row.builder)
+            said = dict(text.split("=") for text in row.conditions if text.startswith("preprocessing."))
+            assert said["preprocessing.mean"] == ",".join(f"{v:g}" for v in cfg.mean), row
+            assert said["preprocessing.std"] == ",".join(f"{v:g}" for v in cfg.std), row
+            if "preprocessing.resize" in said:
+                assert int(said["preprocessing.resize"]) == int(cfg.input_size[-1] / cfg.crop_pct), row
+                assert said["preprocessing.interpolation"] == cfg.interpolation, row
+                compared += 1
+    assert compared > 40
 
 
 def test_who_a_run_is_of(tmp_path):
@@ -112,18 +247,18 @@ def test_command_without_data(tmp_path, capsys):
 
 
 def test_command_fails_by_its_exit_status(tmp_path, capsys):
-    """50,000 images of which 70 % are right are not the published 76.16."""
-    run = one_run(tmp_path / "a", source="timm:resnet50.tv_in1k")
-    path = run / "results" / "clean.jsonl"
-    header, line = path.read_text().splitlines()[:2]
-    lines = [line.replace('"id": 0,', f'"id": {i},').replace("[0]", f"[{int(i >= 35000)}]") for i in range(50000)]
-    path.write_text("\n".join([header.replace('"ids": 4', '"ids": 50000'), *lines]) + "\n")
-    assert main(["verify", str(run)]) == 1
+    """50,000 images of which 70 % are right are not the published 76.16; few images are not checked."""
+    assert main(["verify", str(whole_set(tmp_path / "a", 15000))]) == 1
     printed = capsys.readouterr().out
     assert "FAIL         resnet50.tv_in1k, clean, top1; 70.0000; published 76.13 +- 0.1" in printed
-    few = one_run(tmp_path / "b", source="timm:resnet50.tv_in1k")
-    assert main(["verify", str(few)]) == 0
-    assert "is of 4 images, the published number of 50000" in capsys.readouterr().out
+    assert (
+        main(["verify", str(whole_set(tmp_path / "b", 11920))]) == 1
+    )  # 76.16; all are in the top 5, which is not 92.86
+    assert "pass         resnet50.tv_in1k, clean, top1; 76.1600; published 76.16 +- 0.15" in capsys.readouterr().out
+    assert main(["verify", str(whole_set(tmp_path / "c", 1, images=4, classes=4))]) == 0
+    printed = capsys.readouterr().out
+    assert "is of 4 images, the published number of 50000" in printed
+    assert "pass         resnet50.tv_in1k, clean" not in printed
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,8 @@ def test_pages_fit_their_window_in_light_and_dark(browser, report_page, board, w
         load(browser, page, width=width, dark=dark)
         # Tables scroll inside their boxes; the page itself never does.
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        wide = "return [...document.querySelectorAll('dt')].filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText)"
+        assert browser.execute_script(wide) == []
         plots = browser.find_elements("css selector", "svg.plot")
         assert plots
         assert all(0 < plot.rect["width"] <= width and plot.rect["height"] > 50 for plot in plots)

@@ -1,0 +1,155 @@
+"""Whether a result file is of the protocol that a published number is of: images, preprocessing, options, attack.
+
+A published number demands conditions, ``name=value`` texts. Most name an entry of the result file's header:
+``options.NAME``, ``preprocessing.NAME`` (of each data set), ``attack.NAME`` (of the attack that the number is of), ``data``
+and ``fingerprint``. The others are of the records themselves:
+
+* ``images``: how many, in each pass;
+* ``list``: which, by their file names: ``imagenet_val`` has the numbers 1 to 50,000; others need a list from their source;
+* ``classes`` and ``each``: how many classes there are, and how many images of each; ``labels``: which of ImageNet's 1,000;
+* ``files``: of published files, not made on the fly;
+* ``attack.eps`` (without a value): the radius is that of the number's name;
+* ``assumes``: what no result file says; it is told where the number is another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from RobustART.errors import ConfigError
+from RobustART.metrics.baselines import imagenet_a_classes, imagenet_r_classes
+from RobustART.options import parse_number
+from RobustART.records import PassRecords, Records
+
+LISTS = {"robustbench": "robustbench/helper_files/imagenet_test_image_ids.txt of RobustBench"}
+"""Lists of images that published numbers are of and that are not part of this package, and where they are found."""
+Lists = Mapping[str, Collection[str]]
+"""Names of lists to the file names that they hold, without folder and suffix."""
+_LABELS: dict[str, Callable[[], tuple[int, ...]]] = {"imagenet_a": imagenet_a_classes, "imagenet_r": imagenet_r_classes}
+_VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})")
+
+
+def read_list(place: str | Path) -> frozenset[str]:
+    """Returns the file names in a list of images, without folder and suffix: the first word of each line."""
+    try:
+        text = Path(place).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {place}: {getattr(error, 'strerror', None) or error}") from None
+    return frozenset(_stem(line.split()[0]) for line in text.splitlines() if line.strip())
+
+
+def _stem(file: str) -> str:
+    return file.replace("\\", "/").rpartition("/")[2].partition(".")[0]
+
+
+def unmet(conditions: Collection[str], records: Records, metric: str, lists: Lists) -> str:
+    """Returns how a result departs from what a published number demands, or an empty text.
+
+    Args:
+        conditions: of the published number.
+        records: the result.
+        metric: name of the number, which says which attack it is of.
+        lists: of images, by name.
+    """
+    for condition in conditions:
+        name, _, wanted = condition.partition("=")
+        kind, _, key = name.partition(".")
+        if kind in ("options", "preprocessing", "attack") and key:
+            reason = _of_header(kind, key, wanted, records, metric)
+        elif name in ("data", "fingerprint"):
+            reason = _differs(name, records, wanted, "name" if name == "data" else name)
+        elif name == "files":
+            reason = _made(records)
+        elif name != "assumes":
+            reasons = (_of_images(name, wanted, part, lists) for part in records.passes)
+            reason = next(filter(None, reasons), "")
+        else:
+            reason = ""
+        if reason:
+            return reason
+    return ""
+
+
+def assumed(conditions: Collection[str]) -> str:
+    """Returns what a published number takes for granted that no result file says, or an empty text."""
+    return ", ".join(text.partition("=")[2] for text in conditions if text.startswith("assumes="))
+
+
+def _of_header(kind: str, key: str, wanted: str, records: Records, metric: str) -> str:
+    stated = records.header["conditions"]
+    if kind == "options":
+        return _compared(key, stated.get("options", {}).get(key), wanted)
+    if kind == "preprocessing":
+        given = stated.get("data", []) or [{}]
+        shown = [{**stated.get("preprocessing", {}), **row.get("preprocessing", {})} for row in given]
+        return next(filter(None, (_compared(key, row.get(key), wanted) for row in shown)), "")
+    cell = metric.partition("/")[2]
+    settings = stated.get("attacks", {}).get(cell)
+    if settings is None:
+        return f"does not say how {cell} was made"
+    if key == "eps":
+        radius, eps = cell.partition("/")[2], settings.get("eps")
+        same = isinstance(eps, (int, float)) and abs(eps - parse_number(radius)) < 1e-9
+        return "" if same else f"has eps {eps!r} in {cell}, the published number {radius}"
+    return _compared(f"{key} of {cell}", settings.get(key) or None, wanted)
+
+
+def _compared(what: str, found: Any, wanted: str) -> str:
+    shown = _said(found)
+    return "" if shown == wanted else f"has {what} {shown}, the published number {wanted}"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(_said, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _differs(what: str, records: Records, wanted: str, key: str) -> str:
+    found = [row.get(key) for row in records.header["conditions"].get("data", [])] or [None]
+    return next(filter(None, (_compared(what, value, wanted) for value in found)), "")
+
+
+def _made(records: Records) -> str:
+    made = records.header["conditions"].get("options", {}).get("root_dir", "") is None
+    return "" if not made else "was made on the fly, the published number is of the published files"
+
+
+def _of_images(name: str, wanted: str, part: PassRecords, lists: Lists) -> str:
+    """Returns how the images of a pass depart from one condition, or an empty text."""
+    classes, counts = np.unique(part.labels, return_counts=True)
+    if name == "images":
+        count = len(part.ids)
+        return "" if count == int(wanted) else f"is of {count} images, the published number of {wanted}"
+    if name == "classes":
+        return "" if len(classes) == int(wanted) else f"is of {len(classes)} classes, the published number of {wanted}"
+    if name == "each":
+        same = bool((counts == int(wanted)).all())
+        return "" if same else f"is not of {wanted} images of each class, as the published number is"
+    if name == "labels":
+        foreign = sorted(set(classes.tolist()) - set(_LABELS[wanted]()))
+        return f"has images of class {foreign[0]}, which {wanted} has not" if foreign else ""
+    assert name == "list", name
+    return _of_list(wanted, {_stem(file) for file in part.files}, lists)
+
+
+def _of_list(wanted: str, found: Collection[str], lists: Lists) -> str:
+    if wanted == "imagenet_val":
+        numbers = [match and int(match[1]) for match in map(_VALIDATION.fullmatch, found)]
+        if None not in numbers and sorted(filter(None, numbers)) == list(range(1, 50001)):
+            return ""
+        return "is not of the files ILSVRC2012_val_00000001 to ILSVRC2012_val_00050000, as the published number is"
+    if wanted not in lists:
+        where = LISTS[wanted]
+        return f"cannot be held against the list of images of the published number; --list {wanted}=FILE gives it ({where})"
+    missing = len(set(lists[wanted]) - set(found))
+    return (
+        f"is not of the images in the list {wanted}: {missing} of {len(lists[wanted])} are missing" if missing else ""
+    )
