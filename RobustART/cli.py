@@ -14,6 +14,7 @@ from pathlib import Path
 from RobustART import __version__
 from RobustART.cli_results import add_commands
 from RobustART.errors import ConfigError, UserError
+from RobustART.outputs import same_file
 
 # Each sub-command imports what it needs, so that `robustart score` and `robustart --help` do not wait for torch.
 
@@ -34,12 +35,24 @@ def _list(arguments: argparse.Namespace) -> None:
         print(f"{name}  {text.splitlines()[0]}" if text else name)
 
 
+def _models(arguments: argparse.Namespace) -> None:
+    from RobustART.models.listing import library_names, table
+
+    if arguments.library:
+        print("\n".join(library_names(arguments.library, arguments.pattern)))
+        return
+    sets = ("benchmark",) if arguments.benchmark else ("benchmark", "further", "original")
+    for line in table(arguments.pattern, arguments.family, sets, arguments.format, notes=arguments.notes):
+        print(line)
+
+
 def _noise(arguments: argparse.Namespace) -> None:
     import numpy as np
     from PIL import Image
 
     from RobustART.noise import AddNoise
 
+    _check_picture(Path(arguments.image), Path(arguments.output))
     noise = AddNoise(arguments.type, seed=arguments.seed)
     noise.set_config(**_options(arguments.options))
     noisy = noise.add_noise(arguments.image)
@@ -47,6 +60,19 @@ def _noise(arguments: argparse.Namespace) -> None:
         Image.fromarray(np.asarray(noisy)).save(arguments.output)
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot write {arguments.output}: {error}") from None
+
+
+def _check_picture(source: Path, output: Path) -> None:
+    """Raises a ConfigError if the noisy picture would replace the one that is read, or what is no picture."""
+    from PIL import Image
+
+    if same_file(source, output):
+        raise ConfigError(f"-o {output} would overwrite the picture that is read; name another file")
+    if output.exists() and (not output.is_file() or output.stat().st_size):
+        try:
+            Image.open(output).close()
+        except OSError:
+            raise ConfigError(f"-o {output} is there already and is no picture: it is not replaced") from None
 
 
 def _generate(arguments: argparse.Namespace) -> None:
@@ -121,7 +147,8 @@ def _leaderboard(arguments: argparse.Namespace) -> None:
 
     labels = None if arguments.labels is None else parse_yaml(read_labels(arguments.labels), arguments.labels)
     runs = read_runs(arguments.folders, labels)
-    print("\n".join(write_board(runs, arguments.output, json_to=arguments.json, csv_to=arguments.csv)))
+    inputs = [] if arguments.labels is None else [arguments.labels]
+    print("\n".join(write_board(runs, arguments.output, json_to=arguments.json, csv_to=arguments.csv, inputs=inputs)))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -148,6 +175,10 @@ def _add_noise_commands(noise: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+MODELS = """The names that model.type and create_model take: the 44 architectures of the benchmark (set benchmark), further
+ones, and the original RobustART's own names (set original, and the column of other names). Any name of timm or torchvision
+is a model too (--library). Parameters are in millions, at 1,000 classes; MACs are those of convolutions and linear layers
+for one image; resize is the shorter side before the central crop."""
 GENERATE = """Write a noisy data set in its published layout from clean photos.
 
 The pictures are those that an evaluation makes on the fly with the same seed and limit, for a model of the same input
@@ -228,6 +259,19 @@ def parser() -> argparse.ArgumentParser:
     names = commands.add_parser("list", help="list what can be named")
     names.add_argument("what", choices=("attacks", "benchmarks", "corruptions", "datasets", "perturbations"))
     names.set_defaults(function=_list)
+
+    models = commands.add_parser("models", help="list the architectures, with parameters and MACs", description=MODELS)
+    models.add_argument("pattern", nargs="?", help="part of a name, or a whole one with * and ?; any spelling of case")
+    models.add_argument("--family", metavar="NAME", help="only one family, such as resnet, regnetx or vit")
+    models.add_argument("--benchmark", action="store_true", help="only the 44 of the benchmark")
+    models.add_argument(
+        "--notes", action="store_true", help="also how each differs from its library's network, and why"
+    )
+    models.add_argument("--format", choices=("text", "csv", "json"), default="text", help="text by default")
+    models.add_argument(
+        "--library", choices=("timm", "torchvision"), help="list a library's names instead; each is a model's name too"
+    )
+    models.set_defaults(function=_models)
 
     board = commands.add_parser(
         "leaderboard", help="put many runs into one page: a table that sorts and filters, and plots"

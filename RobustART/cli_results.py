@@ -9,13 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from RobustART.errors import ConfigError
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
+from RobustART.outputs import Output, check_distinct, check_outputs, write_whole
 
 
 def _score(arguments: argparse.Namespace) -> None:
@@ -45,24 +39,27 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from RobustART.metrics.comparison import compare, dump
+    from RobustART.metrics.comparison import BEGINS, compare, dump
+    from RobustART.metrics.runs import result_files
 
     outputs = [Path(path) for path in arguments.output]
     for path in outputs:
-        if path.suffix not in (".json", ".md"):
+        if path.suffix not in BEGINS:
             raise ConfigError(f"-o takes a file ending in .json or .md, got {path}")
     if arguments.first < 0:
         raise ConfigError(f"--first must be a whole number from 0, got {arguments.first}")
+    inputs = [file for place in arguments.runs for file in result_files(place)]
+    check_outputs([Output("-o", path, "a comparison", BEGINS[path.suffix]) for path in outputs], inputs)
     comparison = compare(*arguments.runs)
     text = comparison.markdown(arguments.first)
     for path in outputs:
-        _write(path, dump(comparison) if path.suffix == ".json" else text)
+        write_whole(path, dump(comparison) if path.suffix == ".json" else text)
     print(text, end="")
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     from RobustART.metrics import published
-    from RobustART.metrics.runs import read_run
+    from RobustART.metrics.runs import read_run, result_files
 
     if not arguments.run and (arguments.data or arguments.weights):
         raise ConfigError(
@@ -70,19 +67,23 @@ def _verify(arguments: argparse.Namespace) -> int:
         )
     if arguments.claimed is not None and not arguments.runs:
         raise ConfigError("--as says whose weights runs are of; name the runs")
+    files = [result_files(place) for place in arguments.runs]
+    check_distinct(arguments.runs, files)
+    data, weights = _pairs(arguments.data, "--data"), _pairs(arguments.weights, "--weights")
+    if arguments.output:
+        checked = Output("-o", Path(arguments.output), "a list of checks", r'\[\s*\{\s*"what":')
+        check_outputs([checked], [*(file for own in files for file in own), *weights.values()])
     runs = [(read_run(place), arguments.claimed) for place in arguments.runs]
     reasons: dict[tuple[str, str], str] = {}
     if arguments.run:
         from RobustART.evaluation.verify import run_models
 
-        data, weights = _pairs(arguments.data, "--data"), _pairs(arguments.weights, "--weights")
         own, reasons = run_models(arguments.run, data, weights)
         runs += own
     checks = [*published.packaged_checks(), *published.check_runs(runs, reasons)]
     if arguments.output:
-        _write(
-            Path(arguments.output),
-            json.dumps([dataclasses.asdict(c) for c in checks], indent=2, allow_nan=False) + "\n",
+        write_whole(
+            arguments.output, json.dumps([dataclasses.asdict(c) for c in checks], indent=2, allow_nan=False) + "\n"
         )
     print(published.text(checks))
     return 1 if any(check.status == published.FAIL for check in checks) else 0

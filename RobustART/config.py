@@ -48,8 +48,9 @@ class ModelConfig:
     """Which classifier."""
 
     type: str
-    """A timm or torchvision name (``timm:`` or ``torchvision:`` before it decides where both have it; timm is asked
-    first), or ``module:function`` for a function that returns an ``nn.Module``."""
+    """An architecture of ``robustart models`` (the benchmark's names and the original's), a timm or torchvision name
+    (``timm:`` or ``torchvision:`` before it decides; timm is asked first), or ``module:function`` for a function that
+    returns an ``nn.Module``."""
     kwargs: dict[str, Any] = mapping()
     """Keyword arguments of the builder, such as ``num_classes``."""
     weights: str | None = None
@@ -76,10 +77,11 @@ class DatasetConfig:
     """One data set, for training or testing."""
 
     type: str | None = None
-    """``image_folder``, ``meta_file``, ``foolbox_photos``, ``sklearn_digits`` or ``module:function``; by default what
-    ``root_dir`` and ``meta_file`` say."""
+    """``image_folder``, ``meta_file``, ``foolbox_photos``, ``sklearn_digits``, ``fake`` or ``module:function``; by
+    default what ``root_dir`` and ``meta_file`` say."""
     kwargs: dict[str, Any] = mapping()
-    """Further arguments of the type: ``sklearn_digits`` takes ``split: train | test, size, test_fraction, seed``."""
+    """Further arguments of the type: ``sklearn_digits`` takes ``split: train | test, size, test_fraction, seed``, ``fake``
+    takes ``images, classes, size, seed``."""
     root_dir: str | None = None
     """Folder of the images; without ``meta_file`` it holds one folder per class."""
     meta_file: str | None = None
@@ -127,7 +129,8 @@ class DataConfig:
     type: Literal["imagenet", "custom", "multiclass"] = "imagenet"
     """The original's kind of data; ``custom`` meta files are JSON lines, which are recognised by themselves."""
     read_from: Literal["fs", "mc", "fake", "osg", "ceph", "petrel"] = "fs"
-    """Where files come from: only ``fs``, the file system, exists outside the original's clusters."""
+    """Where files come from: ``fs``, the file system; or ``fake``, made-up images in place of ``train`` and ``test``, to
+    try a config. The others exist on the original's clusters alone."""
     use_dali: bool = False
     """The original's GPU decoder; here images are decoded on the CPU, and a warning says so."""
     batch_size: int = 64
@@ -189,7 +192,8 @@ class Config:
     model_tgt: ModelConfig | None = None
     """Target model of a transfer attack."""
     eval_list: list[str] = items()
-    """The original's list of models for its evaluation loops."""
+    """Names of models to evaluate one after the other, each into a folder of its name under ``output_dir``;
+    ``model.weights`` may then hold ``{name}``, and is ``pretrained`` by default."""
     dist: DistConfig = section(DistConfig)
     """Distributed training."""
     optimizer: OptimizerConfig | None = None

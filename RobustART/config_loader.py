@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import types
 import typing
@@ -17,6 +18,8 @@ from RobustART.errors import ConfigError, nearest
 from RobustART.options import FRACTION, parse_number, to_plain
 
 C = TypeVar("C")
+DATA_ROOT = "ROBUSTART_DATA"
+"""Name of the variable for the folder that holds all data."""
 _FLOAT = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$")
 
 
@@ -102,12 +105,13 @@ def apply_override(data: dict[str, Any], override: str) -> dict[str, Any]:
     return merge(data, tree)
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+def load_config(path: str | Path, overrides: Iterable[str] = (), data_root: str | Path | None = None) -> Config:
     """Returns the checked configuration of a YAML file.
 
     Args:
         path: the file.
         overrides: ``a.b=c`` texts laid over it, later ones last.
+        data_root: what paths that begin with ``$ROBUSTART_DATA`` begin with; by default the value of that variable.
 
     Raises:
         ConfigError: it cannot be read, or something in it is unknown, of the wrong type or impossible.
@@ -115,7 +119,21 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     data = read_raw(Path(path))
     for override in overrides:
         data = apply_override(data, override)
-    return build(Config, data, "")
+    root = os.environ.get(DATA_ROOT) if data_root is None else str(data_root)
+    return build(Config, _with_data_root(data, "", os.path.abspath(root) if root else None), "")
+
+
+def _with_data_root(data: Any, place: str, root: str | None) -> Any:
+    """Returns plain data with the folder of all data put in."""
+    if isinstance(data, Mapping):
+        return {k: _with_data_root(v, f"{place}.{k}" if place else str(k), root) for k, v in data.items()}
+    if isinstance(data, list):
+        return [_with_data_root(value, f"{place}[{i}]", root) for i, value in enumerate(data)]
+    if not isinstance(data, str) or not re.match(rf"\${DATA_ROOT}(/|$)", data):
+        return data
+    if root is None:
+        raise ConfigError(f"{place} is {data}: say where the data are, by --data DIR or by the variable {DATA_ROOT}")
+    return root + data[len(DATA_ROOT) + 1 :]
 
 
 def build(cls: type[C], data: object, path: str) -> C:

@@ -94,9 +94,11 @@ class IgnoreConfig:
     """What is not taken from a checkpoint."""
 
     key: list[str] = items()
-    """Parts of the checkpoint: ``optimizer, last_iter, ema``."""
+    """Parts of the checkpoint: ``optimizer, last_iter, ema``. Without its step a training begins with an objective's
+    state (a queue, perturbations) of its own too."""
     model: list[str] = items()
-    """Names of parameters; they keep their seeded random values, and the log says so."""
+    """Names of parameters, or of modules (``fc``) for all that is in them; they keep their seeded random values, and the
+    log says so."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +173,22 @@ class AdversaryConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MocoConfig:
+    """MoCo v2 (He 2020, https://arxiv.org/abs/1911.05722; Chen 2020, https://arxiv.org/abs/2003.04297)."""
+
+    dim: int = 128
+    """Length of queries and keys."""
+    queue: int = 65536
+    """Keys that are kept as negatives; at least the images of a step."""
+    momentum: float = 0.999
+    """Share of the key encoder that stays at each step, in [0, 1)."""
+    temperature: float = 0.2
+    """Of the softmax over keys; 0.07 in MoCo v1."""
+    mlp: bool = True
+    """Projection with a hidden layer; false is MoCo v1's linear one."""
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """What the original's sections of training do not say."""
 
@@ -205,3 +223,10 @@ class TrainingConfig:
     for ``data.train.transforms`` with ``views``, ``kwargs: {weight: 12}``."""
     adversary: AdversaryConfig | None = None
     """Adversarial training, instead of plain images; mixup and cutmix are attacked after blending."""
+    moco: MocoConfig | None = None
+    """Pre-training without labels, with ``data.train.transforms: {type: MOCOV2}``. A projection takes the place of the last
+    linear layer; so there is nothing to validate or evaluate, and fine-tuning leaves that layer, such as ``fc``, out:
+    ``saver.pretrain: {path: ..., ignore: {key: [optimizer, last_iter], model: [fc]}}``."""
+    train_only: list[str] | None = None
+    """Modules (``fc``) or parameters that are trained, for linear evaluation: all others keep their weights, and BatchNorm
+    its statistics, bit for bit; they are in evaluation mode. By default everything is trained."""

@@ -7,7 +7,11 @@ from types import ModuleType
 
 from RobustART.errors import ConfigError
 
-PACKAGES = {"cv2": "opencv-python", "imagecorruptions": "imagecorruptions-imaug", "torchattacks": "--no-deps torchattacks"}
+PACKAGES = {
+    "cv2": "opencv-python",
+    "imagecorruptions": "imagecorruptions-imaug",
+    "torchattacks": "--no-deps torchattacks",
+}
 """What to install for a module whose package has another name."""
 
 

@@ -23,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
+from RobustART.corruption_groups import GROUPS
 from RobustART.metrics import formats
 from RobustART.metrics.baselines import alexnet_corruption_errors
 from RobustART.metrics.comparison import compare, dump
-from RobustART.metrics.corruption import GROUPS
 from RobustART.metrics.evaluators import ImageNetCEvaluator
 from RobustART.metrics.resampling import RESAMPLES
 from RobustART.metrics.summaries import imagenet_c

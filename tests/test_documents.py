@@ -69,7 +69,6 @@ def run(checkout: Path, command: list[str], timeout: int = 600) -> str:
     environ["PYTEST_ADDOPTS"] = (
         "--collect-only -q -p no:cacheprovider"  # bash tests/run.sh, short of running them again
     )
-    del environ["OMP_NUM_THREADS"]
     done = subprocess.run(
         command, cwd=checkout, env=environ, capture_output=True, text=True, timeout=timeout, check=False
     )

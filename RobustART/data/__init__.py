@@ -9,18 +9,21 @@ from RobustART.data.datasets import (
     create_dataset,
 )
 from RobustART.data.digits import sklearn_digits
+from RobustART.data.fake import FakeDataset, fake
 from RobustART.data.loader import View, load_views
 from RobustART.data.samples import Sample
 
 __all__ = [
     "DATASETS",
     "ArrayDataset",
+    "FakeDataset",
     "ImageDataset",
     "Sample",
     "View",
     "array_dataset",
     "balanced_subset",
     "create_dataset",
+    "fake",
     "load_views",
     "sklearn_digits",
 ]

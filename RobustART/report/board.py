@@ -13,6 +13,9 @@ from RobustART.report.markup import element, text
 from RobustART.report.runs import Run
 from RobustART.report.sections import Part
 
+TITLE = "RobustART leaderboard"
+"""Of the page."""
+
 
 def render_board(runs: Sequence[Run], folder: Path) -> str:
     """Returns the page.
@@ -38,7 +41,7 @@ def render_board(runs: Sequence[Run], folder: Path) -> str:
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n'
     )
     body = "".join(markup.section(*part) for part in parts)
-    return markup.page("RobustART leaderboard", f"{header}<main>\n{body}</main>\n", wide=True)
+    return markup.page(TITLE, f"{header}<main>\n{body}</main>\n", wide=True)
 
 
 def ranking(runs: Sequence[Run], shown: Sequence[Column]) -> tuple[list[int], Column | None]:

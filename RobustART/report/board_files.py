@@ -5,21 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from RobustART.errors import ConfigError
-from RobustART.report.board import render_board
+from RobustART.outputs import Output, check_outputs, json_format, write_whole
+from RobustART.report.board import TITLE, render_board
 from RobustART.report.columns import all_columns, contrasts
 from RobustART.report.runs import Run, differences
 
-FORMAT = "robustart-leaderboard/1"
+_NAME = "robustart-leaderboard"
+FORMAT = f"{_NAME}/1"
+HEADS = ("name", "folder", "family", "technique", "parameters", "input_size")
+"""First columns of the CSV."""
 
 
 def write_board(
-    runs: Sequence[Run], page: str | Path, *, json_to: str | Path | None = None, csv_to: str | Path | None = None
+    runs: Sequence[Run],
+    page: str | Path,
+    *,
+    json_to: str | Path | None = None,
+    csv_to: str | Path | None = None,
+    inputs: Sequence[str | Path] = (),
 ) -> list[str]:
     """Writes the leaderboard, and returns what there is to say of it: the files, and which runs may not be compared.
 
@@ -28,22 +35,25 @@ def write_board(
         page: where the page goes.
         json_to: where the same goes as JSON; None is nowhere.
         csv_to: likewise as CSV.
+        inputs: files that were read beside the runs' reports.
 
     Raises:
-        ConfigError: a file cannot be written, or matplotlib is not installed.
+        ConfigError: a file cannot be written, is one that is read, or is there already and no leaderboard; or matplotlib is
+            not installed.
     """
+    asked = [
+        Output("-o", Path(page), "a leaderboard", rf"[\s\S]*<title>{TITLE}</title>"),
+        *([] if json_to is None else [Output("--json", Path(json_to), "a leaderboard's data", json_format(_NAME))]),
+        *([] if csv_to is None else [Output("--csv", Path(csv_to), "a leaderboard's table", ",".join(HEADS) + "\\b")]),
+    ]
+    check_outputs(asked, [*(run.path for run in runs), *inputs])
     texts = {Path(page): render_board(runs, Path(page).parent)}
     if json_to is not None:
         texts[Path(json_to)] = json.dumps(board_data(runs), indent=2) + "\n"
     if csv_to is not None:
         texts[Path(csv_to)] = board_csv(runs)
     for path, text in texts.items():
-        temporary = path.with_name(f"{path.name}.tmp")
-        try:
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-            os.replace(temporary, path)
-        except OSError as error:
-            raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
+        write_whole(path, text)
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     lines = [f"{', '.join(map(str, texts))}: {count}"]
     for benchmark in dict.fromkeys(name for run in runs for name in run.report["benchmarks"]):
@@ -58,7 +68,7 @@ def board_data(runs: Sequence[Run]) -> dict[str, Any]:
     """Returns the board as plain data: runs with their labels and differences, columns with their estimates."""
     marks = differences(runs)
     return {
-        "format": "robustart-leaderboard/1",
+        "format": FORMAT,
         "runs": [
             {
                 "name": run.name, "folder": run.folder, "family": run.family, "technique": run.technique,
@@ -84,7 +94,7 @@ def board_csv(runs: Sequence[Run]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     parts = ("value", "low", "high", "n")
     heads = [f"{column.benchmark} {column.name} {part}" for column in columns for part in parts]
-    writer.writerow(["name", "folder", "family", "technique", "parameters", "input_size", *heads])
+    writer.writerow([*HEADS, *heads])
     for number, run in enumerate(runs):
         row: list[Any] = [run.name, run.folder, run.family, run.technique, run.parameters, run.input_size]
         for column in columns:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from RobustART.corruption_groups import GROUPS
 from RobustART.options import attack_norm
-from RobustART.report.terms import CORRUPTION_GROUPS
 
 Estimate = Mapping[str, Any]
 _NATURAL = {
@@ -41,7 +41,7 @@ def noise_families(report: Mapping[str, Any]) -> list[tuple[str, str, Estimate]]
 def _groups(tables: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> Iterator[tuple[str, str, Estimate]]:
     """Yields the mean accuracy of each scored group of corruptions; of a group that is not whole there is no interval."""
     whole, single = tables.get("group_errors", {}), tables.get("top1", {})
-    for group, names in CORRUPTION_GROUPS.items():
+    for group, names in GROUPS.items():
         means = [single[name]["mean"] for name in names if "mean" in single.get(name, {})]
         if group == "extra":
             continue

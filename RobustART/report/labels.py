@@ -12,22 +12,27 @@ FAMILIES = (
     ("MobileNetV3", r"mobilenet_?v3"), ("RegNet", r"regnet"), ("EfficientNetV2", r"efficientnet_?v2"),
     ("EfficientNet", r"efficientnet"), ("DeiT", r"deit"), ("Swin", r"swin"), ("ConvNeXt V2", r"convnext_?v2"),
     ("ConvNeXt", r"convnext"), ("MLP-Mixer", r"mixer"), ("ViT", r"vit_"), ("ResNet", r"resnet\d"), ("AlexNet", r"alexnet"),
-    ("VGG", r"vgg"),
+    ("VGG", r"vgg"), ("CLIP", r"clip"),
 )  # fmt: skip
-"""Families of timm's and torchvision's names, which begin so, perhaps after ``tf_``; the first that fits."""
+"""Families of architectures' names, which begin so, perhaps after ``tf_``; the first that fits."""
 
 NOT_STATED = "not stated"
 UNTRAINED = "untrained"
 
 
 def family(model: Mapping[str, Any]) -> str:
-    """Returns the family of a report's ``model``: by its name in timm or torchvision, otherwise its network's class."""
+    """Returns the family of a report's ``model``: by its name in a library or our table, otherwise by its class."""
     library, _, name = model["source"].rpartition(":")
-    if library in ("timm", "torchvision"):
+    if library in ("timm", "torchvision", "robustart"):
         for known, pattern in FAMILIES:
             if re.match(rf"(tf_|gluon_|legacy_)?({pattern})", name):
                 return known
     return str(model["architecture"])
+
+
+def _enabled(section: Any) -> bool:
+    """Returns whether a switch of a configuration is on: a section with ``enable``, or what another's calls true."""
+    return bool(section.get("enable") if isinstance(section, Mapping) else section)
 
 
 def technique(report: Mapping[str, Any]) -> str:
@@ -44,7 +49,7 @@ def technique(report: Mapping[str, Any]) -> str:
             ("label smoothing", config.get("label_smooth", 0.0)),
             ("mixup", config.get("mixup", 1.0) != 1.0),
             ("cutmix", config.get("cutmix", 0.0)),
-            ("EMA", (config.get("ema") or {}).get("enable")),
+            ("EMA", _enabled(config.get("ema"))),
             ("kurtosis", config.get("kw_weight", 0.0)),
         )
         if used

@@ -40,6 +40,8 @@ def faults(data: Any, schema: dict[str, Any] | None = None, place: str = "") -> 
     if kinds and not any(_is_kind(data, kind) for kind in kinds):
         yield f"{place or 'the whole'} must be of the type {' or '.join(kinds)}, got {_shortened(data)}"
         return
+    if isinstance(data, (int, float)) and data < schema.get("minimum", -math.inf):
+        yield f"{place} must be {schema['minimum']} or more, got {data!r}"
     if isinstance(data, dict):
         properties, others = schema.get("properties", {}), schema.get("additionalProperties")
         for key in schema.get("required", []):

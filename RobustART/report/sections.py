@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from RobustART.corruption_groups import GROUPS
 from RobustART.report import charts, heat, markup, plotting, terms
 from RobustART.report.families import noise_families, norm_of, strongest
 from RobustART.report.markup import element, text
@@ -165,7 +166,7 @@ def natural(report: Mapping[str, Any]) -> Iterator[Part]:
             continue
         severities = [column for column in terms.columns(table) if column.isdigit() or column == "mean"]
         caption = "Top-1 accuracy (%) by corruption and severity, with 95 % intervals"
-        inner = heat.heat_map(table, caption, coloured=severities, first="corruption", groups=terms.CORRUPTION_GROUPS)
+        inner = heat.heat_map(table, caption, coloured=severities, first="corruption", groups=GROUPS)
         inner += heat.scale()
         errors = [key for key in _ERRORS if entry["tables"].get(key)]
         tables = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,20 +19,19 @@ TITLES = {
     "transfer_success": "transfer success (%), source > target",
 }
 """First words of the keys of tables, as headings."""
-
-CORRUPTION_GROUPS = {
-    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
-    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
-    "weather": ("snow", "frost", "fog", "brightness"),
-    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
-    "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
-}
-"""ImageNet-C's groups (Hendrycks and Dietterich 2019, https://arxiv.org/abs/1903.12261); the extra ones are not scored."""
+_PERCENTAGES = ("top1", "robust_accuracy", "AR", "WCAR", "broken_by", "transfer_success")
+"""Tables that hold nothing but percentages."""
 
 _LOWER = re.compile(
     r"(relative_)?m?CE(_\d+)?|.*error.*|std_.*|.*mFP|.*mFR|m?T5D.*|mean_T5D.*|m?zipf.*|mean_zipf.*|m(FP|FR).*|FP.*"
     r"|fpr.*|ece|.*calibration.*"
 )
+_PERCENTAGE = re.compile(
+    r"top[15]( \(%\))?|(mean|worst|std)_top1"
+    r"|clean_accuracy|mean[_ ]error(_15|_19|_of_these_cells)?|mFP(_of_these)?|FP \(%\)"
+    r"|(chance_)?aupr|auroc|fpr95|rms_calibration_error|ece|aurra"
+)
+_RATIO = re.compile(r"m?CE(_\d+)?|m(FR|T5D)(_of_these)?|(mean_)?(T5D|zipf)(_of_these)?")
 _HIGHER = re.compile(
     r"top[15].*|.*_top1|.*accuracy.*|aurra|aupr|auroc|W?C?AR\b.*|robust.*|agreement"
 )  # fmt: skip
@@ -97,6 +97,18 @@ def better(metric: str) -> str | None:
     if _LOWER.fullmatch(metric):
         return "low"
     return "high" if _HIGHER.fullmatch(metric) else None
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """Returns the least and the largest value that a number of ours can have: percentages end at 100, ratios nowhere."""
+    if _PERCENTAGE.fullmatch(metric):
+        return 0.0, 100.0
+    return 0.0 if _RATIO.fullmatch(metric) else -math.inf, math.inf
+
+
+def table_bounds(key: str, column: str) -> tuple[float, float]:
+    """Returns the same of a column of the table ``key``; what the table is of counts more than the column's name."""
+    return (0.0, 100.0) if key.partition(" ")[0] in _PERCENTAGES else bounds(column)
 
 
 def meaning(metric: str) -> str | None:

@@ -31,6 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lay a value over the config, such as --set evaluation.limit=1000 (YAML; may be given many times)",
     )
     parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder of all data, for paths that begin with $ROBUSTART_DATA (default: that variable)",
+    )
+    parser.add_argument(
+        "--trial",
+        type=int,
+        nargs="?",
+        const=10,
+        metavar="N",
+        help="see whether all is in place: train N steps (10), evaluate N images, write to output_dir/trial",
+    )
+    parser.add_argument(
         "--check", action="store_true", help="validate the config, print it with all defaults, and run nothing"
     )
     parser.add_argument(

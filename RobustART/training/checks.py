@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 from RobustART.config import Config, DatasetConfig
+from RobustART.data.fake import FAKE_NOTE
 from RobustART.distributed import choose_device
 from RobustART.errors import ConfigError
 from RobustART.evaluation.benchmarks import build_benchmark
@@ -13,15 +15,15 @@ from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import run_settings
 from RobustART.models.weights import PACKAGED
 from RobustART.models.zoo import check_name
-from RobustART.training.recipe import check_training, trains
+from RobustART.training.recipe import check_training, mixing_of, model_arguments, trains
 from RobustART.training.resolve import (
-    build_dataset,
     chosen_benchmarks,
     clean_dataset,
     evaluation_section,
     limit_of,
     model_section,
     preprocessing_fields,
+    train_dataset,
     weights_of,
 )
 from RobustART.training.switches import unused_with_switches
@@ -47,14 +49,43 @@ def _refuse_evaluator(test: DatasetConfig) -> None:
         raise ConfigError(f"data.test.evaluator.kwargs may hold topk: [1, 5] alone, got {test.evaluator.kwargs}")
 
 
+def _refuse_with_moco(config: Config) -> None:
+    """Raises a ConfigError for what has no meaning where no classes are learned."""
+    training, moco = config.training, config.training.moco
+    if moco is None:
+        return
+    for name, value, good, allowed in (
+        ("dim", moco.dim, moco.dim >= 1, "a whole number above 0"),
+        ("queue", moco.queue, moco.queue >= config.data.batch_size, "at least the images of a step"),
+        ("momentum", moco.momentum, 0 <= moco.momentum < 1, "in [0, 1)"),
+        ("temperature", moco.temperature, 0 < moco.temperature < math.inf, "a number above 0"),
+    ):
+        if not good:
+            raise ConfigError(f"training.moco.{name} must be {allowed}, got {value}")
+    what = "training.moco learns without labels and has no classifier"
+    for name, on, why in (
+        ("data.test", config.data.test is not None, f"{what} to validate; leave it out until fine-tuning"),
+        ("evaluation", config.evaluation is not None, f"{what} to evaluate; fine-tune its checkpoint first"),
+        ("label_smooth", config.label_smooth != 0, what),
+        ("mixup and cutmix", bool(mixing_of(config)), f"{what} whose targets could be blended"),
+        ("training.adversary", training.adversary is not None, "training.moco is an objective of its own"),
+        ("training.objective", training.objective.type != "plain", "training.moco is an objective of its own"),
+        ("training.swa", training.swa.enable, "it measures BatchNorm's statistics on single views; ema is possible"),
+        (
+            "SyncBatchNorm", config.model is not None and model_arguments(config)[1],
+            "training.moco shuffles images between processes instead; say training.sync_bn: false",
+        ),
+    ):  # fmt: skip
+        if on:
+            raise ConfigError(f"{name} cannot be used with training.moco: {why}")
+
+
 def refuse_impossible(config: Config) -> None:
     """Raises a ConfigError for values that the schema knows but that cannot be done here, and warns of ignored ones."""
     data, test = config.data, config.data.test or DatasetConfig()
     if data.read_from == "fake":
-        raise ConfigError(
-            "data.read_from: 'fake' gives the first image for every index, so its numbers mean nothing; say 'fs'"
-        )
-    if data.read_from != "fs":
+        log.warning("data.read_from: fake - %s", FAKE_NOTE)
+    elif data.read_from != "fs":
         raise ConfigError(f"data.read_from: {data.read_from!r} needs a server of the original's cluster; say 'fs'")
     if data.use_dali:
         log.warning("data.use_dali is not used: images are decoded and resized by pillow on the CPU")
@@ -68,12 +99,15 @@ def refuse_impossible(config: Config) -> None:
             "model.preprocessing"
         )
     _refuse_evaluator(test)
+    if config.training.train_only is not None and config.training.swa.enable:
+        raise ConfigError("training.swa measures all statistics of BatchNorm anew, which training.train_only keeps")
     if data.type == "multiclass":
         raise ConfigError(
             "data.type: 'multiclass' (several labels an image) is not possible; say 'imagenet' or 'custom'"
         )
     for name, without in unused_with_switches(test):
         log.warning("data.test.%s is not used %s", name, without)
+    _refuse_with_moco(config)
     pretrain = config.saver.pretrain
     limit = config.evaluation.limit if config.evaluation else None
     for first, one, second, other in (
@@ -82,7 +116,7 @@ def refuse_impossible(config: Config) -> None:
     ):
         if one is not None and other is not None and one != other:
             raise ConfigError(f"{first} is {one!r}, but {second} is {other!r}; say it once")
-    for name in ("eval_list", "model_src", "model_tgt"):
+    for name in ("model_src", "model_tgt"):
         if getattr(config, name):
             raise ConfigError(f"{name} is not used by this version: it evaluates one model, named in 'model'")
 
@@ -99,7 +133,7 @@ def check(config: Config, folder: Path) -> None:
         raise ConfigError(f"there is no weights file {weights}")
     preprocessing_fields(config)
     if trains(config):
-        check_training(config, build_dataset(config.data.train or DatasetConfig(), folder, "data.train"))
+        check_training(config, train_dataset(config, folder))
         if config.evaluation is None:
             return
     section = evaluation_section(config)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from RobustART.config import Config, DatasetConfig, EvaluationConfig
+from RobustART.config import Config, EvaluationConfig, ModelConfig
 from RobustART.config_loader import load_config, without_defaults
 from RobustART.distributed import World
 from RobustART.errors import ConfigError, UserError
@@ -22,16 +22,17 @@ from RobustART.evaluation.run import evaluate
 from RobustART.models import Classifier, build_model
 from RobustART.options import to_plain
 from RobustART.training.arguments import DESCRIPTION, add_arguments
+from RobustART.training.checkpoint import newest_checkpoint
 from RobustART.training.checks import check, refuse_impossible
 from RobustART.training.recipe import model_arguments, refuse_impossible_training, run_device, trains
 from RobustART.training.resolve import (
-    build_dataset,
     chosen_benchmarks,
     clean_dataset,
     evaluation_section,
     limit_of,
     model_section,
     preprocessing_fields,
+    train_dataset,
     weights_of,
 )
 from RobustART.training.switches import switched
@@ -47,10 +48,11 @@ class ClsSolver:
         config: the checked configuration.
         folder: folder of the config file; relative paths in it start there.
         world: the processes and the device.
+        trial: train this many steps at most, and evaluate this many images of each data set.
     """
 
-    def __init__(self, config: Config, folder: Path, world: World) -> None:
-        self.config, self.folder, self.world = config, folder, world
+    def __init__(self, config: Config, folder: Path, world: World, trial: int | None = None) -> None:
+        self.config, self.folder, self.world, self.trial = config, folder, world, trial
         self.output_dir = output_dir(config, folder)
 
     def train(self, fresh: bool = False, recover: Path | None = None) -> dict[str, Classifier]:
@@ -65,21 +67,31 @@ class ClsSolver:
         refuse_impossible(self.config)
         for warning in refuse_impossible_training(self.config):
             log.warning("%s", warning)
-        dataset = build_dataset(self.config.data.train or DatasetConfig(), self.folder, "data.train")
+        dataset = train_dataset(self.config, self.folder)
         model = self._model(self.config.training.seed)
-        test = clean_dataset(self.config, self.folder)
-        trainer = Trainer(self.config, self.folder, self.output_dir, self.world, model, dataset, test)
+        test = clean_dataset(self.config, self.folder) if self.trial is None else None
+        trainer = Trainer(self.config, self.folder, self.output_dir, self.world, model, dataset, test, self.trial)
         return trainer.run(fresh=fresh, recover=recover)
 
     def trained(self, recover: Path | None = None) -> Mapping[str, Classifier | None]:
         """Returns the models of a training that was run before, as :meth:`train` does.
 
         Args:
-            recover: the checkpoint; by default the newest of ``output_dir``, unless the config names weights itself.
+            recover: the checkpoint; by default the newest of ``output_dir``. Where the config names weights itself, they
+                are meant, unless the checkpoint is of a training that began with them.
         """
-        if recover is None and weights_of(self.config, self.folder) is not None:
+        refuse_impossible(self.config)
+        checkpoints = self.output_dir / "checkpoints"
+        if recover is None and weights_of(self.config, self.folder) is not None and not self._began(checkpoints):
             return {"": None}
-        return trained_models(self._model(self.config.training.seed), self.output_dir / "checkpoints", recover)
+        return trained_models(self._model(self.config.training.seed), checkpoints, recover)
+
+    def _began(self, checkpoints: Path) -> bool:
+        """Returns whether the newest checkpoint is of a training that began with the config's own weights."""
+        found = newest_checkpoint(checkpoints) if trains(self.config) else None
+        before = found[1].get("conditions", {}) if found else {}
+        wanted = {"model": to_plain(self.config.model), "saver": {"pretrain": to_plain(self.config.saver.pretrain)}}
+        return all(before.get(name) == value for name, value in wanted.items())
 
     def evaluate(
         self, fresh: bool = False, progress: bool = True, model: Classifier | None = None, name: str = ""
@@ -96,7 +108,7 @@ class ClsSolver:
         refuse_impossible(self.config)
         model = self._model(section.seed) if model is None else model
         benchmarks = chosen_benchmarks(self.config, self.folder)
-        limit = limit_of(self.config)
+        limit = limit_of(self.config) if self.trial is None else self.trial
         workers = section.workers if section.workers is not None else self.config.data.num_workers
         return evaluate(
             model,
@@ -182,44 +194,75 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs parsed arguments; errors of the user's come out as :class:`UserError`."""
-    path = Path(arguments.config)
-    overrides = list(arguments.overrides)
-    config = load_config(path, overrides)
+    path, trial = Path(arguments.config), arguments.trial
+    if trial is not None and trial < 1:
+        raise ConfigError(f"--trial takes a whole number above 0, got {trial}")
+    config = load_config(path, list(arguments.overrides), arguments.data)
     if config.evaluation is None and arguments.evaluate:
         alone: dict[str, Any] = {} if switched(config.data.test) else {"clean": {}}
         config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks=alone))
     folder = path.resolve().parent
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))  # a user's own module may stand beside the config, or in the current folder
+    training = trains(config) and not arguments.evaluate
+    configs = each_model(config, training, arguments.recover is not None)
     if arguments.check:
-        check(config, folder)
+        for one in configs:
+            check(one, folder)
         print(yaml.safe_dump(to_plain(config), sort_keys=False), end="")
         return 0
-    training = trains(config) and not arguments.evaluate
+    if trial is not None:
+        configs = [dataclasses.replace(one, output_dir=str(Path(one.output_dir or "", "trial"))) for one in configs]
     with World(run_device(config, training)) as world:
-        if world.is_main:
-            prepare_output(output_dir(config, folder))
-        world.barrier()
-        configure_logging(output_dir(config, folder), world, arguments.quiet)
-        solver = ClsSolver(config, folder, world)
-        if world.is_main:
-            log.info("%s on %s, %d process(es)", model_section(config).type, world.device, world.size)
-        models: dict[str, Classifier | None] = {"": None}
-        recover = None if arguments.recover is None else Path(arguments.recover)
-        if training:
-            models = dict(solver.train(arguments.fresh, recover))
-        elif recover is not None or trains(config):
-            models = dict(solver.trained(recover))
-        if training and config.evaluation is None:
-            return 0
-        for name, model in models.items():
-            report = solver.evaluate(arguments.fresh, not arguments.quiet, model, name)
+        for one in configs:
             if world.is_main:
-                print((f"\n{name.upper()} weights\n" if name else "") + report.text())
-                results = solver.output_dir / name / "results"
-                files = ("report.html", "report.json", "report.md", "noise.png")
-                print(f"\nWritten to {results}: {', '.join(file for file in files if (results / file).is_file())}")
+                prepare_output(output_dir(one, folder))
+            world.barrier()
+            configure_logging(output_dir(one, folder), world, arguments.quiet)
+            _run_model(ClsSolver(one, folder, world, trial), arguments, training)
     return 0
+
+
+def each_model(config: Config, training: bool, recovering: bool) -> list[Config]:
+    """Returns a configuration for each model of ``eval_list``; the configuration itself where there is none."""
+    if not config.eval_list:
+        return [config]
+    if training or recovering:
+        raise ConfigError("eval_list names models to evaluate; pass --evaluate, or leave it out to train one")
+    twice = [name for name in config.eval_list if config.eval_list.count(name) > 1]
+    if twice:
+        raise ConfigError(f"eval_list names {twice[0]!r} twice")
+    found = []
+    for name in config.eval_list:
+        base = config.model or ModelConfig(type=name)
+        folder = name.replace(":", "_").replace("/", "_")
+        weights = "pretrained" if base.weights is None else base.weights.replace("{name}", folder)
+        model = dataclasses.replace(base, type=name, weights=weights)
+        place = str(Path(config.output_dir or "", folder))
+        found.append(dataclasses.replace(config, eval_list=[], model=model, output_dir=place))
+    return found
+
+
+def _run_model(solver: ClsSolver, arguments: argparse.Namespace, training: bool) -> None:
+    """Trains and evaluates what one configuration says, and prints the reports."""
+    config, world = solver.config, solver.world
+    if world.is_main:
+        log.info("%s on %s, %d process(es)", model_section(config).type, world.device, world.size)
+    models: dict[str, Classifier | None] = {"": None}
+    recover = None if arguments.recover is None else Path(arguments.recover)
+    if training:
+        models = dict(solver.train(arguments.fresh, recover))
+    elif recover is not None or trains(config):
+        models = dict(solver.trained(recover))
+    if training and config.evaluation is None:
+        return
+    for name, model in models.items():
+        report = solver.evaluate(arguments.fresh, not arguments.quiet, model, name)
+        if world.is_main:
+            print((f"\n{name.upper()} weights\n" if name else "") + report.text())
+            results = solver.output_dir / name / "results"
+            files = ("report.html", "report.json", "report.md", "noise.png")
+            print(f"\nWritten to {results}: {', '.join(file for file in files if (results / file).is_file())}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -65,6 +65,7 @@ class Training:
         settings: how.
         ema: an average that follows the weights, if any.
         swa: another one, if any.
+        frozen: modules that stay in evaluation mode.
     """
 
     def __init__(
@@ -78,10 +79,11 @@ class Training:
         settings: LoopSettings,
         ema: Ema | None = None,
         swa: Swa | None = None,
+        frozen: Sequence[nn.Module] = (),
     ) -> None:
         self.model, self.objective, self.optimizer = model, objective, optimizer
         self.schedule, self.base_lr, self.parallel, self.settings = schedule, base_lr, parallel, settings
-        self.ema, self.swa, self.step = ema, swa, 0
+        self.ema, self.swa, self.step, self.frozen = ema, swa, 0, frozen
         self.device = parallel.world.device
         self.wrapped = parallel.wrap(model, settings.sync)
         self.scaler = torch.amp.GradScaler(self.device.type) if settings.amp == "fp16" else None
@@ -94,6 +96,8 @@ class Training:
         assert batch.step == self.step, (batch.step, self.step)
         set_rate(self.optimizer, self.schedule(self.step), self.base_lr)
         self.model.train()
+        for module in self.frozen:
+            module.training = False
         self.objective.train()
         rank = self.parallel.world.rank
         torch.manual_seed(image_seed(self.settings.seed, self.step, f"train step {rank}"))
@@ -166,8 +170,8 @@ class Training:
 
     def state_dict(self) -> dict[str, Any] | None:
         """Returns what a checkpoint holds, on process 0; None on the others. All must call it."""
-        own = self.objective.state_dict()
-        objectives = self.parallel.gather({k: v.cpu() for k, v in own.items()}) if own else []
+        own = {k: v.cpu() for k, v in self.objective.state_dict().items()}
+        objectives = [own] if self.objective.shared else self.parallel.gather(own) if own else []
         if not self.parallel.world.is_main:
             return None
         return {
@@ -191,7 +195,16 @@ class Training:
             if part is not None and state.get(name) is not None:
                 part.load_state_dict(state[name])
         if state.get("objective"):
-            self.objective.load_state_dict(state["objective"][self.parallel.world.rank])
+            self._load_objective(state["objective"])
+
+    def _load_objective(self, states: list[dict[str, Any]]) -> None:
+        try:
+            self.objective.load_state_dict(states[0 if self.objective.shared else self.parallel.world.rank])
+        except (RuntimeError, IndexError):
+            raise TrainingError(
+                f"the checkpoint's objective ({', '.join(list(states[0])[:3])}, ... of {len(states)} processes) is another "
+                "than this training's; leave it out with saver.pretrain.ignore: {key: [objective]}"
+            ) from None
 
     def _load_optimizer(self, state: dict[str, Any]) -> None:
         rates = [group["initial_lr"] for group in self.optimizer.param_groups]

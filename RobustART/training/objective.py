@@ -33,6 +33,8 @@ class Objective(nn.Module):
     """How many steps in a row get the same batch."""
     uses_labels = True
     """Whether labels must be classes of the model."""
+    shared = False
+    """Whether the buffers are equal in all processes, so that a checkpoint holds them once."""
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the mean loss over the batch, and numbers to log, each the mean over the batch of something.

@@ -101,6 +101,14 @@ class Parallel:
             dist.broadcast(flat, src=0, group=self.group)
             _unflatten(flat, parts)
 
+    def collect(self, values: Tensor) -> Tensor:
+        """Returns the rows of all processes, in their order; each has as many."""
+        if self.world.size == 1:
+            return values
+        parts = [torch.empty_like(values) for _ in range(self.world.size)]
+        dist.all_gather(parts, values, group=self.group)
+        return torch.cat(parts)
+
     def mean(self, values: Tensor) -> Tensor:
         """Returns the mean over the processes."""
         if self.world.size > 1:

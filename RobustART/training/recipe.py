@@ -12,13 +12,16 @@ import torch
 from RobustART.config import Config, DatasetConfig
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError
+from RobustART.models import Classifier
 from RobustART.options import check_options, option_defaults, to_plain
 from RobustART.training.adversary import ADVERSARIES
 from RobustART.training.ema import Ema
 from RobustART.training.loop import LoopSettings
 from RobustART.training.mixing import Mixing
+from RobustART.training.moco import Moco
 from RobustART.training.objective import OBJECTIVES, Objective, ObjectiveContext
 from RobustART.training.optim import create_optimizer
+from RobustART.training.parallel import Parallel
 from RobustART.training.sampling import Plan, check_plan
 from RobustART.training.schedules import Schedule, schedule_of
 from RobustART.training.techniques import Kurtosis
@@ -143,18 +146,33 @@ def optimizer_of(config: Config, model: torch.nn.Module, base_lr: float) -> torc
     )
 
 
-def objective_of(config: Config, classes: int, device: torch.device, folder: Path) -> Objective:
-    """Returns what is minimised."""
-    objective = _objective(config, classes, device, folder)
+def objective_of(
+    config: Config, classes: int, device: torch.device, folder: Path, model: Classifier | None = None,
+    parallel: Parallel | None = None,
+) -> Objective:  # fmt: skip
+    """Returns what is minimised; MoCo's needs the model and the processes."""
+    moco = config.training.moco
+    if moco is not None:
+        assert model is not None
+        assert parallel is not None
+        options = {k: v for k, v in to_plain(moco).items() if k != "mlp"}
+        objective: Objective = Moco(_context(config, classes, device, folder), model, parallel, **options)
+    else:
+        objective = _objective(config, classes, device, folder)
     return (Kurtosis(objective, config.kw_weight) if config.kw_weight else objective).to(device)
+
+
+def _context(config: Config, classes: int, device: torch.device, folder: Path) -> ObjectiveContext:
+    training = config.training
+    return ObjectiveContext(
+        classes, config.label_smooth, mixing_of(config), training.seed, device, folder, training.accumulate
+    )
 
 
 def _objective(config: Config, classes: int, device: torch.device, folder: Path) -> Objective:
     training = config.training
     section, adversary = training.objective, training.adversary
-    context = ObjectiveContext(
-        classes, config.label_smooth, mixing_of(config), training.seed, device, folder, training.accumulate
-    )
+    context = _context(config, classes, device, folder)
     if adversary is None:
         return OBJECTIVES[section.type](context, **section.kwargs)
     if section.type != "plain":
@@ -191,6 +209,8 @@ def conditions_of(config: Config, dataset: ImageDataset, plan: Plan) -> dict[str
         del training[name]
     sizes = {"batch_size": data.batch_size, "input_size": data.input_size, "test_resize": data.test_resize}
     train = to_plain(data.train or DatasetConfig())
+    for name in ("root_dir", "meta_file"):  # the data may move
+        del train[name]
     return {
         **conditions,
         "training": training,

@@ -48,16 +48,29 @@ def clean_dataset(config: Config, folder: Path) -> ImageDataset | None:
         return None
     if switched(test):
         return create_dataset(root_dir=folder / str(test.imagenet_val_root_dir), **image_reader(test))
-    return build_dataset(test, folder, "data.test")
+    return build_dataset(test, folder, "data.test", fake=config.data.read_from == "fake")
 
 
-def build_dataset(section: DatasetConfig, folder: Path, place: str) -> ImageDataset:
-    """Returns the data set of a section, ``data.train`` or ``data.test``; relative paths start at ``folder``."""
+def train_dataset(config: Config, folder: Path) -> ImageDataset:
+    """Returns the images that a model is trained on."""
+    section = config.data.train or DatasetConfig()
+    return build_dataset(section, folder, "data.train", fake=config.data.read_from == "fake")
+
+
+def build_dataset(section: DatasetConfig, folder: Path, place: str, *, fake: bool = False) -> ImageDataset:
+    """Returns the data set of a section, ``data.train`` or ``data.test``; relative paths start at ``folder``.
+
+    Args:
+        section: the section.
+        folder: of the config file.
+        place: where the section stands, for messages.
+        fake: take made-up images instead.
+    """
     return create_dataset(
-        section.type,
+        "fake" if fake else section.type,
         root_dir=None if section.root_dir is None else folder / section.root_dir,
         meta_file=None if section.meta_file is None else folder / section.meta_file,
-        kwargs=section.kwargs,
+        kwargs=section.kwargs if section.type == "fake" or not fake else {},
         **image_reader(section, place),
     )
 

@@ -158,7 +158,7 @@ class Kurtosis(Objective):
         if not 0 < weight < math.inf:
             raise ConfigError(f"kw_weight must be a number from 0 up, got {weight}")
         self.inner, self.weight = inner, weight
-        self.repeats, self.uses_labels = inner.repeats, inner.uses_labels
+        self.repeats, self.uses_labels, self.shared = inner.repeats, inner.uses_labels, inner.shared
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the sum, and the regulariser beside the inner numbers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 from RobustART.config import Config
 from RobustART.data import ImageDataset
 from RobustART.distributed import World
-from RobustART.errors import ConfigError
+from RobustART.errors import ConfigError, TrainingError
 from RobustART.evaluation.checks import check_labels, only_writer, probe
 from RobustART.evaluation.settings import default_workers
 from RobustART.models import UNTRAINED, Classifier
@@ -28,8 +29,10 @@ from RobustART.training.checkpoint import (
     save_checkpoint,
 )
 from RobustART.training.ema import Average, Ema, Swa, recalibrate
+from RobustART.training.freezing import train_only
 from RobustART.training.loading import load_batches
 from RobustART.training.loop import Due, Training, run
+from RobustART.training.moco import replace_head
 from RobustART.training.parallel import Parallel
 from RobustART.training.recipe import (
     conditions_of,
@@ -62,25 +65,29 @@ class Trainer:
         model: to train; its weights are those that the config names, or seeded random ones.
         dataset: to train on.
         test: to validate on, if any.
+        most_steps: stop after so many steps, as if the training were over.
     """
 
     def __init__(
         self, config: Config, folder: Path, output_dir: Path, world: World, model: Classifier, dataset: ImageDataset,
-        test: ImageDataset | None,
+        test: ImageDataset | None, most_steps: int | None = None,
     ) -> None:  # fmt: skip
         self.config, self.folder, self.world = config, folder, world
         self.output_dir, self.checkpoints = output_dir, output_dir / "checkpoints"
         self.dataset, self.test = dataset, test
         self.parallel = Parallel(world)
-        self.plan, schedule, base_lr = plan_of(config, dataset, world.size)
+        plan, schedule, base_lr = plan_of(config, dataset, world.size)
+        self.plan = plan if most_steps is None else dataclasses.replace(plan, steps=min(plan.steps, most_steps))
         self.settings = loop_settings(config, self.plan.steps)
         self.view = training_view(config, model)
         workers = config.data.num_workers
         self.workers = default_workers() if workers is None else workers
         section = config.training
         model = model.to(world.device)
+        if section.moco is not None:
+            replace_head(model, dim=section.moco.dim, mlp=section.moco.mlp, seed=section.seed)
         classes = probe(model, model.preprocessing.input_size, world.device)
-        objective = objective_of(config, classes, world.device, folder)
+        objective = objective_of(config, classes, world.device, folder, model, self.parallel)
         if objective.uses_labels:
             check_labels(dataset, range(len(dataset)), classes)
         _, synchronised, group = model_arguments(config)
@@ -88,6 +95,7 @@ class Trainer:
             model.network = self.parallel.sync_batchnorm(model.network, group)
         if section.channels_last:
             model = model.to(memory_format=torch.channels_last)
+        frozen = [] if section.train_only is None else train_only(model.network, section.train_only)
         optimizer = optimizer_of(config, model, base_lr)
         swa = section.swa
         model.notes = tuple(note for note in model.notes if note != UNTRAINED)
@@ -98,6 +106,7 @@ class Trainer:
                 model.network, first=max(1, round(swa.start * self.plan.steps)),
                 every=swa.every or self.plan.steps_per_epoch,
             ) if swa.enable else None,
+            frozen,
         )  # fmt: skip
         if section.compile:
             model.network.compile()
@@ -136,7 +145,14 @@ class Trainer:
             recover = self.folder / pretrain.path
             parts = original_parts(read_checkpoint(recover), pretrain.ignore.key, recover)
             parts.pop("model", None)  # the model was made with these weights
+            if "last_iter" in pretrain.ignore.key:
+                parts.pop("objective", None)
             self.training.load_state_dict(parts)
+            if self.training.step >= self.plan.steps:
+                raise TrainingError(
+                    f"saver.pretrain: {recover} is of step {self.training.step}, and the training has {self.plan.steps}; "
+                    "to begin at the first step say ignore: {key: [optimizer, last_iter]}"
+                )
         if recover is not None:
             self._last_good = f"The last checkpoint is {recover}, of step {self.training.step}"
             if self.world.is_main:
@@ -227,7 +243,10 @@ class Trainer:
 def with_weights(model: Classifier, weights: Mapping[str, Tensor]) -> Classifier:
     """Returns a copy of a model with other weights, in evaluation mode."""
     twin = Classifier(copy.deepcopy(model.network), model.preprocessing, model.source)
-    twin.network.load_state_dict(weights)
+    try:
+        twin.network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise TrainingError(f"the checkpoint does not fit the config's model: {error}") from None
     twin.arguments, twin.notes = model.arguments, tuple(note for note in model.notes if note != UNTRAINED)
     return twin.to(next(model.parameters()).device).eval()
 

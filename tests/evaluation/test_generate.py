@@ -359,10 +359,22 @@ def test_command(tmp_path, class_folders, own_model, capsys):
     assert manifest["preprocessing"] == {**wanted, "input_size": 224, "resize": 230, "interpolation": "bilinear"}
 
 
-def test_command_on_one_picture(tmp_path, class_folders):
-    picture, out = str(next(class_folders.rglob("*.png"))), tmp_path / "x.png"
+def test_command_on_one_picture(tmp_path, class_folders, capsys):
+    original, out = next(class_folders.rglob("*.png")), tmp_path / "x.png"
+    picture = str(original)
     assert main(["noise", "imagenet-s", picture, "-o", str(out), "--set", "resize_type=opencv-area"]) == 0
     assert Image.open(out).size == (224, 224)
+    before = original.read_bytes()
+    (tmp_path / "notes.txt").write_text("mine")
+    for wrong, message in (
+        (picture, "would overwrite the picture that is read"),
+        (tmp_path / "notes.txt", "is no picture"),
+    ):
+        assert main(["noise", "imagenet-s", picture, "-o", str(wrong), "--set", "resize_type=opencv-area"]) == 2
+        assert message in capsys.readouterr().err
+    assert original.read_bytes() == before
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert main(["noise", "imagenet-s", picture, "-o", str(out), "--set", "resize_type=opencv-nearest"]) == 0
 
 
 def test_lists_of_a_generated_set_say_the_photos_classes_and_labels(tmp_path):

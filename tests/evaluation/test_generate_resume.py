@@ -98,7 +98,7 @@ def test_processes_end_with_the_one_that_was_killed(tmp_path, photos, whole, mon
 
 
 def test_ctrl_c_leaves_what_is_whole(tmp_path, class_folders, photos, whole, monkeypatch, capfd):
-    slow(monkeypatch, 0.1)
+    slow(monkeypatch, 0.3)
     command = ["noise", "generate", "--benchmark", "imagenet_c", "--source", str(class_folders), "--size", "32"]
     command += ["--set", "corruptions=[gaussian_noise, pixelate, frost]", "--set", "severities=1"]
     for workers in ("1", "2"):

@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import binomtest
 
 from RobustART.cli import main
+from RobustART.corruption_groups import SCORED
 from RobustART.errors import RecordError
 from RobustART.metrics import compare
-from RobustART.metrics.corruption import SCORED
 from tests.metrics.conftest import write_records
 
 DATA = [{"name": "photos", "fingerprint": "f", "images": 8, "subset": None}]
@@ -154,6 +154,90 @@ def test_nothing_to_compare(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecordError, match="holds no result files"):
         compare(first, tmp_path / "empty")
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path, monkeypatch, capsys):
+    first = run(tmp_path / "a", FIRST)
+    (tmp_path / "link").symlink_to(first)
+    monkeypatch.chdir(tmp_path)
+    own = (str(first), "a", "./a/../a", "link", "a/results", "a/results/clean.jsonl", "link/results/clean.jsonl")
+    for second in own:
+        assert main(["compare", str(first), second]) == 2
+        assert f"error: {second} and {first} are the same run; name it once" in capsys.readouterr().err
+    run(tmp_path / "b", FIRST)
+    with pytest.raises(RecordError, match="link and a are the same run"):
+        compare("a", "b", "link")
+    assert main(["verify", "a", "link"]) == 2
+    assert "link and a are the same run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("results/clean.jsonl", "", "clean.jsonl has no whole first line: the run has not ended"),
+        ("results/clean.jsonl", '{"format": "robustart-rec', "clean.jsonl has no whole first line"),
+        (
+            "results/clean.jsonl.rank1",
+            "",
+            r"results holds parts of results only \(\*.jsonl.rank\*\): the run has not ended",
+        ),
+        ("train.jsonl", '{"step": 1}\n', r"holds a training \(train.jsonl\) that has evaluated nothing"),
+        ("one/results/clean.jsonl", "", "Runs lie in folders within: one; name these"),
+        ("report.json", '{"format": "robustart-report/2"}\n', "This is a report; name the folder of its run"),
+        ("scores.txt", "0 1 0.5\n", "original's formats are scored by the evaluators"),
+        ("x.jsonl", '{"format": "robustart-records/1"}\n', "damaged: its header does not say benchmark"),
+        (
+            "x.jsonl",
+            '{"format": "robustart-records/1", "benchmark": ["a"]}\n',
+            "damaged: its header does not say benchmark",
+        ),
+        (
+            "x.jsonl",
+            '{"format": "robustart-records/1", "benchmark": "clean", "passes": [], "conditions": {"model": {}}}\n',
+            "damaged: its header does not say conditions.model.source",
+        ),
+    ],
+)
+def test_what_is_no_run_says_what_it_is(tmp_path, name, content, message):
+    first = run(tmp_path / "a", FIRST)
+    place = tmp_path / "other" / name
+    place.parent.mkdir(parents=True)
+    place.write_text(content)
+    named = place if name in ("report.json", "scores.txt", "x.jsonl") else tmp_path / "other"
+    with pytest.raises(RecordError, match=message):
+        compare(first, named)
+
+
+def test_outputs_never_replace_what_is_read_or_is_of_another_kind(tmp_path, capsys):
+    first, second = run(tmp_path / "a", FIRST), run(tmp_path / "b", SECOND)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")}
+
+    def refused(*command):
+        assert main([*command]) == 2
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")} == before
+        return capsys.readouterr().err
+
+    linked = tmp_path / "linked.json"
+    linked.symlink_to(first / "results" / "clean.jsonl")
+    assert "linked.json would overwrite" in refused("compare", str(first), str(second), "-o", str(linked))
+    other = tmp_path / "notes.md"
+    other.write_text("# Mine\n")
+    message = refused("compare", str(first), str(second), "-o", str(other))
+    assert "notes.md is there already and is not a comparison: it is not replaced" in message
+    assert other.read_text() == "# Mine\n"
+    new = str(tmp_path / "c.md")
+    assert "-o and -o are one file" in refused(
+        "compare", str(first), str(second), "-o", new, "-o", f"{tmp_path}/./c.md"
+    )
+    (tmp_path / "d.md").mkdir()
+    assert "is not a file" in refused("compare", str(first), str(second), "-o", str(tmp_path / "d.md"))
+    assert "cannot write" in refused("compare", str(first), str(second), "-o", str(tmp_path / "no" / "c.md"))
+    own = str(first / "results" / "clean.jsonl")
+    assert f"-o {own} would overwrite {own}, which is read" in refused("verify", str(first), "-o", own)
+    assert "is not a list of checks" in refused("verify", "-o", str(other))
+    for _ in range(2):  # an older one is replaced
+        assert main(["compare", str(first), str(second), "-o", new, "-o", str(tmp_path / "c.json")]) == 0
+        assert main(["verify", str(first), "-o", str(tmp_path / "checks.json")]) == 0
 
 
 def test_undefined_numbers_have_no_difference_but_the_reason(tmp_path):

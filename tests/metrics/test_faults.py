@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import RobustART.metrics
+from RobustART.corruption_groups import SCORED
 from RobustART.errors import RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,
@@ -21,7 +22,6 @@ from RobustART.metrics import (
     summaries,
 )
 from RobustART.metrics.calibration import rms_calibration_error
-from RobustART.metrics.corruption import SCORED
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.records import read_records
 from tests.metrics.conftest import score_lines, verdict_lines, write_records

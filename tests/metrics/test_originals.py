@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from RobustART.corruption_groups import GROUPS
 from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,
@@ -18,7 +19,6 @@ from RobustART.metrics import (
     WorstCaseAdvRobustEvaluator,
 )
 from RobustART.metrics.baselines import alexnet_corruption_errors, imagenet_a_classes, imagenet_o_classes
-from RobustART.metrics.corruption import GROUPS
 from tests.metrics.conftest import score_lines, verdict_lines
 
 

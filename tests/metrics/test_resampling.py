@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from RobustART.metrics import UndefinedError, estimates
-from RobustART.metrics.calibration import calibration_draws, expected_calibration_error, rms_calibration_error
-from RobustART.metrics.detection import detection_draws
+from RobustART.metrics.detection import detection, detection_draws
+from RobustART.metrics.estimates import Sample
 from RobustART.metrics.functional import wilson
-from RobustART.metrics.resampling import RESAMPLES, distance_interval, draw_counts, interval, resampled_sums
+from RobustART.metrics.resampling import RESAMPLES, draw_counts, interval, resampled_sums
+from RobustART.metrics.summaries import calibration, systems, unknown_images
 
 
 def test_counts_are_samples_of_n_with_replacement():
@@ -50,27 +51,55 @@ def test_mean_is_seeded_and_near_the_normal_interval():
     half = 1.96 * values.std() / np.sqrt(2000)
     assert found.low == pytest.approx(values.mean() - half, abs=0.1)
     assert found.high == pytest.approx(values.mean() + half, abs=0.1)
-    same = estimates.mean([7.0, 7.0])
-    assert (same.value, same.low, same.high) == (7.0, 7.0, 7.0)
+
+
+def test_an_interval_that_saw_only_one_thing_is_wilsons():
+    """The bootstrap alone would say, with certainty, that it can be nothing else."""
+    for value, low, high in ((0.0, *wilson(0, 20)), (100.0, *wilson(20, 20))):
+        found = estimates.mean(np.full(20, value))
+        assert (found.low, found.high) == pytest.approx((low, high))
+    found = estimates.mean(np.full(20, 5.0), upto=15.0)
+    assert found.low == pytest.approx(5.0 * 20 / (20 + 1.959964**2))
+    assert found.high == pytest.approx(15 - 10.0 * 20 / (20 + 1.959964**2))
+
+
+def test_every_weighted_mean_has_the_bounds_of_its_weights():
+    """Relative CE takes the clean error off, so it is lowest where all clean images are wrong and no noisy one is."""
+    found = estimates.resampled(np.zeros((20, 3), bool), {"rise": lambda m: 50 * (m[..., 0] + m[..., 1] - m[..., 2])})
+    high, low = 100 * wilson(0, 20)[1] / 100, -50 * wilson(0, 20)[1] / 100
+    assert (found["rise"].low, found["rise"].high) == pytest.approx((low, high))
+    assert found["rise"].within == (-50, 100)
 
 
 def test_all_numbers_share_their_resamples():
     """So the difference of two runs is paired: what goes up in all images goes up in all resamples."""
     values = np.random.default_rng(0).random(300)
-    first, second = estimates.mean(values), estimates.mean(values + 0.25)
+    first, second = estimates.mean(values, 2), estimates.mean(values + 0.25, 2)
     assert second.draws - first.draws == pytest.approx(0.25)
+
+
+def test_sets_are_drawn_together_only_where_they_are_of_the_same_images():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(50, 10, 400), rng.normal(30, 10, 400)
+
+    def half_width(first, second):
+        samples = [Sample(rows[0], first), Sample(2 * rows[0].mean() - rows[0], second), Sample(rows[1], "other")]
+        found = estimates.of_means(samples, lambda means: means.mean(axis=-1), (0, 100))
+        assert found.value == pytest.approx((2 * rows[0].mean() + rows[1].mean()) / 3)
+        return (found.high - found.low) / 2
+
+    error = 1.96 * rows[0].std() / np.sqrt(400) / 3, 1.96 * rows[1].std() / np.sqrt(400) / 3
+    assert half_width("same", "same") == pytest.approx(error[1], rel=0.1)  # the first two make up for each other
+    assert half_width("a", "b") == pytest.approx(np.sqrt(2 * error[0] ** 2 + error[1] ** 2), rel=0.1)
 
 
 def test_sets_of_different_sizes_are_drawn_apart():
     rng = np.random.default_rng(0)
-    rows = [rng.normal(10, 2, 400), rng.normal(20, 2, 100)]
-    found = estimates.mean_of_means(rows)
-    assert found.value == pytest.approx(np.mean([row.mean() for row in rows]))
-    error = np.sqrt(sum(row.var() / len(row) for row in rows)) / 2
+    samples = [Sample(rng.normal(15, 5, 400), "same"), Sample(rng.normal(15, 5, 100), "same")]
+    found = estimates.of_means(samples, lambda means: means.mean(axis=-1), (5, 25))
+    error = np.sqrt(sum(sample.values.var() / len(sample.values) for sample in samples)) / 2
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
     assert found.n == 500
-    together = estimates.mean_of_means([rows[0], rows[0][::-1]])
-    assert together.value == pytest.approx(rows[0].mean())
 
 
 def test_undefined():
@@ -145,41 +174,72 @@ def test_intervals_of_means_and_ratios_hold_the_truth_19_times_of_20():
     assert 0.88 <= covered(100 * norm.cdf(1 / np.sqrt(2)), aupr_and_auroc) <= 0.99
 
 
-def test_intervals_of_numbers_that_chance_raises_hold_the_truth():
-    """A plain percentile interval of these would lie above the truth, always, where the truth is 0."""
-    plain = []
+@pytest.mark.parametrize("n", [20, 200])
+@pytest.mark.parametrize(
+    "rates",
+    [np.full(6, 0.9), np.array([0.95, 0.93, 0.9, 0.96, 0.97, 0.94]), np.full(13, 0.7), np.linspace(0.5, 0.6, 3)],
+)
+def test_intervals_of_systems_hold_the_truth_also_of_few_images(n, rates):
+    """Plain percentiles hold the mean 80 times of 100 where nearly all is right, the worst of 13 hardly ever."""
+    truth = {"mean_top1": rates.mean(), "std_top1": rates.std(), "worst_top1": rates.min()}
+    rng = np.random.default_rng(11)
+    held = dict.fromkeys(truth, 0)
+    for _ in range(TRIALS):
+        metrics = systems([str(i) for i in range(len(rates))], correct_in_cells(rng, n, rates)).metrics
+        for name in truth:
+            held[name] += (
+                metrics[name].low <= 100 * truth[name] + 1e-9 and 100 * truth[name] - 1e-9 <= metrics[name].high
+            )
+    assert min(held.values()) >= 0.89 * TRIALS, held
 
-    def spread_of(rates):
-        def trial(rng):
-            right = correct_in_cells(rng, 200, rates)
-            draws = (resampled_sums(right, resamples=400) / 200).std(axis=1)
-            plain.append(interval(draws))
-            return distance_interval(float(right.mean(axis=0).std()), draws)
 
-        return covered(float(np.std(rates)), trial)
-
-    assert spread_of(np.full(13, 0.75)) >= 0.95
-    assert not any(low <= 0 <= high for low, high in plain)
-    assert spread_of(np.linspace(0.65, 0.85, 13)) >= 0.88
+def test_systems_that_never_differed_may_still_differ():
+    metrics = systems(["a", "b"], np.ones((20, 2), bool)).metrics
+    assert (metrics["std_top1"].low, metrics["std_top1"].high) == pytest.approx((0, wilson(0, 20)[1] / 2))
+    assert (metrics["worst_top1"].low, metrics["worst_top1"].high) == pytest.approx(wilson(20, 20))
 
 
-@pytest.mark.parametrize("off", [0.0, 0.1])
-def test_intervals_of_calibration_errors_hold_the_truth(off):
+@pytest.mark.parametrize("n", [50, 300])
+@pytest.mark.parametrize("off", [0.0, 0.1, 0.3])
+def test_intervals_of_calibration_hold_the_truth(off, n):
     """A model that is right with probability confidence - off: both errors are off."""
-    found = {"rms_calibration_error": [], "ece": []}
+    held = {"rms_calibration_error": 0, "ece": 0}
     rng = np.random.default_rng(3)
     for _ in range(60):
-        confidence = 0.3 + 0.7 * rng.random(300)
-        correct = rng.random(300) < confidence - off
-        draws = calibration_draws(confidence, correct, resamples=200)
-        for name, measure in (
-            ("rms_calibration_error", rms_calibration_error), ("ece", expected_calibration_error)
-        ):  # fmt: skip
-            low, high = distance_interval(measure(confidence, correct), draws[name])
-            found[name].append(low <= 100 * off <= high)
-    assert np.mean(found["rms_calibration_error"]) >= 0.85
-    assert np.mean(found["ece"]) >= 0.85
+        confidence = 0.3 + 0.7 * rng.random(n)
+        metrics = calibration(confidence, rng.random(n) < confidence - off).metrics
+        for name in held:
+            held[name] += metrics[name].low <= 100 * off <= metrics[name].high
+    assert min(held.values()) >= 0.9 * 60, held
+
+
+@pytest.mark.parametrize("apart", [1.0, 2.5])
+def test_intervals_of_telling_images_apart_hold_the_truth(apart):
+    from scipy.stats import norm
+
+    rng = np.random.default_rng(5)
+    truth = detection(rng.normal(apart, 1, 400_000), rng.normal(0, 1, 400_000))
+    assert truth["auroc"] == pytest.approx(100 * norm.cdf(apart / np.sqrt(2)), abs=0.5)
+    held = dict.fromkeys(("aupr", "auroc", "fpr95"), 0)
+    for _ in range(300):
+        metrics = unknown_images(-rng.normal(0, 1, 30), -rng.normal(apart, 1, 30)).metrics
+        for name in held:
+            held[name] += metrics[name].low <= truth[name] <= metrics[name].high
+    assert min(held.values()) >= 0.88 * 300, held
+
+
+def test_images_that_were_told_apart_perfectly():
+    metrics = unknown_images(np.linspace(0.8, 0.9, 30), np.linspace(0.1, 0.2, 20)).metrics
+    assert (metrics["auroc"].low, metrics["auroc"].high) == pytest.approx(wilson(20, 20))
+    assert (metrics["fpr95"].low, metrics["fpr95"].high) == pytest.approx(wilson(0, 20))
 
 
 def test_as_many_resamples_as_the_readme_says():
     assert RESAMPLES == 2000
+
+
+def test_an_interval_holds_its_value():
+    """Also where all resamples lie to one side of it."""
+    found = estimates.from_draws(3.0, np.linspace(4.0, 5.0, 100), 10)
+    assert (found.low, found.value) == (3.0, 3.0)
+    assert 4.9 < found.high < 5.0

@@ -5,10 +5,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
 from RobustART.evaluation.benchmarks.perturbed import rankings
-from RobustART.metrics import UndefinedError
+from RobustART.metrics import UndefinedError, stability, summaries
+from RobustART.metrics.functional import wilson
 from RobustART.metrics.stability import flip_probability, mean_over_pairs, references, top5_distance, zipf_distance
 
 
@@ -80,3 +82,44 @@ def test_rankings_of_few_classes_and_of_a_steady_video():
     assert found["top5"].shape == (2, 4, 3)
     assert (found["zipf"] == 0).all()
     assert top5_distance(found["top5"].numpy(), noise=False).tolist() == [0, 0]
+
+
+def test_no_zipf_distance_is_above_its_highest():
+    """The most distant ranking of 300 classes, found by an exact assignment."""
+    weight = 1.0 / np.arange(1, 301)
+    cost = np.abs(weight[:, None] - weight) * weight[:, None]
+    _, rank = linear_sum_assignment(cost, maximize=True)
+    frames = np.stack([np.arange(1, 301), rank + 1])[None]
+    assert 1.8 < stability.zipf_distance(frames, noise=False)[0] < stability.ZIPF_MAX
+    left = np.array([[[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]])
+    assert stability.top5_distance(left, noise=False)[0] == stability.T5D_MAX
+
+
+def predictions_of(flipping, videos, seed):
+    """Predictions of videos of 11 frames in which each frame differs from the one before with a probability."""
+    rng = np.random.default_rng(seed)
+    return np.cumsum(rng.random((videos, 11)) < flipping, axis=1)
+
+
+def test_the_ratio_over_a_baseline_varies_with_the_baselines_videos():
+    own = {"brightness": predictions_of(0.2, 4000, 0)}
+    widths = []
+    for videos in (20, 4000):
+        found = summaries.flips(own, baseline={"brightness": predictions_of(0.4, videos, 1)}).metrics["mFR_of_these"]
+        widths.append(found.high - found.low)
+    # A share f of 10 pairs of frames in each of n videos: relative error sqrt((1 - f) / (10 n f)).
+    expected = [2 * 1.96 * 50 * np.sqrt(0.6 / 0.4 / 10 / n + 0.8 / 0.2 / 40_000) for n in (20, 4000)]
+    assert widths == pytest.approx(expected, rel=0.35)
+
+
+def test_a_model_that_never_flips_may_flip():
+    found = summaries.flips({"brightness": np.zeros((20, 5), int)}).metrics["mFP_of_these"]
+    assert (found.low, found.high) == pytest.approx(wilson(0, 20))
+
+
+def test_perturbations_without_names_are_drawn_apart():
+    """Their lines need not be of the same photo, so that they cannot make up for each other."""
+    rows = predictions_of(0.3, 300, 2)
+    same = summaries.flips({"brightness": rows, "tilt": rows}).metrics["mFP_of_these"]
+    one = summaries.flips({"brightness": rows}).metrics["mFP_of_these"]
+    assert same.high - same.low == pytest.approx((one.high - one.low) / np.sqrt(2), rel=0.1)

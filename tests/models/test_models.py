@@ -17,7 +17,7 @@ from RobustART.models import (
     read_state_dict,
     wrap_model,
 )
-from RobustART.models.weights import rename_efficientnet_lite
+from RobustART.models.renaming import rename_efficientnet_lite
 
 
 @pytest.fixture

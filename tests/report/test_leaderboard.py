@@ -37,7 +37,7 @@ def better(by, source="timm:resnet50", parameters=25_557_032):
 def move(estimate, by):
     for key in ("value", "low", "high"):
         if estimate[key] is not None:
-            estimate[key] = round(estimate[key] + by, 6)
+            estimate[key] = min(100.0, max(0.0, round(estimate[key] + by, 6)))
 
 
 @pytest.fixture
@@ -184,6 +184,12 @@ def test_folders_that_are_no_runs(make_run, tmp_path, capsys):
     assert "there is no folder nowhere" in refused(good, "nowhere")
     (tmp_path / "empty").mkdir()
     assert f"{tmp_path / 'empty'} holds no report" in refused(good, str(tmp_path / "empty"))
+    assert "Runs lie in folders within: good; name these" in refused(str(tmp_path))
+    assert "is a file; name the folder of its run" in refused(good, f"{good}/results/report.json")
+    half = tmp_path / "half" / "results"
+    half.mkdir(parents=True)
+    (half / "clean.jsonl").touch()
+    assert "if the run has not ended, its own command goes on with it" in refused(good, str(tmp_path / "half"))
     old = make_run("old", lambda data: data.update(format="robustart-report/0"))
     assert "old/results/report.json is not a report of this version" in refused(good, old)
     broken = make_run("broken", lambda data: data["model"].pop("parameters"))
@@ -213,6 +219,35 @@ def test_the_command_writes_page_json_and_csv(three, tmp_path, capsys):
     assert (tmp_path / "board.csv").read_text() == board_csv(runs)
     assert main(["leaderboard", *three, "-o", files[0] + "2"]) == 0
     assert (tmp_path / "board.html").read_bytes() == (tmp_path / "board.html2").read_bytes()
+
+
+def test_outputs_never_replace_what_is_read_or_is_of_another_kind(three, tmp_path, capsys):
+    def refused(*command):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert main(["leaderboard", three[0], *command]) == 2
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        return capsys.readouterr().err
+
+    report = three[0] + "/results/report.json"
+    assert f"-o {report} would overwrite {report}, which is read" in refused("-o", report)
+    board, data, table = (str(tmp_path / name) for name in ("board.html", "board.json", "board.csv"))
+    assert "would overwrite" in refused("-o", board, "--json", report)
+    assert f"-o and --csv are one file, {board}" in refused("-o", board, "--csv", board)
+    assert "--json and --csv are one file" in refused("-o", board, "--json", data, "--csv", f"{tmp_path}/./board.json")
+    labels = tmp_path / "labels.yaml"
+    labels.write_text("{}")
+    assert "labels.yaml, which is read" in refused("-o", board, "--labels", str(labels), "--csv", str(labels))
+    page = tmp_path / "page.html"
+    page.write_text("<title>Mine</title>")
+    assert "page.html is there already and is not a leaderboard" in refused("-o", str(page))
+    assert "page.html is there already and is not a leaderboard's data" in refused("-o", board, "--json", str(page))
+    assert "page.html is there already and is not a leaderboard's table" in refused("-o", board, "--csv", str(page))
+    assert "is not a file" in refused("-o", str(tmp_path))
+    for _ in range(2):  # an older one is replaced
+        assert main(["leaderboard", *three, "-o", board, "--json", data, "--csv", table]) == 0
+    assert "board.html is there already and is not a leaderboard's data" in refused(
+        "-o", str(tmp_path / "b"), "--json", board
+    )
 
 
 def test_labels(make_run, tmp_path, capsys):
@@ -248,6 +283,7 @@ def test_runs_of_one_model_are_told_apart_by_their_folders(make_run):
         ("timm:tf_efficientnetv2_s", "EfficientNetV2"), ("timm:vit_base_patch16_224", "ViT"),
         ("timm:deit_tiny_patch16_224", "DeiT"), ("timm:mixer_b16_224", "MLP-Mixer"), ("timm:regnetx_032", "RegNet"),
         ("timm:repvgg_a0", "RepVGG"), ("torchvision:densenet121", "DenseNet"), ("timm:mobilevit_s", "ClassOfIt"),
+        ("robustart:mobilenet_v2_x0_5", "MobileNetV2"), ("robustart:vit_b16_224", "ViT"),
         ("my_models:resnet50", "ClassOfIt"), ("Tiny", "ClassOfIt"),
     ],
 )  # fmt: skip
@@ -261,6 +297,8 @@ def test_techniques(report):
     assert technique(report) == "a1_in1k"
     report["conditions"]["config"] = {"label_smooth": 0.1, "mixup": 0.2, "ema": {"enable": True}}
     assert technique(report) == "label smoothing, mixup, EMA"
+    report["conditions"]["config"] = {"ema": True}  # as another's configuration may say it
+    assert technique(report) == "EMA"
     report["warnings"] = ["no weights were given: the model is randomly initialised"]
     assert technique(report) == UNTRAINED
 

@@ -6,6 +6,7 @@ import json
 import jsonschema
 import pytest
 
+from RobustART.cli import main
 from RobustART.errors import RecordError
 from RobustART.report import find_report, read_report
 from RobustART.report.schema import faults, report_schema, schema_lines
@@ -42,6 +43,9 @@ def test_a_real_report_is_as_the_schema_says(report):
     assert report["timing"]["images_computed"] == 48
 
 
+FOUND = {"value": 80.0, "low": 70.0, "high": 90.0, "n": 12}
+
+
 def remove(key):
     return lambda data: data["benchmarks"]["clean"]["metrics"]["top1"].pop(key)
 
@@ -73,6 +77,17 @@ def put(path, value):
             put(("benchmarks", "imagenet_c", "tables", "top1", "fog", "1"), None),
             r"top1.fog.1 must be of the type object, got None",
         ),
+        (put(("benchmarks", "clean", "metrics", "top1", "n"), -1), r"clean.metrics.top1.n must be 0 or more, got -1"),
+        (put(("model", "classes"), 0), r"model.classes must be 1 or more, got 0"),
+        (put(("timing", "wall_seconds"), -0.5), r"timing.wall_seconds must be 0 or more, got -0.5"),
+        (
+            put(("conditions", "preprocessing", "input_size"), "224"),
+            r"input_size must be of the type integer, got '224'",
+        ),
+        (
+            put(("benchmarks", "adversarial", "attacks", "fgsm/1/255", "eps"), "1/255"),
+            r"attacks.fgsm/1/255.eps must be of the type number, got '1/255'",
+        ),
         (put(("format",), "robustart-report/0"), r"its format must be 'robustart-report/1', got 'robustart-report/0'"),
     ],
 )
@@ -87,6 +102,67 @@ def test_damage_is_named_and_the_judge_agrees(tmp_path, report, change, message)
     with pytest.raises(RecordError, match=message) as caught:
         read_report(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            put(("benchmarks", "clean", "metrics", "top1"), FOUND | {"low": 95.0}),
+            r"top1.low is 95, above its high of 90",
+        ),
+        (
+            put(("benchmarks", "clean", "metrics", "top1"), FOUND | {"value": 95.0}),
+            r"top1.value is 95, outside its interval",
+        ),
+        (
+            put(("benchmarks", "clean", "metrics", "top1"), FOUND | {"value": 101.0, "high": 102.0}),
+            r"benchmarks.clean.metrics.top1.value must be from 0 to 100, got 101",
+        ),
+        (
+            put(("benchmarks", "clean", "metrics", "mCE"), FOUND | {"value": -1.0, "low": -2.0}),
+            r"mCE.value must be from 0 up",
+        ),
+        (
+            put(("benchmarks", "clean", "metrics", "top1"), FOUND | {"high": None}),
+            r"top1.high is null, but the other end",
+        ),
+        (
+            put(("benchmarks", "clean", "metrics", "top1"), FOUND | {"value": None}),
+            r"top1.value is null, but it has an",
+        ),
+        (
+            put(("benchmarks", "clean", "metrics", "top1", "value"), float("nan")),
+            r"top1.value must be of .* number or null, got nan",
+        ),
+        (
+            put(("benchmarks", "imagenet_c", "tables", "top1", "fog", "1"), FOUND | {"value": 120.0, "high": 130.0}),
+            r"benchmarks.imagenet_c.tables.top1.fog.1.value must be from 0 to 100, got 120",
+        ),
+        (put(("conditions", "data", 0, "of"), 3), r"conditions.data\[0\].images is 12, more than the data set's 3"),
+        (
+            lambda data: data["benchmarks"]["adversarial"]["attacks"].clear(),
+            r"robust_accuracy has fgsm/1/255, whose settings benchmarks.adversarial.attacks lacks",
+        ),
+    ],
+)
+def test_impossible_numbers_are_refused_where_they_are_read(tmp_path, report, capsys, change, message):
+    data = copy.deepcopy(report)
+    change(data)
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(RecordError, match=message):
+        read_report(path)
+    assert main(["leaderboard", str(tmp_path), "-o", str(tmp_path / "board.html")]) == 2
+    assert str(path) in capsys.readouterr().err
+
+
+def test_ratios_may_be_above_100_and_losses_below_0(tmp_path, report):
+    metrics = report["benchmarks"]["imagenet_c"]["metrics"]
+    metrics["mCE"] = FOUND | {"value": 120.0, "high": 130.0}
+    metrics["relative_mCE"] = FOUND | {"value": -3.0, "low": -9.0}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    assert read_report(tmp_path / "report.json") == report
 
 
 def test_what_is_no_report(tmp_path, run_folder):

@@ -8,9 +8,11 @@ import sys
 import time
 
 import pytest
+import torch
 
 from RobustART.config_loader import load_config
 from RobustART.errors import ConfigError
+from RobustART.models import build_model
 from RobustART.training.cls_solver import main
 from tests.conftest import ROOT, run_solver, solver_environ
 from tests.test_config import ORIGINAL
@@ -96,17 +98,17 @@ def test_error_in_one_process_ends_them_all(small_config, photo_folder, tmp_path
     assert not any("Traceback" in error for _, error in texts)
 
 
-def test_killed_and_taken_up_again(small_config, tmp_path):
-    slow = ["model.kwargs.output=slow", "evaluation.batch_size=1", "evaluation.benchmarks.adversarial=false"]
-    slow += ["evaluation.benchmarks.imagenet_c.severities=[1]"]
-    slow = [word for value in slow for word in ("--set", value)]
-    whole = run_solver(small_config, "--set", f"output_dir={tmp_path / 'whole'}", *slow)
-    assert whole.returncode == 0, whole.stderr
+def test_killed_and_taken_up_again(small_config, tmp_path, monkeypatch, capsys):
+    small = ["evaluation.batch_size=1", "evaluation.benchmarks.adversarial=false"]
+    small += ["evaluation.benchmarks.imagenet_c.severities=[1]"]
+    small = [word for value in small for word in ("--set", value)]
+    assert main(["--config", str(small_config), "--quiet", "--set", f"output_dir={tmp_path / 'whole'}", *small]) == 0
     folder = tmp_path / "killed"
     counts = tmp_path / "counts"
-    command = [sys.executable, "-m", "RobustART.training.cls_solver", "--config", str(small_config), *slow]
+    command = [sys.executable, "-m", "RobustART.training.cls_solver", "--config", str(small_config), *small]
     command += ["--set", f"output_dir={folder}"]
-    task = subprocess.Popen(command, env=solver_environ(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environ = solver_environ(SECONDS_PER_BATCH="0.25")
+    task = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     clean = folder / "results" / "clean.jsonl"
     for _ in range(1200):
         time.sleep(0.05)
@@ -118,9 +120,10 @@ def test_killed_and_taken_up_again(small_config, tmp_path):
     assert 4 <= recorded < 12
     with open(clean, "ab") as file:
         file.write(b'{"id": 11, "file": "class')
-    done = run_solver(small_config, *slow, "--set", f"output_dir={folder}", COUNT_FILE=str(counts))
-    assert done.returncode == 0, done.stderr
-    assert f"{recorded} of 12 images are recorded already" in done.stderr
+    monkeypatch.setenv("COUNT_FILE", str(counts))
+    capsys.readouterr()
+    assert main(["--config", str(small_config), *small, "--set", f"output_dir={folder}"]) == 0
+    assert f"{recorded} of 12 images are recorded already" in capsys.readouterr().err
     assert outputs(folder, BENCHMARKS[:2]) == outputs(tmp_path / "whole", BENCHMARKS[:2])
     # One image to ask for the number of classes, what was left of clean, and two corruptions of all.
     assert sum(int(line) for line in counts.read_text().split()) == 1 + (12 - recorded) + 2 * 12
@@ -159,7 +162,17 @@ def test_help_explains_every_flag(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    for flag in ("--config FILE", "--evaluate", "--set KEY=VALUE", "--check", "--fresh", "--quiet"):
+    flags = (
+        "--config FILE",
+        "--evaluate",
+        "--set KEY=VALUE",
+        "--check",
+        "--fresh",
+        "--quiet",
+        "--data DIR",
+        "--trial [N]",
+    )
+    for flag in flags:
         assert flag in text.split("options:")[1]
 
 
@@ -210,7 +223,6 @@ def test_original_config_trains(original, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.read_from=fake", "gives the first image for every index"),
         ("data.read_from=mc", "needs a server of the original's cluster"),
         ("data.test.sampler.type=distributed_iteration", "must be 'distributed'"),
         ("data.test.transforms.type=STANDARD", "must be {type: ONECROP}"),
@@ -220,7 +232,8 @@ def test_original_config_trains(original, tmp_path, capsys):
         ("data.test.imagenet_c=true", "val.txt must hold JSON {group: {corruption: {severity: file}}}"),
         ("data.test.imagenet_a&o=true", "data.test.imagenet_a_root_dir must be the folder of the published files"),
         ('{"data": 1}', "--set takes"),
-        ("eval_list=[a]", "eval_list is not used"),
+        ("eval_list=[a, b, a]", "eval_list names 'a' twice"),
+        ("data.test.root_dir=$ROBUSTART_DATA/val", "data.test.root_dir is $ROBUSTART_DATA/val: say where the data are"),
         ("model.preprocessing.input_size=64", "say it once"),
         ("saver.pretrain.path=none.pth", "there is no weights file none.pth"),
         ("data.test.root_dir=nowhere", "nowhere/class_0/00.png cannot be read"),
@@ -315,3 +328,67 @@ for name in ("a", "b"):
     assert (tmp_path / "a" / "results" / "clean.jsonl").read_bytes() == (
         tmp_path / "b" / "results" / "clean.jsonl"
     ).read_bytes()
+
+
+def test_the_folder_of_all_data_is_a_flag_or_a_variable(small_config, photo_folder, tmp_path, monkeypatch, capsys):
+    data, place = tmp_path / "data", "data.test.root_dir=$ROBUSTART_DATA/photos"
+    data.mkdir()
+    photo_folder.rename(data / "photos")
+    command = ["--config", str(small_config), "--set", place, "--set", "evaluation.benchmarks={clean: {}}", "--quiet"]
+    assert main([*command, "--data", str(data)]) == 0
+    before = (tmp_path / "results" / "clean.jsonl").read_bytes()
+    data.rename(tmp_path / "moved")
+    monkeypatch.setenv("ROBUSTART_DATA", str(tmp_path / "moved"))
+    assert main(command) == 0
+    assert (tmp_path / "results" / "clean.jsonl").read_bytes() == before  # results do not depend on the place
+    assert main([*command, "--data", str(tmp_path / "nowhere")]) == 2
+    assert f"there is no folder {tmp_path / 'nowhere' / 'photos'}" in capsys.readouterr().err
+
+
+def test_a_list_of_models_is_evaluated_one_after_the_other(small_config, tmp_path, capsys):
+    own = load_config(small_config).model.type
+    (tmp_path / "second.py").write_text(
+        f"import {own.split(':')[0]} as first\ndef build(): return first.build(scale=1.0)\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    names = [own, "second:build"]
+    for name in names:  # as a training of each would have left them
+        file = tmp_path / f"{name.replace(':', '_')}.pth"
+        torch.save(build_model(name, {}).network.state_dict(), file)
+    command = ["--config", str(small_config), "--quiet", "--set", f"eval_list={names}"]
+    command += ["--set", "evaluation.benchmarks={clean: {}}", "--set", "output_dir=out"]
+    assert main([*command, "--set", "model.weights=nothing/{name}.pth"]) == 2
+    assert f"nothing/{own.replace(':', '_')}.pth" in capsys.readouterr().err
+    assert main([*command, "--set", "model.weights='{name}.pth'"]) == 0
+    sources = [
+        json.loads((tmp_path / "out" / name.replace(":", "_") / "results" / "report.json").read_text())["model"][
+            "source"
+        ]
+        for name in names
+    ]
+    assert sources == names
+
+
+def test_a_trial_leaves_the_run_alone(original, tmp_path, capsys):
+    data = ["data.train.root_dir=photos", "data.train.meta_file=val.txt", "data.num_workers=0", "data.batch_size=6"]
+    command = ["--config", str(original), *(word for value in data for word in ("--set", value))]
+    command += ["--set", "evaluation={benchmarks: {clean: {}}, device: cpu}", "--set", "saver.pretrain.ignore.key=[]"]
+    assert main([*command, "--trial", "3", "--quiet"]) == 0
+    report = json.loads((tmp_path / "trial" / "results" / "report.json").read_text())
+    assert report["benchmarks"]["clean"]["metrics"]["top1"]["n"] == 3
+    log = [json.loads(line) for line in (tmp_path / "trial" / "train.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] == 3
+    assert not (tmp_path / "checkpoints").exists()
+    assert not (tmp_path / "results").exists()
+    assert main([*command, "--trial", "0"]) == 2
+    assert "--trial takes a whole number above 0" in capsys.readouterr().err
+
+
+def test_made_up_images_in_place_of_real_ones(original, tmp_path, capsys):
+    """The original's configs ship with this, and it gave one image for all; here they differ, and everything says so."""
+    command = ["--config", str(original), "--evaluate", "--set", "data.read_from=fake", "--trial", "5"]
+    assert main([*command, "--set", "model.kwargs={classes: 1000}"]) == 0
+    captured = capsys.readouterr()
+    assert "images are made up" in captured.err
+    report = json.loads((tmp_path / "trial" / "results" / "report.json").read_text())
+    assert any("images are made up" in warning for warning in report["warnings"])

@@ -23,7 +23,8 @@ from RobustART.metrics.summaries.natural import (
     imagenet_c,
     top_k,
 )
-from RobustART.metrics.summaries.stored import corruption_errors, flips, imagenet_o, imagenet_p, unknown_images
+from RobustART.metrics.summaries.perturbed import flips, imagenet_p
+from RobustART.metrics.summaries.stored import corruption_errors, imagenet_o, unknown_images
 from RobustART.metrics.summaries.system import imagenet_s, systems
 from RobustART.records import Records
 

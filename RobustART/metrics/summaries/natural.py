@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from RobustART.corruption_groups import GROUPS, SCORED
 from RobustART.metrics import calibration as measures
 from RobustART.metrics import estimates
 from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors
-from RobustART.metrics.corruption import GROUPS, SCORED, corruption_errors, relative_corruption_errors
+from RobustART.metrics.corruption import corruption_errors, relative_corruption_errors
 from RobustART.metrics.estimates import Estimate, Statistic, Summary, Table
 from RobustART.metrics.reading import check_one_model
 from RobustART.metrics.summaries.common import matched_clean, single_pass

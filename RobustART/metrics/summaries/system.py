@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from RobustART.metrics import estimates, functional
+from RobustART.metrics import estimates
 from RobustART.metrics.estimates import Summary, Table
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.records import Records
@@ -29,7 +29,7 @@ def imagenet_s(records: Records) -> Summary:
     notes = []
     if difference is not None:
         columns = {cell: functools.partial(_column, place=i) for i, cell in enumerate(table.cells)}
-        for cell, estimate in estimates.resampled(difference, columns).items():
+        for cell, estimate in estimates.resampled(difference, columns, upto=255.0).items():
             rows[cell]["difference (grey levels)"] = estimate
         same = [cell for i, cell in enumerate(table.cells) if i and not difference[:, i].any()]
         if same:
@@ -42,14 +42,20 @@ def imagenet_s(records: Records) -> Summary:
 
 def systems(cells: Sequence[str], correct: NDArray[np.bool_]) -> Summary:
     """Returns mean, standard deviation and worst of top-1 over cells, and each cell's, from (N, cells) verdicts."""
-    spread = estimates.resampled(
-        correct,
-        {"mean_top1": lambda m: 100.0 * m.mean(axis=-1), "std_top1": lambda m: 100.0 * m.std(axis=-1)},
-        distances=("std_top1",),
-    )
+    n = len(correct)
+    means, draws = estimates.drawn_means(correct)
     rows: Table = {cell: {"top1 (%)": estimates.accuracy(correct[:, i])} for i, cell in enumerate(cells)}
-    worst = cells[int(np.argmin(functional.cell_accuracies(correct)))]
-    return Summary({**spread, "worst_top1": rows[worst]["top1 (%)"]}, {"systems": rows})
+    half = (
+        100.0 * np.sqrt((len(cells) // 2) * ((len(cells) + 1) // 2)) / len(cells)
+    )  # half of the cells right, half wrong
+    metrics = {
+        "mean_top1": estimates.from_draws(100.0 * float(means.mean()), 100.0 * draws.mean(axis=1), n),
+        "std_top1": estimates.from_draws(
+            100.0 * float(means.std()), 100.0 * draws.std(axis=1), n, (0.0, half), distance=True
+        ),
+        "worst_top1": estimates.lowest(correct),
+    }
+    return Summary(metrics, {"systems": rows})
 
 
 def _column(means: NDArray[np.float64], place: int) -> NDArray[np.float64]:

@@ -1,0 +1,61 @@
+"""Pictures that are made up, to try a configuration before the data are there."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from RobustART.data.datasets import DATASETS, ImageDataset
+from RobustART.errors import ConfigError
+from RobustART.imaging import Array, resize
+
+FAKE_NOTE = "the images are made up (the data set 'fake'), so these numbers say nothing about a model"
+"""What a report says of numbers on them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeDataset(ImageDataset):
+    """Blots of colour, another picture for every image, made when they are read."""
+
+    size: int = 256
+    """Side of the pictures in pixels."""
+    seed: int = 0
+    """Which pictures these are."""
+
+    def read(self, image_id: int) -> Array:
+        """Returns the pixels of one image."""
+        number = int(self.files[image_id])  # of the whole set, so that an image of a subset stays the same
+        blots = np.random.default_rng([self.seed, number]).integers(0, 256, (7, 7, 3), dtype=np.uint8)
+        return resize(blots, (self.size, self.size), "bilinear")
+
+
+@DATASETS.register("fake")
+def fake(
+    root_dir: object = None,
+    meta_file: object = None,
+    *,
+    images: int = 1024,
+    classes: int = 1000,
+    size: int = 256,
+    seed: int = 0,
+) -> FakeDataset:
+    """Returns pictures that are made up, and labels to go with them; every report on them says so.
+
+    Args:
+        root_dir: not used; a config with real folders is tried by ``data.read_from: fake`` alone.
+        meta_file: likewise.
+        images: how many.
+        classes: labels go from 0 to this, one after the other.
+        size: side of the pictures in pixels.
+        seed: which pictures these are.
+
+    Raises:
+        ConfigError: an argument that cannot be.
+    """
+    for name, value, lowest in (("images", images, 1), ("classes", classes, 1), ("size", size, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+            raise ConfigError(f"fake: {name} must be a whole number from {lowest} up, got {value!r}")
+    files = tuple(f"{i:08d}" for i in range(images))
+    labels = tuple(i % classes for i in range(images))
+    return FakeDataset(files, labels, name="fake", note=FAKE_NOTE, size=size, seed=seed)

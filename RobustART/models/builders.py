@@ -1,0 +1,144 @@
+"""What builds a network: timm, torchvision or a user's own function, with the preprocessing it states."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from RobustART.errors import ModelError, nearest
+from RobustART.models.normalize import Classifier
+from RobustART.preprocessing import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A network without normalisation, as its builder made it."""
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    source: str
+    """What built it, such as ``timm:resnet50``."""
+    notes: tuple[str, ...] = ()
+    """What a report should say about it."""
+
+
+def build_timm(name: str, pretrained: bool, kwargs: dict[str, Any]) -> Built:
+    """Returns timm's network of a name, with the preprocessing that timm states for it."""
+    import timm
+
+    network = call(timm.create_model, f"timm:{name}", (name,), {"pretrained": pretrained, **kwargs})
+    preprocessing, notes = preprocessing_of(network)
+    return Built(network, preprocessing, f"timm:{name}", notes)
+
+
+def build_torchvision(name: str, pretrained: bool, kwargs: dict[str, Any]) -> Built:
+    """Returns torchvision's network of a name, with the preprocessing of its first or default weights."""
+    import torchvision
+
+    choices = torchvision.models.get_model_weights(name)
+    # A weights file of one's own goes with the first recipe (256, 224); the library's default weights bring their own.
+    entry = choices.DEFAULT if pretrained else next(iter(choices))
+    weights = entry if pretrained else None
+    network = call(torchvision.models.get_model, f"torchvision:{name}", (name,), {"weights": weights, **kwargs})
+    preset = entry.transforms()
+    preprocessing = Preprocessing(
+        input_size=preset.crop_size[0],
+        resize=preset.resize_size[0],
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+    return Built(network, preprocessing, f"torchvision:{name}")
+
+
+def own_function(module_name: str, function_name: str) -> Callable[..., Any]:
+    """Returns a function by the names of its module and itself, or raises a ModelError that says what is missing."""
+    name = f"{module_name}:{function_name}"
+    if not all(part.isidentifier() for part in (*module_name.split("."), function_name)):
+        raise ModelError(f"model {name!r} must be module:function, the names as in an import (package.module:function)")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ModelError(
+            f"model {name!r}: there is no module {module_name!r} in the current folder, beside the config file or "
+            "among the installed packages"
+        ) from None
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        place = getattr(module, "__file__", None) or module_name
+        known = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        raise ModelError(f"model {name!r}: {place} has no function {function_name!r}{nearest(function_name, known)}")
+    return function
+
+
+def build_own(name: str, function: Callable[..., Any], kwargs: dict[str, Any]) -> Built:
+    """Returns what a user's own function builds; a :class:`Classifier` keeps its preprocessing."""
+    network = call(function, name, (), kwargs)
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"model {name!r} must return a torch.nn.Module, got {type(network).__name__}")
+    if isinstance(network, Classifier):
+        return Built(network.network, network.preprocessing, name)
+    preprocessing, notes = preprocessing_of(network)
+    return Built(network, preprocessing, name, notes)
+
+
+def call(function: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
+    """Calls a builder; an argument it does not take, and weights it cannot fetch, are a ModelError."""
+    try:
+        network: nn.Module = function(*args, **kwargs)
+    except TypeError as error:
+        if not re.search("unexpected keyword argument|multiple values for", str(error)):
+            raise
+        taken = ""
+        if not args:
+            taken = f" It takes: {', '.join(inspect.signature(function).parameters) or 'nothing'}."
+        raise ModelError(
+            f"model {name!r} does not take one of the arguments {sorted(kwargs)}: {error}.{taken}"
+        ) from None
+    except Exception as error:
+        if kwargs.get("pretrained") or kwargs.get("weights"):
+            raise ModelError(
+                f"the pretrained weights of {name!r} could not be fetched ({type(error).__name__}: {error}). Without a "
+                "network, give a downloaded file as model.weights"
+            ) from error
+        raise
+    return network
+
+
+def preprocessing_of(network: nn.Module) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Returns the preprocessing a network states itself, or the defaults with a note that says so.
+
+    A network states it by an attribute ``preprocessing`` (:class:`Preprocessing`) or, as timm's do, ``pretrained_cfg``.
+    """
+    own = getattr(network, "preprocessing", None)
+    if isinstance(own, Preprocessing):
+        return own, ()
+    cfg = getattr(network, "pretrained_cfg", None)
+    if not isinstance(cfg, dict) or "mean" not in cfg:
+        return Preprocessing(), ("the model states no preprocessing; torchvision's ImageNet defaults are used",)
+    sides = cfg.get("test_input_size") or cfg["input_size"]
+    height, width = sides[-2:]
+    if height != width:
+        raise ModelError(f"the model takes {height} x {width} pixels; only square inputs are possible here")
+    crop_mode = cfg.get("crop_mode") or "center"
+    if crop_mode not in ("center", "squash"):
+        raise ModelError(f"the model's crop_mode {crop_mode!r} is unknown here; set model.preprocessing.crop_mode")
+    crop = cfg.get("test_crop_pct") or cfg.get("crop_pct") or 0.875
+    preprocessing = Preprocessing(
+        input_size=height,
+        resize=math.floor(height / crop),
+        interpolation=cfg.get("interpolation") or "bilinear",
+        crop_mode=crop_mode,
+        mean=tuple(cfg["mean"]),
+        std=tuple(cfg["std"]),
+    )
+    return preprocessing, ()

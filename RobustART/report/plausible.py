@@ -1,0 +1,57 @@
+"""What no report can say of its numbers, beyond what the types of the schema exclude."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from RobustART.report import terms
+
+
+def impossible(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what is impossible in a report that is as the schema says, each time with its place.
+
+    An interval must hold its value and be the right way round, a percentage be from 0 to 100, and the settings of an attack
+    be there where its numbers are.
+
+    Args:
+        report: what ``report.json`` holds.
+    """
+    for number, row in enumerate(report["conditions"]["data"]):
+        if row["images"] > row["of"]:
+            yield f"conditions.data[{number}].images is {row['images']}, more than the data set's {row['of']}"
+    for name, entry in report["benchmarks"].items():
+        place = f"benchmarks.{name}"
+        for metric, estimate in entry["metrics"].items():
+            yield from _estimate(estimate, f"{place}.metrics.{metric}", terms.bounds(metric))
+        for title, table in entry["tables"].items():
+            for row_name, row in table.items():
+                for column, estimate in row.items():
+                    own = terms.table_bounds(title, column)
+                    yield from _estimate(estimate, f"{place}.tables.{title}.{row_name}.{column}", own)
+        if name == "adversarial":
+            yield from _unstated(entry, place)
+
+
+def _unstated(entry: Mapping[str, Any], place: str) -> Iterator[str]:
+    for attack, row in entry["tables"].get("robust_accuracy", {}).items():
+        for radius in row:
+            if f"{attack}/{radius}" not in entry["attacks"]:
+                yield f"{place}.tables.robust_accuracy has {attack}/{radius}, whose settings {place}.attacks lacks"
+
+
+def _estimate(estimate: Mapping[str, Any], place: str, bounds: tuple[float, float]) -> Iterator[str]:
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if (low is None) != (high is None):
+        missing = "low" if low is None else "high"
+        yield f"{place}.{missing} is null, but the other end of the interval is not"
+    elif value is None and low is not None:
+        yield f"{place}.value is null, but it has an interval"
+    elif low is not None and low > high:
+        yield f"{place}.low is {low:g}, above its high of {high:g}"
+    elif low is not None and not low <= value <= high:
+        yield f"{place}.value is {value:g}, outside its interval from {low:g} to {high:g}"
+    if value is not None and not bounds[0] <= value <= bounds[1]:
+        allowed = "0 to 100" if bounds[1] < math.inf else "0 upwards"
+        yield f"{place}.value must be from {allowed}, got {value:g}"

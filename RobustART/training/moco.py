@@ -1,0 +1,162 @@
+"""MoCo v2: pre-training without labels, by telling the other view of an image from the images seen before.
+
+He 2020, https://arxiv.org/abs/1911.05722, and Chen 2020, https://arxiv.org/abs/2003.04297.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from RobustART.errors import ConfigError
+from RobustART.models import Classifier
+from RobustART.seeding import image_seed, numpy_generator
+from RobustART.training.loading import Batch
+from RobustART.training.objective import Objective, ObjectiveContext, plain_model
+from RobustART.training.parallel import Parallel
+
+
+class Moco(Objective):
+    """InfoNCE between two views of each image, with a queue of keys as negatives and a slowly moving encoder of keys.
+
+    The key encoder, the queue and its pointer are the objective's state, equal in all processes. With several processes
+    the images are shuffled among them before they become keys, and the keys back, so that BatchNorm's statistics do not
+    tell which key belongs to which query; a single process has nobody to shuffle with.
+
+    Args:
+        context: of the training.
+        model: the query encoder, with :func:`replace_head` done.
+        parallel: the processes.
+        dim: length of keys.
+        queue: keys that are kept, at least a step's.
+        momentum: share of the key encoder that stays at each step, in [0, 1).
+        temperature: of the softmax, above 0.
+    """
+
+    uses_labels = False
+    shared = True
+    keys: Tensor
+    pointer: Tensor
+
+    def __init__(
+        self, context: ObjectiveContext, model: Classifier, parallel: Parallel, *, dim: int, queue: int, momentum: float,
+        temperature: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.seed, self.momentum, self.temperature = context.seed, momentum, temperature
+        self.parallel = parallel
+        self.encoder = copy.deepcopy(model).requires_grad_(False)
+        generator = torch.Generator().manual_seed(image_seed(context.seed, 0, "moco queue"))
+        self.register_buffer("keys", F.normalize(torch.randn(queue, dim, generator=generator), dim=1))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+        self._new: list[Tensor] = []
+
+    def forward(self, model: nn.Module, batch: Batch, rng: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss, and how often the key of the same image is the nearest one, in percent."""
+        if batch.images.ndim != 5 or batch.images.shape[1] != 2:
+            raise ConfigError(
+                "training.moco needs two views of each picture: data.train.transforms: {type: MOCOV2}, or a list with "
+                "{type: views, kwargs: {transforms: [[...], [...]]}}"
+            )
+        first, second = (view.contiguous() for view in batch.images.unbind(1))
+        queries = model(first)
+        with torch.no_grad():
+            keys = self._encode(second, batch.step)
+        with torch.autocast(queries.device.type, enabled=False):
+            queries = F.normalize(queries.float(), dim=1)
+            same = (queries * keys).sum(1, keepdim=True)
+            logits = torch.cat([same, queries @ self.keys.T], dim=1) / self.temperature
+            loss = F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
+        return loss, {"contrastive_accuracy": (logits.detach().argmax(1) == 0).float().mean() * 100}
+
+    def _encode(self, images: Tensor, step: int) -> Tensor:
+        """Returns the keys of this process's images, and keeps those of all processes for the queue."""
+        world = self.parallel.world
+        if world.size == 1:
+            own = F.normalize(self.encoder(images).float(), dim=1)
+            self._new.append(own)
+            return own
+        everything = self.parallel.collect(images)
+        order = numpy_generator(self.seed, step, "moco shuffle").permutation(len(everything))
+        shuffled = torch.from_numpy(order).to(images.device)
+        mine = shuffled.view(world.size, -1)[world.rank]
+        together = self.parallel.collect(F.normalize(self.encoder(everything[mine]).float(), dim=1))
+        keys = torch.empty_like(together)
+        keys[shuffled] = together
+        self._new.append(keys)
+        return keys.view(world.size, len(images), -1)[world.rank]
+
+    @torch.no_grad()
+    def after_step(self, model: nn.Module, step: int) -> None:
+        """Puts the step's keys into the queue, over the oldest, and moves the key encoder."""
+        new, self._new = torch.cat(self._new), []
+        size = len(self.keys)
+        if len(new) > size:
+            raise ConfigError(f"training.moco.queue must hold at least the {len(new)} images of a step, got {size}")
+        places = (self.pointer + torch.arange(len(new), device=new.device)) % size
+        self.keys[places] = new
+        self.pointer.add_(len(new)).remainder_(size)
+        own: list[Tensor] = [*self.encoder.parameters()]
+        trained: list[Tensor] = [*plain_model(model).parameters()]
+        torch._foreach_lerp_(own, trained, 1 - self.momentum)
+        self.parallel.share_buffers(self.encoder)
+
+
+def replace_head(model: Classifier, *, dim: int, mlp: bool, seed: int) -> str:
+    """Puts a projection in place of a network's last linear layer; returns the layer's name.
+
+    Its parameters are called ``{name}.0.weight`` and so on, never as the layer's own, so that a network with a projection
+    is not taken for a classifier.
+
+    Args:
+        model: changed in place.
+        dim: outputs of the projection.
+        mlp: with a hidden layer of the features' size, as in MoCo v2; else linear, as in MoCo.
+        seed: of its random weights.
+
+    Raises:
+        ConfigError: the outputs are not those of a linear layer.
+    """
+    name, head = find_head(model)
+    features = head.in_features
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(image_seed(seed, 0, "moco head"))
+        hidden = [nn.Linear(features, features), nn.ReLU()] if mlp else []
+        projection = nn.Sequential(*hidden, nn.Linear(features, dim))
+    parent, _, child = name.rpartition(".")
+    setattr(model.network.get_submodule(parent), child, projection.to(head.weight))
+    return name
+
+
+@torch.no_grad()
+def find_head(model: Classifier) -> tuple[str, nn.Linear]:
+    """Returns name and module of the linear layer whose outputs are the network's."""
+    found: dict[str, Tensor] = {}
+    layers = {name: part for name, part in model.network.named_modules() if isinstance(part, nn.Linear)}
+    hooks = [
+        part.register_forward_hook(lambda _, __, out, name=name: found.__setitem__(name, out))
+        for name, part in layers.items()
+    ]
+    size = model.preprocessing.input_size
+    training = model.training
+    try:
+        output = model.eval()(torch.full((1, 3, size, size), 0.5, device=next(model.parameters()).device))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    heads = [
+        name
+        for name, out in found.items()
+        if out.numel() == output.numel() and bool((out.flatten() == output.flatten()).all())
+    ]
+    if not heads:
+        raise ConfigError(
+            "training.moco replaces a network's last linear layer, but the outputs of this network are not those of a "
+            "linear layer"
+        )
+    return heads[-1], layers[heads[-1]]

@@ -1,0 +1,163 @@
+"""Every experiment under exprs/: its config is checked against data in the published layouts, its network built."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from RobustART.config_loader import load_config
+from RobustART.evaluation.benchmarks.perturbed import published_frames
+from RobustART.metrics.stability import SCORED_PERTURBATIONS
+from RobustART.models.zoo import build_network, check_name
+from RobustART.training.checks import check
+from RobustART.training.cls_solver import each_model, main
+from RobustART.training.recipe import model_arguments, trains
+from tests.conftest import ROOT, solver_environ
+from tests.evaluation.sets import videos
+from tests.miniature import make_data
+
+EXPRS = ROOT / "exprs"
+CONFIGS = sorted(path for path in EXPRS.rglob("config.yaml") if path.parent.name != "quickstart")
+TRAININGS = [path for path in CONFIGS if "exp" not in path.parts and "eval" not in path.parent.name]
+ORIGINAL = {
+    "robust_baseline_exp": {
+        "deit": 3, "densenet": 3, "efficientnet": 8, "efficientnet_nodrop": 15, "imagenet_21k_exp": 5, "mlp_mixer": 2,
+        "mobilenet_v2": 4, "mobilenet_v3": 5, "regnetx": 5, "repvgg": 2, "resnet": 5, "resnext": 2, "shufflenetv2": 4,
+        "vit": 2, "wide_resnet": 2,
+    },
+    "nips_benchmark": {"augmentation": 6, "ema": 6, "label_smooth": 6, "pgd_adv_train": 6, "new_adv_train": 3},
+}  # fmt: skip
+"""The original's folders and how many experiments each has."""
+
+
+def name_of(path):
+    return "/".join(path.parent.relative_to(EXPRS).parts)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The miniature, with a checkpoint of every model that is evaluated: of the right name, which is all --check asks."""
+    folder = make_data(tmp_path_factory.mktemp("data"), corrupted=True)
+    names = {name for path in CONFIGS for name in load_config(path, data_root=folder).eval_list}
+    (folder / "checkpoints").mkdir()
+    for name in names:
+        (folder / "checkpoints" / f"{name}.pth.tar").touch()
+    for name in SCORED_PERTURBATIONS:
+        videos(folder / "imagenet-p", name, np.zeros((published_frames(name), 32, 32, 3), np.uint8))
+    return folder
+
+
+def test_the_originals_folders_are_there():
+    for study, families in ORIGINAL.items():
+        found = {family: len(list((EXPRS / study / family).glob("*/config.yaml"))) for family in families}
+        assert found == families
+    for name in ("batch_eval_adv", "batch_eval_transfer", "adv_eval"):
+        assert (EXPRS / "nips_benchmark" / name / "config.yaml").is_file()
+    for name in ("imagenet-a_o-loop", "imagenet-p-loop", "imagenet_c_loop", "imagenet_s_loop"):
+        assert (EXPRS / "exp" / name / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_config(path, data, monkeypatch):
+    """Loads, resolves, passes --check, and its networks can be built."""
+    lines = path.read_text().splitlines()
+    assert 5 <= len(lines) <= 15
+    folder = name_of(path)
+    assert lines[1].startswith(f"# bash exprs/{folder}/run.sh --data DIR    about ")
+    assert lines[2].startswith("# Expected: ")
+    config = load_config(path, data_root=data)
+    training = trains(config)
+    assert training == (path in TRAININGS)
+    models = each_model(config, training, recovering=False)
+    if "transfer" in folder:  # whose check would load the weights
+        others = config.evaluation.benchmarks["transfer"]["models"]
+        assert len({check_name(spec["type"]) for spec in others.values()} | {check_name(models[0].model.type)}) == 6
+        return
+    for one in models[:2]:
+        check(one, path.parent)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_script(path):
+    script = path.parent / "run.sh"
+    assert script.stat().st_mode & 0o111
+    assert f"bash exprs/{name_of(path)}/run.sh --data DIR" in script.read_text()
+    launch = next(line for line in script.read_text().splitlines() if line.startswith("exec"))
+    relative = launch.split('"$here/')[1].split('"')[0]
+    assert (path.parent / relative).resolve() == EXPRS / "launch.sh"
+
+
+def test_all_networks_can_be_built(data):
+    seen = set()
+    for path in TRAININGS:
+        config = load_config(path, data_root=data)
+        kwargs = model_arguments(config)[0]
+        classes = 21841 if "imagenet_21k_exp" in path.parts else 1000
+        if (config.model.type, classes) not in seen:
+            seen.add((config.model.type, classes))
+            with torch.device("meta"):
+                network = build_network(config.model.type, kwargs).network
+            last = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
+            assert last.out_features == classes, path
+    assert len(seen) == 44 + 3 + 8 + 5 + 2  # B5 to B7, those without dropout, ImageNet-21k, two ConvNeXts
+
+
+SMALL = ["data.num_workers=0", "data.batch_size=2", "evaluation.device=cpu", "evaluation.batch_size=2"]
+FAMILIES = {
+    "resnet/resnet18": 64, "resnext/resnext50_32x4d": 64, "wide_resnet/wide_resnet50_2": 64, "densenet/densenet121": 64,
+    "shufflenetv2/shufflenet_v2_x0_5": 64, "mobilenet_v2/mobilenet_v2_x0_5": 64,
+    "mobilenet_v3/mobilenet_v3_large_x0_35": 64, "regnetx/regnetx_400m": 64, "repvgg/repvgg_A0": 64,
+    "efficientnet/b0": 64, "vit/vit_base_patch32_224": 224, "deit/deit_tiny_patch16_224": 224,
+    "mlp_mixer/mixer_B16_224": 224,
+}  # fmt: skip
+"""The smallest network of each family, and pixels that it can be trained at."""
+QUICK = ("resnet/resnet18", "mobilenet_v3/mobilenet_v3_large_x0_35", "deit/deit_tiny_patch16_224")
+
+
+def flags(*values):
+    return [word for value in values for word in ("--set", value)]
+
+
+def ten_steps(family, tmp_path, capsys):
+    config = EXPRS / "robust_baseline_exp" / family / "config.yaml"
+    size = FAMILIES[family]
+    command = ["--config", str(config), "--data", "/nowhere", "--trial", "--quiet"]
+    command += flags(*SMALL, "data.read_from=fake", f"output_dir={tmp_path}")
+    command += flags(f"data.input_size={size}", f"data.test_resize={size}") if size != 224 else []
+    assert main(command) == 0
+    assert "images are made up" in capsys.readouterr().err
+    log = (tmp_path / "trial" / "train.jsonl").read_text()
+    assert '"step": 10' in log
+
+
+@pytest.mark.parametrize("family", QUICK)
+def test_ten_steps_on_made_up_images(family, tmp_path, capsys):
+    ten_steps(family, tmp_path, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(QUICK)))
+def test_ten_steps_of_the_other_families(family, tmp_path, capsys):
+    ten_steps(family, tmp_path, capsys)
+
+
+def test_trained_then_evaluated_by_the_scripts(data, tmp_path):
+    """As its README says: a training of one network, then the benchmarks on what it left, the data in the published layouts."""
+    environ = solver_environ(PYTHON=sys.executable, ROBUSTART_DATA=str(data))
+    small = flags(*SMALL, "data.input_size=64", "data.test_resize=72")
+
+    def run(experiment, *arguments):
+        command = ["bash", str(EXPRS / experiment / "run.sh"), "--nproc", "1", "--trial", "2", *arguments]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    run("robust_baseline_exp/resnet/resnet18", *small, *flags(f"output_dir={tmp_path / 'resnet18'}"))
+    weights = tmp_path / "resnet18" / "trial" / "checkpoints" / "ckpt.pth.tar"
+    of_it = flags("eval_list=[resnet18]", f"model.weights={weights}", f"output_dir={tmp_path}")
+    printed = run("exp/imagenet-a_o-loop", *small[2:], *of_it)
+    assert "imagenet_a" in printed
+    assert "aupr" in printed
+    assert (tmp_path / "resnet18" / "trial" / "results" / "report.html").is_file()
