@@ -11,7 +11,7 @@ from RobustART.errors import RecordError
 from RobustART.journal import difference
 from RobustART.metrics.reading import check_one_model, read_result
 from RobustART.outputs import runs_within
-from RobustART.records import PassRecords, Records, read_header
+from RobustART.records import PassRecords, Records, is_result_file, read_header
 
 TRAINING_LOG = "train.jsonl"
 """What a training writes beside its results; no result file."""
@@ -76,13 +76,19 @@ def read_run(place: str | Path) -> Run:
 
 def _check_kind(file: Path) -> None:
     """Raises a RecordError that says what to name instead, if a file is no result file or its header is not whole."""
-    with open(file, "rb") as opened:
-        whole = opened.readline().endswith(b"\n")
-    if not whole and (file.stat().st_size == 0 or file.suffix == ".jsonl"):
+    try:
+        with open(file, "rb") as opened:
+            whole = opened.readline().endswith(b"\n")
+        empty = file.stat().st_size == 0
+    except OSError as error:
+        raise RecordError(f"cannot read {file}: {error.strerror or error}") from None
+    if not whole and (empty or file.suffix == ".jsonl"):
         raise RecordError(f"{file} has no whole first line: {UNFINISHED}")
     try:
-        header = read_header(file)
+        read_header(file)
     except RecordError as error:
+        if is_result_file(file):
+            raise
         if file.name == "report.json":
             told = "This is a report; name the folder of its run, or a result file (*.jsonl) beside it"
         else:
@@ -91,17 +97,6 @@ def _check_kind(file: Path) -> None:
                 "the evaluators of RobustART.metrics"
             )
         raise RecordError(f"{error}. {told}") from None
-    conditions = header.get("conditions")
-    model = conditions.get("model") if isinstance(conditions, Mapping) else None
-    for what, there in (
-        ("benchmark", isinstance(header.get("benchmark"), str)),
-        ("passes", isinstance(header.get("passes"), list)),
-        ("conditions", isinstance(conditions, Mapping)),
-        ("conditions.model.source", isinstance(model, Mapping) and isinstance(model.get("source"), str)),
-        ("conditions.model.weights", isinstance(model, Mapping) and isinstance(model.get("weights"), str)),
-    ):
-        if not there:
-            raise RecordError(f"{file} is damaged: its header does not say {what} as result files do")
 
 
 _HOW = ("batch_size", "channels_last", "precision", "device", "version")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from RobustART.cli import main
+from RobustART.corruption_groups import SCORED
 from RobustART.errors import RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,
@@ -17,7 +18,6 @@ from RobustART.metrics import (
     ImageNetSEvaluator,
     summaries,
 )
-from RobustART.metrics.corruption import SCORED
 from RobustART.metrics.reading import read_result
 from RobustART.metrics.runs import read_run
 from tests.metrics.conftest import write_records
@@ -156,6 +156,7 @@ def test_damage_reaches_users_as_a_message(tmp_path, capsys):
     path.write_text(json.dumps(broken) + "\n" + "".join(rows))
     with pytest.raises(RecordError, match="in 'conditions', needs 'model', an object, got none"):
         AdvRobustEvaluator().eval(path)
+    sound = one(tmp_path / "sound", "adversarial", ["clean", "fgsm/8/255"])
     for command in ("score", "compare", "verify"):
-        assert main([command, str(path), str(path)]) == 2
+        assert main([command, str(sound), str(path)]) == 2
         assert "error: the header of" in capsys.readouterr().err
