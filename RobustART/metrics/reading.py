@@ -12,6 +12,7 @@ from RobustART.errors import ConfigError, RecordError
 from RobustART.journal import difference
 from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, is_noise
 from RobustART.options import parse_number
+from RobustART.record_header import shown
 from RobustART.records import PassRecords, Records, read_records
 
 DIFFICULTIES = (1, 2, 3)
@@ -90,14 +91,22 @@ def _check_kinds(records: Records, place: str) -> None:
 def _check_systems(records: Records, place: str) -> None:
     table = _one_pass(records, place)
     if "pixel_difference" in table.extra:
-        _check_extra(table, "pixel_difference", 2, place)
+        _check_extra(table, "pixel_difference", 2, 255, place)
 
 
-def _check_extra(table: PassRecords, key: str, dimensions: int, place: str) -> None:
+def _check_extra(table: PassRecords, key: str, dimensions: int, highest: int, place: str) -> None:
+    """Raises a RecordError if further numbers are not there, or have not as many dimensions, or leave 0 to ``highest``."""
     numbers = table.extra.get(key)
     if numbers is None or numbers.ndim != dimensions or 0 in numbers.shape[2:]:
         came = "none" if numbers is None else f"numbers of shape {numbers.shape}"
         raise RecordError(f"{place} needs {key!r} in 'extra', of {dimensions} dimensions, got {came}")
+    wrong = ((numbers < 0) | (numbers > highest)).reshape(len(numbers), -1).any(axis=1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise RecordError(
+            f"{place} has for image {table.ids[row]} in 'extra' {key!r} a number outside 0 to {highest}: "
+            f"{shown(numbers[row].tolist())}"
+        )
 
 
 def _check_videos(records: Records, place: str) -> None:
@@ -121,8 +130,8 @@ def _check_videos(records: Records, place: str) -> None:
             if len(own) <= (1 if is_noise(name) else difficulty):
                 raise RecordError(f"{place} has {len(own)} frames of {name}, too few for the difficulty {difficulty}")
             seen.add(name)
-        _check_extra(table, "top5", 3, place)
-        _check_extra(table, "zipf", 2, place)
+        _check_extra(table, "top5", 3, 2**31 - 1, place)
+        _check_extra(table, "zipf", 2, 2, place)  # less than the sum of 1 / i^2
 
 
 def _check_attacks(records: Records, place: str) -> None:

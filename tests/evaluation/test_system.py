@@ -181,7 +181,7 @@ def test_extra_numbers_must_be_one_for_each_cell(tmp_path, jpegs, model):
     data = json.loads(first)
     data["extra"]["pixel_difference"].pop()
     path.write_text("\n".join([header, json.dumps(data), *rest]) + "\n")
-    with pytest.raises(RecordError, match="image 0 does not have 13 entries in each list"):
+    with pytest.raises(RecordError, match="image 0, in 'extra', does not have 13 entries in 'pixel_difference', but 12"):
         ImageNetSEvaluator().eval(path)
 
 

@@ -185,16 +185,16 @@ def test_a_run_is_not_compared_with_itself(tmp_path, monkeypatch, capsys):
         ("one/results/clean.jsonl", "", "Runs lie in folders within: one; name these"),
         ("report.json", '{"format": "robustart-report/2"}\n', "This is a report; name the folder of its run"),
         ("scores.txt", "0 1 0.5\n", "original's formats are scored by the evaluators"),
-        ("x.jsonl", '{"format": "robustart-records/1"}\n', "needs 'benchmark', a text"),
+        ("x.jsonl", '{"format": "robustart-records/1"}\n', "header of .*x.jsonl needs 'benchmark', a text, got none"),
         (
             "x.jsonl",
             '{"format": "robustart-records/1", "benchmark": ["a"]}\n',
-            "needs 'benchmark', a text",
+            "header of .*x.jsonl needs 'benchmark', a text, got",
         ),
         (
             "x.jsonl",
-            '{"format": "robustart-records/1", "benchmark": "clean", "passes": [], "conditions": {"model": {}}}\n',
-            "needs 'hash', a text",
+            '{"format": "robustart-records/1", "benchmark": "clean", "hash": "", "conditions": {"model": {}}}\n',
+            "in 'conditions', in 'model', needs 'source', a text, got none",
         ),
     ],
 )

@@ -1,7 +1,6 @@
 """Result files of ours by what their benchmark needs: one cell, cells that there are, one model; anything else is refused."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -113,6 +112,13 @@ def test_passes_of_which_there_can_be_one(tmp_path):
     flat = [("", ["snow/0", "snow/1"], [[0, 0]], {**more, "top5": np.zeros((1, 2))})]
     with pytest.raises(RecordError, match=r"needs 'top5' in 'extra', of 3 dimensions, got numbers of shape \(1, 2\)"):
         ImageNetPEvaluator().eval(write_records(tmp_path / "r", "imagenet_p", flat))
+    for key, value in (("zipf", -0.1), ("zipf", 2.1), ("top5", -1)):
+        other = {**more, key: np.full_like(more[key], value)}
+        with pytest.raises(RecordError, match=f"has for image 0 in 'extra' '{key}' a number outside 0 to 2"):
+            read_result(write_records(tmp_path / "r", "imagenet_p", [("", ["snow/0", "snow/1"], [[0, 0]], other)]))
+    far = [("", ["pil/a", "pil/b"], [[0, 0]], {"pixel_difference": [[0, 1e308]]})]
+    with pytest.raises(RecordError, match="has for image 0 in 'extra' 'pixel_difference' a number outside 0 to 255"):
+        ImageNetSEvaluator().eval(write_records(tmp_path / "r", "imagenet_s", far))
     deep = [("", ["pil/a", "pil/b"], [[0, 0]], {"pixel_difference": np.zeros((1, 2, 3))})]
     with pytest.raises(RecordError, match="needs 'pixel_difference' in 'extra', of 2 dimensions"):
         ImageNetSEvaluator().eval(write_records(tmp_path / "r", "imagenet_s", deep))
@@ -157,7 +163,7 @@ def test_damage_reaches_users_as_a_message(tmp_path, capsys):
     path.write_text(json.dumps(broken) + "\n" + "".join(rows))
     with pytest.raises(RecordError, match="in 'conditions', needs 'model', an object, got none"):
         AdvRobustEvaluator().eval(path)
-    other = shutil.copy(path, tmp_path / "other.jsonl")
+    sound = one(tmp_path / "sound", "adversarial", ["clean", "fgsm/8/255"])
     for command in ("score", "compare", "verify"):
-        assert main([command, str(path), str(other)]) == 2
+        assert main([command, str(sound), str(path)]) == 2
         assert "error: the header of" in capsys.readouterr().err

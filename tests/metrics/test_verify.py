@@ -58,8 +58,12 @@ def whole_set(folder, wrong, images=50000, classes=1000):
     path = run / "results" / "clean.jsonl"
     header, line = path.read_text().splitlines()
     line = line.replace('"id": 0, "file": "0.png", "label": 0', '"id": %d, "file": "%s", "label": %d')
-    line = line.replace('"label_rank": [0]', '"label_rank": [%d]')
-    lines = [line % (i, f"ILSVRC2012_val_{i + 1:08d}.JPEG", i % classes, i < wrong) for i in range(images)]
+    line = line.replace('"prediction": [0]', '"prediction": [%d]').replace('"label_rank": [0]', '"label_rank": [%d]')
+    assert line.count("%") == 5
+    lines = [
+        line % (i, f"ILSVRC2012_val_{i + 1:08d}.JPEG", i % classes, (i + (i < wrong)) % classes, i < wrong)
+        for i in range(images)
+    ]
     path.write_text("\n".join([header.replace('"ids": 1', f'"ids": {images}'), *lines]) + "\n")
     return run
 
