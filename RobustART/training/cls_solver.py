@@ -180,17 +180,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Runs parsed arguments; errors of the user's come out as :class:`UserError`."""
-    path = Path(arguments.config)
-    overrides = list(arguments.overrides)
-    config = load_config(path, overrides)
-    if config.evaluation is None and arguments.evaluate:
-        alone: dict[str, Any] = {} if switched(config.data.test) else {"clean": {}}
-        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks=alone))
+def read_config(path: Path, overrides: Sequence[str]) -> tuple[Config, Path]:
+    """Returns the configuration of a file and its folder, where a user's own modules are found from now on."""
+    config = load_config(path, list(overrides))
     folder = path.resolve().parent
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))  # a user's own module may stand beside the config, or in the current folder
+    return config, folder
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs parsed arguments; errors of the user's come out as :class:`UserError`."""
+    config, folder = read_config(Path(arguments.config), list(arguments.overrides))
+    if config.evaluation is None and arguments.evaluate:
+        alone: dict[str, Any] = {} if switched(config.data.test) else {"clean": {}}
+        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks=alone))
     if arguments.check:
         check(config, folder)
         print(yaml.safe_dump(to_plain(config), sort_keys=False), end="")
