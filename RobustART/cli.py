@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from RobustART import __version__
+from RobustART.cli_nas import add_nas_commands
 from RobustART.cli_results import add_commands
 from RobustART.errors import ConfigError, UserError
 from RobustART.outputs import same_file
@@ -54,7 +55,7 @@ def _noise(arguments: argparse.Namespace) -> None:
 
     _check_picture(Path(arguments.image), Path(arguments.output))
     noise = AddNoise(arguments.type, seed=arguments.seed)
-    noise.set_config(**_options(arguments.options))
+    noise.set_config(**read_options(arguments.options))
     noisy = noise.add_noise(arguments.image)
     try:
         Image.fromarray(np.asarray(noisy)).save(arguments.output)
@@ -87,14 +88,14 @@ def _generate(arguments: argparse.Namespace) -> None:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # --model may name a function of the user's own
     manifest = generate(
-        arguments.benchmark, create_dataset(root_dir=source), out, options=_options(arguments.options),
+        arguments.benchmark, create_dataset(root_dir=source), out, options=read_options(arguments.options),
         model=arguments.model, size=arguments.size, resize=arguments.resize, interpolation=arguments.interpolation,
         seed=arguments.seed, limit=arguments.limit, workers=arguments.workers,
     )  # fmt: skip
     print(f"{out}: {manifest['files']} files of {manifest['source']['images']} photos; see manifest.json")
 
 
-def _options(texts: Sequence[str]) -> dict[str, typing.Any]:
+def read_options(texts: Sequence[str]) -> dict[str, typing.Any]:
     """Returns ``key=value`` texts as options; values are YAML."""
     from RobustART.config_loader import parse_yaml
 
@@ -255,6 +256,7 @@ def parser() -> argparse.ArgumentParser:
     _add_noise_commands(commands.add_parser("noise", help="add noise to a picture, or generate a whole data set of it"))
 
     add_commands(commands)
+    add_nas_commands(commands)
 
     names = commands.add_parser("list", help="list what can be named")
     names.add_argument("what", choices=("attacks", "benchmarks", "corruptions", "datasets", "perturbations"))

@@ -15,7 +15,7 @@ LAYERS = {"training": 4, "evaluation": 3, "models": 2, "data": 2, "noise": 2, "m
 
 
 def layer(parts: tuple[str, ...]) -> tuple[int, str]:
-    if parts in (("cli",), ("cli_results",)):
+    if parts in (("cli",), ("cli_nas",), ("cli_results",)):
         return 5, "cli"
     return LAYERS.get(parts[0], 0), parts[0] if parts[0] in LAYERS else "leaf"
 

@@ -70,7 +70,7 @@ def all_columns(runs: Sequence[Run]) -> list[Column]:
     for benchmark in dict.fromkeys(name for run in runs for name in run.report["benchmarks"]):
         letters = {number: letter for letter, members in conditions_of(runs, benchmark).items() for number in members}
         several = len(set(letters.values())) > 1
-        numbers = {number: _numbers(runs[number].report["benchmarks"][benchmark]) for number in letters}
+        numbers = {number: numbers_of(runs[number].report["benchmarks"][benchmark]) for number in letters}
         for metric in dict.fromkeys(metric for own in numbers.values() for metric in own):
             groups: dict[str, list[int]] = {}
             for number, own in numbers.items():
@@ -84,7 +84,7 @@ def all_columns(runs: Sequence[Run]) -> list[Column]:
     return found
 
 
-def _numbers(entry: Mapping[str, Any]) -> dict[str, Estimate]:
+def numbers_of(entry: Mapping[str, Any]) -> dict[str, Estimate]:
     """Returns the metrics of a benchmark and the robust accuracy of each attack and radius."""
     robust = entry["tables"].get("robust_accuracy", {})
     return {

@@ -193,18 +193,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Runs parsed arguments; errors of the user's come out as :class:`UserError`."""
-    path, trial = Path(arguments.config), arguments.trial
-    if trial is not None and trial < 1:
-        raise ConfigError(f"--trial takes a whole number above 0, got {trial}")
-    config = load_config(path, list(arguments.overrides), arguments.data)
-    if config.evaluation is None and arguments.evaluate:
-        alone: dict[str, Any] = {} if switched(config.data.test) else {"clean": {}}
-        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks=alone))
+def read_config(path: Path, overrides: Sequence[str], data: str | None = None) -> tuple[Config, Path]:
+    """Returns the configuration of a file and its folder, where a user's own modules are found from now on.
+
+    Args:
+        path: the file.
+        overrides: values laid over it.
+        data: folder of all data.
+    """
+    config = load_config(path, list(overrides), data)
     folder = path.resolve().parent
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))  # a user's own module may stand beside the config, or in the current folder
+    return config, folder
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs parsed arguments; errors of the user's come out as :class:`UserError`."""
+    trial = arguments.trial
+    if trial is not None and trial < 1:
+        raise ConfigError(f"--trial takes a whole number above 0, got {trial}")
+    config, folder = read_config(Path(arguments.config), arguments.overrides, arguments.data)
+    if config.evaluation is None and arguments.evaluate:
+        alone: dict[str, Any] = {} if switched(config.data.test) else {"clean": {}}
+        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks=alone))
     training = trains(config) and not arguments.evaluate
     configs = each_model(config, training, arguments.recover is not None)
     if arguments.check:

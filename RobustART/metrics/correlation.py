@@ -1,0 +1,58 @@
+"""Rank correlations with intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from RobustART.errors import UndefinedError
+from RobustART.metrics.resampling import RESAMPLES, draw_counts, interval
+
+LEAST = 5
+"""Observations that a correlation needs."""
+Floats = NDArray[np.float64]
+
+
+def spearman(x: ArrayLike, y: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+    """Returns Spearman's rank correlation, in [-1, 1], with its 95 % percentile bootstrap interval over observations.
+
+    Args:
+        x: one number of each observation, (N,).
+        y: another.
+        resamples: samples of observations; those in which all values of one are the same define none, and are left out.
+        seed: of the draws.
+
+    Raises:
+        UndefinedError: there are too few observations, or all values of one are the same.
+    """
+    table = np.array([x, y], dtype=np.float64).T
+    if len(table) < LEAST:
+        raise UndefinedError(f"a correlation needs {LEAST} observations, got {len(table)}")
+    if (table == table[0]).all(axis=0).any():
+        raise UndefinedError("all values are the same")
+    value = float(_weighted(table, np.ones((1, len(table)), dtype=np.int64))[0])
+    counts = draw_counts(len(table), resamples=resamples, seed=seed, width=4 * len(table))
+    low, high = interval(np.concatenate([_weighted(table, drawn) for drawn in counts]))
+    return {"value": value, "low": low, "high": high, "n": len(table)}
+
+
+def _weighted(table: Floats, counts: NDArray[np.int64]) -> Floats:
+    """Returns the rank correlations (B,) of two columns (N, 2) in samples that hold each row ``counts`` (B, N) times."""
+    first, second = (_ranks(column, counts) - (len(table) + 1) / 2 for column in table.T)
+    # Ranks are whole or half numbers, so that these sums are exact.
+    products = [(counts * a * b).sum(axis=1) for a, b in ((first, second), (first, first), (second, second))]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(products[0] / np.sqrt(products[1] * products[2]))
+
+
+def _ranks(values: Floats, counts: NDArray[np.int64]) -> Floats:
+    """Returns the rank (B, N) of each value in samples that hold it ``counts`` times; equal values share the mean rank."""
+    order = np.argsort(values, kind="stable")
+    new = np.concatenate([[True], np.diff(values[order]) > 0])
+    sizes = np.add.reduceat(counts[:, order], np.flatnonzero(new), axis=1)
+    means = np.cumsum(sizes, axis=1) - (sizes - 1) / 2
+    ranks = np.empty(counts.shape)
+    ranks[:, order] = means[:, np.cumsum(new) - 1]
+    return ranks

@@ -1,0 +1,242 @@
+"""What matters in sub-networks: rank correlations of what they are with how robust they are, as data, text and a page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from RobustART.errors import RecordError, UndefinedError
+from RobustART.report import markup, terms
+from RobustART.report.board_charts import short
+from RobustART.report.charts import slug
+from RobustART.report.markup import element, text
+from RobustART.report.nas_rows import Row, columns_of
+from RobustART.report.plotting import SERIES, plot
+
+Estimate = Mapping[str, Any]
+FORMAT = "robustart-nas-analysis/1"
+COSTS = ("macs", "parameters")
+MEANING = (
+    "Spearman's rank correlation, with its 95 % bootstrap interval over sub-networks: 1 is rising with, -1 falling with, "
+    "0 neither. Sub-networks differ in several factors at once, and their multiply-adds (macs) and parameters follow from "
+    "the others: this tells what goes together among these sub-networks, not why."
+)
+ABOVE = "\N{UPWARDS ARROW}"
+BELOW = "\N{DOWNWARDS ARROW}"
+BINS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """One measured number of all sub-networks."""
+
+    benchmark: str
+    """Its benchmark."""
+    name: str
+    """Its name there."""
+    values: tuple[float | None, ...]
+    """By sub-network; None where it is undefined."""
+    correlations: Mapping[str, Estimate]
+    """With each factor."""
+
+    @property
+    def better(self) -> str | None:
+        """Which way it is better: ``high``, ``low``, or None where that is not known."""
+        return "high" if self.benchmark == "adversarial" and " " in self.name else terms.better(self.name)
+
+    @property
+    def title(self) -> str:
+        """Its name with an arrow of the better way."""
+        arrow = {"high": f" {ABOVE}", "low": f" {BELOW}", None: ""}[self.better]
+        return f"{self.name}{arrow}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """Factors and numbers of all sub-networks, and how they go together."""
+
+    header: Mapping[str, Any]
+    """Of the rows."""
+    factors: Mapping[str, tuple[float, ...]]
+    """Those that differ between sub-networks, each by sub-network."""
+    same: Mapping[str, float]
+    """Those that do not."""
+    numbers: tuple[Number, ...]
+    """What was measured."""
+
+    @classmethod
+    def of(
+        cls, header: Mapping[str, Any], rows: Sequence[Row],
+        correlate: Callable[[Sequence[float], Sequence[float]], Mapping[str, Any]],
+    ) -> Analysis:  # fmt: skip
+        """Returns the analysis of rows.
+
+        Args:
+            header: of the rows.
+            rows: one for each sub-network.
+            correlate: two lists of numbers to an estimate, or an UndefinedError.
+
+        Raises:
+            RecordError: there is nothing to compare.
+        """
+        if len(rows) < 5:
+            raise RecordError(
+                f"there are {len(rows)} sub-networks; correlations need at least 5, and good ones hundreds"
+            )
+        every = {name: tuple(float(row["factors"][name]) for row in rows) for name in rows[0]["factors"]}
+        every |= {name: tuple(float(row[name]) for row in rows) for name in COSTS}
+        differ = {name: values for name, values in every.items() if len(set(values)) > 1}
+        same = {name: values[0] for name, values in every.items() if name not in differ}
+        numbers = []
+        for benchmark, name in columns_of(rows):
+            values = tuple(row["numbers"].get(benchmark, {}).get(name) for row in rows)
+            found = {factor: _estimate(correlate, own, values) for factor, own in differ.items()}
+            numbers.append(Number(benchmark, name, values, found))
+        return cls(header, differ, same, tuple(numbers))
+
+    @property
+    def count(self) -> int:
+        """How many sub-networks there are."""
+        return len(next(iter(self.factors.values())))
+
+    @property
+    def benchmarks(self) -> dict[str, list[Number]]:
+        """The numbers by benchmark."""
+        found: dict[str, list[Number]] = {}
+        for number in self.numbers:
+            found.setdefault(number.benchmark, []).append(number)
+        return found
+
+    def notes(self) -> list[str]:
+        """Returns what a reader must know."""
+        space, statistics = self.header["space"]["name"], self.header["statistics"]["images"]
+        notes = [
+            f"{self.count} sub-networks of one supernet of the space {space}, which is of RobustART's own design. "
+            f"BatchNorm's statistics were measured on {statistics} training images for each.",
+            MEANING,
+        ]
+        notes += [f"{name} is {value:g} in all sub-networks." for name, value in self.same.items()]
+        return notes
+
+    def json(self) -> str:
+        """Returns the analysis as data."""
+        numbers = [
+            {"benchmark": n.benchmark, "name": n.name, "better": n.better, "correlations": dict(n.correlations)}
+            for n in self.numbers
+        ]
+        data = {"format": FORMAT, "subnets": self.count, "rows": dict(self.header), "same": dict(self.same)}
+        return json.dumps({**data, "spearman": numbers}, indent=2) + "\n"
+
+    def markdown(self) -> str:
+        """Returns the analysis as text; correlations whose interval leaves out 0 are bold."""
+        parts = ["# Sub-networks: what goes with robustness", *self.notes()]
+        for benchmark, numbers in self.benchmarks.items():
+            lines = [f"| {benchmark} | {' | '.join(self.factors)} |", f"|---|{'---|' * len(self.factors)}"]
+            for number in numbers:
+                cells = []
+                for estimate in number.correlations.values():
+                    both = f"{terms.number(estimate)} {terms.interval(estimate)}".strip()
+                    cells.append(f"**{both}**" if _clear(estimate) else both)
+                lines.append(f"| {number.title} | {' | '.join(cells)} |")
+            parts += [f"## {benchmark}", "\n".join(lines)]
+        return "\n\n".join(parts) + "\n"
+
+    def page(self) -> str:
+        """Returns the analysis as a page that needs nothing but itself.
+
+        Raises:
+            ConfigError: matplotlib is not installed.
+        """
+        header = (
+            '<header>\n<p class="kind">RobustART</p>\n<h1>Sub-networks: what goes with robustness</h1>\n'
+            f"{''.join(element('p', text(note)) for note in self.notes())}\n</header>\n"
+        )
+        body = "".join(
+            markup.section(slug(benchmark), benchmark, self._table(benchmark, numbers) + "".join(self._plots(numbers)))
+            for benchmark, numbers in self.benchmarks.items()
+        )
+        return markup.page("RobustART sub-networks", f"{header}<main>\n{body}</main>\n", wide=True)
+
+    def _table(self, benchmark: str, numbers: Sequence[Number]) -> str:
+        rows = []
+        for number in numbers:
+            cells = [
+                markup.cell(estimate, class_="clear" if _clear(estimate) else None)
+                for estimate in number.correlations.values()
+            ]
+            rows.append((number.title, cells))
+        caption = f"Correlation of each number of {benchmark} with each factor; those apart from 0 are bold."
+        return markup.table(["", *self.factors], rows, caption, sortable=True)
+
+    def _plots(self, numbers: Sequence[Number]) -> Iterator[str]:
+        """Yields a figure for each robust accuracy, or for the number that stands for the benchmark."""
+        names = [number.name for number in numbers]
+        attacks = [name for name in names if numbers[0].benchmark == "adversarial" and " " in name]
+        for number in numbers:
+            if not (number.name in attacks if attacks else number.name == terms.headline(names)):
+                continue
+            plots = [self._scatter(number, factor) for factor in self.factors]
+            caption = (
+                f"{number.benchmark}: {number.title}. Points are sub-networks, the line is the median of neighbours."
+            )
+            yield markup.figure([f'<div class="panel">{p}</div>' for p in plots if p is not None], caption)
+
+    def _scatter(self, number: Number, factor: str) -> str | None:
+        """Returns the plot of a number against a factor; None where no number is defined."""
+        pairs = sorted((x, y) for x, y in zip(self.factors[factor], number.values, strict=True) if y is not None)
+        if not pairs:
+            return None
+        estimate = number.correlations[factor]
+        told = f"{factor}: \N{GREEK SMALL LETTER RHO} {terms.number(estimate)} {terms.interval(estimate)}"
+        label = f"{number.benchmark} {number.title} against {told}, of {len(pairs)} sub-networks"
+        name = f"{slug(number.benchmark)}-{slug(number.name)}-{factor}"
+        with plot(name, label, 4.2, 3.0) as (figure, found):
+            axes = figure.add_axes((0.12, 0.16, 0.85, 0.72))
+            axes.plot(*zip(*pairs, strict=True), linestyle="", marker="o", markersize=4, color=SERIES[0], alpha=0.45)
+            axes.plot(*zip(*_medians(pairs), strict=True), color=SERIES[1], marker="D", markersize=4)
+            if factor in COSTS:
+                axes.set_xscale("log")
+                axes.minorticks_off()
+                ticks = [pairs[0][0], pairs[len(pairs) // 2][0], pairs[-1][0]]
+                axes.set_xticks(ticks, [short(tick) for tick in ticks])
+            axes.set_title(told, loc="left", fontsize=11)
+            axes.set_xlabel(factor)
+            axes.margins(0.06)
+        return found[0]
+
+
+def _estimate(
+    correlate: Callable[[Sequence[float], Sequence[float]], Mapping[str, Any]], factor: Sequence[float],
+    values: Sequence[float | None],
+) -> Estimate:  # fmt: skip
+    """Returns a correlation, or why there is none."""
+    pairs = [(x, y) for x, y in zip(factor, values, strict=True) if y is not None]
+    try:
+        return dict(correlate([x for x, _ in pairs], [y for _, y in pairs]))
+    except UndefinedError as error:
+        return {"value": None, "low": None, "high": None, "n": len(pairs), "reason": str(error)}
+
+
+def _clear(estimate: Estimate) -> bool:
+    """Returns whether an interval leaves out 0."""
+    return estimate["low"] is not None and (estimate["low"] > 0 or estimate["high"] < 0)
+
+
+def _medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Returns medians of pairs that are sorted by x: at each x where there are few, else of parts of equal size."""
+    by_x: dict[float, list[float]] = {}
+    for x, y in pairs:
+        by_x.setdefault(x, []).append(y)
+    if len(by_x) <= BINS:
+        return [(x, _median(ys)) for x, ys in by_x.items()]
+    size = math.ceil(len(pairs) / BINS)
+    parts = [pairs[i : i + size] for i in range(0, len(pairs), size)]
+    return [(_median([x for x, _ in own]), _median([y for _, y in own])) for own in parts]
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

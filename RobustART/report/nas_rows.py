@@ -1,0 +1,106 @@
+"""What was measured of sub-networks: one row for each, as JSON lines and as a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from RobustART.errors import RecordError
+from RobustART.report.columns import numbers_of
+
+FORMAT = "robustart-nas/1"
+NAME = "rows.jsonl"
+Row = Mapping[str, Any]
+
+
+def row_of(subnet: Row, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the row of a sub-network: what it is, and the values that its report has, by benchmark.
+
+    Args:
+        subnet: its line in the list of sub-networks.
+        report: what ``report.json`` holds.
+    """
+    numbers = {
+        benchmark: {name: estimate["value"] for name, estimate in numbers_of(entry).items()}
+        for benchmark, entry in report["benchmarks"].items()
+    }
+    return {**subnet, "weights": report["model"]["weights"], "numbers": numbers}
+
+
+def columns_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Returns benchmark and name of every number, in the order in which they first come."""
+    found = [(benchmark, name) for row in rows for benchmark, own in row["numbers"].items() for name in own]
+    return list(dict.fromkeys(found))
+
+
+def write_rows(folder: Path, header: Mapping[str, Any], rows: Sequence[Row]) -> list[Path]:
+    """Writes ``rows.jsonl`` and ``rows.csv``, each under a temporary name first; returns their paths."""
+    lines = [json.dumps(row) + "\n" for row in ({"format": FORMAT, **header}, *rows)]
+    texts = {NAME: "".join(lines), "rows.csv": _spreadsheet(rows)}
+    for name, text in texts.items():
+        write_whole(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file that is there whole or not at all; several processes may write the same one.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RecordError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _spreadsheet(rows: Sequence[Row]) -> str:
+    numbers = columns_of(rows)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    names = list(rows[0]["factors"])
+    writer.writerow(["id", *names, "parameters", "macs", *(f"{benchmark} {name}" for benchmark, name in numbers)])
+    for row in rows:
+        own = [row["numbers"].get(benchmark, {}).get(name) for benchmark, name in numbers]
+        facts = [row["factors"][name] for name in names]
+        writer.writerow([row["id"], *facts, row["parameters"], row["macs"], *("" if v is None else v for v in own)])
+    return buffer.getvalue()
+
+
+def read_rows(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Returns the header and the rows of a folder of results, or of a ``rows.jsonl`` itself.
+
+    Raises:
+        RecordError: they are not there, not all, or none.
+    """
+    path = folder / NAME if folder.is_dir() else folder
+    if not path.is_file():
+        done = len(list((folder / "subnets").glob("*/row.json")))
+        raise RecordError(
+            f"there is no {path}: it is written when every sub-network is evaluated ({done} are so far); the same "
+            "robustart nas evaluate goes on"
+            if done
+            else f"there is no {path}; robustart nas evaluate writes it"
+        )
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} cannot be read: {error}") from None
+    if not rows or not isinstance(rows[0], dict) or rows[0].get("format") != FORMAT:
+        raise RecordError(f"{path} is no file of rows: its first line must say {FORMAT!r}")
+    header, *rest = rows
+    for number, row in enumerate(rest, 2):
+        keys = {"id", "factors", "parameters", "macs", "numbers"}
+        if not isinstance(row, dict) or not keys <= set(row):
+            raise RecordError(f"line {number} of {path} is damaged: it must have {', '.join(sorted(keys))}")
+    return header, rest

@@ -1,0 +1,302 @@
+"""Sub-networks of a trained supernet, each through the benchmarks of a config: one row for each.
+
+A sub-network is evaluated by one process alone, as any model is, so its row does not depend on how the list was dealt out.
+Before, its BatchNorm layers get statistics of their own, measured on training images. What is finished is not done again:
+a row is there whole or not at all, and within a sub-network the evaluation goes on where it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from RobustART.arithmetic import exact_arithmetic
+from RobustART.config import Config
+from RobustART.data import ImageDataset, Sample, balanced_subset, load_views
+from RobustART.distributed import Placement, World, choose_device
+from RobustART.errors import ConfigError, RecordError
+from RobustART.evaluation.benchmarks import build_benchmark
+from RobustART.evaluation.conditions import fingerprint, make_header
+from RobustART.evaluation.run import chosen_images, evaluate
+from RobustART.evaluation.settings import Settings, run_settings
+from RobustART.imaging import Array
+from RobustART.journal import difference
+from RobustART.models import Classifier, build_model
+from RobustART.models.nas import Space, Supernet, create_space
+from RobustART.models.nas.sampling import Subnet, read_subnets
+from RobustART.records import config_hash
+from RobustART.report.nas_rows import row_of, write_rows, write_whole
+from RobustART.training.checks import refuse_impossible
+from RobustART.training.ema import recalibrate
+from RobustART.training.recipe import model_arguments
+from RobustART.training.resolve import (
+    build_dataset,
+    chosen_benchmarks,
+    clean_dataset,
+    evaluation_section,
+    limit_of,
+    model_section,
+    preprocessing_fields,
+    weights_of,
+)
+
+log = logging.getLogger("RobustART")
+
+NEEDS = "model.type must be a supernet, nas:resnet or nas:mobilenet_v3 without an encoding"
+
+BN_IMAGES = 2000
+"""Training images that statistics are measured on, where there are as many."""
+BN_BATCH = 128
+"""Largest batch of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which part of a list a process works on: every ``of``-th, beginning with number ``index``."""
+
+    index: int = 0
+    """From 0."""
+    of: int = 1
+    """How many parts there are."""
+
+    def within(self, placement: Placement) -> Share:
+        """Returns the part of this part that one of several processes works on."""
+        return Share(self.index * placement.size + placement.rank, self.of * placement.size)
+
+
+def parse_shard(text: str) -> Share:
+    """Returns the part that ``0/2``, the first of two, means; a ConfigError if it means none."""
+    first, slash, second = text.partition("/")
+    if not slash or not first.isdecimal() or not second.isdecimal() or int(first) >= int(second):
+        raise ConfigError(f"--shard must be 0/N to N-1/N, such as 0/2 and 1/2, got {text!r}")
+    return Share(int(first), int(second))
+
+
+def space_of(config: Config) -> Space:
+    """Returns the space of a config's supernet, without building it."""
+    section = model_section(config)
+    kwargs = model_arguments(config)[0]
+    library, _, name = section.type.partition(":")
+    if library != "nas" or kwargs.get("encoding") is not None:
+        raise ConfigError(f"{NEEDS}, got {section.type!r}")
+    return create_space(name, kwargs)
+
+
+def build_supernet(config: Config, folder: Path, weights: str | None) -> Classifier:
+    """Returns the trained supernet of a config; ``weights`` goes before what the config names.
+
+    Raises:
+        ConfigError: the model is no supernet, or there are no weights.
+    """
+    weights = weights_of(config, folder) if weights is None else weights
+    section = model_section(config)
+    if weights is None:
+        raise ConfigError("sub-networks are parts of a trained supernet: say --weights CKPT, or model.weights")
+    model = build_model(
+        section.type, model_arguments(config)[0], weights=weights, strict=section.strict,
+        preprocessing=preprocessing_fields(config),
+    )  # fmt: skip
+    if not isinstance(model.network, Supernet):
+        raise ConfigError(f"{NEEDS}, got {section.type!r}")
+    return model
+
+
+def as_classifier(supernet: Classifier, subnet: Subnet) -> Classifier:
+    """Returns a sub-network behind the supernet's normalisation; input size and resize shrink together."""
+    network = supernet.network
+    assert isinstance(network, Supernet)
+    stated, size = supernet.preprocessing, subnet.encoding["input_size"]
+    resize = round(stated.resize * size / stated.input_size)
+    own = dataclasses.replace(stated, input_size=size, resize=resize)
+    classifier = Classifier(network.subnet(subnet.encoding), own, supernet.source)
+    classifier.arguments = {**supernet.arguments, "encoding": json.dumps(subnet.encoding)}
+    classifier.notes = supernet.notes
+    return classifier.eval()
+
+
+class Statistics:
+    """Measures BatchNorm statistics of sub-networks on the same training images, as the test images are seen.
+
+    Args:
+        dataset: training images.
+        count: how many; None is 2,000, or all where there are fewer.
+        seed: of the choice, which is class-balanced.
+        workers: loader processes.
+    """
+
+    def __init__(self, dataset: ImageDataset, count: int | None, seed: int, workers: int) -> None:
+        count = min(BN_IMAGES, len(dataset)) if count is None else count
+        self.dataset, self.workers = dataset, workers
+        self.ids = balanced_subset(dataset.labels, count, seed, dataset.name)
+
+    def conditions(self) -> dict[str, Any]:
+        """Returns what the statistics depend on, as plain data."""
+        return {"images": len(self.ids), "batch": BN_BATCH, "data": self.dataset.fingerprint(self.ids)}
+
+    def measure(self, model: Classifier, device: torch.device) -> None:
+        """Replaces the running statistics of a model, on ``device``, by the mean over batches of nearly equal size."""
+        model.to(device)
+        with exact_arithmetic():
+            recalibrate(model, self._batches(model, device))
+
+    def _batches(self, model: Classifier, device: torch.device) -> Iterator[Tensor]:
+        groups = [part.tolist() for part in np.array_split(self.ids, -(-len(self.ids) // BN_BATCH))]
+        stated = model.preprocessing
+        views = load_views(
+            self.dataset, groups, {"": _crop}, stated.apply, size=stated.input_size, seed=0, workers=self.workers
+        )
+        for pixels, _ in views:
+            yield pixels[:, 0].permute(0, 3, 1, 2).to(device).float().div_(255)
+
+
+def _crop(sample: Sample, rng: np.random.Generator) -> Array:
+    return sample.crop
+
+
+def evaluate_subnets(
+    config: Config,
+    folder: Path,
+    subnets: Path,
+    output: Path,
+    *,
+    weights: str | None = None,
+    bn_images: int | None = None,
+    share: Share | None = None,
+    placement: Placement | None = None,
+    tell: Callable[[str], None] = log.info,
+) -> list[Path]:
+    """Evaluates a share of a list of sub-networks; returns the files of rows if those of the whole list are there.
+
+    Args:
+        config: of the supernet, with the benchmarks in ``evaluation``.
+        folder: of the config file.
+        subnets: the list, see :mod:`RobustART.models.nas.sampling`.
+        output: gets ``subnets/ID/`` for each, with all that an evaluation writes, and in the end the rows of all.
+        weights: of the supernet.
+        bn_images: see :class:`Statistics`.
+        share: which part of the list.
+        placement: of this process among those that share the work.
+        tell: is told of every row.
+
+    Raises:
+        ConfigError, RecordError: what cannot be, or is of other conditions than what ``output`` holds.
+    """
+    refuse_impossible(config)
+    section, placement = evaluation_section(config), placement or Placement()
+    if config.data.train is None:
+        raise ConfigError("the config has no data.train, whose images the sub-networks' BatchNorm statistics are of")
+    workers = section.workers if section.workers is not None else config.data.num_workers
+    settings = run_settings(
+        section.batch_size, workers, section.amp, section.channels_last, section.seed, progress=False
+    )
+    device = choose_device(section.device, placement.local_rank)
+    supernet = build_supernet(config, folder, weights)
+    assert isinstance(supernet.network, Supernet)
+    wanted = read_subnets(subnets, supernet.network.space)
+    training = build_dataset(config.data.train, folder, "data.train")
+    statistics = Statistics(training, bn_images, section.seed, settings.workers)
+    conditions = _conditions(config, folder, supernet, device, settings, statistics)
+    _claim(output, conditions)
+    share = (share or Share()).within(placement)
+    mine = wanted[share.index :: share.of]
+    with World(str(device), environ={}) as world:
+        for number, subnet in enumerate(mine, 1):
+            place = output / "subnets" / subnet.id
+            if (place / "row.json").is_file():
+                continue
+            model = as_classifier(supernet, subnet)
+            statistics.measure(model, device)
+            report = evaluate(
+                model, clean_dataset(config, folder), chosen_benchmarks(config, folder), output_dir=place,
+                batch_size=settings.batch_size, workers=settings.workers, amp=settings.amp,
+                channels_last=settings.channels_last, seed=settings.seed, limit=limit_of(config), progress=False,
+                world=world,
+            )  # fmt: skip
+            row = row_of(subnet.to_plain(), report.data)
+            write_whole(place / "row.json", json.dumps(row) + "\n")
+            tell(f"{number} of {len(mine)}: {subnet.id}, {subnet.cost.macs / 1e6:.4g}M multiply-adds")
+    return _collect(output, conditions, wanted)
+
+
+def _conditions(
+    config: Config, folder: Path, supernet: Classifier, device: torch.device, settings: Settings, statistics: Statistics
+) -> dict[str, Any]:
+    """Returns all that the rows depend on but the encodings, as plain data."""
+    assert isinstance(supernet.network, Supernet)
+    weights, limit, benchmarks = fingerprint(supernet), limit_of(config), {}
+    dataset = clean_dataset(config, folder)
+    for name, options in chosen_benchmarks(config, folder).items():
+        benchmark = build_benchmark(name, dataset, options)
+        chosen = [chosen_images(part.dataset, limit, settings.seed) for part in benchmark.passes]
+        stated = make_header(benchmark, chosen, supernet, weights, device, settings)["conditions"]
+        benchmarks[name] = {**stated, "data": [{**row, "name": None} for row in stated["data"]]}
+    if not benchmarks:
+        raise ConfigError("there is nothing to evaluate: evaluation.benchmarks is empty")
+    plain: dict[str, Any] = json.loads(
+        json.dumps(
+            {
+                "space": supernet.network.space.to_plain(),
+                "statistics": statistics.conditions(),
+                "benchmarks": benchmarks,
+            }
+        )
+    )
+    return plain
+
+
+def _claim(output: Path, conditions: dict[str, Any]) -> None:
+    """Writes the conditions into the folder, or raises a RecordError if it holds results of others."""
+    path = output / "conditions.json"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written: {error.strerror or error}") from None
+    if not path.exists():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+        write_whole(temporary, json.dumps(conditions, indent=2) + "\n")
+        try:
+            os.link(temporary, path)  # of several processes that begin together one is the first
+        except FileExistsError:
+            pass
+        except OSError:
+            os.replace(temporary, path)  # a file system without links
+        temporary.unlink(missing_ok=True)
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} cannot be read: {error}") from None
+    rows = difference(before, conditions)
+    if rows:
+        raise RecordError(
+            f"{output} holds sub-networks of another run. What differs (there -> here): {'; '.join(rows[:8])}. Results "
+            "are never mixed: take another folder"
+        )
+
+
+def _collect(output: Path, conditions: dict[str, Any], wanted: Sequence[Subnet]) -> list[Path]:
+    """Writes the rows of the whole list if they are all there; whoever ends last does, and all would write the same."""
+    rows = []
+    for subnet in wanted:
+        path = output / "subnets" / subnet.id / "row.json"
+        if not path.is_file():
+            return []
+        try:
+            row = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{path} cannot be read ({error}); delete it, and it is written anew") from None
+        rows.append(row)
+    header = {
+        "conditions": config_hash(conditions),
+        "space": conditions["space"],
+        "statistics": conditions["statistics"],
+    }
+    return write_rows(output, header, rows)
