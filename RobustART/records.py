@@ -38,7 +38,7 @@ from RobustART.record_header import FORMAT, check_header, field, is_header, pars
 from RobustART.record_table import PassRecords, Table
 
 __all__ = [
-    "FORMAT", "Key", "Line", "PassRecords", "Records", "config_hash", "is_result_file", "read_header", "read_lines",
+    "FORMAT", "Key", "Line", "PassRecords", "Records", "config_hash", "is_result_file", "read_lines",
     "read_records",
 ]  # fmt: skip
 
@@ -129,11 +129,6 @@ def _first_line(path: Path) -> str:
             return file.readline()
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """Returns the header of a result file, checked; a RecordError says what is wrong with it."""
-    return check_header(_first_line(path), path)
 
 
 def is_result_file(path: str | Path) -> bool:

@@ -10,7 +10,7 @@ from RobustART.errors import RecordError
 from RobustART.journal import difference
 from RobustART.metrics.reading import check_one_model, read_result
 from RobustART.outputs import runs_within
-from RobustART.records import PassRecords, Records, is_result_file, read_header
+from RobustART.records import PassRecords, Records, is_result_file
 
 TRAINING_LOG = "train.jsonl"
 """What a training writes beside its results; no result file."""
@@ -75,19 +75,12 @@ def read_run(place: str | Path) -> Run:
 
 def _check_kind(file: Path) -> None:
     """Raises a RecordError that says what to name instead, if a file is no result file or its header is not whole."""
-    try:
-        with open(file, "rb") as opened:
-            whole = opened.readline().endswith(b"\n")
-        empty = file.stat().st_size == 0
-    except OSError as error:
-        raise RecordError(f"cannot read {file}: {error.strerror or error}") from None
-    if not whole and (empty or file.suffix == ".jsonl"):
+    ours = is_result_file(file)  # refuses a file that cannot be read
+    with open(file, "rb") as opened:
+        whole = opened.readline().endswith(b"\n")
+    if not whole and (file.stat().st_size == 0 or file.suffix == ".jsonl"):
         raise RecordError(f"{file} has no whole first line: {UNFINISHED}")
-    try:
-        read_header(file)
-    except RecordError as error:
-        if is_result_file(file):
-            raise
+    if not ours:
         if file.name == "report.json":
             told = "This is a report; name the folder of its run, or a result file (*.jsonl) beside it"
         else:
@@ -95,7 +88,7 @@ def _check_kind(file: Path) -> None:
                 "Name the folder of a run, or one of its results/*.jsonl. Files of the original's formats are scored by "
                 "the evaluators of RobustART.metrics"
             )
-        raise RecordError(f"{error}. {told}") from None
+        raise RecordError(f"{file} is no result file. {told}")
 
 
 _HOW = ("batch_size", "channels_last", "precision", "device", "version")
