@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, make_picture, solver_environ
+from tests.miniature import make_data
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -46,6 +47,7 @@ def checkout(tmp_path_factory):
             path = folder / "imagenet-a" / imagenet_wnids()[label] / file
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(photos.root / file, path)
+    make_data(folder / "data")
     tools = folder / "tools"
     tools.mkdir()
     pip = f'exec "{sys.executable}" -m pip "$@" --no-build-isolation --no-deps --target "{folder}/installed" --quiet'
@@ -102,6 +104,8 @@ def test_readme(checkout):
     assert re.search(r"^\(31, 224, 224, 3\)$", text, re.MULTILINE)
     assert (checkout / "installed" / "RobustART" / "metrics" / "alexnet_imagenet_c_error.csv").is_file()
     assert (checkout / "seed1" / "results" / "report.json").is_file()
+    for experiment in ("robust_baseline_exp/resnet/resnet50", "exp/imagenet-a_o-loop/resnet50"):
+        assert (checkout / "exprs" / experiment / "trial" / "results" / "report.json").is_file()
     assert "<h1>Leaderboard</h1>" in (checkout / "board.html").read_text()
     assert re.search(r"^format: The version of this schema", text, re.MULTILINE)
 
