@@ -1,14 +1,19 @@
 """Speed of training, side by side in one run: a step against a bare PyTorch loop, the loader against torchvision's.
 
-    python benchmarks/training.py [--steps 30] [--batch 32] [--images 256]
+    python benchmarks/training.py [--steps 30] [--batch 32] [--images 256] [--no-table]
 
 Both loops do the same maths (ResNet-18 at 64 x 64, SGD with momentum, label smoothing). Both loaders make the same pixels
-(random resized crop to 224, flip) from the same JPEG files, in this process.
+(random resized crop to 224, flip) from the same JPEG files, in this process. Memory is that of 1,000 steps of the
+solver, with all that has a state: EMA, SWA, mixup, gradient accumulation.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import os
+import platform
+import resource
 import statistics
 import tempfile
 import time
@@ -26,8 +31,10 @@ from RobustART.data import create_dataset
 from RobustART.distributed import World
 from RobustART.models import create_model
 from RobustART.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from RobustART.training.ema import Ema, Swa
 from RobustART.training.loading import Batch, load_batches
 from RobustART.training.loop import LoopSettings, Training
+from RobustART.training.mixing import Mixing
 from RobustART.training.objective import Plain
 from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
@@ -123,20 +130,62 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--no-table", action="store_true", help="print only")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    load = os.getloadavg()[0]
     step, reference = in_turns(ours(arguments.batch), bare(arguments.batch), arguments.steps)
-    ratio = f"ours {step * 1e3:.1f} ms, bare loop {reference * 1e3:.1f} ms, {reference / step:.3f}x"
-    print(f"step of {arguments.batch} at 64 x 64: {ratio}")
+    lines = [
+        f"step of {arguments.batch} at 64 x 64 | {step * 1e3:.1f} ms | {reference * 1e3:.1f} ms | {reference / step:.3f}x"
+    ]
     with tempfile.TemporaryDirectory() as name:
         write_photos(Path(name), arguments.images)
         first, second = in_turns(
             our_loader(Path(name), arguments.images), torchvision_loader(Path(name), arguments.images), 5
         )
     rates = [arguments.images / seconds for seconds in (first, second)]
-    print(
-        f"loader: ours {rates[0]:.1f} img/s, torchvision's ImageFolder {rates[1]:.1f} img/s, {rates[0] / rates[1]:.3f}x"
-    )
+    times = f"{rates[0]:.1f} a second | {rates[1]:.1f} a second"
+    lines.append(f"JPEGs loaded, on one core | {times} | {rates[0] / rates[1]:.3f}x")
+    early, late = memory()
+    lines.append(f"memory after 100 steps, after 1,000 | {early:.1f} MiB, {late:.1f} MiB | | {late / early:.4f}x")
+    print("\n".join(lines))
+    if not arguments.no_table:
+        write_table(lines, load)
+
+
+def memory(steps: int = 1000) -> tuple[float, float]:
+    """Returns the memory in MiB after 100 steps, and after all."""
+    model = create_model("resnet18", num_classes=10, preprocessing={"input_size": 32, "resize": 32})
+    settings = LoopSettings(steps=steps, accumulate=2, clip_grad=1.0)
+    optimizer = create_optimizer(model, "SGD", lr=0.01, kwargs={"momentum": 0.9})
+    training = Training(
+        model, Plain(10, 0.1, Mixing(0.2, 1.0, 0.5)), optimizer, lambda step: 0.01, 0.01, Parallel(World("cpu", {})),
+        settings, Ema(model.network, decay=0.999), Swa(model.network, first=1, every=10),
+    )  # fmt: skip
+    images, labels = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (4,))
+    found = []
+    for step in range(1, steps + 1):
+        training.train_step(Batch(images, labels, labels, step))
+        training.read_numbers()
+        if step in (100, steps):
+            gc.collect()
+            found.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20)
+    return found[0], found[1]
+
+
+def write_table(lines: list[str], load: float) -> None:
+    """Writes ``results/training_cpu.md``."""
+    text = f"""# Training beside the reference
+
+ResNet-18, SGD, label smoothing; loaders decode, crop to 224 and flip, bit-identical pixels. One thread of {os.cpu_count()}
+cores, load before the measurement {load:.1f}, Python {platform.python_version()}, torch {torch.__version__}.
+Medians of calls in turns. Written by `benchmarks/training.py`.
+
+| | ours | reference | ratio |
+| --- | --- | --- | --- |
+"""
+    folder = Path(__file__).parent / "results"
+    (folder / "training_cpu.md").write_text(text + "".join(f"| {line} |\n" for line in lines))
 
 
 if __name__ == "__main__":
