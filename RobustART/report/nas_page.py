@@ -27,6 +27,7 @@ MEANING = (
 ABOVE = "\N{UPWARDS ARROW}"
 BELOW = "\N{DOWNWARDS ARROW}"
 BINS = 8
+"""How many medians a line joins at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,9 +180,7 @@ class Analysis:
             if not (number.name in attacks if attacks else number.name == terms.headline(names)):
                 continue
             plots = [self._scatter(number, factor) for factor in self.factors]
-            caption = (
-                f"{number.benchmark}: {number.title}. Points are sub-networks, the line is the median of neighbours."
-            )
+            caption = f"{number.benchmark}: {number.title}. Points are sub-networks, the line joins medians."
             yield markup.figure([f'<div class="panel">{p}</div>' for p in plots if p is not None], caption)
 
     def _scatter(self, number: Number, factor: str) -> str | None:
@@ -202,6 +201,8 @@ class Analysis:
                 axes.minorticks_off()
                 ticks = [pairs[0][0], pairs[len(pairs) // 2][0], pairs[-1][0]]
                 axes.set_xticks(ticks, [short(tick) for tick in ticks])
+            elif len(choices := sorted({x for x, _ in pairs})) <= BINS:
+                axes.set_xticks(choices, [f"{choice:g}" for choice in choices])
             axes.set_title(told, loc="left", fontsize=11)
             axes.set_xlabel(factor)
             axes.margins(0.06)
@@ -232,7 +233,7 @@ def _medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         by_x.setdefault(x, []).append(y)
     if len(by_x) <= BINS:
         return [(x, _median(ys)) for x, ys in by_x.items()]
-    size = math.ceil(len(pairs) / BINS)
+    size = max(5, math.ceil(len(pairs) / BINS))
     parts = [pairs[i : i + size] for i in range(0, len(pairs), size)]
     return [(_median([x for x, _ in own]), _median([y for _, y in own])) for own in parts]
 

@@ -70,7 +70,7 @@ class Share:
 
     def within(self, placement: Placement) -> Share:
         """Returns the part of this part that one of several processes works on."""
-        return Share(self.index * placement.size + placement.rank, self.of * placement.size)
+        return Share(self.index + self.of * placement.rank, self.of * placement.size)
 
 
 def parse_shard(text: str) -> Share:
@@ -97,6 +97,7 @@ def build_supernet(config: Config, folder: Path, weights: str | None) -> Classif
     Raises:
         ConfigError: the model is no supernet, or there are no weights.
     """
+    space_of(config)  # it must be one
     weights = weights_of(config, folder) if weights is None else weights
     section = model_section(config)
     if weights is None:
@@ -105,8 +106,7 @@ def build_supernet(config: Config, folder: Path, weights: str | None) -> Classif
         section.type, model_arguments(config)[0], weights=weights, strict=section.strict,
         preprocessing=preprocessing_fields(config),
     )  # fmt: skip
-    if not isinstance(model.network, Supernet):
-        raise ConfigError(f"{NEEDS}, got {section.type!r}")
+    assert isinstance(model.network, Supernet)
     return model
 
 
