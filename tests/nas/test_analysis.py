@@ -10,8 +10,8 @@ import pytest
 from RobustART.cli import main
 from RobustART.errors import RecordError
 from RobustART.metrics.correlation import spearman
-from RobustART.report.nas_page import Analysis
-from RobustART.report.nas_rows import read_rows, write_rows
+from RobustART.report.nas_page import Analysis, medians
+from RobustART.report.nas_rows import read_rows, row_of, write_rows
 
 HEADER = {"conditions": "0" * 16, "space": {"name": "resnet"}, "statistics": {"images": 100}}
 
@@ -52,6 +52,24 @@ def test_what_was_planted_is_found(tmp_path, capsys):
     assert page.count('class="plot"') == 2 * 5
     assert "AR&lt;8&gt;" in page
     assert "AR<8" not in page
+
+
+def test_a_row_holds_the_errors_of_corruptions_too():
+    estimate = {"value": 30.0, "low": 20.0, "high": 40.0, "n": 10}
+    tables = {"group_errors": {"noise": {"mean error": estimate, "CE": estimate}}, "corruption_errors": {"fog": {"mean error": estimate}}}  # fmt: skip
+    entry = {"metrics": {"mCE": {**estimate, "value": None}}, "tables": tables}
+    row = row_of({"id": "a"}, {"model": {"weights": "b"}, "benchmarks": {"imagenet_c": entry}})
+    numbers = {"mCE": None, "noise mean error": 30.0, "fog mean error": 30.0}
+    assert row == {"id": "a", "weights": "b", "numbers": {"imagenet_c": numbers}}
+
+
+def test_medians_keep_equal_values_together():
+    assert medians([(3, 1.0), (3, 2.0), (3, 9.0), (5, 4.0)]) == [(3, 2.0), (5, 4.0)]
+    many = [(x // 3, float(y)) for y, x in enumerate(range(60))]
+    found = medians(many)
+    assert len(found) <= 8
+    assert [x for x, _ in found] == sorted({x for x, _ in found})
+    assert medians([*many, (19, 1000.0)])[:-1] == found[:-1]
 
 
 def test_the_page_is_the_same_each_time():
