@@ -84,7 +84,7 @@ def unwrap(data: Any, name: str = "the checkpoint") -> dict[str, Tensor]:
     """Returns the state dict inside a checkpoint, without the prefixes of wrappers."""
     for key in ("state_dict", "model"):
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
-            if "ema" in data:
+            if data.get("ema") is not None:  # a training without averages says so
                 log.warning("%s also holds averaged weights under 'ema'; those under %r are used", name, key)
             data = data[key]
             break

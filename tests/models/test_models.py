@@ -239,3 +239,10 @@ def test_photos_are_classified_as_expected(lite0):
 def test_wrapping_does_not_change_the_mode(lite0):
     wrap_model(nn.Sequential(lite0))
     assert not any(module.training for module in lite0.modules())
+
+
+@pytest.mark.parametrize(("ema", "warned"), [(None, False), ({"weight": torch.zeros(1)}, True)])
+def test_averages_beside_the_weights_are_told_of_if_there_are_any(tmp_path, caplog, ema, warned):
+    torch.save({"model": {"weight": torch.ones(1)}, "ema": ema}, tmp_path / "ckpt.pth.tar")
+    assert read_state_dict(tmp_path / "ckpt.pth.tar") == {"weight": torch.ones(1)}
+    assert ("averaged weights" in caplog.text) == warned
