@@ -1,5 +1,6 @@
 """Models: the right builder, the right weights, the right preprocessing, or an error that says what is wrong."""
 
+import logging
 import pickle
 
 import numpy as np
@@ -242,7 +243,8 @@ def test_wrapping_does_not_change_the_mode(lite0):
 
 
 @pytest.mark.parametrize(("ema", "warned"), [(None, False), ({"weight": torch.zeros(1)}, True)])
-def test_averages_beside_the_weights_are_told_of_if_there_are_any(tmp_path, caplog, ema, warned):
+def test_averages_beside_the_weights_are_told_of_if_there_are_any(tmp_path, caplog, monkeypatch, ema, warned):
+    monkeypatch.setattr(logging.getLogger("RobustART"), "propagate", True)  # a run of the command switches it off
     torch.save({"model": {"weight": torch.ones(1)}, "ema": ema}, tmp_path / "ckpt.pth.tar")
     assert read_state_dict(tmp_path / "ckpt.pth.tar") == {"weight": torch.ones(1)}
     assert ("averaged weights" in caplog.text) == warned
