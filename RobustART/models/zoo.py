@@ -50,7 +50,8 @@ def build_network(name: str, kwargs: Mapping[str, Any], *, pretrained: bool = Fa
         build = _build_timm if library == "timm" else _build_torchvision
         return build(plain, pretrained, dict(kwargs))
     if pretrained:
-        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} has none")
+        whose = "ours, to be trained" if library == "nas" else "a function of yours"
+        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is {whose}")
     if library == "nas":
         from RobustART.models.nas import build_nas
 
