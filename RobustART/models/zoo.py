@@ -63,7 +63,8 @@ def build_network(
             return _build_row(architectures()[plain], name, dict(kwargs), pretrained, input_size)
         return LIBRARIES[library](plain, pretrained, dict(kwargs))
     if pretrained:
-        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} has none")
+        whose = "ours, to be trained" if library == "nas" else "a function of yours"
+        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is {whose}")
     if library == "nas":
         from RobustART.models.nas import build_nas
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ MEANING = (
 ABOVE = "\N{UPWARDS ARROW}"
 BELOW = "\N{DOWNWARDS ARROW}"
 BINS = 8
+"""How many medians a line joins at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +114,10 @@ class Analysis:
 
     def notes(self) -> list[str]:
         """Returns what a reader must know."""
-        space, statistics = self.header["space"]["name"], self.header["statistics"]["images"]
+        space, images = self.header["space"]["name"], self.header["statistics"]["images"]
         notes = [
             f"{self.count} sub-networks of one supernet of the space {space}, which is of RobustART's own design. "
-            f"BatchNorm's statistics were measured on {statistics} training images for each.",
+            f"BatchNorm's statistics were measured on {images} training images for each.",
             MEANING,
         ]
         notes += [f"{name} is {value:g} in all sub-networks." for name, value in self.same.items()]
@@ -179,9 +181,7 @@ class Analysis:
             if not (number.name in attacks if attacks else number.name == terms.headline(names)):
                 continue
             plots = [self._scatter(number, factor) for factor in self.factors]
-            caption = (
-                f"{number.benchmark}: {number.title}. Points are sub-networks, the line is the median of neighbours."
-            )
+            caption = f"{number.benchmark}: {number.title}. Points are sub-networks, the line joins medians."
             yield markup.figure([f'<div class="panel">{p}</div>' for p in plots if p is not None], caption)
 
     def _scatter(self, number: Number, factor: str) -> str | None:
@@ -196,12 +196,14 @@ class Analysis:
         with plot(name, label, 4.2, 3.0) as (figure, found):
             axes = figure.add_axes((0.12, 0.16, 0.85, 0.72))
             axes.plot(*zip(*pairs, strict=True), linestyle="", marker="o", markersize=4, color=SERIES[0], alpha=0.45)
-            axes.plot(*zip(*_medians(pairs), strict=True), color=SERIES[1], marker="D", markersize=4)
+            axes.plot(*zip(*medians(pairs), strict=True), color=SERIES[1], marker="D", markersize=4)
             if factor in COSTS:
                 axes.set_xscale("log")
                 axes.minorticks_off()
                 ticks = [pairs[0][0], pairs[len(pairs) // 2][0], pairs[-1][0]]
                 axes.set_xticks(ticks, [short(tick) for tick in ticks])
+            elif len(choices := sorted({x for x, _ in pairs})) <= BINS:
+                axes.set_xticks(choices, [f"{choice:g}" for choice in choices])
             axes.set_title(told, loc="left", fontsize=11)
             axes.set_xlabel(factor)
             axes.margins(0.06)
@@ -225,18 +227,17 @@ def _clear(estimate: Estimate) -> bool:
     return estimate["low"] is not None and (estimate["low"] > 0 or estimate["high"] < 0)
 
 
-def _medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns medians of pairs that are sorted by x: at each x where there are few, else of parts of equal size."""
+def medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Returns medians of pairs: at each x where there are few, else of neighbours; those of one x stay together."""
     by_x: dict[float, list[float]] = {}
-    for x, y in pairs:
+    for x, y in sorted(pairs):
         by_x.setdefault(x, []).append(y)
-    if len(by_x) <= BINS:
-        return [(x, _median(ys)) for x, ys in by_x.items()]
-    size = math.ceil(len(pairs) / BINS)
-    parts = [pairs[i : i + size] for i in range(0, len(pairs), size)]
-    return [(_median([x for x, _ in own]), _median([y for _, y in own])) for own in parts]
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered, middle = sorted(values), len(values) // 2
-    return ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    size = 1 if len(by_x) <= BINS else max(5, math.ceil(len(pairs) / BINS))
+    found, xs, ys = [], list[float](), list[float]()
+    for number, (x, own) in enumerate(by_x.items(), 1):
+        xs += [x] * len(own)
+        ys += own
+        if len(ys) >= size or number == len(by_x):
+            found.append((statistics.median(xs), statistics.median(ys)))
+            xs, ys = [], []
+    return found

@@ -21,15 +21,24 @@ Row = Mapping[str, Any]
 def row_of(subnet: Row, report: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the row of a sub-network: what it is, and the values that its report has, by benchmark.
 
+    Those are the benchmarks' numbers, robust accuracy under each attack, and the mean error under each corruption and each
+    group of them.
+
     Args:
         subnet: its line in the list of sub-networks.
         report: what ``report.json`` holds.
     """
     numbers = {
-        benchmark: {name: estimate["value"] for name, estimate in numbers_of(entry).items()}
+        benchmark: {name: estimate["value"] for name, estimate in {**numbers_of(entry), **_errors(entry)}.items()}
         for benchmark, entry in report["benchmarks"].items()
     }
     return {**subnet, "weights": report["model"]["weights"], "numbers": numbers}
+
+
+def _errors(entry: Mapping[str, Any]) -> dict[str, Any]:
+    column = "mean error"
+    tables = [entry["tables"].get(key, {}) for key in ("group_errors", "corruption_errors")]
+    return {f"{name} {column}": row[column] for table in tables for name, row in table.items() if column in row}
 
 
 def columns_of(rows: Sequence[Row]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Share:
 
     def within(self, placement: Placement) -> Share:
         """Returns the part of this part that one of several processes works on."""
-        return Share(self.index * placement.size + placement.rank, self.of * placement.size)
+        return Share(self.index + self.of * placement.rank, self.of * placement.size)
 
 
 def parse_shard(text: str) -> Share:
@@ -97,6 +97,7 @@ def build_supernet(config: Config, folder: Path, weights: str | None) -> Classif
     Raises:
         ConfigError: the model is no supernet, or there are no weights.
     """
+    space_of(config)  # it must be one
     weights = weights_of(config, folder) if weights is None else weights
     section = model_section(config)
     if weights is None:
@@ -105,8 +106,7 @@ def build_supernet(config: Config, folder: Path, weights: str | None) -> Classif
         section.type, model_arguments(config)[0], weights=weights, strict=section.strict,
         preprocessing=preprocessing_fields(config),
     )  # fmt: skip
-    if not isinstance(model.network, Supernet):
-        raise ConfigError(f"{NEEDS}, got {section.type!r}")
+    assert isinstance(model.network, Supernet)
     return model
 
 
@@ -204,7 +204,8 @@ def evaluate_subnets(
     wanted = read_subnets(subnets, supernet.network.space)
     training = build_dataset(config.data.train, folder, "data.train")
     statistics = Statistics(training, bn_images, section.seed, settings.workers)
-    conditions = _conditions(config, folder, supernet, device, settings, statistics)
+    dataset, benchmarks, limit = clean_dataset(config, folder), chosen_benchmarks(config, folder), limit_of(config)
+    conditions = _conditions(dataset, benchmarks, limit, supernet, device, settings, statistics)
     _claim(output, conditions)
     share = (share or Share()).within(placement)
     mine = wanted[share.index :: share.of]
@@ -216,9 +217,8 @@ def evaluate_subnets(
             model = as_classifier(supernet, subnet)
             statistics.measure(model, device)
             report = evaluate(
-                model, clean_dataset(config, folder), chosen_benchmarks(config, folder), output_dir=place,
-                batch_size=settings.batch_size, workers=settings.workers, amp=settings.amp,
-                channels_last=settings.channels_last, seed=settings.seed, limit=limit_of(config), progress=False,
+                model, dataset, benchmarks, output_dir=place, batch_size=settings.batch_size, workers=settings.workers,
+                amp=settings.amp, channels_last=settings.channels_last, seed=settings.seed, limit=limit, progress=False,
                 world=world,
             )  # fmt: skip
             row = row_of(subnet.to_plain(), report.data)
@@ -228,25 +228,25 @@ def evaluate_subnets(
 
 
 def _conditions(
-    config: Config, folder: Path, supernet: Classifier, device: torch.device, settings: Settings, statistics: Statistics
-) -> dict[str, Any]:
+    dataset: ImageDataset | None, benchmarks: Mapping[str, Mapping[str, Any]], limit: int | None, supernet: Classifier,
+    device: torch.device, settings: Settings, statistics: Statistics,
+) -> dict[str, Any]:  # fmt: skip
     """Returns all that the rows depend on but the encodings, as plain data."""
     assert isinstance(supernet.network, Supernet)
-    weights, limit, benchmarks = fingerprint(supernet), limit_of(config), {}
-    dataset = clean_dataset(config, folder)
-    for name, options in chosen_benchmarks(config, folder).items():
+    weights, found = fingerprint(supernet), {}
+    for name, options in benchmarks.items():
         benchmark = build_benchmark(name, dataset, options)
         chosen = [chosen_images(part.dataset, limit, settings.seed) for part in benchmark.passes]
         stated = make_header(benchmark, chosen, supernet, weights, device, settings)["conditions"]
-        benchmarks[name] = {**stated, "data": [{**row, "name": None} for row in stated["data"]]}
-    if not benchmarks:
+        found[name] = {**stated, "data": [{**row, "name": None} for row in stated["data"]]}
+    if not found:
         raise ConfigError("there is nothing to evaluate: evaluation.benchmarks is empty")
     plain: dict[str, Any] = json.loads(
         json.dumps(
             {
                 "space": supernet.network.space.to_plain(),
                 "statistics": statistics.conditions(),
-                "benchmarks": benchmarks,
+                "benchmarks": found,
             }
         )
     )

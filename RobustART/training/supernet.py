@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.errors import ConfigError
-from RobustART.models.nas import Encoding, Space, Supernet
+from RobustART.models.nas import Encoding, Space, Supernet, create_space
 from RobustART.seeding import numpy_generator
 from RobustART.training.loading import Batch
 from RobustART.training.losses import soft_cross_entropy, soft_targets
@@ -108,6 +108,9 @@ def refuse_unfit(objective: str, model: str, kwargs: Mapping[str, Any], *, compi
             ", which one sub-network (model.kwargs.encoding) is not" if model.startswith("nas:") else f", got {model!r}"
         )
         raise ConfigError(NEEDS + alone)
+    if model.startswith("nas:"):
+        options = {key: value for key, value in kwargs.items() if key != "encoding"}
+        create_space(model.partition(":")[2], options)  # it must be possible
     if elastic and compiled:
         raise ConfigError("training.compile: a supernet is another network at every step; say compile: false")
     if elastic and sync_bn:

@@ -1,5 +1,6 @@
 """Models: the right builder, the right weights, the right preprocessing, or an error that says what is wrong."""
 
+import logging
 import pickle
 
 import numpy as np
@@ -239,3 +240,11 @@ def test_photos_are_classified_as_expected(lite0):
 def test_wrapping_does_not_change_the_mode(lite0):
     wrap_model(nn.Sequential(lite0))
     assert not any(module.training for module in lite0.modules())
+
+
+@pytest.mark.parametrize(("ema", "warned"), [(None, False), ({"weight": torch.zeros(1)}, True)])
+def test_averages_beside_the_weights_are_told_of_if_there_are_any(tmp_path, caplog, monkeypatch, ema, warned):
+    monkeypatch.setattr(logging.getLogger("RobustART"), "propagate", True)  # a run of the command switches it off
+    torch.save({"model": {"weight": torch.ones(1)}, "ema": ema}, tmp_path / "ckpt.pth.tar")
+    assert read_state_dict(tmp_path / "ckpt.pth.tar") == {"weight": torch.ones(1)}
+    assert ("averaged weights" in caplog.text) == warned

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from RobustART.errors import ConfigError, UnknownNameError
+from RobustART.errors import ConfigError, ModelError, UnknownNameError
 from RobustART.models import create_model
 from RobustART.models.nas import Network, Supernet, create_space
 from RobustART.models.nas.networks import part
@@ -112,5 +112,7 @@ def test_by_name_and_weights_between_supernet_and_subnet(tmp_path):
     torch.testing.assert_close(small(images), supernet(images))
     with pytest.raises(UnknownNameError, match="did you mean 'resnet'"):
         create_model("nas:resnett")
+    with pytest.raises(ModelError, match="'nas:resnet' is ours, to be trained"):
+        create_model("nas:resnet", weights="pretrained")
     with pytest.raises(ConfigError, match="model.kwargs.encoding of nas:resnet must be a mapping"):
         create_model("nas:resnet", encoding=[1])
