@@ -104,6 +104,7 @@ def test_readme(checkout):
     assert re.search(r"^\(31, 224, 224, 3\)$", text, re.MULTILINE)
     assert (checkout / "installed" / "RobustART" / "metrics" / "alexnet_imagenet_c_error.csv").is_file()
     assert (checkout / "seed1" / "results" / "report.json").is_file()
+    assert "Spearman" in (checkout / "nas.html").read_text()
     for experiment in ("robust_baseline_exp/resnet/resnet50", "exp/imagenet-a_o-loop/resnet50"):
         assert (checkout / "exprs" / experiment / "trial" / "results" / "report.json").is_file()
     assert "<h1>Leaderboard</h1>" in (checkout / "board.html").read_text()

@@ -101,7 +101,7 @@ def test_all_networks_can_be_built(data):
                 network = build_network(config.model.type, kwargs).network
             last = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
             assert last.out_features == classes, path
-    assert len(seen) == 44 + 3 + 8 + 5 + 2  # B5 to B7, those without dropout, ImageNet-21k, two ConvNeXts
+    assert len(seen) == 44 + 3 + 8 + 5 + 2 + 2  # B5 to B7, those without dropout, ImageNet-21k, ConvNeXts, supernets
 
 
 SMALL = ["data.num_workers=0", "data.batch_size=2", "evaluation.device=cpu", "evaluation.batch_size=2"]

@@ -39,10 +39,14 @@ def contents(folder):
 
 
 def in_a_process(function, *arguments):
-    """Runs a function in a fork of this process, at the head of a group of its own."""
+    """Runs a function in a fork of this process, at the head of a group of its own, that Ctrl-C interrupts.
+
+    A shell makes what it starts in the background deaf to it.
+    """
 
     def run():
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os._exit(function(*arguments) or 0)
 
     process = multiprocessing.get_context("fork").Process(target=run)
