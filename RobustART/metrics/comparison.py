@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from RobustART.errors import RecordError
 from RobustART.metrics.estimates import Estimate, Summary
 from RobustART.metrics.paired import holm, mcnemar, paired_difference
-from RobustART.metrics.resampling import interval, unseen_interval
+from RobustART.metrics.resampling import reflected_interval, unseen_interval
 from RobustART.metrics.runs import Run, check_comparable, read_run, result_files
 from RobustART.metrics.summaries import summarize
 from RobustART.outputs import check_distinct, json_format
@@ -68,13 +70,35 @@ def _number(a: Estimate, b: Estimate, ids: Sequence[int]) -> Number:
         lost, won = (tuple(ids[place] for place in found) for found in places)
         return Number(a, b, Estimate(change, low, high, a.n), lost, won, mcnemar(a.hits, b.hits))
     if a.draws is not None and b.draws is not None:
-        # The same images were drawn for both, so this is the interval of the difference of paired images; reflected too,
-        # because the draws of numbers that chance lowers or raises lie beside them.
-        low, high = interval(b.draws - a.draws)
-        low, high = min(low, 2 * change - high, change), max(high, 2 * change - low, change)
-        least, most = unseen_interval(change, a.n, (b.within[0] - a.within[1], b.within[1] - a.within[0]))
-        return Number(a, b, Estimate(change, min(low, least), max(high, most), a.n))
+        return Number(a, b, _difference(a, b, change, b.draws - a.draws))
+    if a.low is None or b.low is None:
+        return Number(a, b, Estimate(change, None, None, a.n))
     return Number(a, b, Estimate(change, change, change, a.n))  # what the design of the benchmark fixes
+
+
+def _difference(a: Estimate, b: Estimate, change: float, draws: NDArray[np.float64]) -> Estimate:
+    """Returns a difference with its interval.
+
+    The same images were drawn for both, so it is that of the paired draws; reflected too, because those of some numbers
+    lie to one side of them. Of numbers that chance moves to one side it is made from the two intervals instead, by the
+    square and add of Zou and Donner (2008, Statistics in Medicine 27, 1693-1702), as if the images were others.
+    """
+    if a.one_sided or b.one_sided:
+        (down_a, up_a), (down_b, up_b) = _reach(a), _reach(b)
+        return Estimate(change, change - math.hypot(down_b, up_a), change + math.hypot(up_b, down_a), a.n)
+    low, high = reflected_interval(change, draws)
+    if not np.isfinite([low, high]).all():
+        return Estimate(change, None, None, a.n)
+    ends = [(low, high), (change, change)]
+    if a.within is not None and b.within is not None:
+        within = b.within[0] - a.within[1], b.within[1] - a.within[0]
+        ends.append(unseen_interval(change, a.n if a.fewest is None else a.fewest, within))
+    return Estimate(change, min(end[0] for end in ends), max(end[1] for end in ends), a.n)
+
+
+def _reach(estimate: Estimate) -> tuple[float, float]:
+    value, low, high = (end or 0.0 for end in (estimate.value, estimate.low, estimate.high))
+    return value - low, high - value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +222,8 @@ def _row(title: str, number: Number) -> list[str]:
     if change.value is None:
         cells.append(str(change))
     else:
-        cells.append(f"{change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}]")
+        known = change.low is not None and change.high is not None
+        cells.append(f"{change.value:+.2f}" + (f" [{change.low:+.2f}, {change.high:+.2f}]" if known else ""))
     if number.lost is None or number.won is None:
         return [*cells, "", "", "", ""]
     return [*cells, str(len(number.lost)), str(len(number.won)), f"{number.p:.2g}", f"{number.p_holm:.2g}"]

@@ -14,7 +14,6 @@ from RobustART.errors import UndefinedError
 from RobustART.metrics.functional import wilson
 from RobustART.metrics.resampling import (
     RESAMPLES,
-    distance_interval,
     interval,
     lowest_interval,
     resampled_sums,
@@ -40,8 +39,12 @@ class Estimate:
     """Of a percentage of all images which ones count, (n,), to compare runs image by image; not part of the result."""
     draws: NDArray[np.float64] | None = dataclasses.field(default=None, repr=False, compare=False)
     """Of a number with a bootstrap interval its values on the resamples, likewise; those of two runs are paired."""
-    within: tuple[float, float] = dataclasses.field(default=(0.0, 100.0), repr=False, compare=False)
-    """The lowest and the highest that it can be, likewise."""
+    within: tuple[float, float] | None = dataclasses.field(default=(0.0, 100.0), repr=False, compare=False)
+    """The lowest and the highest that it can be, likewise; None where nobody can say."""
+    fewest: int | None = dataclasses.field(default=None, repr=False, compare=False)
+    """Images of the rarest kind that it stands on, where there are several kinds, likewise."""
+    one_sided: bool = dataclasses.field(default=False, repr=False, compare=False)
+    """Whether chance moves it to one side, so that draws of two runs cannot be set off against each other, likewise."""
 
     def __str__(self) -> str:
         if self.value is None:
@@ -86,25 +89,26 @@ Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 K = TypeVar("K", bound=Hashable)
 
 
-def resampled(values: ArrayLike, statistics: Mapping[K, Statistic], *, upto: float = 1.0) -> dict[K, Estimate]:
+def resampled(values: ArrayLike, statistics: Mapping[K, Statistic], *, upto: float | None = 1.0) -> dict[K, Estimate]:
     """Returns sums, each with weights of its own, of means over images; one bootstrap over the images serves them all.
 
     Args:
         values: numbers of each image, (N, K), true or false or floats, none negative.
         statistics: functions by name; each is linear, but for a constant.
-        upto: the highest that a value can be.
+        upto: the highest that a value can be; None if nobody can say.
 
     Raises:
         UndefinedError: there are no images, or a value is not a number.
     """
     means, draws = drawn_means(values)
-    corners = upto * np.concatenate([np.zeros((1, len(means))), np.eye(len(means))])
+    corners = (upto or 0.0) * np.concatenate([np.zeros((1, len(means))), np.eye(len(means))])
     found = {}
     for name, statistic in statistics.items():
         start, *ends = np.asarray(statistic(corners)).tolist()
         steps = [end - start for end in ends]
         within = start + sum(step for step in steps if step < 0), start + sum(step for step in steps if step > 0)
-        found[name] = from_draws(float(statistic(means)), statistic(draws), len(np.asarray(values)), within)
+        bounds = None if upto is None else within
+        found[name] = from_draws(float(statistic(means)), statistic(draws), len(np.asarray(values)), bounds)
     return found
 
 
@@ -128,21 +132,37 @@ def from_draws(
     value: float,
     draws: NDArray[np.float64],
     n: int,
-    within: tuple[float, float] = (0.0, 100.0),
+    within: tuple[float, float] | None = (0.0, 100.0),
     *,
-    distance: bool = False,
+    ends: tuple[float, float] | None = None,
+    fewest: int | None = None,
+    one_sided: bool = False,
 ) -> Estimate:
     """Returns a number with the interval of its values on the resamples, at least :func:`resampling.unseen_interval`.
+
+    Where the images define no interval, as of a ratio over a number that is 0 in many resamples, it has none.
 
     Args:
         value: the number on the images themselves.
         draws: its values on the resamples, (R,); nan where a resample does not define it.
         n: images.
-        within: the lowest and the highest that it can be.
-        distance: whether it is a number that chance can only raise, see :func:`resampling.distance_interval`.
+        within: the lowest and the highest that it can be; None if nobody can say.
+        ends: another interval than that of percentiles.
+        fewest: images of the rarest kind, if there are several.
+        one_sided: whether chance moves it to one side.
     """
-    ends = distance_interval(value, draws) if distance else interval(draws)
-    return _hull(Estimate(value, *ends, n, draws=draws, within=within), unseen_interval(value, n, within))
+    low, high = interval(draws) if ends is None else ends
+    if not np.isfinite([low, high]).all():
+        return Estimate(value, None, None, n)
+    found = Estimate(
+        value, min(low, value), max(high, value), n, draws=draws, within=within, fewest=fewest, one_sided=one_sided
+    )
+    if within is None:
+        return found
+    found = _hull(found, unseen_interval(value, n if fewest is None else fewest, within))
+    return dataclasses.replace(
+        found, low=min(max(found.low or 0.0, within[0]), value), high=max(min(found.high or 0.0, within[1]), value)
+    )
 
 
 def lowest(values: ArrayLike) -> Estimate:
@@ -150,10 +170,9 @@ def lowest(values: ArrayLike) -> Estimate:
 
     See :func:`resampling.lowest_interval`.
     """
-    means, draws = drawn_means(values)
-    found = from_draws(100.0 * float(means.min()), 100.0 * draws.min(axis=1), len(np.asarray(values)))
-    low, high = lowest_interval(100.0 * means, 100.0 * draws)
-    return _hull(found, (max(low, 0.0), min(high, 100.0)))
+    means, draws = (100.0 * array for array in drawn_means(values))
+    ends = lowest_interval(means, draws)
+    return from_draws(float(means.min()), draws.min(axis=1), len(np.asarray(values)), ends=ends, one_sided=True)
 
 
 def mean(values: ArrayLike, upto: float = 100.0) -> Estimate:

@@ -71,10 +71,23 @@ def resampled_sums(
 
 
 def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
-    """Returns the 95 % percentile interval of a number's values on the resamples; those that define none are left out."""
-    defined = draws[np.isfinite(draws)]
-    low, high = np.percentile(defined, LEVEL)
+    """Returns the 95 % percentile interval of a number's values on the resamples.
+
+    Those that define none (nan) are left out; an end is infinite where more than 2.5 % of the values are.
+    """
+    defined = draws[~np.isnan(draws)]
+    low, high = np.percentile(defined, LEVEL, method="linear" if np.isfinite(defined).all() else "closest_observation")
     return float(low), float(high)
+
+
+def reflected_interval(value: float, draws: NDArray[np.float64]) -> tuple[float, float]:
+    """Returns the hull of the percentile interval and the same reflected at the value.
+
+    The draws of a number whose expectation on few images is not its value on all (AUPR, say) lie to one side of it, and the
+    reflection to the other (the basic bootstrap, Davison and Hinkley 1997, section 5.2).
+    """
+    low, high = interval(draws)
+    return min(low, 2 * value - high), max(high, 2 * value - low)
 
 
 def unseen_interval(value: float, n: int, within: tuple[float, float]) -> tuple[float, float]:

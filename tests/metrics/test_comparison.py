@@ -10,6 +10,8 @@ from RobustART.cli import main
 from RobustART.corruption_groups import SCORED
 from RobustART.errors import RecordError
 from RobustART.metrics import compare
+from RobustART.metrics.comparison import _number
+from RobustART.metrics.summaries import systems, unknown_images
 from tests.metrics.conftest import write_records
 
 DATA = [{"name": "photos", "fingerprint": "f", "images": 8, "subset": None}]
@@ -263,3 +265,29 @@ def test_command(tmp_path, capsys):
     assert "ending in .json or .md, got c.txt" in capsys.readouterr().err
     assert main(["compare", str(first), str(run(tmp_path / "d", FIRST, seed=3))]) == 2
     assert "seed: 0 -> 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("noise", [(0.98, 0.3), (0.98, 0.8)])
+def test_differences_of_numbers_that_chance_moves_to_one_side_hold_the_truth(noise):
+    """Two models whose systems are all right as often, the one's by the same images, the other's by others: the draws of the
+    deviation lie above the truth by different amounts, and their plain difference holds 0 half of the time."""
+    rng = np.random.default_rng(2)
+    names, trials = [str(i) for i in range(13)], 100
+    held = dict.fromkeys(("std_top1", "worst_top1", "mean_top1"), 0)
+    for _ in range(trials):
+        shared = rng.normal(size=(100, 1))
+        first, second = (
+            systems(names, own * shared + np.sqrt(1 - own**2) * rng.normal(size=(100, 13)) < 0.5244).metrics
+            for own in noise
+        )
+        for name in held:
+            found = _number(first[name], second[name], range(100)).difference
+            held[name] += found.low <= 0 <= found.high
+    assert min(held.values()) >= 0.9 * trials, held
+
+
+def test_differences_on_few_images_of_one_kind_keep_their_width():
+    """All told apart by both: of 20 unknown images more is not known than of one run alone."""
+    one = unknown_images(np.linspace(0.8, 0.9, 1000), np.linspace(0.1, 0.2, 20)).metrics["aupr"]
+    found = _number(one, one, range(1020)).difference
+    assert found.high - found.low == pytest.approx(2 * (one.high - one.low), rel=0.01)

@@ -213,19 +213,17 @@ def test_intervals_of_calibration_hold_the_truth(off, n):
     assert min(held.values()) >= 0.9 * 60, held
 
 
-@pytest.mark.parametrize("apart", [1.0, 2.5])
-def test_intervals_of_telling_images_apart_hold_the_truth(apart):
-    from scipy.stats import norm
-
+@pytest.mark.parametrize(("apart", "unknown", "known"), [(0.0, 20, 100), (0.5, 20, 100), (1.0, 30, 30), (2.5, 30, 30)])
+def test_intervals_of_telling_images_apart_hold_the_truth(apart, unknown, known):
+    """Plain percentiles hold AUPR 85, FPR95 72 times of 100 where one kind is rare."""
     rng = np.random.default_rng(5)
-    truth = detection(rng.normal(apart, 1, 400_000), rng.normal(0, 1, 400_000))
-    assert truth["auroc"] == pytest.approx(100 * norm.cdf(apart / np.sqrt(2)), abs=0.5)
+    truth = detection(rng.normal(apart, 1, 10_000 * unknown), rng.normal(0, 1, 10_000 * known))
     held = dict.fromkeys(("aupr", "auroc", "fpr95"), 0)
-    for _ in range(300):
-        metrics = unknown_images(-rng.normal(0, 1, 30), -rng.normal(apart, 1, 30)).metrics
+    for _ in range(150):
+        metrics = unknown_images(-rng.normal(0, 1, known), -rng.normal(apart, 1, unknown)).metrics
         for name in held:
             held[name] += metrics[name].low <= truth[name] <= metrics[name].high
-    assert min(held.values()) >= 0.88 * 300, held
+    assert min(held.values()) >= 0.88 * 150, held
 
 
 def test_images_that_were_told_apart_perfectly():
@@ -244,3 +242,20 @@ def test_an_interval_holds_its_value():
     assert (found.low, found.value) == (pytest.approx(3.0), 3.0)
     assert found.low <= 3.0
     assert 4.9 < found.high < 5.0
+
+
+def test_an_interval_stays_where_the_number_can_be():
+    found = calibration(np.full(20, 0.99), np.arange(20) < 2).metrics["ece"]
+    assert found.value == pytest.approx(89.0)
+    assert found.high == 100.0
+    spread = systems(["a", "b"], np.stack([np.arange(20) < 18, np.arange(20) >= 18], axis=1)).metrics["std_top1"]
+    assert spread.value == pytest.approx(40.0)
+    assert spread.high == 50.0
+
+
+def test_a_ratio_over_what_is_often_nothing_has_no_interval():
+    own, base = Sample(np.full(20, 10.0), "own"), Sample(np.eye(20)[0] * 100.0, "base")
+    found = estimates.of_means([own, base], lambda means: 100 * means[..., 0] / means[..., 1], (0, 1000))
+    assert found.value == pytest.approx(200.0)
+    assert (found.low, found.high) == (None, None)
+    assert str(found) == "200.00"

@@ -15,6 +15,7 @@ from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_
 from RobustART.metrics.corruption import corruption_errors, relative_corruption_errors
 from RobustART.metrics.estimates import Estimate, Statistic, Summary, Table
 from RobustART.metrics.reading import check_one_model
+from RobustART.metrics.resampling import distance_interval
 from RobustART.metrics.summaries.common import matched_clean, single_pass
 from RobustART.records import Records
 
@@ -161,6 +162,9 @@ def calibration(confidence: ArrayLike, correct: ArrayLike) -> Summary:
     draws = measures.calibration_draws(confidence, correct)
     n = len(np.asarray(correct))
     found = {
-        name: estimates.from_draws(value, draws[name], n, distance=name != "aurra") for name, value in values.items()
-    }
+        name: estimates.from_draws(
+            value, draws[name], n, ends=distance_interval(value, draws[name]), one_sided=True
+        ) if name != "aurra" else estimates.from_draws(value, draws[name], n)
+        for name, value in values.items()
+    }  # fmt: skip
     return Summary({"top1": estimates.accuracy(correct), **found})

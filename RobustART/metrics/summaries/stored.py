@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection
 
 import numpy as np
@@ -12,6 +11,7 @@ from RobustART.errors import RecordError
 from RobustART.metrics import detection, estimates
 from RobustART.metrics.baselines import C_3D, C_BAR, alexnet_corruption_errors
 from RobustART.metrics.estimates import Estimate, Summary, Table
+from RobustART.metrics.resampling import reflected_interval
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.metrics.summaries.natural import SCORED
 from RobustART.records import Records
@@ -70,7 +70,7 @@ def unknown_images(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> 
     metrics: dict[str, Estimate] = {}
     for name, value in values.items():
         # The rarer kind of images says how far chance may go; the number stands on all.
-        found = estimates.from_draws(value, draws[name], min(len(known), len(unknown)))
-        metrics[name] = dataclasses.replace(found, n=n)
+        ends = reflected_interval(value, draws[name])
+        metrics[name] = estimates.from_draws(value, draws[name], n, ends=ends, fewest=min(len(known), len(unknown)))
     metrics["chance_aupr"] = estimates.exact(100.0 * len(unknown) / n, n)
     return Summary(metrics)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.metrics import estimates
-from RobustART.metrics.estimates import Summary, Table
+from RobustART.metrics.estimates import Estimate, Summary, Table
+from RobustART.metrics.resampling import distance_interval
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.records import Records
 
@@ -29,8 +30,10 @@ def imagenet_s(records: Records) -> Summary:
     notes = []
     if difference is not None:
         columns = {cell: functools.partial(_column, place=i) for i, cell in enumerate(table.cells)}
-        for cell, estimate in estimates.resampled(difference, columns, upto=255.0).items():
-            rows[cell]["difference (grey levels)"] = estimate
+        for cell, estimate in estimates.resampled(difference, columns, upto=None).items():
+            same_by_design = cell == table.cells[0]
+            own = estimates.exact(0.0, estimate.n) if same_by_design else estimate
+            rows[cell]["difference (grey levels)"] = own
         same = [cell for i, cell in enumerate(table.cells) if i and not difference[:, i].any()]
         if same:
             notes.append(
@@ -50,12 +53,15 @@ def systems(cells: Sequence[str], correct: NDArray[np.bool_]) -> Summary:
     )  # half of the cells right, half wrong
     metrics = {
         "mean_top1": estimates.from_draws(100.0 * float(means.mean()), 100.0 * draws.mean(axis=1), n),
-        "std_top1": estimates.from_draws(
-            100.0 * float(means.std()), 100.0 * draws.std(axis=1), n, (0.0, half), distance=True
-        ),
+        "std_top1": _spread(100.0 * float(means.std()), 100.0 * draws.std(axis=1), n, half),
         "worst_top1": estimates.lowest(correct),
     }
     return Summary(metrics, {"systems": rows})
+
+
+def _spread(value: float, draws: NDArray[np.float64], n: int, highest: float) -> Estimate:
+    ends = distance_interval(value, draws)
+    return estimates.from_draws(value, draws, n, (0.0, highest), ends=ends, one_sided=True)
 
 
 def _column(means: NDArray[np.float64], place: int) -> NDArray[np.float64]:
