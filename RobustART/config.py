@@ -136,7 +136,9 @@ class DataConfig:
     use_dali: bool = False
     """The original's GPU decoder; here images are decoded on the CPU, and a warning says so."""
     batch_size: int = 64
-    """Images per process and training step."""
+    """Images per process and training step; or"""
+    images_per_step: int | None = None
+    """those of all processes together, so that a recipe is the same on any number of GPUs."""
     num_workers: int | None = None
     """Loader processes; ``evaluation.workers`` goes before it in evaluation."""
     pin_memory: bool = True

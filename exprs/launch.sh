@@ -9,31 +9,44 @@ set -euo pipefail
 python="${PYTHON:-python}"
 module=RobustART.training.cls_solver
 slurm="${SLURM_JOB_ID:+yes}"
+asked=""
 nproc=""
 srun_flags=()
 rest=()
+refuse() {
+    echo "error: $1" >&2
+    exit 2
+}
 while [ $# -gt 0 ]; do
     case "$1" in
         --slurm)
-            slurm=yes
+            slurm=yes asked=yes
             shift
             while [ $# -gt 0 ] && [ "$1" != "--" ]; do srun_flags+=("$1"); shift; done
-            [ $# -gt 0 ] || { echo "error: --slurm takes srun's flags, then --, then the config" >&2; exit 2; }
+            [ $# -gt 0 ] || refuse "--slurm takes srun's flags, then --, then the config"
             ;;
         --nproc)
-            [ $# -gt 1 ] || { echo "error: --nproc takes a number" >&2; exit 2; }
-            nproc="$2"
-            shift
+            nproc="${2-none}"
+            [ $# -gt 1 ] && shift
             ;;
-        -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        --nproc=*) nproc="${1#--nproc=}" ;;
+        -h | --help)
+            [ ${#rest[@]} -gt 0 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0; }
+            rest+=("$1")
+            ;;
         *) rest+=("$1") ;;
     esac
+    case "$nproc" in "" | [1-9] | [1-9][0-9] | [1-9][0-9][0-9]) ;; *) refuse "--nproc takes a number of processes, got '$nproc'" ;; esac
     shift
 done
-[ ${#rest[@]} -gt 0 ] || { echo "error: no config given; see bash exprs/launch.sh --help" >&2; exit 2; }
+[ ${#rest[@]} -gt 0 ] || refuse "no config given; see bash exprs/launch.sh --help"
+case "${rest[0]}" in -*) refuse "the config comes before the solver's flags, got '${rest[0]}'" ;; esac
+[ -z "$asked" ] || [ -z "$nproc" ] || refuse "--nproc is for this machine alone; with --slurm say --ntasks-per-node to srun"
+command -v "$python" >/dev/null || refuse "there is no '$python'; set PYTHON to the interpreter that RobustART is installed for"
+"$python" -c 'import RobustART' 2>/dev/null || refuse "'$python' has no RobustART: install it (README.md), or set PYTHON"
 command=(-m "$module" --config "${rest[@]}")
 if [ "$slurm" = yes ] && [ -z "$nproc" ]; then
-    command -v srun >/dev/null || { echo "error: srun was not found; this is no Slurm machine" >&2; exit 2; }
+    command -v srun >/dev/null || refuse "srun was not found; this is no Slurm machine"
     exec srun --kill-on-bad-exit=1 ${srun_flags[@]+"${srun_flags[@]}"} "$python" "${command[@]}"
 fi
 [ -n "$nproc" ] || nproc="$("$python" -c 'import torch; print(max(torch.cuda.device_count(), 1))')"

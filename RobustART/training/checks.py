@@ -121,17 +121,23 @@ def refuse_impossible(config: Config) -> None:
             raise ConfigError(f"{name} is not used by this version: it evaluates one model, named in 'model'")
 
 
+def check_model(config: Config, folder: Path) -> None:
+    """Raises what building the model would raise, as far as it can be known without building it."""
+    refuse_impossible(config)
+    check_name(model_section(config).type)
+    weights = weights_of(config, folder)
+    known = weights is None or weights in PACKAGED or weights.partition(":")[0] == "pretrained"
+    if not known and not Path(str(weights)).is_file():
+        raise ConfigError(f"there is no weights file {weights}")
+    preprocessing_fields(config)
+
+
 def check(config: Config, folder: Path) -> None:
     """Raises what a run would raise before its first image.
 
     Builds no process group, and no network but those that a benchmark adds.
     """
-    refuse_impossible(config)
-    check_name(model_section(config).type)
-    weights = weights_of(config, folder)
-    if weights is not None and weights != "pretrained" and weights not in PACKAGED and not Path(weights).is_file():
-        raise ConfigError(f"there is no weights file {weights}")
-    preprocessing_fields(config)
+    check_model(config, folder)
     if trains(config):
         check_training(config, train_dataset(config, folder))
         if config.evaluation is None:

@@ -23,7 +23,7 @@ from RobustART.models import Classifier, build_model
 from RobustART.options import to_plain
 from RobustART.training.arguments import DESCRIPTION, add_arguments
 from RobustART.training.checkpoint import newest_checkpoint
-from RobustART.training.checks import check, refuse_impossible
+from RobustART.training.checks import check, check_model, refuse_impossible
 from RobustART.training.recipe import model_arguments, refuse_impossible_training, run_device, trains
 from RobustART.training.resolve import (
     chosen_benchmarks,
@@ -224,7 +224,11 @@ def run(arguments: argparse.Namespace) -> int:
             check(one, folder)
         print(yaml.safe_dump(to_plain(config), sort_keys=False), end="")
         return 0
+    if len(configs) > 1:
+        for one in configs:
+            check_model(one, folder)  # before the first is evaluated
     if trial is not None:
+        arguments.fresh = True
         configs = [dataclasses.replace(one, output_dir=str(Path(one.output_dir or "", "trial"))) for one in configs]
     with World(run_device(config, training)) as world:
         for one in configs:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from RobustART.config import Config, DatasetConfig
+from RobustART.config import Config, DataConfig, DatasetConfig
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier
@@ -67,6 +67,7 @@ def refuse_impossible_training(config: Config) -> list[str]:
         ("saver.val_freq", config.saver.val_freq),
         ("training.save_freq", training.save_freq),
         ("data.batch_size", config.data.batch_size),
+        ("data.images_per_step", config.data.images_per_step),
     ):
         if value is not None and value < 1:
             raise ConfigError(f"{name} must be a whole number above 0, got {value}")
@@ -119,10 +120,26 @@ def mixing_of(config: Config) -> Mixing:
     return Mixing(own if alpha is None else alpha, config.cutmix, config.switch_prob)
 
 
+def batch_size_of(config: Config, world: int) -> int:
+    """Returns the images of a process in one step."""
+    data = config.data
+    if data.images_per_step is None:
+        return data.batch_size
+    if data.batch_size != DataConfig.batch_size:
+        raise ConfigError(
+            f"data.batch_size is {data.batch_size}, but data.images_per_step is {data.images_per_step}; say one of them"
+        )
+    if data.images_per_step % world:
+        raise ConfigError(
+            f"data.images_per_step is {data.images_per_step}, which {world} processes cannot share evenly"
+        )
+    return data.images_per_step // world
+
+
 def plan_of(config: Config, dataset: ImageDataset, world: int) -> tuple[Plan, Schedule, float]:
     """Returns how images are dealt out, the learning rate, and the rate it is relative to."""
     assert config.lr_scheduler is not None
-    plan = Plan(len(dataset), config.data.batch_size, world, seed=config.training.seed)
+    plan = Plan(len(dataset), batch_size_of(config, world), world, seed=config.training.seed)
     check_plan(sampler_of(config), plan)
     section = config.lr_scheduler
     schedule, base_lr, steps = schedule_of(section.type, section.kwargs, plan.steps_per_epoch)
@@ -213,7 +230,7 @@ def conditions_of(config: Config, dataset: ImageDataset, plan: Plan) -> dict[str
     training = to_plain(config.training)
     for name in ("device", "save_freq"):
         del training[name]
-    sizes = {"batch_size": data.batch_size, "input_size": data.input_size, "test_resize": data.test_resize}
+    sizes = {"batch_size": plan.batch_size, "input_size": data.input_size, "test_resize": data.test_resize}
     train = to_plain(data.train or DatasetConfig())
     for name in ("root_dir", "meta_file"):  # the data may move
         del train[name]

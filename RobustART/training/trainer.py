@@ -197,9 +197,7 @@ class Trainer:
         models = {"": self.training.model}
         if self.training.ema:
             models["ema_"] = self._averaged(self.training.ema)
-        numbers = validate(
-            models, self.test, self.parallel, batch_size=self.config.data.batch_size, workers=self.workers
-        )
+        numbers = validate(models, self.test, self.parallel, batch_size=self.plan.batch_size, workers=self.workers)
         if record is not None:
             record.write_validation(self.training.step, numbers)
             record.restart_clock(self.training.step)

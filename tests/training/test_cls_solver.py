@@ -359,6 +359,10 @@ def test_a_list_of_models_is_evaluated_one_after_the_other(small_config, tmp_pat
     command += ["--set", "evaluation.benchmarks={clean: {}}", "--set", "output_dir=out"]
     assert main([*command, "--set", "model.weights=nothing/{name}.pth"]) == 2
     assert f"nothing/{own.replace(':', '_')}.pth" in capsys.readouterr().err
+    (tmp_path / "second_build.pth").rename(tmp_path / "gone.pth")
+    assert main([*command, "--set", "model.weights='{name}.pth'"]) == 2
+    assert not (tmp_path / "out").exists()  # the first is not evaluated before the second is found wanting
+    (tmp_path / "gone.pth").rename(tmp_path / "second_build.pth")
     assert main([*command, "--set", "model.weights='{name}.pth'"]) == 0
     sources = [
         json.loads((tmp_path / "out" / name.replace(":", "_") / "results" / "report.json").read_text())["model"][
@@ -380,6 +384,10 @@ def test_a_trial_leaves_the_run_alone(original, tmp_path, capsys):
     assert log[-1]["step"] == 3
     assert not (tmp_path / "checkpoints").exists()
     assert not (tmp_path / "results").exists()
+    for file in (tmp_path / "photos").rglob("*.png"):
+        file.write_bytes(b"broken")
+    assert main([*command, "--trial", "3", "--quiet"]) == 2  # a trial tries again
+    assert "cannot be decoded" in capsys.readouterr().err
     assert main([*command, "--trial", "0"]) == 2
     assert "--trial takes a whole number above 0" in capsys.readouterr().err
 

@@ -1,5 +1,0 @@
-#!/usr/bin/env bash
-# Starts the experiment that config.yaml beside this file describes, on all the hardware there is; flags go to the solver.
-#   bash exprs/robust_baseline_exp/efficientnet_nodrop/b3_300/run.sh --data DIR    (what DIR holds: exprs/README.md)
-here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-exec bash "$here/../../../launch.sh" "$here/config.yaml" "$@"
