@@ -146,9 +146,11 @@ class Swa(Average):
 def recalibrate(model: nn.Module, images: Iterable[Tensor]) -> None:
     """Measures the statistics of a model's BatchNorm layers anew, in place: averaged weights have none of their own.
 
+    All else is as in evaluation: no dropout, so that the statistics are the same each time and in every process.
+
     Args:
         model: whose layers get the mean over the batches of their statistics.
-        images: batches (N, 3, H, W) in [0, 1], on the model's device.
+        images: batches (N, 3, H, W) in [0, 1], on the model's device; or of several views, (N, V, 3, H, W).
     """
     layers = [
         m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
@@ -157,12 +159,13 @@ def recalibrate(model: nn.Module, images: Iterable[Tensor]) -> None:
         return
     momenta = [layer.momentum for layer in layers]
     training = model.training
+    model.eval()
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # the plain mean over all batches
-    model.train()
+        layer.training = True
     for batch in images:
-        model(batch)
+        model(batch.flatten(0, 1) if batch.ndim == 5 else batch)
     model.train(training)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -120,9 +120,21 @@ class Training:
         self._update(sums)
         self.numbers = sums
 
+    def _refuse_unreached(self) -> None:
+        """Raises a TrainingError if a gradient that the processes are to average is nowhere, for which they would wait."""
+        missing = [name for name, p in self.model.network.named_parameters() if p.requires_grad and p.grad is None]
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise TrainingError(
+                f"no gradient reaches {', '.join(missing[:3])}{more}: several processes need dist.sync: true for such a "
+                "network, or training.train_only with what is to be trained"
+            )
+
     def _update(self, sums: dict[str, Tensor]) -> None:
         if self.settings.sync:
             self.parallel.average_gradients(self.model.parameters())
+        elif self.wrapped is not self.model:
+            self._refuse_unreached()
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
         self.objective.after_backward(self.wrapped)

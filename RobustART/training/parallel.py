@@ -82,12 +82,15 @@ class Parallel:
         return converted
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replaces gradients by their mean over the processes; a missing one counts as zero."""
+        """Replaces gradients by their mean over the processes; one that is missing on some counts as zero there."""
         if self.world.size == 1:
             return
+        learned = [parameter for parameter in parameters if parameter.requires_grad]
+        there = torch.tensor([parameter.grad is not None for parameter in learned], device=self.world.device).int()
+        dist.all_reduce(there, group=self.group)
         grads = []
-        for parameter in parameters:
-            if parameter.requires_grad:
+        for parameter, processes in zip(learned, there.tolist(), strict=True):
+            if processes:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 grads.append(parameter.grad)

@@ -233,7 +233,7 @@ class Trainer:
         if self.world.is_main:
             for name, model in models.items():
                 networks = {name: model.network if name else None}
-                if model.source.startswith("timm:"):
+                if model.source.startswith(("timm:", "robustart:")):
                     networks[f"{name or 'ckpt'}_deploy"] = deploy_form(model.network)
                 for file, network in networks.items():
                     if network is not None:

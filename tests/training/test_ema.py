@@ -85,6 +85,18 @@ def test_batchnorm_is_measured_anew():
     assert not net.training
 
 
+def test_statistics_are_the_same_each_time_also_behind_dropout_and_of_several_views():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.BatchNorm2d(4)).eval()
+    views = [torch.rand(4, 3, 3, 6, 6) for _ in range(3)]
+    found = []
+    for batches in (views, views, [batch.flatten(0, 1) for batch in views]):
+        recalibrate(net, batches)
+        found.append(net[2].running_mean.clone())
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    assert not net[2].training
+
+
 @pytest.mark.parametrize("kwargs", [{"decay": 1.0}, {"decay": -0.1}, {"inner_T": 0}, {"warmup": 0.5}, {"copy_init": 1}])
 def test_what_cannot_be(net, kwargs):
     with pytest.raises(ConfigError, match=rf"ema\.kwargs\.{next(iter(kwargs))} must be"):

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from RobustART.distributed import World
+from RobustART.errors import TrainingError
 from RobustART.models import Classifier, Preprocessing
 from RobustART.training.loading import Batch
 from RobustART.training.loop import LoopSettings, Training
@@ -31,16 +32,29 @@ class Net(nn.Sequential):
         return super().forward(images.double())
 
 
-def build():
+class WithSpare(Net):
+    # One layer is never used.
+
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.spare = nn.Linear(2, 2).double()
+
+    def forward(self, images):
+        for name, layer in self.named_children():
+            images = layer(images.double()) if name != "spare" else images
+        return images
+
+
+def build(kind=Net):
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4).eval(), nn.Tanh(), nn.Flatten(), nn.Linear(144, 5)
-    net = Net(*layers).double()
+    net = kind(*layers).double()
     net[1].train = lambda mode=True: net[1]  # the statistics of a batch would be those of half of it
     return Classifier(net, Preprocessing(8, 8, mean=(0.5,), std=(0.5,)))
 
 
-def step(world, sync, accumulate):
-    model, parallel = build(), Parallel(world)
+def step(world, sync, accumulate, kind=Net):
+    model, parallel = build(kind), Parallel(world)
     settings = LoopSettings(1, sync=sync, accumulate=accumulate, clip_grad=1e9)
     training = Training(model, Plain(5, 0.1), create_optimizer(model, "SGD", lr=0.1), lambda step: 0.1, 0.1, parallel, settings)
     generator = torch.Generator().manual_seed(1)
@@ -54,6 +68,12 @@ def step(world, sync, accumulate):
 
 with World("cpu") as world:
     results = {f"{sync} {n}": step(world, sync, n) for sync in (True, False) for n in (1, 3)}
+    spare = step(world, True, 1, WithSpare)["grads"]
+    try:
+        refused = "" if step(world, False, 1, WithSpare) else ""
+    except TrainingError as error:
+        refused = str(error)
+    torch.save({"spare": [name for name, grad in spare.items() if grad is None], "refused": refused}, f"{sys.argv[1]}/spare{world.size}.pt")
     torch.save(results, f"{sys.argv[1]}/{world.size}-{world.rank}.pt")
 """
 
@@ -76,6 +96,12 @@ def test_gradients_of_two_processes(tmp_path):
                 assert torch.allclose(result["grads"][name], grad, rtol=1e-6, atol=1e-9), name
                 assert grad.abs().max() > 1e-3
             assert result["numbers"] == pytest.approx(whole["numbers"], rel=1e-6)
+
+    # What no gradient reaches keeps none, alone and together, so that it does not decay; DDP would wait for it.
+    alone, together = (torch.load(tmp_path / f"spare{size}.pt", weights_only=True) for size in (1, 2))
+    assert alone["spare"] == together["spare"] == ["network.spare.weight", "network.spare.bias"]
+    assert alone["refused"] == ""
+    assert "no gradient reaches spare.weight, spare.bias: several processes need dist.sync" in together["refused"]
 
 
 def test_synchronised_batchnorm_is_refused_on_cpus():
