@@ -261,3 +261,50 @@ def test_broken_files(tmp_path, text, message):
         ImageNetEvaluator().eval(tmp_path / "r")
     with pytest.raises(RecordError, match="there is no result file"):
         ImageNetEvaluator().eval(tmp_path / "nothing")
+
+
+def test_the_line_itself_decides_among_equal_scores(tmp_path):
+    """The prediction was made before the scores were rounded."""
+    lines = [
+        {"filename": f"{i}", "prediction": p, "label": 1, "score": [0.4, 0.4, 0.2]} for i, p in enumerate((1, 0, 1))
+    ]
+    (tmp_path / "r").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert ImageNetEvaluator(topk=(1, 2)).eval(tmp_path / "r")["top1"] == pytest.approx(200 / 3)
+    assert ImageNetEvaluator(topk=(1, 2)).eval(tmp_path / "r")["top2"] == 100
+    for line in lines:
+        del line["score"]
+    (tmp_path / "attacked").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert AdvRobustEvaluator().eval(tmp_path / "r", tmp_path / "attacked")["AR"] == 100
+
+
+def test_repeats_may_differ_by_what_another_batch_rounds(tmp_path):
+    line = {"filename": "a", "prediction": 0, "label": 0}
+    (tmp_path / "r").write_text(
+        "".join(json.dumps({**line, "score": s}) + "\n" for s in ([0.5, 0.3, 0.2], [0.50000001, 0.29999999, 0.2]))
+    )
+    metric = ImageNetEvaluator(topk=(1,)).eval(tmp_path / "r")
+    assert metric.summary.metrics["top1"].n == 1
+    for other in ({**line, "score": [0.6, 0.2, 0.2]}, {**line, "label": 1, "score": [0.5, 0.3, 0.2]}):
+        (tmp_path / "b").write_text(json.dumps({**line, "score": [0.5, 0.3, 0.2]}) + "\n" + json.dumps(other) + "\n")
+        with pytest.raises(RecordError, match="repeats the image 'a' with another score or label"):
+            ImageNetEvaluator(topk=(1,)).eval(tmp_path / "b")
+
+
+def test_a_softmax_in_bfloat16_is_no_logits(tmp_path):
+    inside = imagenet_a_classes()
+    scores = np.full((2, 1000), 2.4e-5)
+    scores[:, inside[3]] = 1.0025 - 999 * 2.4e-5
+    path = score_lines(tmp_path / "a", scores, [inside[3], inside[4]])
+    found = ImageNetAEvaluator().eval(path)
+    assert found["top1"] == 50
+    assert found.summary.metrics["ece"].value == pytest.approx(50, abs=1)
+
+
+def test_classes_that_have_next_to_nothing_are_not_told_apart(tmp_path):
+    inside = imagenet_a_classes()
+    scores = np.zeros((2, 1000))
+    scores[0, inside[3]] = 1.0
+    scores[1, 0] = 1.0
+    path = score_lines(tmp_path / "a", scores, [inside[3], inside[4]])
+    with pytest.raises(RecordError, match="line 2 of .* gives the 200 classes that compete 0 of its scores"):
+        ImageNetAEvaluator().eval(path)

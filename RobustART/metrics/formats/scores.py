@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from array import array
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,13 @@ from RobustART.errors import RecordError
 from RobustART.metrics import functional
 from RobustART.metrics.formats.lines import NUMBERS, original_lines, whole
 from RobustART.record_header import shown
+
+REPEAT = 1e-3
+"""How far the highest scores of one image may be apart in two batches."""
+ROUNDING = 0.02
+"""How far the sum of a softmax over 1,000 classes may be above 1, in bfloat16 say."""
+LEAST_MASS = 1e-5
+"""What some classes must have of a softmax with 8 decimals, so that the rest can be told apart."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +49,9 @@ class Verdicts:
 def read_verdicts(res_file: str | Path, competing: ArrayLike | None = None) -> Verdicts:
     """Returns what lines ``{"filename", "image_id", "prediction", "label", "score": [K floats]}`` say.
 
-    Lines without ``score`` are taken by ``prediction``. An image that the original's sampler padded in twice counts once;
-    with another score it is an error. Lines are taken in one by one: whole files of 1,000 scores need little memory.
+    Lines without ``score`` are taken by ``prediction``, which also decides among equal scores. An image that the original's
+    sampler padded in twice counts once; with another label, or scores further apart than batches make them, it is an error.
+    Lines are taken in one by one: whole files of 1,000 scores need little memory.
 
     Args:
         res_file: the file, or the name before ``.rank0``, ``.rank1``, ...
@@ -52,20 +61,23 @@ def read_verdicts(res_file: str | Path, competing: ArrayLike | None = None) -> V
         RecordError: the file is missing or damaged, or a line's prediction is not one of its highest scores.
     """
     batch = _Batch(res_file, None if competing is None else np.asarray(competing))
-    seen: dict[Any, int] = {}
+    seen: dict[Any, tuple[int, Any, float]] = {}
     names: dict[str, list[Any]] = {"filename": [], "image_id": []}
     count = 0
     for place, data in original_lines(res_file):
         own = _names(data, place)
         batch.check(place, data)
-        text = hash((tuple(data.get("score") or ()), data.get("prediction"), data["label"]))
+        score = data.get("score")
+        verdict = data["label"], None if score else data["prediction"], max(score or [0.0])
         # The padded repeat of an image has the same names, all of them.
         key = tuple(own.items())
         if own and key in seen:
-            if seen[key] != text:
+            if seen[key][:2] != verdict[:2] or not math.isclose(
+                seen[key][2], verdict[2], rel_tol=REPEAT, abs_tol=REPEAT
+            ):
                 raise RecordError(f"{place} repeats the image {next(iter(own.values()))!r} with another score or label")
             continue
-        seen[key] = text
+        seen[key] = verdict
         for kind, values in names.items():
             values += [own[kind]] if kind in own else []
         batch.add(place, data)
@@ -158,7 +170,7 @@ class _Batch:
             if strange.any():
                 raise RecordError(f"{self.places[int(strange.argmax())]} has a score that is not a finite number")
             with np.errstate(over="ignore"):  # logits may be huge
-                self.logits |= bool((table < 0).any() or (table.sum(axis=1) > 1.001).any())
+                self.logits |= bool((table < 0).any() or (table.sum(axis=1) > 1 + ROUNDING).any())
             self._reduce(table, labels)
         self.scores, self.labels, self.predictions, self.places = array("d"), [], [], []
 
@@ -172,12 +184,24 @@ class _Batch:
                 )
             classes = self.competing
             table, labels = functional.masked_scores(table, labels, classes)
-            # A softmax over some classes alone is the full one divided by their sum.
-            table = (
-                table / np.maximum(table.sum(axis=1, keepdims=True), np.finfo(float).tiny) if not self.logits else table
-            )
-        self.columns["ranks"].append(functional.label_rank(table, labels))
-        self.columns["prediction"].append(classes[table.argmax(axis=1)])
+            if not self.logits:  # a softmax over some classes alone is the full one divided by their sum
+                sums = table.sum(axis=1)
+                if (sums < LEAST_MASS).any():
+                    place = self.places[int((sums < LEAST_MASS).argmax())]
+                    raise RecordError(
+                        f"{place} gives the {len(classes)} classes that compete {sums.min():.1g} of its scores, too little "
+                        f"for its digits to tell them apart (at least {LEAST_MASS:g}); evaluate the model here instead"
+                    )
+                table = table / sums[:, None]
+        ranks, best = functional.label_rank(table, labels), table.argmax(axis=1)
+        stated = np.searchsorted(classes, self.predictions)
+        stated[stated == len(classes)] = 0
+        own = np.take_along_axis(table, stated[:, None], axis=1)[:, 0]
+        among = (classes[stated] == self.predictions) & (own == table.max(axis=1))
+        best[among] = stated[among]
+        right = best == labels
+        self.columns["ranks"].append(np.where(right, 0, np.maximum(ranks, 1)))
+        self.columns["prediction"].append(classes[best])
         self.columns["confidence"].append(table.max(axis=1))
 
     def finish(self, names: dict[str, list[Any]]) -> Verdicts:
