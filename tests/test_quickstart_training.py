@@ -12,7 +12,7 @@ from tests.conftest import ROOT, solver_environ
 
 def run_script(folder, *flags):
     """Runs the script on a copy of the configs; returns the two reports and what was printed."""
-    done_before = shutil.ignore_patterns("results", "checkpoints", "events", "plain", "adversarial")
+    done_before = shutil.ignore_patterns("results", "checkpoints", "events", "plain", "adversarial", "nas", "trial")
     shutil.copytree(ROOT / "exprs", folder / "exprs", ignore=done_before)
     command = ["bash", str(folder / "exprs" / "quickstart" / "train.sh"), "--quiet", *flags]
     environ = solver_environ(ROBUSTART_READY=sys.executable)
