@@ -99,7 +99,7 @@ def test_random_weights_depend_on_the_seed_and_leave_the_generator_alone():
         ("no_such_module:build", {}, "there is no module 'no_such_module'"),
         ("math:sqroot", {}, "math.* has no function 'sqroot'; did you mean 'sqrt'"),
         ("builtins:dict", {}, "must return a torch.nn.Module, got dict"),
-        ("builtins:dict", {"weights": "pretrained"}, "has none"),
+        ("builtins:dict", {"weights": "pretrained"}, "is a function of yours"),
     ],
 )
 def test_wrong_names(name, kwargs, message):
