@@ -124,8 +124,8 @@ def load_weights(
     """
     path = PACKAGED[str(source)]() if str(source) in PACKAGED else source
     original = read_state_dict(path)
-    state, names = rename(original, network), new_names(original, network)
-    ignored = {name: _places(name, original, names) for name in ignore}
+    state, taken = rename(original, network), new_names(original, network)
+    ignored = {name: _places(name, original, taken) for name in ignore}
     for name, places in ignored.items():
         if not places:
             raise WeightsError(f"the parameter {name!r} to be ignored is not in {source}")
