@@ -7,7 +7,7 @@ import importlib
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import nn
@@ -33,27 +33,56 @@ class Built:
     """What a report should say about it."""
 
 
-def build_timm(name: str, pretrained: bool, kwargs: dict[str, Any]) -> Built:
-    """Returns timm's network of a name, with the preprocessing that timm states for it."""
+def build_timm(name: str, pretrained: str | None, kwargs: dict[str, Any]) -> Built:
+    """Returns timm's network of a name, with the preprocessing that timm states for it.
+
+    Args:
+        name: as timm has it.
+        pretrained: tag of the weights to load, "" for timm's own choice, None for none.
+        kwargs: of the builder.
+    """
     import timm
 
+    if pretrained:
+        if "." in name:
+            raise ModelError(f"'timm:{name}' names its weights itself; say weights: pretrained, got {pretrained!r} too")
+        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{name}.*")]
+        if pretrained not in tags:
+            raise _unknown_entry(f"timm:{name}", pretrained, tags)
+        name = f"{name}.{pretrained}"
     refuse_none(f"timm:{name}", kwargs)
-    network = call(timm.create_model, f"timm:{name}", (name,), {"pretrained": pretrained, **kwargs}, library=True)
+    wanted = pretrained is not None
+    network = call(timm.create_model, f"timm:{name}", (name,), {"pretrained": wanted, **kwargs}, library=True)
     preprocessing, notes = preprocessing_of(network)
     trained = getattr(network, "pretrained_cfg", {}).get("num_classes")
-    if pretrained and kwargs.get("num_classes", trained) != trained:
+    if wanted and kwargs.get("num_classes", trained) != trained:
         notes = (*notes, f"the head is randomly initialised: the library's weights have {trained} classes")
     return Built(network, preprocessing, f"timm:{name}", notes)
 
 
-def build_torchvision(name: str, pretrained: bool, kwargs: dict[str, Any]) -> Built:
-    """Returns torchvision's network of a name, with the preprocessing of its first or default weights."""
+def _unknown_entry(name: str, entry: str, known: Iterable[str]) -> ModelError:
+    known = list(known)
+    return ModelError(
+        f"{name!r} has no pretrained weights {entry!r}{nearest(entry, known) or ';'} known: {', '.join(known) or 'none'}"
+    )
+
+
+def build_torchvision(name: str, pretrained: str | None, kwargs: dict[str, Any]) -> Built:
+    """Returns torchvision's network of a name, with the preprocessing of its weights, without weights of the first ones.
+
+    Args:
+        name: as torchvision has it.
+        pretrained: entry of the weights to load, "" for torchvision's default, None for none.
+        kwargs: of the builder.
+    """
     import torchvision
 
     choices = torchvision.models.get_model_weights(name)
     # A weights file of one's own goes with the first recipe (256, 224); the library's default weights bring their own.
-    entry = choices.DEFAULT if pretrained else next(iter(choices))
-    weights = entry if pretrained else None
+    if pretrained and pretrained not in choices.__members__:
+        raise _unknown_entry(f"torchvision:{name}", pretrained, (entry.name for entry in choices))
+    entry = next(iter(choices)) if pretrained is None else choices[pretrained] if pretrained else choices.DEFAULT
+    weights = None if pretrained is None else entry
     network = call(
         torchvision.models.get_model, f"torchvision:{name}", (name,), {"weights": weights, **kwargs}, library=True
     )

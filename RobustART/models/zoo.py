@@ -14,7 +14,7 @@ from RobustART.models.arguments import check_arguments, refuse_none, row_argumen
 from RobustART.models.builders import Built, build_own, build_timm, build_torchvision, call, own_function
 from RobustART.preprocessing import Preprocessing
 
-LIBRARIES: dict[str, Callable[[str, bool, dict[str, Any]], Built]] = {
+LIBRARIES: dict[str, Callable[[str, str | None, dict[str, Any]], Built]] = {
     "timm": build_timm, "torchvision": build_torchvision,
 }  # fmt: skip
 
@@ -26,7 +26,7 @@ SAME_WEIGHTS = {"zero_init_last", "drop_rate", "drop_path_rate"}
 
 
 def build_network(
-    name: str, kwargs: Mapping[str, Any], *, pretrained: bool = False, input_size: int | None = None
+    name: str, kwargs: Mapping[str, Any], *, pretrained: str | None = None, input_size: int | None = None
 ) -> Built:
     """Returns the network of a name.
 
@@ -34,7 +34,7 @@ def build_network(
         name: a row of the table of architectures or one of the original's names, a timm or torchvision name,
             ``timm:NAME``, ``torchvision:NAME``, ``nas:SPACE`` or ``module:function``.
         kwargs: of the builder; for rows of the table also the original's (``scale``, ``bn``, ``drop_path``, ...).
-        pretrained: load the library's own weights, which it downloads.
+        pretrained: load the library's own weights, which it downloads: the entry of that name, or its default for "".
         input_size: side of the images in pixels, if not the network's own; transformers and mixers are built for it.
 
     Raises:
@@ -47,7 +47,7 @@ def build_network(
         if library == "robustart":
             return _build_row(architectures()[plain], name, dict(kwargs), pretrained, input_size)
         return LIBRARIES[library](plain, pretrained, dict(kwargs))
-    if pretrained:
+    if pretrained is not None:
         whose = "ours, to be trained" if library == "nas" else "a function of yours"
         raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is {whose}")
     if library == "nas":
@@ -99,11 +99,13 @@ def check_name(name: str) -> tuple[str, str]:
     )
 
 
-def _build_row(row: Architecture, name: str, kwargs: dict[str, Any], pretrained: bool, input_size: int | None) -> Built:
+def _build_row(
+    row: Architecture, name: str, kwargs: dict[str, Any], pretrained: str | None, input_size: int | None
+) -> Built:
     library, _, plain = row.builder.partition(":")
     own = library == "robustart"
     own_weights = row.family == "clip"
-    if pretrained and not own_weights and (own or set(row.arguments) - SAME_WEIGHTS):
+    if pretrained is not None and not own_weights and (own or set(row.arguments) - SAME_WEIGHTS):
         raise ModelError(
             f"no library has weights of {name!r} as the benchmark builds it ({row.note or row.builder}); for a library's "
             "network with its weights write timm:NAME or torchvision:NAME"
@@ -117,9 +119,11 @@ def _build_row(row: Architecture, name: str, kwargs: dict[str, Any], pretrained:
     else:
         size = row.input_size
     if own_weights:
-        arguments["pretrained"] = pretrained
-    elif pretrained:
-        return LIBRARIES[library](plain, True, arguments)
+        if pretrained:
+            raise ModelError(f"{name!r} has one entry of weights, its argument source; say weights: pretrained")
+        arguments["pretrained"] = pretrained is not None
+    elif pretrained is not None:
+        return LIBRARIES[library](plain, pretrained, arguments)
     arguments = {**row.arguments, **arguments}
     if own:
         module, function = VARIANTS[plain]
@@ -127,7 +131,7 @@ def _build_row(row: Architecture, name: str, kwargs: dict[str, Any], pretrained:
         refuse_none(name, arguments, inspect.signature(builder).parameters)
         network = call(builder, name, (), arguments, library=True)
     else:
-        network = LIBRARIES[library](plain, False, arguments).network
+        network = LIBRARIES[library](plain, None, arguments).network
     _check_patches(name, network, size)
     stated = getattr(network, "preprocessing", None)
     if not isinstance(stated, Preprocessing):

@@ -267,6 +267,33 @@ def test_a_librarys_weights_come_with_its_own_network(monkeypatch):
     assert model.preprocessing.input_size == 288
 
 
+def test_an_entry_of_a_librarys_weights(monkeypatch):
+    import timm
+    import torchvision
+
+    asked, build, get = [], timm.create_model, torchvision.models.get_model
+    monkeypatch.setattr("timm.create_model", lambda name, **kwargs: asked.append((name, kwargs)) or build(name))
+    monkeypatch.setattr("torchvision.models.get_model", lambda name, weights: asked.append(str(weights)) or get(name))
+    for entry, resize in ((":IMAGENET1K_V1", 256), (":IMAGENET1K_V2", 232), ("", 232)):
+        with meta_device():
+            assert create_model("torchvision:resnet50", weights=f"pretrained{entry}").preprocessing.resize == resize
+    assert asked == [f"ResNet50_Weights.IMAGENET1K_V{i}" for i in (1, 2, 2)]
+    for name, entry in (("resnet50", ":tv_in1k"), ("timm:resnet50.tv_in1k", "")):
+        model = on_meta(name, weights=f"pretrained{entry}")
+        assert (asked[-1], model.source) == (("resnet50.tv_in1k", {"pretrained": True}), "timm:resnet50.tv_in1k")
+        assert model.preprocessing.resize == 256
+    for name, weights, message in (
+        ("torchvision:resnet50", "pretrained:IMAGENET1K_V3", "no pretrained weights 'IMAGENET1K_V3'.*V2'. known: IMAGENET1K_V1, "),
+        ("resnet50", "pretrained:zz", "no pretrained weights 'zz'; known: a1_in1k, "),
+        ("timm:resnet50.a1_in1k", "pretrained:tv_in1k", "names its weights itself"),
+        ("resnet50", "pretrained:", "name no entry"),
+        ("vit_base_patch16_224", "pretrained:augreg_in1k", "no library has weights"),
+        ("clip_vit_l_14", "pretrained:openai", "has one entry of weights, its argument source"),
+    ):  # fmt: skip
+        with pytest.raises(ModelError, match=message):
+            on_meta(name, weights=weights)
+
+
 def test_transformers_are_built_for_the_size_of_the_images():
     model = create_model("deit_tiny_patch16_224", num_classes=3, preprocessing={"input_size": 64, "resize": 64})
     assert model.preprocessing.input_size == 64
