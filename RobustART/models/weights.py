@@ -85,6 +85,11 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             data: Any = load_file(path)
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"{path} is not a safetensors file: {error}") from None
+    elif _is_torchscript(path):
+        raise WeightsError(
+            f"{path} is a TorchScript archive, as OpenAI's CLIP comes, which holds code beside the weights. Save the state "
+            "dict alone: torch.save(torch.jit.load(FILE, 'cpu').state_dict(), NEW_FILE), if you trust it"
+        )
     else:
         try:
             data = torch.load(path, map_location="cpu", weights_only=True)
@@ -97,6 +102,14 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         except (RuntimeError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise WeightsError(f"{path} cannot be read as weights: {error}") from None
     return unwrap(data, str(path))
+
+
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def unwrap(data: Any, name: str = "the checkpoint") -> dict[str, Tensor]:
