@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from RobustART.errors import ModelError, UnknownNameError, nearest
-from RobustART.models.architectures import Architecture, aliases, architectures
+from RobustART.models.architectures import UNBUILT, Architecture, aliases, architectures
 from RobustART.models.arguments import check_arguments, refuse_none, row_arguments
 from RobustART.models.builders import Built, build_own, build_timm, build_torchvision, call, own_function
 from RobustART.preprocessing import Preprocessing
@@ -81,6 +81,8 @@ def check_name(name: str) -> tuple[str, str]:
     rows = [*architectures(), *aliases()]
     if row in architectures() and library not in LIBRARIES:
         return "robustart", row
+    if plain in UNBUILT:
+        raise UnknownNameError(f"the original's model {name!r} is not built here: {UNBUILT[plain]}")
     if rest and library == "robustart":
         raise UnknownNameError(
             f"unknown model {name!r}{nearest(plain, rows) or ';'} it must be one of robustart models"

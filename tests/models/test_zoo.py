@@ -1,7 +1,9 @@
 """The table of architectures: its numbers, its names, and what they build."""
 
+import ast
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from RobustART.errors import ConfigError, ModelError, UnknownNameError
 from RobustART.evaluation import evaluate
 from RobustART.models import Preprocessing, create_model
 from RobustART.models.architectures import aliases, architectures, select
+from RobustART.models.arguments import row_arguments
 from RobustART.models.macs import count_macs, count_parameters, meta_device
 from tests.conftest import ROOT
 
@@ -162,6 +165,7 @@ def test_the_originals_names_are_all_there():
         *(f"convnextv2_{s}" for s in ("atto", "femto", "pico", "nano", "tiny", "base", "large", "huge")),
         *(f"convnext_{s}{stem}" for s in ("tiny", "small", "base", "large") for stem in ("", "_cvst")),
         *(f"vit_{s}{stem}" for s in ("small", "base") for stem in ("", "_cvst")), "swin_base_224",
+        "swin_large_224", "swin_base_384", "swin_large_384",
     ):  # fmt: skip
         assert original in TABLE or original in aliases(), original
 
@@ -239,6 +243,9 @@ def test_dropout_means_what_the_authors_meant():
         ("robustart:vit_tiny_patch16_224", {}, "unknown model 'robustart:vit_tiny_patch16_224'"),
         ("resnet50", {"bn": {"use_sync_bn": False, "kwargs": {"eps": 1}}}, "bn.kwargs may hold group_size and var_mode"),
         ("shufflenet_v2_x0_5", {"num_classes": 10, "weights": "pretrained"}, "cannot be built with its pretrained weights and"),
+        ("repvgg_B2g2", {}, "original's model 'repvgg_B2g2' is not built here: neither timm nor torchvision .* repvgg_B2g4"),
+        ("shufflenet_v2_scale", {"scale": 1}, "is not built here: torchvision builds four widths"),
+        ("new_deit_small_patch16_224", {}, "is not built here: .* deit_small_b16_224"),
         ("resnet50_offical", {}, "unknown model 'resnet50_offical'; did you mean 'resnet50_official'"),
     ],
 )  # fmt: skip
@@ -363,6 +370,29 @@ def test_models_are_listed(capsys):
     assert [row["params_millions"] for row in json.loads(capsys.readouterr().out)] == [87.16, 88.82]
     assert main(["models", "repvgg_a*", "--library", "timm"]) == 0
     assert "repvgg_a2" in capsys.readouterr().out.split()
+    assert main(["models", "repvgg_a*", "--library", "timm", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == ["repvgg_a0", "repvgg_a1", "repvgg_a2"]
+    assert main(["models", "vgg11*", "--library", "torchvision", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.split() == ["name", "vgg11", "vgg11_bn"]
+    for option in (["--family", "resnet"], ["--notes"], ["--benchmark"]):
+        assert main(["models", "--library", "timm", *option]) == 2
+        assert f"{option[0]} is of our own table" in capsys.readouterr().err
+
+
+def test_other_names_mean_the_same_network():
+    for row in TABLE.values():
+        for original in row.originals:
+            plain, _, text = original.rstrip(")").partition("(")
+            if not text:
+                assert plain == row.name or plain not in TABLE, original
+                continue
+            base, given = (
+                TABLE[plain],
+                {k: ast.literal_eval(v) if k != "mode" else v for k, v in re.findall(r"(\w+)=(\S+)", text)},
+            )
+            arguments = {**base.arguments, **row_arguments(base, plain, given)}
+            default = {"width_mult": 1.0} if row.family == "mobilenet_v2" else {}
+            assert (base.builder, arguments) == (row.builder, {**default, **row.arguments}), original
 
 
 def test_wrong_choices_are_told(capsys):
