@@ -40,7 +40,10 @@ def _models(arguments: argparse.Namespace) -> None:
     from RobustART.models.listing import library_names, table
 
     if arguments.library:
-        print("\n".join(library_names(arguments.library, arguments.pattern)))
+        for option in ("family", "benchmark", "notes"):
+            if getattr(arguments, option):
+                raise ConfigError(f"--{option} is of our own table; it cannot be with --library {arguments.library}")
+        print("\n".join(library_names(arguments.library, arguments.pattern, arguments.format)))
         return
     sets = ("benchmark",) if arguments.benchmark else ("benchmark", "further", "original")
     for line in table(arguments.pattern, arguments.family, sets, arguments.format, notes=arguments.notes):

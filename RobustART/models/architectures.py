@@ -48,7 +48,7 @@ class Architecture:
     macs: str
     """Multiplications and additions of convolutions and linear layers for one image, such as ``4.09G``."""
     originals: tuple[str, ...]
-    """Names and arguments by which the original RobustART builds it."""
+    """The original's names for it, with the arguments that make it of another row."""
     note: str
     """Every deviation, from the library's builder or from the original's network, with its reason."""
 
@@ -56,6 +56,20 @@ class Architecture:
     def macs_millions(self) -> float:
         """``macs`` as a number of millions."""
         return float(self.macs[:-1]) * {"M": 1, "G": 1000}[self.macs[-1]]
+
+
+_GROUPS = "neither timm nor torchvision builds a RepVGG with two groups; there are repvgg_{0} and repvgg_{0}g4"
+UNBUILT = {
+    "repvgg_B1g2": _GROUPS.format("B1"), "repvgg_B2g2": _GROUPS.format("B2"),
+    "repvgg_B3g2": _GROUPS.format("B3"),
+    "shufflenet_v2_scale": "torchvision builds four widths: shufflenet_v2_x0_5, _x1_0, _x1_5 and _x2_0",
+    **{
+        f"new_deit_{size}_patch16_224": "an unfinished implementation there, which timm and torchvision lack; "
+        f"there are deit_{size}_b16_224 and deit_{size}_patch16_224"
+        for size in ("tiny", "small", "base")
+    },
+}  # fmt: skip
+"""The original's names that are not built here, and why."""
 
 
 @functools.cache

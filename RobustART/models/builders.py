@@ -7,12 +7,13 @@ import importlib
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import nn
 
-from RobustART.errors import ModelError, nearest
+from RobustART.errors import ModelError, UserError, nearest
+from RobustART.models.arguments import refuse_none
 from RobustART.models.normalize import Classifier
 from RobustART.preprocessing import Preprocessing
 
@@ -32,24 +33,59 @@ class Built:
     """What a report should say about it."""
 
 
-def build_timm(name: str, pretrained: bool, kwargs: dict[str, Any]) -> Built:
-    """Returns timm's network of a name, with the preprocessing that timm states for it."""
+def build_timm(name: str, pretrained: str | None, kwargs: dict[str, Any]) -> Built:
+    """Returns timm's network of a name, with the preprocessing that timm states for it.
+
+    Args:
+        name: as timm has it.
+        pretrained: tag of the weights to load, "" for timm's own choice, None for none.
+        kwargs: of the builder.
+    """
     import timm
 
-    network = call(timm.create_model, f"timm:{name}", (name,), {"pretrained": pretrained, **kwargs})
+    if pretrained:
+        if "." in name:
+            raise ModelError(f"'timm:{name}' names its weights itself; say weights: pretrained, got {pretrained!r} too")
+        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{name}.*")]
+        if pretrained not in tags:
+            raise _unknown_entry(f"timm:{name}", pretrained, tags)
+        name = f"{name}.{pretrained}"
+    refuse_none(f"timm:{name}", kwargs)
+    wanted = pretrained is not None
+    network = call(timm.create_model, f"timm:{name}", (name,), {"pretrained": wanted, **kwargs}, library=True)
     preprocessing, notes = preprocessing_of(network)
+    trained = getattr(network, "pretrained_cfg", {}).get("num_classes")
+    if wanted and kwargs.get("num_classes", trained) != trained:
+        notes = (*notes, f"the head is randomly initialised: the library's weights have {trained} classes")
     return Built(network, preprocessing, f"timm:{name}", notes)
 
 
-def build_torchvision(name: str, pretrained: bool, kwargs: dict[str, Any]) -> Built:
-    """Returns torchvision's network of a name, with the preprocessing of its first or default weights."""
+def _unknown_entry(name: str, entry: str, known: Iterable[str]) -> ModelError:
+    known = list(known)
+    return ModelError(
+        f"{name!r} has no pretrained weights {entry!r}{nearest(entry, known) or ';'} known: {', '.join(known) or 'none'}"
+    )
+
+
+def build_torchvision(name: str, pretrained: str | None, kwargs: dict[str, Any]) -> Built:
+    """Returns torchvision's network of a name, with the preprocessing of its weights, without weights of the first ones.
+
+    Args:
+        name: as torchvision has it.
+        pretrained: entry of the weights to load, "" for torchvision's default, None for none.
+        kwargs: of the builder.
+    """
     import torchvision
 
     choices = torchvision.models.get_model_weights(name)
     # A weights file of one's own goes with the first recipe (256, 224); the library's default weights bring their own.
-    entry = choices.DEFAULT if pretrained else next(iter(choices))
-    weights = entry if pretrained else None
-    network = call(torchvision.models.get_model, f"torchvision:{name}", (name,), {"weights": weights, **kwargs})
+    if pretrained and pretrained not in choices.__members__:
+        raise _unknown_entry(f"torchvision:{name}", pretrained, (entry.name for entry in choices))
+    entry = next(iter(choices)) if pretrained is None else choices[pretrained] if pretrained else choices.DEFAULT
+    weights = None if pretrained is None else entry
+    network = call(
+        torchvision.models.get_model, f"torchvision:{name}", (name,), {"weights": weights, **kwargs}, library=True
+    )
     preset = entry.transforms()
     preprocessing = Preprocessing(
         input_size=preset.crop_size[0],
@@ -94,27 +130,52 @@ def build_own(name: str, function: Callable[..., Any], kwargs: dict[str, Any]) -
     return Built(network, preprocessing, name, notes)
 
 
-def call(function: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
-    """Calls a builder; an argument it does not take, and weights it cannot fetch, are a ModelError."""
+def call(
+    function: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, library: bool = False
+) -> nn.Module:
+    """Calls a builder; an argument it does not take, and weights it cannot fetch, are a ModelError.
+
+    Args:
+        function: the builder.
+        name: of the model.
+        args: positional ones.
+        kwargs: its arguments.
+        library: whether any other failure is a ModelError too; a user's own function shows where it failed.
+    """
+    given = {key: value for key, value in kwargs.items() if key not in ("pretrained", "weights")}
+    fetching = bool(kwargs.get("pretrained") or kwargs.get("weights"))
     try:
         network: nn.Module = function(*args, **kwargs)
-    except TypeError as error:
-        if not re.search("unexpected keyword argument|multiple values for", str(error)):
-            raise
-        taken = ""
-        if not args:
-            taken = f" It takes: {', '.join(inspect.signature(function).parameters) or 'nothing'}."
-        raise ModelError(
-            f"model {name!r} does not take one of the arguments {sorted(kwargs)}: {error}.{taken}"
-        ) from None
+    except UserError:
+        raise
     except Exception as error:
-        if kwargs.get("pretrained") or kwargs.get("weights"):
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, TypeError) and re.search("unexpected keyword argument|multiple values for", str(error)):
+            taken = ""
+            if not args:
+                names = ("and its library's" if p.kind is p.VAR_KEYWORD else p.name for p in _parameters(function))
+                taken = f" It takes: {', '.join(names) or 'nothing'}."
             raise ModelError(
-                f"the pretrained weights of {name!r} could not be fetched ({type(error).__name__}: {error}). Without a "
-                "network, give a downloaded file as model.weights"
+                f"model {name!r} does not take one of the arguments {sorted(given)}: {error}.{taken}"
+            ) from None
+        if fetching and (isinstance(error, OSError) or not isinstance(error, MISMATCHES)):
+            raise ModelError(
+                f"the pretrained weights of {name!r} could not be fetched ({reason}). Without a network, give a downloaded "
+                "file as model.weights"
             ) from error
+        if library or fetching:
+            ours = "its pretrained weights and " if fetching else ""
+            raise ModelError(f"model {name!r} cannot be built with {ours}the arguments {given}: {reason}") from error
         raise
     return network
+
+
+MISMATCHES = (ValueError, TypeError, RuntimeError, LookupError, AssertionError, ArithmeticError)
+"""What builders raise for arguments and weights that do not go together; a lost network is none of these."""
+
+
+def _parameters(function: Any) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values())
 
 
 def preprocessing_of(network: nn.Module) -> tuple[Preprocessing, tuple[str, ...]]:

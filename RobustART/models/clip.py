@@ -160,6 +160,10 @@ def _towers(library: Any, architecture: str, source: str, quick_gelu: bool, pret
     if not pretrained:
         return library.create_model(architecture, force_quick_gelu=quick_gelu, device=device)
     name, tag = (source, None) if source.startswith("hf-hub:") else (architecture, source)
+    log.info("CLIP's weights %r are read or downloaded; without a network that takes half a minute to fail", source)
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.ERROR)  # every attempt is a warning of its own there
     try:
         return library.create_model(name, pretrained=tag, force_quick_gelu=quick_gelu, device=device)
     except Exception as error:
@@ -167,3 +171,5 @@ def _towers(library: Any, architecture: str, source: str, quick_gelu: bool, pret
             f"CLIP's weights {source!r} could not be fetched ({type(error).__name__}: {error}). Without a network, give a "
             "downloaded file as model.weights"
         ) from error
+    finally:
+        hub.setLevel(level)

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from RobustART.errors import ModelError, WeightsError
+from RobustART.models.renaming import new_names
 from RobustART.models.zoo import check_name
 
 METHODS = ("reparameterize", "fuse", "switch_to_deploy")
@@ -67,7 +68,7 @@ def check_form(names: Iterable[str], trained: nn.Module, fused: nn.Module, deplo
     """Raises a WeightsError if weights are of the form that is not asked for.
 
     Args:
-        names: of the weights.
+        names: of the weights; the original's are understood too.
         trained: the network in training form.
         fused: in deploy form.
         deploy: whether the weights are for that.
@@ -75,7 +76,9 @@ def check_form(names: Iterable[str], trained: nn.Module, fused: nn.Module, deplo
     """
     forms = set(trained.state_dict()), set(fused.state_dict())
     own, other = forms[deploy], forms[not deploy]
-    if not set(names) & (other - own) or set(names) & (own - other):
+    names = list(names)
+    held = {new for form in (trained, fused) for new in new_names(names, form).values()}
+    if not held & (other - own) or held & (own - other):
         return
     has, asked, remedy = (
         ("training", "deploy", "leave out deploy: true, or take the ckpt_deploy.pth.tar that training writes beside it")

@@ -56,8 +56,14 @@ def _details(row: Architecture) -> list[str]:
     return [" ".join(f"{key}={value}" for key, value in row.arguments.items()), row.note]
 
 
-def library_names(library: str, pattern: str | None) -> list[str]:
-    """Returns the names of timm's or torchvision's classifiers that a pattern fits."""
+def library_names(library: str, pattern: str | None, style: str = "text") -> list[str]:
+    """Returns lines for the names of timm's or torchvision's classifiers that a pattern fits.
+
+    Args:
+        library: ``timm`` or ``torchvision``.
+        pattern: of names.
+        style: ``text`` for a name on each line, ``csv`` for the same under a head, ``json`` for a list.
+    """
     if library == "timm":
         import timm
 
@@ -70,4 +76,6 @@ def library_names(library: str, pattern: str | None) -> list[str]:
     chosen = [name for name in names if fnmatch.fnmatchcase(name.lower(), wanted.lower())]
     if not chosen:
         raise ConfigError(f"no name of {library} fits {pattern!r}")
-    return chosen
+    if style == "json":
+        return [json.dumps(chosen, indent=1)]
+    return ["name", *chosen] if style == "csv" else chosen

@@ -249,23 +249,34 @@ def rename_efficientnet(names: Iterable[str], network: nn.Module) -> dict[str, s
     return renamed
 
 
+def new_names(names: Iterable[str], network: nn.Module) -> dict[str, str]:
+    """Returns the network's name of each name in a file that is taken, by the first rule that applies; else the same."""
+    return _by_rule(list(names), network)[1]
+
+
 def rename(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Returns the state dict under the network's names, by the first rule that applies.
 
     A tensor that differs from the network's by axes of length 1 alone (a linear layer and a convolution of 1 x 1) takes
     its shape, where a rule applies.
     """
-    own = network.state_dict()
-    if set(state) == set(own):
+    title, names = _by_rule(list(state), network)
+    if title is None:
         return dict(state)
-    for title, rule in RULES.items():
-        names = rule(state, network)
-        if names is not None:
-            if len(set(names.values())) != len(names):
-                raise WeightsError(f"the rule {title!r} gives two weights one name; this file is not of its family")
-            log.info("renamed %d weights by the rule %r", len(names), title)
-            return {new: _as_shaped(state[old], own.get(new)) for old, new in names.items()}
-    return dict(state)
+    log.info("renamed %d weights by the rule %r", len(names), title)
+    own = network.state_dict()
+    return {new: _as_shaped(state[old], own.get(new)) for old, new in names.items()}
+
+
+def _by_rule(names: list[str], network: nn.Module) -> tuple[str | None, dict[str, str]]:
+    if set(names) != set(network.state_dict()):
+        for title, rule in RULES.items():
+            found = rule(names, network)
+            if found is not None:
+                if len(set(found.values())) != len(found):
+                    raise WeightsError(f"the rule {title!r} gives two weights one name; this file is not of its family")
+                return title, found
+    return None, {name: name for name in names}
 
 
 def _as_shaped(value: Tensor, like: Tensor | None) -> Tensor:

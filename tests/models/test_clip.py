@@ -1,13 +1,14 @@
 """CLIP as a classifier, with a small randomly initialised network of open_clip's."""
 
 import json
+import logging
 
 import pytest
 import torch
 from torch.nn import functional
 
 from RobustART.errors import ConfigError, ModelError, WeightsError
-from RobustART.models import create_model, load_weights
+from RobustART.models import create_model, load_weights, read_state_dict
 from RobustART.models.macs import count_macs, count_parameters, meta_device
 
 CLASSES = ["tench", "goldfish", "great white shark"]
@@ -124,15 +125,28 @@ def test_wrong_arguments(open_clip, kwargs, message):
         create_model("clip_vit_l_14", **{"architecture": "tiny-clip", **kwargs})
 
 
-def test_no_network_and_no_package_are_clear_errors(open_clip, monkeypatch):
+def test_no_network_and_no_package_are_clear_errors(open_clip, monkeypatch, caplog):
     def offline(*args, **kwargs):
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s")
         raise RuntimeError("Failed to download weights")
 
     monkeypatch.setattr("open_clip.create_model", offline)
     with pytest.raises(
-        ModelError, match="CLIP's weights 'openai' could not be fetched .RuntimeError: Failed to download.*"
-    ):
+        ModelError,
+        match="^CLIP's weights 'openai' could not be fetched .RuntimeError: Failed to download weights.. Without",
+    ) as caught:
         create_model("clip_vit_l_14", weights="pretrained")
+    assert str(caught.value).count("could not be fetched") == 1
+    assert "Retrying" not in caplog.text
+    assert logging.getLogger("huggingface_hub").isEnabledFor(logging.WARNING)
     monkeypatch.setitem(__import__("sys").modules, "open_clip", None)
     with pytest.raises(ConfigError, match="pip install open_clip_torch"):
-        create_model("clip_vit_l_14")
+        create_model("clip_vit_l_14", weights="pretrained")
+
+
+def test_a_torchscript_archive_is_told(tmp_path):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "clip.pt")
+    with pytest.raises(WeightsError, match=r"clip.pt is a TorchScript archive, .* Save the state dict alone"):
+        read_state_dict(tmp_path / "clip.pt")
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "plain.pt")
+    assert set(read_state_dict(tmp_path / "plain.pt")) == {"weight", "bias"}

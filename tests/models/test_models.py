@@ -95,11 +95,11 @@ def test_random_weights_depend_on_the_seed_and_leave_the_generator_alone():
     [
         ("resnet55", {}, "unknown model 'resnet55'; did you mean 'resnet"),
         ("timm:alexnet", {}, "unknown model 'timm:alexnet'"),
-        ("resnet18", {"depth": 3}, "does not take one of the arguments .'depth'.*"),
+        ("resnet18", {"deep": 3}, "does not take one of the arguments .'deep'.*"),
         ("no_such_module:build", {}, "there is no module 'no_such_module'"),
         ("math:sqroot", {}, "math.* has no function 'sqroot'; did you mean 'sqrt'"),
         ("builtins:dict", {}, "must return a torch.nn.Module, got dict"),
-        ("builtins:dict", {"weights": "pretrained"}, "has none"),
+        ("builtins:dict", {"weights": "pretrained"}, "is a function of yours"),
     ],
 )
 def test_wrong_names(name, kwargs, message):

@@ -285,3 +285,36 @@ def test_files_that_do_not_fit_are_refused_with_the_list(tmp_path):
         create_model("regnetx_400m", weights=path)
     with pytest.raises(WeightsError, match=r"missing weights: conv1.weight.*unexpected weights: stem.conv.weight"):
         load_weights(create_model("resnet18").network, path)
+
+
+def test_the_originals_names_may_be_ignored_too(tmp_path):
+    path = tmp_path / "ckpt.pth.tar"
+    small = torch.nn.Sequential(torch.nn.Flatten())
+    small.fc, small.body = torch.nn.Linear(4, 3), torch.nn.Linear(4, 4)
+    random = small.fc.weight.clone()
+    checkpoint(path, {"fc.weight": (3, 4), "fc.bias": (3,), "body.weight": (4, 4), "body.bias": (4,)})
+    assert load_weights(small, path, ignore=["module.fc.weight"])
+    assert torch.equal(small.fc.weight, random)
+    assert load_weights(small, path, ignore=["module.fc", "fc.bias"])
+    with pytest.raises(WeightsError, match="'module.head.weight' to be ignored is not in"):
+        load_weights(small, path, ignore=["module.head.weight"])
+    checkpoint(path, repvgg((48, 48, 96, 192, 1280), (2, 4, 14, 1)))
+    model = create_model("repvgg_A0", num_classes=7, weights=str(path), ignore=["module.linear.weight", "linear.bias"])
+    assert model.network.head.fc.out_features == 7
+    assert model.notes == ("left at their seeded random values by request: module.linear.weight, linear.bias",)
+
+
+def test_the_originals_repvgg_in_the_other_form_is_told(tmp_path):
+    path = tmp_path / "ckpt.pth.tar"
+    shapes = repvgg((48, 48, 96, 192, 1280), (2, 4, 14, 1))
+    checkpoint(path, shapes)
+    with pytest.raises(WeightsError, match=r"holds the training form .* leave out deploy: true"):
+        create_model("repvgg_A0", deploy=True, weights=str(path))
+    fused = {key: shape for key, shape in shapes.items() if key.startswith("linear")}
+    for key, shape in shapes.items():
+        if key.endswith("rbr_dense.conv.weight"):
+            fused |= parameters(key.replace("rbr_dense.conv.weight", "rbr_reparam"), *shape)
+    checkpoint(path, fused)
+    with pytest.raises(WeightsError, match=r"holds the deploy form .* say model.kwargs.deploy: true"):
+        create_model("repvgg_A0", weights=str(path))
+    create_model("repvgg_A0", deploy=True, weights=str(path))

@@ -1,7 +1,9 @@
 """The table of architectures: its numbers, its names, and what they build."""
 
+import ast
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from RobustART.errors import ConfigError, ModelError, UnknownNameError
 from RobustART.evaluation import evaluate
 from RobustART.models import Preprocessing, create_model
 from RobustART.models.architectures import aliases, architectures, select
+from RobustART.models.arguments import row_arguments
 from RobustART.models.macs import count_macs, count_parameters, meta_device
 from tests.conftest import ROOT
 
@@ -128,7 +131,7 @@ def test_every_member(name):
 @pytest.mark.parametrize(
     ("original", "kwargs", "name"),
     [
-        ("resnet50_official", {"bn": {"use_sync_bn": False, "kwargs": {}}}, "resnet50"),
+        ("resnet50_official", {"bn": {"use_sync_bn": False, "kwargs": {"group_size": 8}}}, "resnet50"),
         ("vit_b16_224", {"drop_path": 0.0, "dropout": 0.0, "attention_dropout": 0.0, "qkv_bias": True,
                          "representation_size": 768}, "vit_base_patch16_224"),
         ("vit_b32_224", {"representation_size": 768}, "vit_base_patch32_224"),
@@ -162,6 +165,7 @@ def test_the_originals_names_are_all_there():
         *(f"convnextv2_{s}" for s in ("atto", "femto", "pico", "nano", "tiny", "base", "large", "huge")),
         *(f"convnext_{s}{stem}" for s in ("tiny", "small", "base", "large") for stem in ("", "_cvst")),
         *(f"vit_{s}{stem}" for s in ("small", "base") for stem in ("", "_cvst")), "swin_base_224",
+        "swin_large_224", "swin_base_384", "swin_large_384",
     ):  # fmt: skip
         assert original in TABLE or original in aliases(), original
 
@@ -210,6 +214,38 @@ def test_dropout_means_what_the_authors_meant():
         ("mixer_b16_224", {"drop_path": 0.1, "drop_path_rate": 0.2}, "drop_path is 0.1, but drop_path_rate"),
         ("vit_base_patch16_224", {"weights": "pretrained"}, "no library has weights of 'vit_base_patch16_224' .*timm:NAME"),
         ("mobilenet_v2_x0_5", {"weights": "pretrained"}, "no library has weights of 'mobilenet_v2_x0_5'"),
+        ("efficientnet_b0", {"num_classes": 7, "override_params": {"num_classes": 5}}, "num_classes is 7, but override_params"),
+        ("efficientnet_b0", {"override_params": {"num_classes": "5"}}, "num_classes must be a whole number above 0, got '5'"),
+        ("resnet50", {"foo": None}, "foo is None, which timm ignores"),
+        ("mixer_b16_224", {"foo": None}, "foo is None, which timm ignores"),
+        ("resnet50", {"scriptable": True}, "'scriptable' is not an argument .* plain classifier"),
+        ("timm:resnet50", {"features_only": True}, "'features_only' is not an argument .* plain classifier"),
+        ("resnet50", {"pretrained_cfg": {"file": "x.pth"}}, "'pretrained_cfg' is not an argument .* a file, beside the name"),
+        ("torchvision:resnet18", {"num_classes": "10"}, "num_classes must be a whole number above 0, got '10'"),
+        ("shufflenet_v2_x0_5", {"num_classes": -5}, "num_classes must be a whole number above 0, got -5"),
+        ("timm:resnet18", {"num_classes": True}, "num_classes must be a whole number above 0, got True"),
+        ("timm:resnet18", {"in_chans": 1}, "in_chans must be 3"),
+        ("timm:resnet18", {"global_pool": "zz"}, "cannot be built with the arguments .*zz.*Invalid pool type"),
+        ("timm:resnet18.zz", {}, "cannot be built with .*Invalid pretrained tag"),
+        ("mobilenet_v2", {"scale": -1}, "scale must be a number above 0, got -1"),
+        ("vit_b16_224", {"drop_path": 1.5}, "drop_path must be a probability from 0 to below 1, got 1.5"),
+        ("vit_b16_224", {"img_size": "64"}, "img_size must be a whole number above 0, got '64'"),
+        ("mobilenet_v3", {"dropout": 2}, "dropout must be a probability"),
+        ("mobilenet_v3_large_x0_5", {"scale": 1.0}, "is the network with scale 0.5, got 1.0"),
+        ("mobilenet_v2_x1_0", {"scale": 0.5}, "is the network with width_mult 1.0, got 0.5"),
+        ("mixer_B16_224", {"shape": "l16_224"}, "is the network with shape 'b16_224', got 'l16_224'"),
+        ("convnext_base_convstem", {"size": "tiny"}, "is the network with size 'base', got 'tiny'"),
+        ("vit_b16_224", {"shape": "huge"}, "is the network with shape 'base', got 'huge'"),
+        ("vit_base_patch16_224", {"representation_size": None}, "is the network with representation_size 768"),
+        ("deit_tiny_patch16_224", {"patch_size": 32}, "whose patch_size is settled"),
+        ("vit_b16_224", {"depth": 2}, "whose depth is settled"),
+        ("deit_tiny_b16_224", {"widths": 2}, "It takes: shape, patch_size, num_classes, representation_size, dropout"),
+        ("robustart:vit_tiny_patch16_224", {}, "unknown model 'robustart:vit_tiny_patch16_224'"),
+        ("resnet50", {"bn": {"use_sync_bn": False, "kwargs": {"eps": 1}}}, "bn.kwargs may hold group_size and var_mode"),
+        ("shufflenet_v2_x0_5", {"num_classes": 10, "weights": "pretrained"}, "cannot be built with its pretrained weights and"),
+        ("repvgg_B2g2", {}, "original's model 'repvgg_B2g2' is not built here: neither timm nor torchvision .* repvgg_B2g4"),
+        ("shufflenet_v2_scale", {"scale": 1}, "is not built here: torchvision builds four widths"),
+        ("new_deit_small_patch16_224", {}, "is not built here: .* deit_small_b16_224"),
         ("resnet50_offical", {}, "unknown model 'resnet50_offical'; did you mean 'resnet50_official'"),
     ],
 )  # fmt: skip
@@ -236,6 +272,33 @@ def test_a_librarys_weights_come_with_its_own_network(monkeypatch):
     model = create_model("resnet18", weights="pretrained")
     assert asked == [("resnet18", {"pretrained": True})]
     assert model.preprocessing.input_size == 288
+
+
+def test_an_entry_of_a_librarys_weights(monkeypatch):
+    import timm
+    import torchvision
+
+    asked, build, get = [], timm.create_model, torchvision.models.get_model
+    monkeypatch.setattr("timm.create_model", lambda name, **kwargs: asked.append((name, kwargs)) or build(name))
+    monkeypatch.setattr("torchvision.models.get_model", lambda name, weights: asked.append(str(weights)) or get(name))
+    for entry, resize in ((":IMAGENET1K_V1", 256), (":IMAGENET1K_V2", 232), ("", 232)):
+        with meta_device():
+            assert create_model("torchvision:resnet50", weights=f"pretrained{entry}").preprocessing.resize == resize
+    assert asked == [f"ResNet50_Weights.IMAGENET1K_V{i}" for i in (1, 2, 2)]
+    for name, entry in (("resnet50", ":tv_in1k"), ("timm:resnet50.tv_in1k", "")):
+        model = on_meta(name, weights=f"pretrained{entry}")
+        assert (asked[-1], model.source) == (("resnet50.tv_in1k", {"pretrained": True}), "timm:resnet50.tv_in1k")
+        assert model.preprocessing.resize == 256
+    for name, weights, message in (
+        ("torchvision:resnet50", "pretrained:IMAGENET1K_V3", "no pretrained weights 'IMAGENET1K_V3'.*V2'. known: IMAGENET1K_V1, "),
+        ("resnet50", "pretrained:zz", "no pretrained weights 'zz'; known: a1_in1k, "),
+        ("timm:resnet50.a1_in1k", "pretrained:tv_in1k", "names its weights itself"),
+        ("resnet50", "pretrained:", "name no entry"),
+        ("vit_base_patch16_224", "pretrained:augreg_in1k", "no library has weights"),
+        ("clip_vit_l_14", "pretrained:openai", "has one entry of weights, its argument source"),
+    ):  # fmt: skip
+        with pytest.raises(ModelError, match=message):
+            on_meta(name, weights=weights)
 
 
 def test_transformers_are_built_for_the_size_of_the_images():
@@ -307,6 +370,29 @@ def test_models_are_listed(capsys):
     assert [row["params_millions"] for row in json.loads(capsys.readouterr().out)] == [87.16, 88.82]
     assert main(["models", "repvgg_a*", "--library", "timm"]) == 0
     assert "repvgg_a2" in capsys.readouterr().out.split()
+    assert main(["models", "repvgg_a*", "--library", "timm", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == ["repvgg_a0", "repvgg_a1", "repvgg_a2"]
+    assert main(["models", "vgg11*", "--library", "torchvision", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.split() == ["name", "vgg11", "vgg11_bn"]
+    for option in (["--family", "resnet"], ["--notes"], ["--benchmark"]):
+        assert main(["models", "--library", "timm", *option]) == 2
+        assert f"{option[0]} is of our own table" in capsys.readouterr().err
+
+
+def test_other_names_mean_the_same_network():
+    for row in TABLE.values():
+        for original in row.originals:
+            plain, _, text = original.rstrip(")").partition("(")
+            if not text:
+                assert plain == row.name or plain not in TABLE, original
+                continue
+            base, given = (
+                TABLE[plain],
+                {k: ast.literal_eval(v) if k != "mode" else v for k, v in re.findall(r"(\w+)=(\S+)", text)},
+            )
+            arguments = {**base.arguments, **row_arguments(base, plain, given)}
+            default = {"width_mult": 1.0} if row.family == "mobilenet_v2" else {}
+            assert (base.builder, arguments) == (row.builder, {**default, **row.arguments}), original
 
 
 def test_wrong_choices_are_told(capsys):
