@@ -277,7 +277,7 @@ def test_arguments_of_ones_own_model_may_have_any_name(tmp_path, photo_folder, m
     )
     assert main(["--config", str(path), "--quiet"]) == 0
     assert main(["--config", str(path), "--set", "model={type: resnet18, kwargs: {pretrained: true}}"]) == 2
-    assert "'pretrained' is not an argument of 'resnet18' here; say weights: pretrained" in capsys.readouterr().err
+    assert "is not an argument of 'resnet18' here; say weights: pretrained" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
