@@ -42,11 +42,12 @@ FREE = {"mobilenet_v2": ("width_mult",), "mobilenet_v3": ("scale", "mode")}
 
 def check_arguments(name: str, kwargs: Mapping[str, Any]) -> None:
     """Raises a ModelError for what no builder can mean, but timm's or torchvision's would take or ignore."""
-    for key, value in kwargs.items():
-        if key in LOADING:
+    for key in LOADING:
+        if key in kwargs:
             raise ModelError(
                 f"{key!r} is not an argument of {name!r} here; say weights: pretrained, or a file, beside the name"
             )
+    for key, value in kwargs.items():
         if key in OTHER:
             raise ModelError(
                 f"{key!r} is not an argument of {name!r} here, where every model is a plain classifier; leave it out"

@@ -142,8 +142,8 @@ def call(
         kwargs: its arguments.
         library: whether any other failure is a ModelError too; a user's own function shows where it failed.
     """
-    given = {key: value for key, value in kwargs.items() if key not in ("pretrained", "weights")}
-    fetching = bool(kwargs.get("pretrained") or kwargs.get("weights"))
+    given = {key: value for key, value in kwargs.items() if not library or key not in ("pretrained", "weights")}
+    fetching = library and bool(kwargs.get("pretrained") or kwargs.get("weights"))
     try:
         network: nn.Module = function(*args, **kwargs)
     except UserError:
@@ -163,7 +163,7 @@ def call(
                 f"the pretrained weights of {name!r} could not be fetched ({reason}). Without a network, give a downloaded "
                 "file as model.weights"
             ) from error
-        if library or fetching:
+        if library:
             ours = "its pretrained weights and " if fetching else ""
             raise ModelError(f"model {name!r} cannot be built with {ours}the arguments {given}: {reason}") from error
         raise

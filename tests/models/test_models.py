@@ -13,6 +13,7 @@ from RobustART.models import (
     Classifier,
     Normalize,
     Preprocessing,
+    build_model,
     create_model,
     load_weights,
     read_state_dict,
@@ -125,6 +126,13 @@ def test_own_module(own_model):
     assert stated.notes == ()
     with pytest.raises(ModelError, match="does not take .*It takes: classes, scale, output"):
         create_model(f"{own_model}:build", depth=4)
+
+
+def test_a_failure_of_a_users_own_function_is_shown_as_it_is(tmp_path, monkeypatch):
+    (tmp_path / "failing.py").write_text("def build(weights=None):\n    raise RuntimeError('mine')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match="^mine$"):
+        build_model("failing:build", {"weights": "some"})
 
 
 def test_wrap_model_takes_timm_config_and_keeps_classifiers(lite0, network):
