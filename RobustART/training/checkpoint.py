@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -23,7 +22,13 @@ from RobustART.models.weights import unwrap
 log = logging.getLogger(__name__)
 
 NEWEST, BEFORE = "ckpt.pth.tar", "ckpt_before.pth.tar"
+UNFINISHED = ".*.pth.tar.*.tmp"
 _NUMBERED = re.compile(r"ckpt_(\d+)\.pth\.tar")
+
+
+def checkpoint_name(step: int, many: bool) -> str:
+    """Returns the file name of a step's checkpoint."""
+    return f"ckpt_{step}.pth.tar" if many else NEWEST
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any], *, many: bool = False, name: str | None = None) -> Path:
@@ -38,7 +43,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any], *, many: bool = Fals
     Raises:
         TrainingError: it cannot be written.
     """
-    path = folder / (name or (f"ckpt_{state['last_iter']}.pth.tar" if many else NEWEST))
+    path = folder / (name or checkpoint_name(state["last_iter"], many))
     temporary = folder / f".{path.name}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
@@ -69,10 +74,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             if broken is not None:
                 raise TrainingError(f"the checkpoint {path} is damaged: {broken} is not what was written")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        if isinstance(error, TrainingError):
-            raise
-        raise TrainingError(f"the checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from None
+    except TrainingError:
+        raise
+    except Exception as error:  # damage can end in any error of an unpickler
+        said = (str(error).splitlines() or ["it is cut off"])[0]
+        raise TrainingError(f"the checkpoint {path} cannot be read: {said}") from None
     if not isinstance(state, dict) or "model" not in state:
         raise TrainingError(f"{path} is no checkpoint of a training: it has no key 'model'")
     return state
@@ -89,10 +95,15 @@ def checkpoints(folder: Path) -> list[Path]:
     return [*single, *(path for _, path in sorted(numbered, reverse=True))]
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+def newest_checkpoint(folder: Path, *, mend: bool = False) -> tuple[Path, dict[str, Any]] | None:
     """Returns path and content of the checkpoint with the most steps, or None if there is none at all.
 
     A damaged one is passed over with a warning.
+
+    Args:
+        folder: of the checkpoints.
+        mend: put a damaged one aside, as ``*.damaged``, where it cannot take the place of a good one, and delete what was
+            left of unfinished ones. Only for the one process that writes here.
 
     Raises:
         TrainingError: there are some, but all are damaged.
@@ -111,6 +122,11 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     if damaged and not good:
         names = ", ".join(path.name for path in damaged)
         raise TrainingError(f"all checkpoints in {folder} are damaged ({names}); --fresh starts over")
+    if mend:
+        for path in damaged:
+            path.replace(path.with_name(f"{path.name}.damaged"))
+        for path in folder.glob(UNFINISHED):
+            path.unlink(missing_ok=True)
     return max(good, key=lambda item: int(item[1].get("last_iter", 0)), default=None)
 
 
@@ -120,7 +136,8 @@ def delete_checkpoints(folder: Path) -> None:
     for path in [
         *checkpoints(folder),
         *(folder / f"{name}.pth.tar" for name in names),
-        *folder.glob(".*.pth.tar.*.tmp"),
+        *folder.glob(UNFINISHED),
+        *folder.glob("*.pth.tar.damaged"),
     ]:
         path.unlink(missing_ok=True)
 

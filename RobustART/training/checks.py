@@ -15,6 +15,7 @@ from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import run_settings
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import check_name
+from RobustART.preprocessing import Preprocessing
 from RobustART.training.recipe import check_training, mixing_of, model_arguments, trains
 from RobustART.training.resolve import (
     chosen_benchmarks,
@@ -27,6 +28,7 @@ from RobustART.training.resolve import (
     weights_of,
 )
 from RobustART.training.switches import unused_with_switches
+from RobustART.training.transforms import create_transform
 
 log = logging.getLogger("RobustART")
 
@@ -132,6 +134,13 @@ def check_model(config: Config, folder: Path) -> None:
     preprocessing_fields(config)
 
 
+def _check_transforms(config: Config) -> None:
+    train = config.data.train
+    assert train is not None
+    if train.transforms is not None and "GRAYSCALE" not in str(train.transforms):  # which asks for the model's own mean
+        create_transform(train.transforms, Preprocessing(**preprocessing_fields(config)))
+
+
 def check(config: Config, folder: Path) -> None:
     """Raises what a run would raise before its first image.
 
@@ -140,6 +149,7 @@ def check(config: Config, folder: Path) -> None:
     check_model(config, folder)
     if trains(config):
         check_training(config, train_dataset(config, folder))
+        _check_transforms(config)
         if config.evaluation is None:
             return
     section = evaluation_section(config)

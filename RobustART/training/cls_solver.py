@@ -218,6 +218,8 @@ def run(arguments: argparse.Namespace) -> int:
         alone: dict[str, Any] = {} if switched(config.data.test) else {"clean": {}}
         config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks=alone))
     training = trains(config) and not arguments.evaluate
+    if training and arguments.recover is not None and (arguments.fresh or trial is not None):
+        raise ConfigError("--recover goes on from a checkpoint, --fresh and --trial start over; pass one of them")
     configs = each_model(config, training, arguments.recover is not None)
     if arguments.check:
         for one in configs:

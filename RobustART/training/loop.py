@@ -163,6 +163,17 @@ class Training:
                 f"{last_good}. A lower learning rate, a longer warm-up, training.clip_grad or float32 may help"
             )
 
+    def check_weights(self, last_good: str) -> None:
+        """Raises a TrainingError if a weight is not a number; ``last_good`` names a checkpoint."""
+        with torch.no_grad():
+            finite = torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).all()
+        if not finite:
+            raise TrainingError(
+                f"the weights are not finite after step {self.step} (learning rate {self.schedule(self.step):.6g}); the "
+                f"training stops. {last_good}. A lower learning rate, a longer warm-up, training.clip_grad or float32 may "
+                "help"
+            )
+
     def read_numbers(self) -> dict[str, float]:
         """Returns the numbers of the last step, each the mean over the processes, and its learning rate."""
         names = list(self.numbers)
@@ -219,7 +230,8 @@ class Training:
             ) from None
 
     def _load_optimizer(self, state: dict[str, Any]) -> None:
-        rates = [group["initial_lr"] for group in self.optimizer.param_groups]
+        # The options are the config's; a checkpoint of another training brings its moments alone.
+        options = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         try:
             self.optimizer.load_state_dict(state)
         except (ValueError, KeyError) as error:
@@ -227,8 +239,8 @@ class Training:
                 f"the checkpoint's optimizer does not fit this one ({error}); leave it out with "
                 "saver.pretrain.ignore: {key: [optimizer]}"
             ) from None
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group.setdefault("initial_lr", rate)
+        for group, stated in zip(self.optimizer.param_groups, options, strict=True):
+            group.update(stated)
 
 
 @dataclasses.dataclass(frozen=True)

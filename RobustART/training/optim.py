@@ -66,7 +66,7 @@ def parameter_kind(module: nn.Module, name: str) -> str:
     if isinstance(module, nn.modules.conv._ConvNd):
         depthwise = module.groups > 1 and module.groups == module.in_channels
         return f"conv_{'dw' if depthwise else 'dense'}_{part}"
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear) or (isinstance(module, nn.MultiheadAttention) and "proj" in name):
         return f"linear_{part}"
     return "other"
 

@@ -11,12 +11,14 @@ import torch
 
 from RobustART.config import Config, DataConfig, DatasetConfig
 from RobustART.data import ImageDataset
+from RobustART.distributed import choose_device
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier
 from RobustART.options import check_options, option_defaults, to_plain
 from RobustART.training.adversary import ADVERSARIES
 from RobustART.training.ema import Ema
 from RobustART.training.loop import LoopSettings
+from RobustART.training.losses import check_smoothing
 from RobustART.training.mixing import Mixing
 from RobustART.training.moco import Moco
 from RobustART.training.objective import OBJECTIVES, Objective, ObjectiveContext
@@ -57,7 +59,7 @@ def refuse_impossible_training(config: Config) -> list[str]:
     for name in ("imagenet_c", "imagenet_p", "imagenet_a_o", "limit_samples"):
         if getattr(train, name):
             raise ConfigError(f"data.train.{name} belongs to data.test")
-    if not 0 < training.swa.start < 1 or training.swa.bn_batches < 1 or (training.swa.every or 1) < 1:
+    if not 0 < training.swa.start < 1 or training.swa.bn_batches < 1 or _below_one(training.swa.every):
         raise ConfigError(
             "training.swa: start must be between 0 and 1, every and bn_batches above 0, got "
             f"{training.swa.start}, {training.swa.every}, {training.swa.bn_batches}"
@@ -75,20 +77,27 @@ def refuse_impossible_training(config: Config) -> list[str]:
         raise ConfigError(f"data.num_workers must be a whole number from 0 up, got {config.data.num_workers}")
     if training.seed < 0:
         raise ConfigError(f"training.seed must be a whole number from 0 up, got {training.seed}")
+    check_smoothing(config.label_smooth)
     sampler_of(config)
     mixing_of(config)
     loop_settings(config, 1)
     check_options(config.ema.kwargs, Ema, "ema")
+    if config.ema.enable:
+        Ema(torch.nn.Linear(1, 1), **config.ema.kwargs)
     check_options(training.objective.kwargs, OBJECTIVES[training.objective.type], "training.objective")
     assert config.model is not None
     refuse_unfit(
         training.objective.type, config.model.type, config.model.kwargs, compiled=training.compile,
         sync_bn=model_arguments(config)[1],
     )  # fmt: skip
-    if training.adversary is not None:
+    if training.adversary is not None or training.objective.type in ("plain", "jsd"):
         objective_of(config, 2, torch.device("cpu"), Path())
     half = [name for name in ("fp16_normal_bn", "fp16_normal_fc") if getattr(config.optimizer, name)]
     return [f"optimizer.{name} is not used: training.amp keeps weights and BatchNorm in float32" for name in half]
+
+
+def _below_one(value: int | None) -> bool:
+    return value is not None and value < 1
 
 
 def sampler_of(config: Config) -> str:
@@ -287,4 +296,4 @@ def check_training(config: Config, dataset: ImageDataset) -> None:
     loop_settings(config, plan.steps)
     optimizer_of(config, torch.nn.Linear(1, 1), base_lr)
     model_arguments(config)
-    run_device(config, training=True)
+    choose_device(run_device(config, training=True), 0)

@@ -21,6 +21,7 @@ from RobustART.models import Classifier
 from RobustART.models.deploy import deploy_form
 from RobustART.training.checkpoint import (
     check_conditions,
+    checkpoint_name,
     delete_checkpoints,
     newest_checkpoint,
     original_parts,
@@ -43,6 +44,7 @@ from RobustART.training.recipe import (
     sampler_of,
 )
 from RobustART.training.record import TrainingLog
+from RobustART.training.resolve import weights_of
 from RobustART.training.sampling import Plan
 from RobustART.training.trained import trained_notes, with_weights
 from RobustART.training.transforms import TrainingView, create_transform
@@ -134,19 +136,21 @@ class Trainer:
     def _start(self, recover: Path | None) -> None:
         """Takes up a checkpoint: the one asked for, else the newest, else what ``saver.pretrain`` says."""
         if recover is None:
-            found = newest_checkpoint(self.checkpoints) if self.world.is_main else None
+            found = newest_checkpoint(self.checkpoints, mend=True) if self.world.is_main else None
             recover = self.parallel.from_main(found[0] if found else None)
         pretrain = self.config.saver.pretrain
+        start = Path(weights_of(self.config, self.folder) or "") if pretrain and pretrain.path else Path()
         if recover is not None:
             state = read_checkpoint(recover)
             check_conditions(state, self.conditions, recover)
             self.training.load_state_dict(state)
-        elif pretrain is not None and pretrain.path is not None and (self.folder / pretrain.path).is_file():
-            recover = self.folder / pretrain.path
+        elif pretrain is not None and start.is_file():
+            recover = start
             parts = original_parts(read_checkpoint(recover), pretrain.ignore.key, recover)
             parts.pop("model", None)  # the model was made with these weights
             if "last_iter" in pretrain.ignore.key:
-                parts.pop("objective", None)
+                for name in ("objective", "ema", "swa"):
+                    parts.pop(name, None)
             self.training.load_state_dict(parts)
             if self.training.step >= self.plan.steps:
                 raise TrainingError(
@@ -203,14 +207,16 @@ class Trainer:
             record.restart_clock(self.training.step)
 
     def _save(self, record: TrainingLog | None) -> None:
+        self.training.check_weights(self._last_good)
         state = self.training.state_dict()
         if record is not None and state is not None:
             record.flush()
-            path = save_checkpoint(
+            save_checkpoint(
                 self.checkpoints, {**state, "conditions": self.conditions}, many=self.config.saver.save_many
             )
-            self._last_good = f"The last good checkpoint is {path}, of step {self.training.step}"
             record.restart_clock(self.training.step)
+        path = self.checkpoints / checkpoint_name(self.training.step, self.config.saver.save_many)
+        self._last_good = f"The last good checkpoint is {path}, of step {self.training.step}"
 
     def _averaged(self, average: Average) -> Classifier:
         """Returns the model with averaged weights."""

@@ -95,3 +95,11 @@ def test_every_optimizer_steps_downhill(name):
 def test_what_cannot_be(name, kwargs, message):
     with pytest.raises(UserError, match=message):
         create_optimizer(Net(), name, **{"lr": 0.1, **kwargs})
+
+
+def test_the_matrices_of_attention_are_linear_layers():
+    """torch keeps queries, keys and values in one parameter beside its layers."""
+    kinds = {name: kind for name, _, kind in named_kinds(torch.nn.MultiheadAttention(8, 2, add_bias_kv=True))}
+    assert kinds["in_proj_weight"] == "linear_w"
+    assert kinds["in_proj_bias"] == "linear_b"
+    assert kinds["bias_k"] == "other"

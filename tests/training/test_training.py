@@ -10,6 +10,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from RobustART.errors import TrainingError
 from RobustART.training.checkpoint import read_checkpoint
 from RobustART.training.cls_solver import main
 from tests.conftest import run_solver, solver_environ
@@ -243,3 +244,100 @@ def test_check_knows_training(digits, capsys):
     assert "warmup_lr: 0.1" in capsys.readouterr().out
     assert main(["--config", str(digits), "--check", "--set", "lr_scheduler.kwargs.warmup_epoch=3"]) == 2
     assert "must be shorter than the training" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_nothing_falls_back_and_never_replaces_a_good_one(digits, tmp_path, capsys):
+    few = flags("training.save_freq=5", "output_dir=out")
+    assert main(["--config", str(digits), "--quiet", *few]) == 0
+    folder = tmp_path / "out" / "checkpoints"
+    whole = read_checkpoint(folder / "ckpt.pth.tar")
+    (folder / "ckpt.pth.tar").write_bytes(b"")
+    (folder / ".ckpt.pth.tar.1.tmp").write_bytes(b"left by a kill")
+    capsys.readouterr()
+    assert main(["--config", str(digits), *few]) == 0
+    assert "ckpt.pth.tar cannot be read: " in capsys.readouterr().err
+    assert_equal(read_checkpoint(folder / "ckpt.pth.tar")["model"], whole["model"])
+    assert sorted(path.name for path in folder.iterdir() if "ckpt" in path.name) == [
+        "ckpt.pth.tar", "ckpt.pth.tar.damaged", "ckpt_before.pth.tar",
+    ]  # fmt: skip
+    assert read_checkpoint(folder / "ckpt_before.pth.tar")["last_iter"] == 30
+
+
+@pytest.mark.parametrize("rubbish", [b"\x80\x02.", b"garbage" * 100, b"PK\x03\x04" + b"x" * 100])
+def test_no_rubbish_is_a_checkpoint(tmp_path, rubbish):
+    (tmp_path / "ckpt.pth.tar").write_bytes(rubbish)
+    with pytest.raises(TrainingError, match="ckpt.pth.tar (cannot be read: .|is damaged|is no checkpoint)"):
+        read_checkpoint(tmp_path / "ckpt.pth.tar")
+
+
+def test_another_trainings_optimizer_brings_its_moments_and_not_its_options(digits, tmp_path):
+    assert main(["--config", str(digits), "--quiet", *flags("output_dir=first")]) == 0
+    start = "saver.pretrain={path: first/checkpoints/ckpt.pth.tar, ignore: {key: [last_iter]}}"
+    own = [
+        "lr_scheduler.kwargs.base_lr=0.001",
+        "lr_scheduler.kwargs.warmup_lr=0.01",
+        "optimizer.kwargs.weight_decay=0.1",
+    ]
+    assert main(["--config", str(digits), "--quiet", *flags(start, *own, "output_dir=second")]) == 0
+    state = read_checkpoint(tmp_path / "second" / "checkpoints" / "ckpt.pth.tar")["optimizer"]
+    assert {group["weight_decay"] for group in state["param_groups"]} == {0.1}
+    assert {group["initial_lr"] for group in state["param_groups"]} == {0.001}
+
+
+def test_recover_and_fresh_contradict_each_other(digits, tmp_path, capsys):
+    assert main(["--config", str(digits), "--quiet", *flags("output_dir=out")]) == 0
+    path = tmp_path / "out" / "checkpoints" / "ckpt.pth.tar"
+    assert main(["--config", str(digits), *flags("output_dir=out"), "--fresh", "--recover", str(path)]) == 2
+    assert "--recover goes on from a checkpoint, --fresh and --trial start over" in capsys.readouterr().err
+    assert path.is_file()
+
+
+def test_weights_that_are_no_numbers_are_not_saved(digits, tmp_path, capsys):
+    """The loss of the last step is a number, the gradient is not."""
+    (network,) = tmp_path.glob("network_*.py")
+    network.write_text(
+        network.read_text()
+        + """
+
+class Last(nn.Module):
+    steps = 0
+
+    def forward(self, x):
+        if self.training and x.requires_grad:
+            Last.steps += 1
+            if Last.steps == 33:
+                x.register_hook(lambda grad: grad * float("nan"))
+        return x
+
+
+whole = build
+
+
+def build(**kwargs):
+    return nn.Sequential(*whole(**kwargs), Last())
+"""
+    )
+    assert main(["--config", str(digits), "--quiet", *flags("output_dir=out")]) == 2
+    error = capsys.readouterr().err
+    assert "the weights are not finite after step 33" in error
+    assert "The last good checkpoint is" in error
+    assert "of step 22" in error
+    assert read_checkpoint(tmp_path / "out" / "checkpoints" / "ckpt.pth.tar")["last_iter"] == 22
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.train.transforms={type: nonsense}", "nonsense"),
+        ("data.train.transforms=[{type: random_horizontal_flip, kwargs: {p: 2}}]", "a probability must be from 0 to 1, got 2"),
+        ("label_smooth=1", "label_smooth must be at least 0 and below 1, got 1"),
+        ("label_smooth=.nan", "label_smooth must be"),
+        ("ema={enable: true, kwargs: {decay: 1.0}}", "ema.kwargs.decay must be"),
+        ("training.objective={type: jsd, kwargs: {weight: -1}}", "weight"),
+        ("training.device=banana", "device must be auto, cpu, cuda"),
+        ("training.swa={enable: true, every: 0}", "every and bn_batches above 0"),
+    ],
+)
+def test_check_finds_what_a_training_would_refuse(digits, capsys, override, message):
+    assert main(["--config", str(digits), "--check", "--set", override]) == 2
+    assert message in capsys.readouterr().err
