@@ -131,7 +131,7 @@ def _check_videos(records: Records, place: str) -> None:
                 raise RecordError(f"{place} has {len(own)} frames of {name}, too few for the difficulty {difficulty}")
             seen.add(name)
         _check_extra(table, "top5", 3, 2**31 - 1, place)
-        _check_extra(table, "zipf", 2, 2, place)  # less than the sum of 1 / i^2
+        _check_extra(table, "zipf", 2, 2, place)  # no ranking is further, see stability.ZIPF_MAX
 
 
 def _check_attacks(records: Records, place: str) -> None:

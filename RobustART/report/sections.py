@@ -206,7 +206,7 @@ def others(report: Mapping[str, Any]) -> Iterator[Part]:
             if shown or (name == "adversarial" and key in _ADVERSARIAL) or not table:
                 continue
             if key.startswith("transfer_success"):
-                inner += heat.heat_map(table, f"{terms.title(key)} (rows) to target (columns)", first="source")
+                inner += heat.heat_map(table, terms.title(key), first="source")
             else:
                 inner += markup.estimates(table, f"{name}: {terms.readable(terms.title(key))}")
         if inner:

@@ -16,7 +16,7 @@ TITLES = {
     "group_errors": "errors by group (%)",
     "corruption_errors": "errors by corruption (%)",
     "systems": "decoder/resize",
-    "transfer_success": "transfer success (%), source > target",
+    "transfer_success": "transfer success (%), from source (rows) to target (columns)",
 }
 """First words of the keys of tables, as headings."""
 _PERCENTAGES = ("top1", "robust_accuracy", "AR", "WCAR", "broken_by", "transfer_success")
