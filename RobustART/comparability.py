@@ -27,15 +27,15 @@ def protocol(stated: Mapping[str, Any], metric: str | None = None) -> dict[str, 
 
     Args:
         stated: ``options``, ``attacks``, ``data``, ``models`` and ``seed``, as in the conditions of a result file.
-        metric: a number ``attack radius`` of robust accuracy depends on that attack alone, ``clean_accuracy`` on none;
-            None is the whole benchmark.
+        metric: a number ``attack radius`` of robust accuracy, or ``AR/attack/radius``, depends on that attack alone,
+            ``clean_accuracy`` on none; None is the whole benchmark.
     """
     common = {
         "data": [{key: row.get(key) for key in ("images", "subset", "fingerprint")} for row in stated.get("data", [])],
         "seed": stated.get("seed"),
     }
     attacks, options = stated.get("attacks", {}), stated.get("options", {})
-    cell = None if metric is None else metric.replace(" ", "/", 1)
+    cell = None if metric is None else metric.removeprefix("AR/").replace(" ", "/", 1)
     if cell in attacks:
         return {**common, "attacks": {cell: attacks[cell]}}
     if metric == "clean_accuracy":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,7 +71,7 @@ def all_columns(runs: Sequence[Run]) -> list[Column]:
     for benchmark in dict.fromkeys(name for run in runs for name in run.report["benchmarks"]):
         letters = {number: letter for letter, members in conditions_of(runs, benchmark).items() for number in members}
         several = len(set(letters.values())) > 1
-        numbers = {number: numbers_of(runs[number].report["benchmarks"][benchmark]) for number in letters}
+        numbers = {number: board_numbers(runs[number].report["benchmarks"][benchmark]) for number in letters}
         for metric in dict.fromkeys(metric for own in numbers.values() for metric in own):
             groups: dict[str, list[int]] = {}
             for number, own in numbers.items():
@@ -93,6 +94,18 @@ def numbers_of(entry: Mapping[str, Any]) -> dict[str, Estimate]:
     }
 
 
+def board_numbers(entry: Mapping[str, Any]) -> dict[str, Estimate]:
+    """Returns these and, as ``table/row/column``, AR, WCAR and the success rates of transfer attacks."""
+    ratios = {
+        f"{title}/{row}/{column}": estimate
+        for title, table in entry["tables"].items()
+        if title in ("AR", "WCAR") or title.startswith("transfer_success")
+        for row, cells in table.items()
+        for column, estimate in cells.items()
+    }
+    return {**numbers_of(entry), **ratios}
+
+
 def headlines(runs: Sequence[Run], columns: Sequence[Column]) -> list[Column]:
     """Returns the columns that stand for each benchmark: a headline number, under the conditions that most runs share.
 
@@ -103,7 +116,8 @@ def headlines(runs: Sequence[Run], columns: Sequence[Column]) -> list[Column]:
     for benchmark in dict.fromkeys(column.benchmark for column in columns):
         own = [column for column in columns if column.benchmark == benchmark and column.count]
         if benchmark == "adversarial":
-            found += _adversarial(runs, [column for column in own if " " in column.metric])
+            attacked = [column for column in own if re.match(r"[^/ ]+ ", column.metric)]  # robust accuracy
+            found += _adversarial(runs, attacked)
         elif benchmark != "transfer" and own:
             names = list(dict.fromkeys(column.metric for column in own))
             liked = [name for name in terms.HEADLINES if name in names] or names[:1]

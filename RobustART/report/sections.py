@@ -34,7 +34,8 @@ def key_numbers(report: Mapping[str, Any]) -> str:
             found = [axis for axis in noise_families(report) if axis[1].startswith("robust accuracy")]
             shown = [(f"{name}: robust accuracy, {short}", estimate, "robust_accuracy") for short, _, estimate in found]
         else:
-            shown = [] if metric is None else [(f"{name}: {metric}", entry["metrics"][metric], metric)]
+            of_a_model = metric is None or name == "transfer"  # its accuracy on clean images says nothing of transfer
+            shown = [] if of_a_model else [(f"{name}: {metric}", entry["metrics"][str(metric)], str(metric))]
         for label, estimate, kind in shown:
             items.append(
                 f"<div>{element('dt', text(label) + direction(kind))}"

@@ -90,7 +90,7 @@ def refuse_impossible_training(config: Config) -> list[str]:
         training.objective.type, config.model.type, config.model.kwargs, compiled=training.compile,
         sync_bn=model_arguments(config)[1],
     )  # fmt: skip
-    if training.adversary is not None or training.objective.type in ("plain", "jsd"):
+    if training.moco is None and (training.adversary is not None or training.objective.type in ("plain", "jsd")):
         objective_of(config, 2, torch.device("cpu"), Path())
     half = [name for name in ("fp16_normal_bn", "fp16_normal_fc") if getattr(config.optimizer, name)]
     return [f"optimizer.{name} is not used: training.amp keeps weights and BatchNorm in float32" for name in half]

@@ -69,7 +69,7 @@ def test_the_board_shows_the_numbers_of_the_reports(three, tmp_path):
     groups = [(th.text, int(th.attributes["colspan"])) for th in found.find("th", scope="colgroup")]
     assert [name for name, _ in groups] == ["clean", "imagenet_c", "imagenet_s", "adversarial"]
     of = [name for name, count in groups for _ in range(count)]
-    compared = 0
+    compared, ratios = 0, set()
     for number, run in enumerate(runs):
         (row,) = found.find("tr", **{"data-run": str(number)})
         cells = [child for child in row.children if not isinstance(child, str)]
@@ -80,9 +80,15 @@ def test_the_board_shows_the_numbers_of_the_reports(three, tmp_path):
             head, cell = heads[place].text, cells[place]
             assert heads[place].attributes["data-group"] == cell.attributes["data-group"] == of[place - 5]
             entry = run.report["benchmarks"][of[place - 5]]
-            metric, letter = re.match(r"(\S+(?: [\d./]+)?)(?: ([AB]))?\b", head).groups()
-            attack, _, radius = metric.partition(" ")
-            estimate = entry["tables"]["robust_accuracy"][attack][radius] if radius else entry["metrics"][metric]
+            known = dict(entry["metrics"])
+            for title, table in entry["tables"].items():
+                for row_name, row_of in table.items() if title in ("robust_accuracy", "AR", "WCAR") else ():
+                    for column, estimate in row_of.items():
+                        plain = title == "robust_accuracy"
+                        known[f"{row_name} {column}" if plain else f"{title}/{row_name}/{column}"] = estimate
+            metric = max((name for name in known if head.startswith(name)), key=len)
+            ratios |= {title for title in ("AR", "WCAR") if metric.startswith(f"{title}/")}
+            estimate, letter = known[metric], head.removeprefix(metric).strip()[:1]
             if letter == ("B" if number == 2 else "A"):
                 assert cell.text == shown(estimate)
                 assert float(cell.attributes["data-value"]) == estimate["value"]
@@ -90,6 +96,7 @@ def test_the_board_shows_the_numbers_of_the_reports(three, tmp_path):
             else:
                 assert cell.text == ""
     assert compared == 3 * len(of) / 2
+    assert ratios == {"AR", "WCAR"}
 
 
 def test_other_data_are_never_ranked_together(three):
