@@ -7,17 +7,21 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from RobustART.errors import ConfigError, nearest
 from RobustART.outputs import Output, check_distinct, check_outputs, write_whole
+
+if TYPE_CHECKING:
+    from RobustART.records import Records
 
 
 def _score(arguments: argparse.Namespace) -> None:
     from RobustART.metrics import Metric
     from RobustART.metrics.reading import model_of, read_result
     from RobustART.metrics.summaries import summarize
-    from RobustART.records import Records
 
+    baseline = _baseline(arguments)
     # What one folder has of one model is scored together: relative mCE is of two files.
     models: dict[tuple[Path, str], dict[str, tuple[str, Records]]] = {}
     for place in arguments.files:
@@ -29,13 +33,30 @@ def _score(arguments: argparse.Namespace) -> None:
         if name in own:
             raise ConfigError(f"{own[name][0]} and {place} are of one benchmark and model, in one folder")
         own[name] = (place, records)
+    if baseline is not None and not any("imagenet_p" in own for own in models.values()):
+        raise ConfigError("--baseline is for results of imagenet_p, of which there is none")
     for own in models.values():
-        found = summarize({name: records for name, (_, records) in own.items()})
+        found = summarize({name: records for name, (_, records) in own.items()}, baseline=baseline)
         for name, (place, _) in own.items():
             summary = found[name]
             print(f"{place}\n{Metric(summary.flat('robust_accuracy', 'AR', 'WCAR', 'transfer_success'))}")
             for note in summary.notes:
                 print(f"note: {note}")
+
+
+def _baseline(arguments: argparse.Namespace) -> Records | None:
+    """Returns the result that ``--baseline`` names."""
+    from RobustART.metrics.reading import read_result
+
+    if arguments.baseline is None:
+        return None
+    if not Path(arguments.baseline).is_file():
+        raise ConfigError(f"there is no result file {arguments.baseline}, which --baseline names")
+    records = read_result(arguments.baseline)
+    if records.header["benchmark"] != "imagenet_p":
+        benchmark = records.header["benchmark"]
+        raise ConfigError(f"--baseline takes a result of imagenet_p, got {arguments.baseline}, which is of {benchmark}")
+    return records
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -62,6 +83,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from RobustART.metrics.protocols import LISTS, read_list
     from RobustART.metrics.runs import read_run, result_files
 
+    baseline = _baseline(arguments)
     if not arguments.run and (arguments.data or arguments.weights):
         raise ConfigError(
             "--data and --weights are for --run DIR, which evaluates models; name the folder for their results"
@@ -80,6 +102,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.output:
         checked = Output("-o", Path(arguments.output), "a list of checks", r'\[\s*\{\s*"what":')
         inputs: list[str | Path] = [*(file for own in files for file in own), *weights.values(), *listed.values()]
+        inputs += [arguments.baseline] if arguments.baseline is not None else []
         check_outputs([checked], inputs)
     runs = [(read_run(place), arguments.claimed) for place in arguments.runs]
     reasons: dict[tuple[str, str], str] = {}
@@ -88,7 +111,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
         own, reasons = run_models(arguments.run, data, weights)
         runs += own
-    checks = [*published.packaged_checks(), *published.check_runs(runs, reasons, lists=lists)]
+    checks = [*published.packaged_checks(), *published.check_runs(runs, reasons, None, lists, baseline)]
     if arguments.output:
         write_whole(
             arguments.output, json.dumps([dataclasses.asdict(c) for c in checks], indent=2, allow_nan=False) + "\n"
@@ -108,10 +131,17 @@ def _pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
     return found
 
 
+def _add_baseline(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--baseline", metavar="FILE", help="AlexNet's result file of imagenet_p, over which mFR and mT5D are"
+    )
+
+
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds ``score``, ``compare`` and ``verify`` to the command line."""
     score = commands.add_parser("score", help="compute the numbers of result files again, without a model")
     score.add_argument("files", nargs="+", metavar="FILE", help="results/<benchmark>.jsonl")
+    _add_baseline(score)
     score.set_defaults(function=_score)
 
     compare = commands.add_parser(
@@ -159,5 +189,6 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="images that published numbers are of, one file name a line: robustbench=imagenet_test_image_ids.txt, the "
         "5,000 of RobustBench; without it, numbers of that list are not checked",
     )  # fmt: skip
+    _add_baseline(verify)
     verify.add_argument("-o", "--output", metavar="FILE", help="write the checks as JSON too")
     verify.set_defaults(function=_verify)

@@ -20,6 +20,8 @@ PLACES = ("root_dir", "meta")
 """Options that say where data lie: the same data may lie elsewhere, and their fingerprint tells them apart."""
 INNER = ("mean", "std")
 """Fields of preprocessing that are part of the model."""
+_DATA = ("images", "subset", "decoder", "exif_orientation", "fingerprint")
+"""What is said of each data set that decides which pixels a model is shown."""
 
 
 def protocol(stated: Mapping[str, Any], metric: str | None = None) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def protocol(stated: Mapping[str, Any], metric: str | None = None) -> dict[str, 
             ``clean_accuracy`` on none; None is the whole benchmark.
     """
     common = {
-        "data": [{key: row.get(key) for key in ("images", "subset", "fingerprint")} for row in stated.get("data", [])],
+        "data": [{key: row.get(key) for key in _DATA} for row in stated.get("data", [])],
         "seed": stated.get("seed"),
     }
     attacks, options = stated.get("attacks", {}), stated.get("options", {})

@@ -103,6 +103,8 @@ def make_header(
             "fingerprint": part.dataset.fingerprint(part_ids),
             "images": len(part_ids),
             "subset": None if len(part_ids) == len(part.dataset) else config_hash({"ids": list(part_ids)}),
+            "decoder": part.dataset.decoder,
+            "exif_orientation": part.dataset.exif_orientation,
             **_own_preprocessing(part, model.preprocessing),
         }
         for part, part_ids in zip(benchmark.passes, ids, strict=True)

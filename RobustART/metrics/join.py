@@ -15,7 +15,7 @@ _NAMINGS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("filename", "file name", str),
     ("filename", "folder and file name", lambda name: PurePosixPath(str(name)).parts[-2:]),
     ("filename", "last part of the file name", lambda name: PurePosixPath(str(name)).stem),
-    ("image_id", "image id", lambda name: name),
+    ("image_id", "image id", str),
 )
 """Ways to call an image, the strictest first. Corruptions and decoders are folders above what names the image."""
 

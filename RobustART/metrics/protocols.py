@@ -1,8 +1,8 @@
 """Whether a result file is of the protocol that a published number is of: images, preprocessing, options, attack.
 
 A published number demands conditions, ``name=value`` texts. Most name an entry of the result file's header:
-``options.NAME``, ``preprocessing.NAME`` (of each data set), ``attack.NAME`` (of the attack that the number is of), ``data``
-and ``fingerprint``. The others are of the records themselves:
+``options.NAME``, ``preprocessing.NAME`` and ``data.NAME`` (of each data set), ``attack.NAME`` (of the attack that the
+number is of) and ``precision``. The others are of the records themselves:
 
 * ``images``: how many, in each pass;
 * ``list``: which, by their file names: ``imagenet_val`` has the numbers 1 to 50,000; others need a list from their source;
@@ -37,7 +37,7 @@ _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})")
 def read_list(place: str | Path) -> frozenset[str]:
     """Returns the file names in a list of images, without folder and suffix: the first word of each line."""
     try:
-        text = Path(place).read_text(encoding="utf-8")
+        text = Path(place).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {place}: {getattr(error, 'strerror', None) or error}") from None
     return frozenset(_stem(line.split()[0]) for line in text.splitlines() if line.strip())
@@ -61,8 +61,11 @@ def unmet(conditions: Collection[str], records: Records, metric: str, lists: Lis
         kind, _, key = name.partition(".")
         if kind in ("options", "preprocessing", "attack") and key:
             reason = _of_header(kind, key, wanted, records, metric)
-        elif name in ("data", "fingerprint"):
-            reason = _differs(name, records, wanted, "name" if name == "data" else name)
+        elif kind == "data":
+            rows = records.header["conditions"].get("data", []) or [{}]
+            reason = next(filter(None, (_compared(f"data.{key}", row.get(key), wanted) for row in rows)), "")
+        elif name == "precision":
+            reason = _compared(name, records.header["conditions"].get(name), wanted)
         elif name == "files":
             reason = _made(records)
         elif name != "assumes":
@@ -110,11 +113,6 @@ def _said(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _differs(what: str, records: Records, wanted: str, key: str) -> str:
-    found = [row.get(key) for row in records.header["conditions"].get("data", [])] or [None]
-    return next(filter(None, (_compared(what, value, wanted) for value in found)), "")
 
 
 def _made(records: Records) -> str:

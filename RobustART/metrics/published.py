@@ -26,6 +26,7 @@ from RobustART.metrics.corruption import (
 from RobustART.metrics.protocols import Lists, assumed, unmet
 from RobustART.metrics.runs import Run
 from RobustART.metrics.summaries import summarize
+from RobustART.records import Records
 
 PASS, FAIL, SKIPPED = "pass", "FAIL", "not checked"
 
@@ -152,6 +153,7 @@ def check_runs(
     reasons: Mapping[tuple[str, str], str] | None = None,
     rows: Sequence[Row] | None = None,
     lists: Lists | None = None,
+    baseline: Records | None = None,
 ) -> list[Check]:
     """Returns a check for each published number: of the runs that are of its model, or that there is none.
 
@@ -160,6 +162,7 @@ def check_runs(
         reasons: by (model, benchmark) why there is no run.
         rows: published numbers; those of the package by default.
         lists: images that numbers are of, by the names in :data:`~RobustART.metrics.protocols.LISTS`.
+        baseline: of ``imagenet_p``, AlexNet's result, over which mFR and mT5D are.
 
     Raises:
         ConfigError: no published number is of these weights.
@@ -183,8 +186,8 @@ def check_runs(
             checks.append(
                 Check(f"{run.place} ({source})", SKIPPED, None, None, "", None, f"{what}; --as NAME names its weights")
             )
-        summaries = summarize({row.benchmark: run.records[row.benchmark] for row in own})
-        checks += [_check(row, run, summaries[row.benchmark].flat("").metrics, lists or {}) for row in own]
+        summaries = summarize({row.benchmark: run.records[row.benchmark] for row in own}, baseline=baseline)
+        checks += [_check(row, run, summaries[row.benchmark].flat("").metrics, lists or {}, baseline) for row in own]
     done = {check.what for check in checks}
     for row in table:
         if _what(row) not in done:
@@ -201,14 +204,21 @@ def _skipped(row: Row, reason: str) -> Check:
     return Check(_what(row), SKIPPED, row.value, row.tolerance, row.source, None, reason)
 
 
-def _check(row: Row, run: Run, metrics: dict[str, Any], lists: Lists) -> Check:
+def _check(row: Row, run: Run, metrics: dict[str, Any], lists: Lists, baseline: Records | None) -> Check:
     records = run.records[row.benchmark]
     reason = unmet(row.conditions, records, row.metric, lists)
     if reason:
         return _skipped(row, f"{run.place} {reason}")
+    if row.metric in ("mFR", "mT5D"):
+        if baseline is None:
+            return _skipped(
+                row, f"{run.place} has no {row.metric}; --baseline FILE gives AlexNet's result, which it is over"
+            )
+        reason = unmet(row.conditions, baseline, row.metric, lists)
+        if reason:
+            return _skipped(row, f"the baseline {reason}")
     if row.metric not in metrics:
-        over = "; it is over AlexNet's result file" if row.metric in ("mFR", "mT5D") else ""
-        return _skipped(row, f"{run.place} has no {row.metric}{over}")
+        return _skipped(row, f"{run.place} has no {row.metric}")
     estimate = metrics[row.metric]
     if estimate.value is None:
         return _skipped(row, f"{run.place}: {estimate.reason}")

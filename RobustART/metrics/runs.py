@@ -109,16 +109,16 @@ def check_comparable(first: Records, second: Records, names: tuple[str, str]) ->
     benchmark = first.header["benchmark"]
     refused = f"{names[1]} cannot be compared with {names[0]}: {benchmark}"
     rows = difference(paired_conditions(first.header), paired_conditions(second.header))
-    decoded = [row for row in rows if ".fingerprint: " in row]
-    rows = [row for row in rows if row not in decoded]
+    named = [row for row in rows if ".fingerprint: " in row]
+    rows = [row for row in rows if row not in named]
     if rows:
         more = f"; and {len(rows) - 6} more" if len(rows) > 6 else ""
         raise RecordError(f"{refused} differs in {'; '.join(rows[:6])}{more}")
     for one, two in zip(first.passes, second.passes, strict=True):
         _check_images(one, two, refused)
     stated = [records.header["conditions"] for records in (first, second)]
-    if decoded:
-        raise RecordError(f"{refused} is on the same files, but they were decoded in another way")
+    if named:
+        raise RecordError(f"{refused} is on the same files, but not by their headers: {named[0]}")
     how = [
         {**{key: each.get(key) for key in _HOW}, "versions": records.header.get("versions", {})}
         for each, records in zip(stated, (first, second), strict=True)

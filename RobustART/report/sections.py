@@ -62,7 +62,7 @@ def summary(report: Mapping[str, Any]) -> Part:
                 element("td", text(terms.number(estimate)), class_="number value", data_value=estimate["value"]),
                 element("td", text(terms.interval(estimate)), class_="number interval", data_value=estimate["low"]),
                 markup.plain_cell(estimate["n"]),
-                element("td", _bar(estimate)),
+                element("td", _bar(metric, estimate)),
             ]
             rows.append((name, cells))
             if (meaning := terms.meaning(metric)) is not None:
@@ -79,10 +79,14 @@ def summary(report: Mapping[str, Any]) -> Part:
     return "summary", "Summary", inner
 
 
-def _bar(estimate: Mapping[str, Any]) -> str:
+def _bar(metric: str, estimate: Mapping[str, Any]) -> str:
     """Returns value and interval as a mark on a line from 0 to 100; nothing where they are not between."""
     value, low, high = (estimate[key] for key in ("value", "low", "high"))
-    if value is None or not all(0 <= end <= 100 for end in (value, low or 0, high or 0)):
+    if (
+        value is None
+        or not terms.in_percent(metric)
+        or not all(0 <= end <= 100 for end in (value, low or 0, high or 0))
+    ):
         return ""
     band = "" if low is None else f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i>'
     return f'<span class="bar" aria-hidden="true">{band}<b style="left:{value:.1f}%"></b></span>'

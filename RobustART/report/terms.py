@@ -31,6 +31,7 @@ _PERCENTAGE = re.compile(
     r"|clean_accuracy|mean[_ ]error(_15|_19|_of_these_cells)?|mFP(_of_these)?|FP \(%\)"
     r"|(chance_)?aupr|auroc|fpr95|rms_calibration_error|ece|aurra"
 )
+_DISTANCE = re.compile(r"mean_(T5D|zipf)(_of_these)?")
 _RATIO = re.compile(r"m?CE(_\d+)?|m(FR|T5D)(_of_these)?|(mean_)?(T5D|zipf)(_of_these)?")
 _HIGHER = re.compile(
     r"top[15].*|.*_top1|.*accuracy.*|aurra|aupr|auroc|W?C?AR\b.*|robust.*|agreement"
@@ -107,6 +108,11 @@ def better(metric: str) -> str | None:
     if _LOWER.fullmatch(metric):
         return "low"
     return "high" if _HIGHER.fullmatch(metric) else None
+
+
+def in_percent(metric: str) -> bool:
+    """Returns whether a number of ours is in percent: all but the distances between rankings."""
+    return not _DISTANCE.fullmatch(metric)
 
 
 def bounds(metric: str) -> tuple[float, float]:

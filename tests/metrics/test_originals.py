@@ -231,6 +231,15 @@ def test_ar_and_wcar(tmp_path, key):
         AdvRobustEvaluator().eval(clean)
 
 
+def test_an_id_is_the_same_as_a_text(tmp_path):
+    for name, ids in (("clean", [0, 1]), ("adv", ["1", "0"]), ("other", ["1", "2"])):
+        rows = [{"image_id": i, "label": 0, "prediction": int(name == "adv" and i == "1")} for i in ids]
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert AdvRobustEvaluator().eval(tmp_path / "clean", tmp_path / "adv")["AR"] == 50
+    with pytest.raises(RecordError, match="of which 1 are in both; 0 is not"):
+        AdvRobustEvaluator().eval(tmp_path / "clean", tmp_path / "other")
+
+
 def test_undefined_ar_says_why(tmp_path):
     clean = verdict_lines(tmp_path / "clean", [0, 0])
     result = AdvRobustEvaluator().eval(clean, verdict_lines(tmp_path / "adv", [0, 1]))

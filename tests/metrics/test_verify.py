@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from RobustART.cli import main
-from RobustART.errors import ConfigError
+from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import published
 from RobustART.metrics.baselines import alexnet_corruption_errors
 from RobustART.metrics.protocols import read_list, unmet
 from RobustART.metrics.published import FAIL, PASS, SKIPPED, Row, check_runs, packaged_checks, published_rows
 from RobustART.metrics.runs import read_run
+from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.metrics.summaries import SUMMARIES
 from RobustART.records import read_records
 from tests.metrics.conftest import write_records
@@ -39,12 +40,14 @@ RANKS = ((0,), (0,), (0,), (1,))
 
 
 def one_run(
-    folder, ranks=RANKS, source="timm:net.tag", benchmark="clean", options=None, attacks=None, cells=("clean",), **other
-):
-    """A run of which ``other`` are fields of preprocessing."""
+    folder, ranks=RANKS, source="timm:net.tag", benchmark="clean", options=None, attacks=None, cells=("clean",),
+    stated=True, **other
+):  # fmt: skip
+    """A run of which ``other`` are fields of preprocessing; not ``stated`` are how photos are read, and precision."""
     conditions = {
         "model": {"source": source, "arguments": {}, "weights": "w"}, "preprocessing": {**PUBLISHED, **other},
-        "data": [{"name": "val"}],
+        "data": [{"name": "val", **({"decoder": "pil", "exif_orientation": False} if stated else {})}],
+        **({"precision": "float32"} if stated else {}),
     }  # fmt: skip
     path = folder / "results" / f"{benchmark}.jsonl"
     passes = [("", cells, np.array(ranks), {})]
@@ -127,16 +130,18 @@ def test_a_run_passes_or_fails_by_its_value(tmp_path):
         ({"options": {"root_dir": None}}, {"conditions": ("files",)}, "was made on the fly"),
         (
             {},
-            {"conditions": ("data=foolbox_photos",)},
-            "has data val, the published number foolbox_photos",
+            {"conditions": ("data.name=foolbox_photos",)},
+            "has data.name val, the published number foolbox_photos",
         ),
-        ({}, {"conditions": ("fingerprint=12",)}, "has fingerprint none, the published number 12"),
+        ({}, {"conditions": ("data.fingerprint=12",)}, "has data.fingerprint none, the published number 12"),
+        ({"stated": False}, {"conditions": ("data.decoder=pil",)}, "has data.decoder none, the published number pil"),
+        ({"stated": False}, {"conditions": ("precision=float32",)}, "has precision none, the published number float32"),
         ({}, {"conditions": ("classes=2",)}, "is of 1 classes, the published number of 2"),
         ({}, {"conditions": ("each=2",)}, "is not of 2 images of each class"),
         ({}, {"conditions": ("labels=imagenet_a",)}, "has images of class 0, which imagenet_a has not"),
         ({}, {"conditions": ("list=imagenet_val",)}, "is not of the files ILSVRC2012_val_00000001 to"),
         ({}, {"conditions": ("list=robustbench",)}, "--list robustbench=FILE gives it"),
-        ({}, {"metric": "mFR"}, "has no mFR; it is over AlexNet's result file"),
+        ({}, {"metric": "mFR"}, "has no mFR; --baseline FILE gives AlexNet's result, which it is over"),
     ],
 )
 def test_another_protocol_is_not_checked_and_says_why(tmp_path, run, row, reason):
@@ -179,6 +184,51 @@ def test_robust_accuracy_is_that_of_the_standard_attack_alone(tmp_path, settings
     assert reason in why
 
 
+def videos(folder, predictions, preprocess="crop"):
+    """A run of ImageNet-P on one video: the classes of its frames, the same under each perturbation."""
+    frames = [f"{name}/{t}" for name in SCORED_PERTURBATIONS for t in range(len(predictions))]
+    ranks = np.tile(predictions, (1, len(SCORED_PERTURBATIONS)))
+    shape = (1, ranks.shape[1])
+    rolled = np.array([np.roll(np.arange(5), t % len(predictions)) for t in range(shape[1])])
+    more = {"top5": rolled[None], "zipf": np.ones(shape)}
+    conditions = {"model": {"source": "timm:net.tag", "arguments": {}, "weights": "w"}, "data": [{"name": "val"}]}
+    path = folder / "results" / "imagenet_p.jsonl"
+    options = {"difficulty": 1, "preprocess": preprocess}
+    write_records(path, "imagenet_p", [("", frames, ranks, more)], conditions=conditions, options=options)
+    return path
+
+
+def test_ratios_over_alexnet_need_its_result(tmp_path, capsys):
+    """0 1 1 1 changes once in three steps (as against the first frame: three times), 0 1 0 1 thrice (and twice)."""
+    own, other = videos(tmp_path / "own", [0, 1, 1, 1]), videos(tmp_path / "other", [0, 1, 0, 1])
+    expected = 100 * (8 * (1 / 3) + 2 * (3 / 2)) / 10
+    row = dataclasses.replace(ROW, benchmark="imagenet_p", metric="mFR", value=expected, conditions=("images=1",))
+    runs = [(read_run(own), None)]
+    (check,) = check_runs(runs, rows=[row], baseline=read_records(other))
+    assert (check.status, check.value) == (PASS, pytest.approx(expected))
+    (check,) = check_runs(runs, rows=[row], baseline=read_records(own))  # over itself
+    assert (check.status, check.value) == (FAIL, 100)
+    stricter = dataclasses.replace(row, conditions=("options.preprocess=squash",))
+    squashed = read_records(videos(tmp_path / "squashed", [0, 1, 0, 1], "squash"))
+    (check,) = check_runs(runs, rows=[stricter])
+    assert (check.status, check.reason.rpartition(" has ")[2]) == (
+        SKIPPED,
+        "preprocess crop, the published number squash",
+    )
+    with pytest.raises(RecordError, match="the baseline of imagenet_p has preprocess squash, the result .* has crop"):
+        check_runs(runs, rows=[row], baseline=squashed)
+    assert main(["score", str(own), "--baseline", str(other)]) == 0
+    assert f"mFR              {expected:.2f}"[:10] in capsys.readouterr().out
+    clean = one_run(tmp_path / "clean") / "results" / "clean.jsonl"
+    for arguments, message in (
+        (["score", str(own), "--baseline", "none"], "there is no result file none, which --baseline names"),
+        (["verify", "--baseline", str(clean)], "--baseline takes a result of imagenet_p, got "),
+        (["score", str(clean), "--baseline", str(other)], "--baseline is for results of imagenet_p, of which there is"),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_the_images_are_those_of_the_list(tmp_path, capsys):
     row = dataclasses.replace(ROW, conditions=("images=4", "list=robustbench"))
     run = read_run(one_run(tmp_path / "a"))
@@ -203,7 +253,8 @@ def test_every_row_demands_images_and_preprocessing(tmp_path):
     for row in published_rows():
         names = {text.partition("=")[0] for text in row.conditions}
         assert {"images", "preprocessing.crop_mode", "preprocessing.mean", "preprocessing.std"} <= names, row
-        assert names & {"list", "each", "labels", "classes", "fingerprint"}, row
+        assert names & {"list", "each", "labels", "classes", "data.fingerprint"}, row
+        assert {"data.decoder", "data.exif_orientation", "precision"} <= names, row
         if "autoattack" in row.metric:
             assert {"attack.version", "attack.eps", "attack.attacks", "attack.stage_options"} <= names
         for text in row.conditions:

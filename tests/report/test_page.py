@@ -158,6 +158,18 @@ def test_rows_that_share_no_radius_are_tables_of_their_own(report):
     assert found == [["12.50 [1.00, 40.00]"], ["12.50 [1.00, 40.00]"]]
 
 
+def test_only_percentages_are_marked_from_0_to_100(report):
+    numbers = {"value": 2.5, "low": 1.0, "high": 4.0, "n": 8}
+    report["benchmarks"]["clean"]["metrics"] = {"top1": numbers, "mFP": numbers, "mean_T5D": numbers}
+    cells = [cells for _, cells in table(read_page(render(report, [])), "Headline numbers")]
+    marked = {own[0].text.split()[0]: bool(own[-1].find("span", class_="bar")) for own in cells}
+    assert {name: marked[name] for name in ("top1", "mFP", "mean_T5D")} == {
+        "top1": True,
+        "mFP": True,
+        "mean_T5D": False,
+    }
+
+
 @pytest.mark.parametrize(
     ("metric", "way"),
     [

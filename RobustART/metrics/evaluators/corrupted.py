@@ -99,10 +99,6 @@ class ImageNetPEvaluator:
                 raise RecordError(f"{res_file} says itself which perturbations it is of, but got {perturbation!r}")
             records = records_of(res_file, "imagenet_p")
             other = None if baseline is None else records_of(baseline, "imagenet_p")
-            for option in ("difficulty", "preprocess") if other else ():
-                mine, theirs = (r.header["conditions"]["options"].get(option) for r in (records, other) if r)
-                if mine != theirs:
-                    raise RecordError(f"the baseline {baseline} has {option} {theirs}, {res_file} has {mine}")
             return Metric(summaries.imagenet_p(records, other))
         predictions = formats.read_video_predictions(res_file, perturbation, self.difficulty)
         if baseline is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ def original_lines(res_file: str | Path) -> Iterator[tuple[str, dict[str, Any]]]
         try:
             with open(path, "rb") as file:
                 for number, line in enumerate(file, 1):
+                    if number == 1:
+                        line = line.removeprefix(codecs.BOM_UTF8)
                     if line.strip():
                         place = f"line {number} of {path}"
                         yield place, _parse(line, place)

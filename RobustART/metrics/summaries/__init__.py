@@ -44,16 +44,19 @@ SUMMARIES: dict[str, Callable[[Records], Summary]] = {
 
 
 def summarize(
-    runs: Mapping[str, Records], functions: Mapping[str, Callable[[Records], Summary]] | None = None
+    runs: Mapping[str, Records],
+    functions: Mapping[str, Callable[[Records], Summary]] | None = None,
+    baseline: Records | None = None,
 ) -> dict[str, Summary]:
     """Returns the numbers of several benchmarks of one model by name; with ``clean``, ImageNet-C's have relative mCE.
 
     Args:
         runs: records by the name of their benchmark.
         functions: from the records of each to its numbers; :data:`SUMMARIES` by default.
+        baseline: records of ``imagenet_p`` of the model, AlexNet in papers, over whose numbers mFR and mT5D are.
 
     Raises:
-        RecordError: no benchmark of this name is known.
+        RecordError: no benchmark of this name is known, or the baseline is of other videos' options.
     """
     table = SUMMARIES if functions is None else functions
     found = {}
@@ -61,7 +64,10 @@ def summarize(
         if name not in table:
             raise RecordError(f"a result file is of the benchmark {name!r}; known: {', '.join(table)}")
         clean = runs.get("clean") if table[name] is imagenet_c else None
-        found[name] = table[name](records) if clean is None else _with_clean(records, clean)
+        if baseline is not None and table[name] is imagenet_p:
+            found[name] = imagenet_p(records, baseline)
+        else:
+            found[name] = table[name](records) if clean is None else _with_clean(records, clean)
     return found
 
 

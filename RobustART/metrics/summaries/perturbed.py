@@ -43,7 +43,16 @@ def imagenet_p(records: Records, baseline: Records | None = None) -> Summary:
     * ``mFR`` and ``mT5D``, only with a baseline: mean over perturbations of the number over the baseline's.
 
     Videos of one file name are drawn together in the bootstrap, also the baseline's.
+
+    Raises:
+        RecordError: the baseline is of other frames, or made ready for the model in another way.
     """
+    for option in ("difficulty", "preprocess") if baseline is not None else ():
+        mine, theirs = (r.header["conditions"]["options"].get(option) for r in (records, baseline) if r is not None)
+        if mine != theirs:
+            raise RecordError(
+                f"the baseline of imagenet_p has {option} {theirs}, the result that is divided has {mine}"
+            )
     return _summary(_of_records(records), None if baseline is None else _of_records(baseline))
 
 
