@@ -2,7 +2,6 @@
 
 from RobustART.errors import UndefinedError
 from RobustART.metrics.comparison import compare
-from RobustART.metrics.estimates import Estimate, Metric, Summary
 from RobustART.metrics.evaluators import (
     AdvRobustEvaluator,
     ImageNetAEvaluator,
@@ -13,6 +12,7 @@ from RobustART.metrics.evaluators import (
     ImageNetSEvaluator,
     WorstCaseAdvRobustEvaluator,
 )
+from RobustART.metrics.results import Estimate, Metric, Summary
 
 __all__ = [
     "AdvRobustEvaluator",

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.errors import RecordError
-from RobustART.metrics.estimates import Estimate, Summary
 from RobustART.metrics.paired import holm, mcnemar, paired_difference
 from RobustART.metrics.resampling import reflected_interval, unseen_interval
+from RobustART.metrics.results import Estimate, Summary
 from RobustART.metrics.runs import Run, check_comparable, read_run, result_files
 from RobustART.metrics.summaries import summarize
 from RobustART.outputs import check_distinct, json_format

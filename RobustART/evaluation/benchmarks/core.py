@@ -13,7 +13,7 @@ from torch import Tensor
 from RobustART.data import ImageDataset, Sample, View
 from RobustART.errors import ConfigError
 from RobustART.imaging import Array
-from RobustART.metrics.estimates import Summary
+from RobustART.metrics.results import Summary
 from RobustART.models import Classifier
 from RobustART.options import check_options, option_defaults
 from RobustART.preprocessing import Preprocessing

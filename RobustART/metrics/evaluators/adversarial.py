@@ -9,8 +9,8 @@ import numpy as np
 
 from RobustART.errors import RecordError
 from RobustART.metrics import estimates, summaries
-from RobustART.metrics.estimates import Estimate, Metric, Summary
 from RobustART.metrics.evaluators.common import check_list, joined, ours, records_of
+from RobustART.metrics.results import Estimate, Metric, Summary
 
 
 class AdvRobustEvaluator:

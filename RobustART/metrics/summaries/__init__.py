@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from RobustART.errors import RecordError
-from RobustART.metrics.estimates import Summary
+from RobustART.metrics.results import Summary
 from RobustART.metrics.summaries.adversarial import (
     Attacked,
     adversarial,

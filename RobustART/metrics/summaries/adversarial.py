@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.metrics import estimates
-from RobustART.metrics.estimates import Summary, Table
+from RobustART.metrics.results import Summary, Table
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.options import attack_norm, parse_number
 from RobustART.records import PassRecords, Records

@@ -13,9 +13,10 @@ from RobustART.metrics import calibration as measures
 from RobustART.metrics import estimates
 from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors
 from RobustART.metrics.corruption import corruption_errors, relative_corruption_errors
-from RobustART.metrics.estimates import Estimate, Statistic, Summary, Table
+from RobustART.metrics.estimates import Statistic
 from RobustART.metrics.reading import check_one_model
 from RobustART.metrics.resampling import distance_interval
+from RobustART.metrics.results import Estimate, Summary, Table
 from RobustART.metrics.summaries.common import matched_clean, single_pass
 from RobustART.records import Records
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from RobustART.errors import RecordError
 from RobustART.metrics import estimates, stability
-from RobustART.metrics.estimates import Estimate, Sample, Summary, Table
+from RobustART.metrics.estimates import Sample
+from RobustART.metrics.results import Estimate, Summary, Table
 from RobustART.records import Records
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from RobustART.errors import RecordError
 from RobustART.metrics import detection, estimates
 from RobustART.metrics.baselines import C_3D, C_BAR, alexnet_corruption_errors
-from RobustART.metrics.estimates import Estimate, Summary, Table
 from RobustART.metrics.resampling import reflected_interval
+from RobustART.metrics.results import Estimate, Summary, Table
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.metrics.summaries.natural import SCORED
 from RobustART.records import Records

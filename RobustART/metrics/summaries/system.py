@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.metrics import estimates
-from RobustART.metrics.estimates import Estimate, Summary, Table
 from RobustART.metrics.resampling import distance_interval
+from RobustART.metrics.results import Estimate, Summary, Table
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.records import Records
 
