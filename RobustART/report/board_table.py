@@ -110,9 +110,17 @@ def _row(
         cells.append(
             markup.cell(column.estimates[number], data_group=column.benchmark, data_detail=hide, class_=leading)
         )
-    cells += [markup.plain_cell(run.input_size), markup.plain_cell("; ".join(told), class_="marks")]
+    cells += [markup.plain_cell(run.input_size), element("td", _told(told), class_="marks")]
     about = attributes(data_run=number, data_family=run.family, data_technique=run.technique)
     return f"<tr{about}>{''.join(cells)}</tr>\n"
+
+
+def _told(told: Sequence[str]) -> str:
+    """Returns what is told of a run; more than a little of it is folded, so that rows stay low."""
+    if len(told) < 3:
+        return text("; ".join(told))
+    shown = "; ".join(told[:2])
+    return element("details", element("summary", text(f"{shown}; and {len(told) - 2} more")) + text("; ".join(told[2:])))
 
 
 def _breakable(name: str) -> str:

@@ -165,7 +165,10 @@ def test_circumstances_are_said_where_they_are_not_the_usual(make_run, tmp_path)
     assert marks[:2] == [{}, {}]
     assert marks[2] == {"input_size": 48, "seed": 7, "version of torch": "2.4.0", "precision of clean": "bf16"}
     page = read_page(render_board(runs, tmp_path))
-    assert "input_size 48; seed 7" in cells_of(page, 2)[-2].text
+    told = cells_of(page, 2)[-2]
+    assert told.text.startswith("input_size 48; seed 7; and 3 more")
+    (folded,) = told.find("details")
+    assert folded.text.endswith("version of torch 2.4.0; precision of clean bf16; 1 warning in its report")
     assert [sum(mark.text == "≠" for mark in row.find("span", class_="mark")) for row in page.find("tr")[2:5]] == [
         0,
         0,
