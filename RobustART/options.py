@@ -23,7 +23,12 @@ def parse_number(value: object, where: str = "a number") -> float:
         ConfigError: it is neither, or a division by zero; ``where`` names it.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(
+                f"{where} must be a number that a float can hold, got one of {len(str(value))} digits"
+            ) from None
     text = value.strip() if isinstance(value, str) else ""
     if FRACTION.match(text):
         above, below = (float(part) for part in text.split("/"))

@@ -6,8 +6,9 @@ is given in epochs becomes steps once, in :func:`in_steps`; everything after tha
 
 from __future__ import annotations
 
-import functools
+import itertools
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,11 @@ CURVES: Registry[Curve] = Registry("learning rate schedule")
 """The curves after the warm-up; ``NameEpoch`` is ``Name`` with its durations in epochs."""
 
 WHERE = "lr_scheduler.kwargs"
+
+LARGEST_RATE = 3.4e38
+"""Weights are float32, which holds no larger number."""
+MOST_STEPS = 10**12
+"""The longest training: with any batch its draws can still be numbered in 64 bits."""
 
 
 @CURVES.register("Step")
@@ -89,8 +95,13 @@ def in_steps(type: str, kwargs: Mapping[str, Any], steps_per_epoch: int) -> tupl
     if "max_iter" in options and "max_epoch" in options:
         raise ConfigError(f"{WHERE} has both max_iter and max_epoch; say one")
     if "max_epoch" in options:
-        options["max_iter"] = round(_number(options, "max_epoch", above=0) * steps_per_epoch)
-        del options["max_epoch"]
+        length = options.pop("max_epoch")
+        options["max_iter"] = round(_number({"max_epoch": length}, "max_epoch", above=0) * steps_per_epoch)
+        if not 1 <= options["max_iter"] <= MOST_STEPS:
+            raise ConfigError(
+                f"{WHERE}.max_epoch must make from 1 to {MOST_STEPS:g} steps, got {length!r}, which at {steps_per_epoch} "
+                f"steps an epoch is {options['max_iter']:g}"
+            )
     elif "max_iter" not in options:
         raise ConfigError(f"{WHERE}.{'max_epoch' if epochs else 'max_iter'} is missing: how long is the training?")
     if epochs:
@@ -99,7 +110,8 @@ def in_steps(type: str, kwargs: Mapping[str, Any], steps_per_epoch: int) -> tupl
             options["warmup_steps"] = max(round(warmup), 2) if warmup > 0 else 0
             del options["warmup_epoch"]
         if "lr_epochs" in options:
-            options["lr_steps"] = [round(e * steps_per_epoch) for e in _numbers(options.pop("lr_epochs"), "lr_epochs")]
+            epochs_of = _numbers(options.pop("lr_epochs"), "lr_epochs", above=0)
+            options["lr_steps"] = [round(epoch * steps_per_epoch) for epoch in epochs_of]
         if name == "StepDecay" and "step_size" in options:
             options["step_size"] = max(1, round(_number(options, "step_size", above=0) * steps_per_epoch))
     if name == "eCosine":
@@ -109,6 +121,7 @@ def in_steps(type: str, kwargs: Mapping[str, Any], steps_per_epoch: int) -> tupl
 
 def create_schedule(
     name: str,
+    /,
     *,
     base_lr: float,
     max_iter: int,
@@ -135,19 +148,23 @@ def create_schedule(
     given = {"base_lr": base_lr, "max_iter": max_iter, "warmup_lr": warmup_lr, "warmup_steps": warmup_steps, **options}
     curve = CURVES[name]
     check_options(options, curve, f"{WHERE} ({name})")
-    base = _number(given, "base_lr", above=0)
-    total, warmup = _count(given, "max_iter", 1), _count(given, "warmup_steps", 0)
-    peak = base if warmup_lr is None else _number(given, "warmup_lr", above=0)
+    base = _number(given, "base_lr", above=0, most=LARGEST_RATE)
+    total, warmup = _count(given, "max_iter", 1, MOST_STEPS), _count(given, "warmup_steps", 0, MOST_STEPS)
+    peak = base if warmup_lr is None else _number(given, "warmup_lr", above=0, most=LARGEST_RATE)
     if warmup == 1:
         raise ConfigError(
             f"{WHERE}.warmup_steps must be 0 or at least 2, got 1: one step cannot be both ends of the rise"
         )
     if warmup == 0 and peak != base:
         raise ConfigError(
-            f"{WHERE}.warmup_lr is {peak:g} and base_lr {base:g}, but there is no warm-up; say its length"
+            f"{WHERE}.warmup_lr is {peak:g} and base_lr {base:g}, but there is no warm-up; say its length in "
+            "warmup_steps (warmup_epoch)"
         )
     if warmup >= total:
-        raise ConfigError(f"{WHERE}: the warm-up of {warmup} steps must be shorter than the training of {total}")
+        raise ConfigError(
+            f"{WHERE}: the warm-up of {warmup:g} steps (warmup_steps, warmup_epoch) must be shorter than the training of "
+            f"{total}"
+        )
     checked = _checked(options, peak, total)
 
     def schedule(step: int) -> float:
@@ -161,7 +178,7 @@ def create_schedule(
 def _checked(options: Mapping[str, Any], peak: float, total: int) -> dict[str, Any]:
     checks: dict[str, Callable[[], Any]] = {
         "lr_steps": lambda: _milestones(options, total),
-        "lr_mults": lambda: _positive(_numbers(options["lr_mults"], "lr_mults"), "lr_mults"),
+        "lr_mults": lambda: _multipliers(options, peak),
         "step_size": lambda: _count(options, "step_size", 1),
         "epoch_steps": lambda: _count(options, "epoch_steps", 1),
         "decay": lambda: _number(options, "decay", above=0, most=1),
@@ -174,23 +191,31 @@ def _checked(options: Mapping[str, Any], peak: float, total: int) -> dict[str, A
 def _milestones(options: Mapping[str, Any], total: int) -> list[int]:
     steps = [_count({"lr_steps": value}, "lr_steps", 1) for value in _numbers(options["lr_steps"], "lr_steps")]
     if steps != sorted(set(steps)) or (steps and steps[-1] > total):
-        raise ConfigError(f"{WHERE}: the milestones must rise and end by step {total}, got {steps}")
+        raise ConfigError(
+            f"{WHERE}.lr_steps (lr_epochs): the milestones must rise and end by step {total}, got {steps}"
+        )
     mults = options["lr_mults"]
     if not isinstance(mults, (list, tuple)) or len(mults) != len(steps):
-        raise ConfigError(f"{WHERE}.lr_mults must be a list of {len(steps)} numbers, one per milestone, got {mults!r}")
+        raise ConfigError(
+            f"{WHERE}.lr_mults must be a list of {len(steps)} numbers, one per milestone of lr_steps (lr_epochs), got "
+            f"{mults!r}"
+        )
     return steps
 
 
-def _positive(values: list[float], name: str) -> list[float]:
-    if any(value <= 0 for value in values):
-        raise ConfigError(f"{WHERE}.{name} must be above 0, got {values}")
+def _multipliers(options: Mapping[str, Any], peak: float) -> list[float]:
+    values = _numbers(options["lr_mults"], "lr_mults", above=0)
+    if any(peak * product > LARGEST_RATE for product in itertools.accumulate(values, operator.mul)):
+        raise ConfigError(
+            f"{WHERE}.lr_mults must keep the learning rate at most {LARGEST_RATE:g}, got {values} for {peak:g}"
+        )
     return values
 
 
-def _numbers(values: Any, name: str) -> list[float]:
+def _numbers(values: Any, name: str, *, above: float | None = None) -> list[float]:
     if not isinstance(values, (list, tuple)):
         raise ConfigError(f"{WHERE}.{name} must be a list of numbers, got {values!r}")
-    return [parse_number(value, f"{WHERE}.{name}") for value in values]
+    return [_number({name: value}, name, above=above) for value in values]
 
 
 def _number(options: Mapping[str, Any], name: str, *, above: float | None = None, most: float = math.inf) -> float:
@@ -203,10 +228,12 @@ def _number(options: Mapping[str, Any], name: str, *, above: float | None = None
     return value
 
 
-def _count(options: Mapping[str, Any], name: str, least: int) -> int:
+def _count(options: Mapping[str, Any], name: str, least: int, most: int | None = None) -> int:
     value = options[name]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < least:
-        raise ConfigError(f"{WHERE}.{name} must be a whole number of at least {least}, got {value!r}")
+    whole = (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+    if not whole or value < least or (most is not None and value > most):
+        limit = "" if most is None else f" and at most {most:g}"
+        raise ConfigError(f"{WHERE}.{name} must be a whole number of at least {least}{limit}, got {value!r}")
     return int(value)
 
 
@@ -215,5 +242,5 @@ def schedule_of(type: str, kwargs: Mapping[str, Any], steps_per_epoch: int) -> t
     name, options = in_steps(type, kwargs, steps_per_epoch)
     if "base_lr" not in options:
         raise ConfigError(f"{WHERE}.base_lr is missing")
-    schedule = functools.partial(create_schedule, name)(**options)
+    schedule = create_schedule(name, **options)
     return schedule, parse_number(options["base_lr"]), int(options["max_iter"])

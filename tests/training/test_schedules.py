@@ -66,8 +66,8 @@ def test_epoch_cosine_changes_once_an_epoch():
 @pytest.mark.parametrize(
     ("type", "kwargs", "message"),
     [
-        ("CosineEpoch", {"base_lr": 0}, "base_lr must be above 0, got 0"),
-        ("CosineEpoch", {"base_lr": -0.1}, "base_lr must be above 0, got -0.1"),
+        ("CosineEpoch", {"base_lr": 0}, "base_lr must be above 0 and at most .*, got 0"),
+        ("CosineEpoch", {"base_lr": -0.1}, "base_lr must be above 0 and at most .*, got -0.1"),
         ("CosineEpoch", {"base_lr": math.nan}, "base_lr must be above 0"),
         ("CosineEpoch", {"warmup_epoch": 0}, "there is no warm-up"),
         ("CosineEpoch", {"warmup_epoch": 100}, "must be shorter than the training of 1000"),
@@ -101,8 +101,67 @@ def test_what_cannot_be_a_learning_rate(type, kwargs, message):
         ("StepDecay", {"max_iter": 9, "step_size": 0, "decay": 0.5}, "step_size must be a whole number of at least 1"),
         ("StepDecay", {"max_iter": 9, "step_size": 1, "decay": 2}, "decay must be above 0 and at most 1"),
         ("Poly", {"max_iter": 9, "power": 0}, "power must be above 0"),
+        ("Poly", {"max_iter": 9, "power": 10**400}, "power must be a number that a float can hold"),
+        ("Cosine", {"max_iter": 9, "base_lr": 1e39}, r"base_lr must be above 0 and at most 3.4e\+38, got 1e\+39"),
+        (
+            "Cosine",
+            {"max_iter": 9, "warmup_steps": 2, "warmup_lr": 1e39},
+            r"warmup_lr must be above 0 and at most 3.4e",
+        ),
+        ("Cosine", {"max_iter": 9, "warmup_steps": math.nan}, "warmup_steps must be a whole number of at least 0"),
+        ("Cosine", {"max_iter": 9, "warmup_steps": 9}, r"9 steps \(warmup_steps, warmup_epoch\) must be shorter"),
+        ("Cosine", {"max_iter": math.inf}, "max_iter must be a whole number of at least 1"),
+        ("Cosine", {"max_iter": math.nan}, "max_iter must be a whole number of at least 1"),
+        ("Cosine", {"max_iter": True}, "max_iter must be a whole number of at least 1"),
+        ("Cosine", {"max_iter": "9"}, "max_iter must be a whole number of at least 1"),
+        ("Cosine", {"max_iter": 1e13}, r"max_iter must be a whole number of at least 1 and at most 1e\+12"),
+        ("Cosine", {"max_epoch": 1e300}, r"max_epoch must make from 1 to 1e\+12 steps, got 1e\+300"),
+        ("Cosine", {"max_epoch": 0.01}, "max_epoch must make from 1 to .* got 0.01, which at 10 steps an epoch is 0"),
+        ("Cosine", {"max_iter": 9, "name": "x"}, "unknown option 'name'"),
+        ("Step", {"max_iter": 9, "lr_steps": [math.inf], "lr_mults": [1]}, "lr_steps must be at least 0, got inf"),
+        ("Step", {"max_iter": 9, "lr_steps": [math.nan], "lr_mults": [1]}, "lr_steps must be at least 0, got nan"),
+        ("StepEpoch", {"max_epoch": 9, "lr_epochs": [math.nan], "lr_mults": [1]}, "lr_epochs must be above 0, got nan"),
+        ("Step", {"max_iter": 9, "lr_steps": [3], "lr_mults": [math.inf]}, "lr_mults must be above 0, got inf"),
+        ("Step", {"max_iter": 9, "lr_steps": [3, 4], "lr_mults": [1e30, 1e30]}, "lr_mults must keep the learning rate"),
+        ("StepDecay", {"max_iter": 9, "step_size": math.inf, "decay": 1}, "step_size must be a whole number"),
     ],
 )
 def test_what_cannot_be_a_schedule(type, kwargs, message):
     with pytest.raises(UserError, match=message):
         schedule_of(type, {"base_lr": 0.1, **kwargs}, 10)
+
+
+NUMBERS_OF_NO_USE = [
+    math.inf,
+    -math.inf,
+    math.nan,
+    "x",
+    "",
+    -1,
+    True,
+    [],
+    [math.nan],
+    {"a": 1},
+    1e39,
+    10**400,
+    -(10**400),
+]
+FULL = {
+    "Step": {"warmup_lr": 0.4, "warmup_steps": 2, "max_iter": 20, "lr_steps": [5], "lr_mults": [0.1]},
+    "StepEpoch": {"warmup_lr": 0.4, "warmup_epoch": 1, "max_epoch": 5, "lr_epochs": [2], "lr_mults": [0.1]},
+    "StepDecay": {"max_iter": 20, "step_size": 2, "decay": 0.5},
+    "StepDecayEpoch": {"max_epoch": 5, "step_size": 2, "decay": 0.5},
+    "Cosine": {"warmup_lr": 0.4, "warmup_steps": 2, "max_iter": 20, "min_lr": 0.01},
+    "eCosineEpoch": {"max_epoch": 5, "min_lr": 0.01},
+    "PolyEpoch": {"max_epoch": 5, "power": 2.0},
+}
+
+
+@pytest.mark.parametrize(("type", "name"), [(type, name) for type in FULL for name in ("base_lr", *FULL[type])])
+def test_an_option_is_refused_or_makes_finite_rates(type, name):
+    for value in NUMBERS_OF_NO_USE:
+        try:
+            schedule, base, total = schedule_of(type, {"base_lr": 0.1, **FULL[type], name: value}, 4)
+        except UserError:
+            continue
+        assert all(0 <= schedule(step) < 3.5e38 for step in range(1, min(total, 30) + 1)), (value, base)
