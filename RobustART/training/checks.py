@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from RobustART.config import Config, DatasetConfig
+from RobustART.data import ImageDataset
 from RobustART.data.fake import FAKE_NOTE
 from RobustART.distributed import choose_device
 from RobustART.errors import ConfigError
@@ -16,6 +17,7 @@ from RobustART.evaluation.settings import run_settings
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import check_name
 from RobustART.preprocessing import Preprocessing
+from RobustART.training.loading import generators_kept, seed_generators
 from RobustART.training.recipe import check_training, mixing_of, model_arguments, trains
 from RobustART.training.resolve import (
     chosen_benchmarks,
@@ -28,7 +30,7 @@ from RobustART.training.resolve import (
     weights_of,
 )
 from RobustART.training.switches import unused_with_switches
-from RobustART.training.transforms import create_transform
+from RobustART.training.transforms import TrainingView, create_transform
 
 log = logging.getLogger("RobustART")
 
@@ -134,11 +136,28 @@ def check_model(config: Config, folder: Path) -> None:
     preprocessing_fields(config)
 
 
-def _check_transforms(config: Config) -> None:
+TRIALS = 8
+"""How often the training's transforms are tried on the first picture."""
+
+
+def _check_transforms(config: Config, dataset: ImageDataset) -> None:
+    """Raises what making the training's pictures would raise, as far as the first one shows it.
+
+    Where the config does not say the model's input size, only the network knows which sizes the transforms must make.
+    """
     train = config.data.train
     assert train is not None
-    if train.transforms is not None and "GRAYSCALE" not in str(train.transforms):  # which asks for the model's own mean
-        create_transform(train.transforms, Preprocessing(**preprocessing_fields(config)))
+    if train.transforms is None or "GRAYSCALE" in str(train.transforms):  # which asks for the model's own mean
+        return
+    fields = preprocessing_fields(config)
+    view = TrainingView(create_transform(train.transforms, Preprocessing(**fields)), fields.get("input_size", 0))
+    if "input_size" not in fields:
+        return
+    picture = dataset.picture(0)
+    with generators_kept():
+        for key in range(TRIALS):
+            seed_generators(key)
+            view(picture, dataset.files[0])
 
 
 def check(config: Config, folder: Path) -> None:
@@ -148,8 +167,9 @@ def check(config: Config, folder: Path) -> None:
     """
     check_model(config, folder)
     if trains(config):
-        check_training(config, train_dataset(config, folder))
-        _check_transforms(config)
+        images = train_dataset(config, folder)
+        check_training(config, images)
+        _check_transforms(config, images)
         if config.evaluation is None:
             return
     section = evaluation_section(config)

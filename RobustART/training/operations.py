@@ -7,7 +7,7 @@ They work on pillow pictures, or on uint8 tensors (3, H, W) after ``to_tensor``,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from PIL import ImageFilter
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from RobustART.errors import ConfigError
 from RobustART.preprocessing import Preprocessing
+from RobustART.ranges import Numbers
 from RobustART.registry import Registry
 
 Picture = Any
@@ -25,6 +26,33 @@ TRANSFORMS: Registry[Callable[..., Transform]] = Registry("transform")
 """Names in lists to functions (preprocessing, options) -> transform."""
 
 WHERE = "data.train.transforms"
+
+LARGEST_SIDE = 4096
+"""Of a training picture, in pixels."""
+Side = Annotated[
+    Any, Numbers(1, LARGEST_SIDE, whole=True), Numbers(1, LARGEST_SIDE, whole=True, counts=(1, 2))
+]  # fmt: skip
+"""Pixels, or (height, width)."""
+Padding = Annotated[
+    Any, Numbers(0, LARGEST_SIDE, whole=True), Numbers(0, LARGEST_SIDE, whole=True, counts=(1, 2, 4))
+]  # fmt: skip
+"""Pixels at all sides; or (left and right, top and bottom); or left, top, right, bottom."""
+Areas = Annotated[Any, Numbers(0, 1, above=True, counts=(2,), rising=True)]
+"""The least and the largest share of a picture."""
+Ratios = Annotated[Any, Numbers(0, 1000, above=True, counts=(2,), rising=True)]
+"""The least and the largest width over height."""
+Degrees = Annotated[Any, Numbers(0, 360), Numbers(-360, 360, counts=(2,), rising=True)]
+"""Up to so many to both sides, or from and to."""
+Strength = Annotated[Any, Numbers(0, 100), Numbers(0, 100, counts=(2,), rising=True)]
+"""By how much a factor may differ from 1, or the factors from and to."""
+Hue = Annotated[Any, Numbers(0, 0.5), Numbers(-0.5, 0.5, counts=(2,), rising=True)]
+"""By which part of the circle of colours, or from and to."""
+Blur = Annotated[Any, Numbers(0, 100), Numbers(0, 100, counts=(2,), rising=True)]
+"""Standard deviation in pixels, or from and to."""
+Chance = Annotated[float, Numbers(0, 1)]
+"""A probability."""
+Factor = Annotated[float, Numbers(0, 100)]
+"""An exponent, or what is multiplied with."""
 
 
 def as_tensor(picture: Picture) -> Tensor:
@@ -37,7 +65,8 @@ def as_tensor(picture: Picture) -> Tensor:
     return tensor
 
 
-def _torchvision(name: str) -> Any:
+def torchvision_transform(name: str) -> Any:
+    """Returns a class of ``torchvision.transforms``."""
     from torchvision import transforms  # not v2, whose bookkeeping costs more than a flip
 
     return getattr(transforms, name)
@@ -53,43 +82,43 @@ def _mode(name: str) -> Any:
 
 
 @TRANSFORMS.register("resize")
-def _resize(pre: Preprocessing, *, size: Any = None, interpolation: str = "bilinear") -> Transform:
-    transform: Transform = _torchvision("Resize")(_side(size, pre.resize), interpolation=_mode(interpolation))
+def _resize(pre: Preprocessing, *, size: Side = None, interpolation: str = "bilinear") -> Transform:
+    transform: Transform = torchvision_transform("Resize")(_side(size, pre.resize), interpolation=_mode(interpolation))
     return transform
 
 
 @TRANSFORMS.register("center_crop")
-def _center_crop(pre: Preprocessing, *, size: Any = None) -> Transform:
-    transform: Transform = _torchvision("CenterCrop")(_side(size, pre.input_size))
+def _center_crop(pre: Preprocessing, *, size: Side = None) -> Transform:
+    transform: Transform = torchvision_transform("CenterCrop")(_side(size, pre.input_size))
     return transform
 
 
 @TRANSFORMS.register("random_crop")
-def _random_crop(pre: Preprocessing, *, size: Any = None, padding: Any = None) -> Transform:
-    transform: Transform = _torchvision("RandomCrop")(_side(size, pre.input_size), padding=padding)
+def _random_crop(pre: Preprocessing, *, size: Side = None, padding: Padding = None) -> Transform:
+    transform: Transform = torchvision_transform("RandomCrop")(_side(size, pre.input_size), padding=padding)
     return transform
 
 
 @TRANSFORMS.register("random_resized_crop")
 def _random_resized_crop(
-    pre: Preprocessing, *, size: Any = None, scale: Any = (0.08, 1.0), ratio: Any = (3 / 4, 4 / 3),
+    pre: Preprocessing, *, size: Side = None, scale: Areas = (0.08, 1.0), ratio: Ratios = (3 / 4, 4 / 3),
     interpolation: str = "bilinear",
 ) -> Transform:  # fmt: skip
-    transform: Transform = _torchvision("RandomResizedCrop")(
+    transform: Transform = torchvision_transform("RandomResizedCrop")(
         _side(size, pre.input_size), scale=tuple(scale), ratio=tuple(ratio), interpolation=_mode(interpolation)
     )
     return transform
 
 
 @TRANSFORMS.register("random_horizontal_flip")
-def _horizontal_flip(pre: Preprocessing, *, p: float = 0.5) -> Transform:
-    transform: Transform = _torchvision("RandomHorizontalFlip")(_probability(p))
+def _horizontal_flip(pre: Preprocessing, *, p: Chance = 0.5) -> Transform:
+    transform: Transform = torchvision_transform("RandomHorizontalFlip")(p)
     return transform
 
 
 @TRANSFORMS.register("random_vertical_flip")
-def _vertical_flip(pre: Preprocessing, *, p: float = 0.5) -> Transform:
-    transform: Transform = _torchvision("RandomVerticalFlip")(_probability(p))
+def _vertical_flip(pre: Preprocessing, *, p: Chance = 0.5) -> Transform:
+    transform: Transform = torchvision_transform("RandomVerticalFlip")(p)
     return transform
 
 
@@ -97,8 +126,8 @@ TRANSFORMS.add("ramdom_vertical_flip", _vertical_flip)  # as the original spells
 
 
 @TRANSFORMS.register("random_rotation")
-def _rotation(pre: Preprocessing, *, degrees: Any, interpolation: str = "nearest") -> Transform:
-    transform: Transform = _torchvision("RandomRotation")(degrees, interpolation=_mode(interpolation))
+def _rotation(pre: Preprocessing, *, degrees: Degrees, interpolation: str = "nearest") -> Transform:
+    transform: Transform = torchvision_transform("RandomRotation")(degrees, interpolation=_mode(interpolation))
     return transform
 
 
@@ -111,29 +140,29 @@ def _orientation(pre: Preprocessing) -> Transform:
 
 @TRANSFORMS.register("color_jitter")
 def _color_jitter(
-    pre: Preprocessing, *, brightness: Any = None, contrast: Any = None, saturation: Any = None, hue: Any = None,
-    p: float = 1.0,
+    pre: Preprocessing, *, brightness: Strength = None, contrast: Strength = None, saturation: Strength = None,
+    hue: Hue = None, p: Chance = 1.0,
 ) -> Transform:  # fmt: skip
-    jitter: Transform = _torchvision("ColorJitter")(brightness or 0, contrast or 0, saturation or 0, hue or 0)
+    jitter: Transform = torchvision_transform("ColorJitter")(brightness or 0, contrast or 0, saturation or 0, hue or 0)
     return _sometimes(jitter, p)
 
 
 @TRANSFORMS.register("to_grayscale")
-def _grayscale(pre: Preprocessing, *, num_output_channels: int = 3, p: float = 1.0) -> Transform:
+def _grayscale(pre: Preprocessing, *, num_output_channels: int = 3, p: Chance = 1.0) -> Transform:
     if num_output_channels != 3:
         raise ConfigError(f"{WHERE}: to_grayscale gives three equal channels here, got {num_output_channels}")
-    return _sometimes(_torchvision("Grayscale")(3), p)
+    return _sometimes(torchvision_transform("Grayscale")(3), p)
 
 
 @TRANSFORMS.register("adjust_gamma")
-def _gamma(pre: Preprocessing, *, gamma: float, gain: float = 1.0) -> Transform:
+def _gamma(pre: Preprocessing, *, gamma: Factor, gain: Factor = 1.0) -> Transform:
     from torchvision.transforms.functional import adjust_gamma
 
     return lambda picture: adjust_gamma(picture, gamma, gain)
 
 
 @TRANSFORMS.register("gaussian_blur")
-def _blur(pre: Preprocessing, *, sigma: Any = (0.1, 2.0), p: float = 1.0) -> Transform:
+def _blur(pre: Preprocessing, *, sigma: Blur = (0.1, 2.0), p: Chance = 1.0) -> Transform:
     low, high = sigma if isinstance(sigma, (list, tuple)) else (sigma, sigma)
 
     def blur(picture: Picture) -> Picture:
@@ -146,9 +175,12 @@ def _blur(pre: Preprocessing, *, sigma: Any = (0.1, 2.0), p: float = 1.0) -> Tra
 
 
 @TRANSFORMS.register("cutout")
-def _cutout(pre: Preprocessing, *, n_holes: int = 2, length: int = 32, prob: float = 0.5) -> Transform:
+def _cutout(
+    pre: Preprocessing, *, n_holes: Annotated[int, Numbers(1, 1000, whole=True)] = 2,
+    length: Annotated[int, Numbers(1, LARGEST_SIDE, whole=True)] = 32, prob: Chance = 0.5,
+) -> Transform:  # fmt: skip
     """Squares of the model's mean colour (DeVries and Taylor 2017, https://arxiv.org/abs/1708.04552)."""
-    colour = _mean_colour(pre)
+    colour = mean_colour(pre)
 
     def cut(picture: Picture) -> Tensor:
         tensor = as_tensor(picture).clone()
@@ -167,7 +199,12 @@ def _cutout(pre: Preprocessing, *, n_holes: int = 2, length: int = 32, prob: flo
 
 @TRANSFORMS.register("random_erasing")
 def _erasing(
-    pre: Preprocessing, *, p: float = 0.25, scale: Any = (0.02, 1 / 3), ratio: Any = (0.3, 3.3), value: Any = "mean"
+    pre: Preprocessing,
+    *,
+    p: Chance = 0.25,
+    scale: Areas = (0.02, 1 / 3),
+    ratio: Ratios = (0.3, 3.3),
+    value: Any = "mean",
 ) -> Transform:
     """A rectangle is overwritten (Zhong 2020, https://arxiv.org/abs/1708.04896).
 
@@ -184,66 +221,11 @@ def _erasing(
         if value == "random":
             fill = torch.randint(256, (3, height, width), dtype=torch.uint8)
         else:
-            fill = _mean_colour(pre) if value == "mean" else torch.tensor(round(255 * value), dtype=torch.uint8)
+            fill = mean_colour(pre) if value == "mean" else torch.tensor(round(255 * value), dtype=torch.uint8)
         tensor[:, top : top + height, left : left + width] = fill
         return tensor
 
     return _sometimes(erase, p)
-
-
-@TRANSFORMS.register("auto_augment")
-def _auto_augment(pre: Preprocessing, *, policy: str = "imagenet") -> Transform:
-    """The learnt policies of Cubuk 2019 (https://arxiv.org/abs/1805.09501)."""
-    from torchvision.transforms import AutoAugmentPolicy
-
-    policies = {known.value: known for known in AutoAugmentPolicy}
-    if policy not in policies:
-        raise ConfigError(f"{WHERE}: auto_augment's policy must be one of {', '.join(policies)}, got {policy!r}")
-    transform: Transform = _torchvision("AutoAugment")(policies[policy])
-    return transform
-
-
-@TRANSFORMS.register("rand_augment")
-def _rand_augment(pre: Preprocessing, *, num_ops: int = 2, magnitude: int = 9) -> Transform:
-    """RandAugment (Cubuk 2020, https://arxiv.org/abs/1909.13719)."""
-    transform: Transform = _torchvision("RandAugment")(num_ops, magnitude)
-    return transform
-
-
-@TRANSFORMS.register("trivial_augment")
-def _trivial_augment(pre: Preprocessing) -> Transform:
-    """TrivialAugment, wide (Mueller and Hutter 2021, https://arxiv.org/abs/2103.10158)."""
-    transform: Transform = _torchvision("TrivialAugmentWide")()
-    return transform
-
-
-@TRANSFORMS.register("aug_mix")
-def _aug_mix(
-    pre: Preprocessing, *, severity: int = 3, mixture_width: int = 3, chain_depth: int = -1, alpha: float = 1.0,
-    all_ops: bool = False,
-) -> Transform:  # fmt: skip
-    """AugMix (Hendrycks 2020, https://arxiv.org/abs/1912.02781).
-
-    As in the paper without the operations that ImageNet-C tests (``all_ops: true`` uses them too).
-    """
-    transform: Transform = _torchvision("AugMix")(severity, mixture_width, chain_depth, alpha, all_ops)
-    return transform
-
-
-@TRANSFORMS.register("timm_augment")
-def _timm_augment(pre: Preprocessing, *, config: str) -> Transform:
-    """timm's policies by their description, such as ``rand-m9-mstd0.5-inc1`` or ``augmix-m5-w4``."""
-    from timm.data import auto_augment as timm_policies
-
-    kind = config.partition("-")[0]
-    names = {"rand": "rand_augment_transform", "augmix": "augment_and_mix_transform"}
-    build = getattr(timm_policies, names.get(kind, "auto_augment_transform"))
-    colour = tuple(int(value) for value in _mean_colour(pre).flatten())
-    try:
-        transform: Transform = build(config, {"img_mean": colour, "translate_const": pre.input_size // 3})
-    except (AssertionError, ValueError, KeyError) as error:
-        raise ConfigError(f"{WHERE}: timm does not know the policy {config!r} ({error})") from None
-    return transform
 
 
 @TRANSFORMS.register("to_tensor")
@@ -268,17 +250,12 @@ def _side(size: Any, default: int) -> Any:
     return default if size is None else size
 
 
-def _mean_colour(pre: Preprocessing) -> Tensor:
+def mean_colour(pre: Preprocessing) -> Tensor:
+    """Returns the model's mean, uint8 (3, 1, 1) or (1, 1, 1)."""
     return torch.tensor([round(255 * value) for value in pre.mean], dtype=torch.uint8).view(-1, 1, 1)
 
 
-def _probability(p: float) -> float:
-    if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1:
-        raise ConfigError(f"{WHERE}: a probability must be from 0 to 1, got {p!r}")
-    return p
-
-
 def _sometimes(transform: Transform, p: float) -> Transform:
-    if _probability(p) == 1:
+    if p == 1:
         return transform
     return lambda picture: transform(picture) if torch.rand(()).item() < p else picture

@@ -15,9 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from RobustART.errors import ConfigError, nearest
+from RobustART.errors import ConfigError, UserError, nearest
 from RobustART.options import check_options, check_types
 from RobustART.preprocessing import Preprocessing
+from RobustART.ranges import check_ranges, given_options, ranges_of
+from RobustART.training import policies as _policies  # noqa: F401 - registers its transforms
 from RobustART.training.operations import TRANSFORMS, WHERE, Picture, Transform, as_tensor
 
 
@@ -131,12 +133,33 @@ def _one(item: Any, pre: Preprocessing) -> Transform:
     build = TRANSFORMS[name]
     check_options(kwargs, build, f"the transform {given}")
     check_types(kwargs, build, f"the transform {given}")
+    check_ranges(given_options(kwargs, build), ranges_of(build), f"the transform {given} in {WHERE}")
     try:
-        return build(pre, **kwargs)
-    except ConfigError:
+        transform = build(pre, **kwargs)
+    except UserError:
         raise
-    except (TypeError, ValueError) as error:
+    except FAILURES as error:
         raise ConfigError(f"{WHERE}: {given} refuses {kwargs}: {error}") from None
+    return _named(transform, given, kwargs)
+
+
+FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What libraries raise for options, or for pictures, that do not fit."""
+
+
+def _named(transform: Transform, name: str, kwargs: Mapping[str, Any]) -> Transform:
+    """Returns the transform; what it raises is a ConfigError that names it, its options and the picture's size."""
+
+    def apply(picture: Picture) -> Picture:
+        try:
+            return transform(picture)
+        except UserError:
+            raise
+        except FAILURES as error:
+            size = " x ".join(map(str, as_tensor(picture).shape))
+            raise ConfigError(f"{WHERE}: {name} with {dict(kwargs)} fails on a picture of {size}: {error}") from error
+
+    return apply
 
 
 @dataclasses.dataclass(frozen=True)

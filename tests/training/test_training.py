@@ -329,7 +329,22 @@ def build(**kwargs):
     ("override", "message"),
     [
         ("data.train.transforms={type: nonsense}", "nonsense"),
-        ("data.train.transforms=[{type: random_horizontal_flip, kwargs: {p: 2}}]", "a probability must be from 0 to 1, got 2"),
+        (
+            "data.train.transforms=[{type: random_horizontal_flip, kwargs: {p: 2}}]",
+            "must be a number from 0 to 1, got 2",
+        ),
+        (
+            "data.train.transforms=[{type: random_crop, kwargs: {size: 9}}]",
+            "random_crop with {'size': 9} fails on a picture of 3 x 8 x 8",
+        ),
+        (
+            "data.train.transforms=[{type: center_crop, kwargs: {size: 7}}]",
+            "must make pictures of the model's input size, 3 x 8 x 8",
+        ),
+        (
+            "data.train.transforms=[{type: to_tensor}, {type: gaussian_blur}]",
+            "gaussian_blur must come before to_tensor",
+        ),
         ("label_smooth=1", "label_smooth must be at least 0 and below 1, got 1"),
         ("label_smooth=.nan", "label_smooth must be"),
         ("ema={enable: true, kwargs: {decay: 1.0}}", "ema.kwargs.decay must be"),

@@ -1,6 +1,8 @@
 """What is done to training pictures, and that it depends on nothing but the seed and the number of the draw."""
 
+import math
 import random
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 from torchvision import transforms as reference
 
 from RobustART.data import array_dataset, create_dataset
-from RobustART.errors import DataError, UserError
+from RobustART.errors import ConfigError, DataError, UserError
 from RobustART.preprocessing import Preprocessing
 from RobustART.training.loading import load_batches, seed_generators
 from RobustART.training.sampling import Plan
@@ -105,6 +107,75 @@ def test_erased_parts_have_the_models_mean():
 def test_what_cannot_be(config, message):
     with pytest.raises(UserError, match=message):
         create_transform(config, PRE)
+
+
+OUTSIDE = {
+    "resize": {"size": [0, -1, 5000, 2.5, True, "8", [], [8, 8, 8], {"a": 1}, math.nan]},
+    "center_crop": {"size": [0, math.inf]},
+    "random_crop": {"size": [0, [8, -8]], "padding": [-1, [1, 2, 3], "1", math.inf, [math.nan], []]},
+    "random_resized_crop": {
+        "size": ["x"],
+        "scale": [0.5, [0.5], [0.9, 0.5], [-1, 1], [math.nan, 1], [0.5, 1.5], ["a", "b"], None, [0, 1]],
+        "ratio": [1, [0, 1], [2, 1], [1, math.inf], [], {}],
+    },
+    "random_horizontal_flip": {"p": [-0.1, 1.1, math.nan, True, "x", None]},
+    "random_rotation": {"degrees": [-1, math.inf, math.nan, 1e39, [10, -10], "x", [1, 2, 3]]},
+    "color_jitter": {"brightness": [-1, math.inf, "", "x", [2, 1]], "hue": [0.6, [-0.6, 0.1]], "p": [2]},
+    "adjust_gamma": {"gamma": [-1, math.nan, "x", None, []], "gain": [-1, math.inf, 1e39]},
+    "gaussian_blur": {"sigma": [-1, math.nan, [1], [2, 1], "x", None]},
+    "cutout": {"n_holes": [0, -1, 10**30, 1.5], "length": [0, -1, 10**30], "prob": [7]},
+    "random_erasing": {"p": [-1], "scale": [[0.5, 0.1], [0, 2], "x"], "ratio": [[1, 0]]},
+    "rand_augment": {"num_ops": [-1, 10**9, None], "magnitude": [-1, 31, 9.5]},
+    "aug_mix": {
+        "severity": [0, 11], "mixture_width": [0, -1, 10**9], "chain_depth": [0, -2, 10**9],
+        "alpha": [0, -1, math.nan, math.inf, None],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "option"), [(name, option) for name in OUTSIDE for option in OUTSIDE[name]])
+def test_an_option_outside_its_range_is_refused_by_name(name, option):
+    for value in OUTSIDE[name][option]:
+        kwargs = {**NEEDED.get(name, {}), option: value}
+        with pytest.raises(ConfigError, match=f"'{option}' of the transform {name} .* got {re.escape(repr(value))}"):
+            create_transform([{"type": name, "kwargs": kwargs}], PRE)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("rand-mx", "the part 'mx', but in 'rand-...' a part must be one of m, n, p, mstd, mmax, inc and a number"),
+        ("rand-q3", "the part 'q3'"),
+        ("rand-m9-n1000000", "the option 'n' .* must be a whole number from 1 to 100, got 1000000"),
+        ("rand-m9-n2.5", "the option 'n' .* must be a whole number"),
+        ("rand-m9-p2", "the option 'p' .* must be a number from 0 to 1, got 2"),
+        ("rand-", "the part ''"),
+        ("augmix-w0", "the option 'w' .* must be a whole number from 1 to 100, got 0"),
+        ("original-m9", "the part 'm9'"),
+        ("rand-m9-tnothing", "the part 'tnothing', .* or one of tweights, t3a, t3aw"),
+        ("rnd-m9", "timm does not know the policy 'rnd-m9'"),
+        ("", "timm does not know the policy ''"),
+    ],
+)
+def test_no_part_of_timms_description_is_passed_over(policy, message):
+    with pytest.raises(ConfigError, match=message):
+        create_transform([{"type": "timm_augment", "kwargs": {"config": policy}}], PRE)
+
+
+@pytest.mark.parametrize(
+    "policy", ["rand-m9-n3-mstd0.5-inc1-mmax10-p0.5-tweights", "augmix-m5-w4-d2-a1.5-b1", "v0-mstd0.5"]
+)
+def test_timms_own_descriptions_are_known(policy):
+    assert view([{"type": "timm_augment", "kwargs": {"config": policy}}])(make_picture(0, 24, 24), "x").shape[-1] == 24
+
+
+def test_what_a_transform_raises_names_it_and_the_picture():
+    """Only the picture shows that it is too small."""
+    made = view([{"type": "compose", "kwargs": {"transforms": [{"type": "RandomCrop", "kwargs": {"size": 24}}]}}])
+    with pytest.raises(
+        ConfigError, match="RandomCrop with {'size': 24} fails on a picture of 3 x 8 x 8: Required crop"
+    ):
+        made(make_picture(0, 8, 8), "x")
 
 
 LOADED = [
