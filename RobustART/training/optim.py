@@ -17,7 +17,9 @@ from torch import nn
 
 from RobustART.errors import ConfigError, nearest
 from RobustART.options import parse_number
+from RobustART.ranges import Numbers, check_ranges
 from RobustART.registry import Registry
+from RobustART.training.schedules import LARGEST_RATE
 
 OPTIMIZERS: Registry[Callable[..., torch.optim.Optimizer]] = Registry("optimizer")
 """Names to optimiser classes."""
@@ -58,6 +60,35 @@ NO_DECAY = {
 """What each word of ``no_wd`` takes the weight decay from: biases, normalisation, embeddings and tokens."""
 
 
+_SHARE = (Numbers(0, 1, below=True),)
+RANGES = {
+    "lr": (Numbers(0, LARGEST_RATE),),
+    "weight_decay": (Numbers(0, 1e4),),
+    "momentum": _SHARE,
+    "alpha": _SHARE,
+    "rho": _SHARE,
+    "betas": (Numbers(0, 1, below=True, counts=(2,)),),
+    "dampening": (Numbers(0, 1),),
+    "momentum_decay": (Numbers(0, 1),),
+    "eps": (Numbers(0, 1000, above=True),),
+    "lr_decay": (Numbers(0, 1000),),
+    "initial_accumulator_value": (Numbers(0, 1e6),),
+    "max_grad_norm": (Numbers(0, 1e6, above=True),),
+    "trust_coeff": (Numbers(0, 1000, above=True),),
+}
+"""What the optimisers' numbers may be; the classes themselves let infinities and worse through."""
+POINTLESS = {
+    "maximize": "a training makes its loss smaller",
+    "differentiable": "nothing is differentiated through a step",
+    "capturable": "steps are not captured as CUDA graphs",
+}
+"""Switches of the classes that no training here can use, with the reason."""
+SWITCHES = ("foreach", "fused")
+"""Switches whose default, None, leaves the choice to torch."""
+OF_ALL = (*POINTLESS, *SWITCHES, "initial_accumulator_value", "max_grad_norm")
+"""Options that an optimiser has once, for all kinds of parameters."""
+
+
 def parameter_kind(module: nn.Module, name: str) -> str:
     """Returns the kind, in :data:`KINDS`, of a module's own parameter ``name``."""
     part = "b" if name.endswith("bias") else "w"
@@ -91,7 +122,7 @@ def kind_options(
             :data:`NO_DECAY` (so ``{fc: false, norm: false}`` takes it from nothing). Unlike in the original, embeddings
             and tokens are among what ``true`` means.
         pconfig: kinds to options of the optimiser; they go before ``no_wd``.
-        defaults: the optimiser's options.
+        defaults: the optimiser's options, ``lr`` among them, with what a kind has that says nothing.
 
     Raises:
         ConfigError: an unknown word, kind or option.
@@ -107,21 +138,34 @@ def kind_options(
     for name in sorted(pconfig, key=lambda name: name not in WIDER):
         if name not in known:
             raise _unknown("optimizer.pconfig", name, known)
+        for option in OF_ALL:
+            if option in pconfig[name] and option in defaults:
+                raise ConfigError(
+                    f"optimizer.pconfig.{name}.{option} is for all parameters at once; say optimizer.kwargs.{option}"
+                )
         chosen = _checked_options(pconfig[name], defaults, f"optimizer.pconfig.{name}")
         for kind in WIDER.get(name, (name,)):
             options[kind] = {**options.get(kind, {}), **chosen}
     return options
 
 
-def _checked_options(options: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Returns options of the optimiser with their numbers read; a ConfigError names what it does not know."""
+def _checked_options(options: Mapping[str, Any], known: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Returns options of the optimiser with their numbers read; ``known`` are their defaults.
+
+    Raises:
+        ConfigError: an unknown name, a value outside its range, or one of :data:`POINTLESS`.
+    """
     checked = {}
     for name, value in options.items():
-        if name not in defaults:
-            raise _unknown(where, name, defaults)
+        if name not in known:
+            raise _unknown(where, name, known)
+        if value and name in POINTLESS:
+            raise ConfigError(f"{where}.{name} must be false, got {value!r}: {POINTLESS[name]}")
         checked[name] = parse_number(value, f"{where}.{name}") if isinstance(value, str) else value
-        if name in ("lr", "weight_decay") and (not isinstance(checked[name], (int, float)) or checked[name] < 0):
-            raise ConfigError(f"{where}.{name} must be a number from 0 up, got {value!r}")
+        flag = isinstance(known[name], bool) or name in SWITCHES
+        if flag and not isinstance(value, bool) and (value is not None or known[name] is not None):
+            raise ConfigError(f"{where}.{name} must be true or false, got {value!r}")
+    check_ranges({k: v for k, v in checked.items() if v is not None or known[k] is not None}, RANGES, where)
     return checked
 
 
@@ -152,16 +196,18 @@ def create_optimizer(
         ConfigError: unknown names, or values that the class refuses.
     """
     build = _timm(TIMM[name]) if name in TIMM else OPTIMIZERS[name]
-    known = [p for p in inspect.signature(build).parameters if p not in ("params", "lr", "self")]
+    parameters = inspect.signature(build).parameters
+    known = {key: p.default for key, p in parameters.items() if key not in ("params", "lr", "self")}
     kwargs = dict(kwargs or {})
     if "lr" in kwargs:
         raise ConfigError("optimizer.kwargs.lr is not set here: it is lr_scheduler.kwargs.base_lr")
-    options = _checked_options(kwargs, dict.fromkeys(known), "optimizer.kwargs")
-    try:
-        defaults = build([nn.Parameter(torch.zeros(1))], lr=lr, **options).defaults
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(f"optimizer {name} refuses optimizer.kwargs {kwargs}: {error}") from None
-    special = kind_options(no_wd, pconfig or {}, defaults)
+    options = _checked_options(kwargs, known, "optimizer.kwargs")
+    _refuse_unfit(build, name, lr, options, f"optimizer.kwargs {kwargs}")
+    special = kind_options(no_wd, pconfig or {}, {"lr": lr, **known})
+    for kind, own in special.items():
+        _refuse_unfit(
+            build, name, lr, {**options, **own}, f"the options of {kind}, {own}, with optimizer.kwargs {kwargs}"
+        )
     groups: dict[str, dict[str, Any]] = {}
     for _, parameter, kind in named_kinds(model):
         own = special.get(kind, {})
@@ -173,6 +219,14 @@ def create_optimizer(
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer
+
+
+def _refuse_unfit(build: Callable[..., Any], name: str, lr: float, options: Mapping[str, Any], what: str) -> None:
+    """Raises a ConfigError if the class refuses options; ``what`` names them."""
+    try:
+        build([nn.Parameter(torch.zeros(1))], **{"lr": lr, **options})
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"optimizer {name} refuses {what}: {error}") from None
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float, base_lr: float) -> None:

@@ -1,11 +1,14 @@
 """Which parameter gets which decay and rate."""
 
+import inspect
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from RobustART.errors import UserError
-from RobustART.training.optim import OPTIMIZERS, TIMM, create_optimizer, named_kinds, set_rate
+from RobustART.training.optim import OPTIMIZERS, RANGES, SWITCHES, TIMM, _timm, create_optimizer, named_kinds, set_rate
 
 
 class Net(nn.Module):
@@ -86,10 +89,48 @@ def test_every_optimizer_steps_downhill(name):
         ("SGD", {"no_wd": {"bias": True}}, "unknown key optimizer.no_wd.bias; Known: fc, norm, embed"),
         ("SGD", {"pconfig": {"conf_b": {}}}, "unknown key optimizer.pconfig.conf_b; did you mean 'conv_b'"),
         ("SGD", {"pconfig": {"conv_b": {"betas": 1}}}, "unknown key optimizer.pconfig.conv_b.betas"),
-        ("SGD", {"pconfig": {"conv_b": {"lr": -1}}}, "conv_b.lr must be a number from 0 up, got -1"),
+        (
+            "SGD",
+            {"pconfig": {"conv_b": {"lr": -1}}},
+            "'lr' of optimizer.pconfig.conv_b must be a number from 0 to .* got -1",
+        ),
         ("SGD", {"kwargs": {"nesterov": True}}, "refuses optimizer.kwargs .*Nesterov momentum requires"),
         ("SGD", {"kwargs": {"lr": 1}}, "kwargs.lr is not set here"),
-        ("SGD", {"kwargs": {"weight_decay": -1}}, "weight_decay must be a number from 0 up"),
+        (
+            "SGD",
+            {"kwargs": {"weight_decay": -1}},
+            "'weight_decay' of optimizer.kwargs must be a number from 0 to 10000, got -1",
+        ),
+        ("SGD", {"kwargs": {"weight_decay": math.nan}}, "weight_decay.* got nan"),
+        ("SGD", {"kwargs": {"momentum": 1}}, "momentum.* must be a number from 0 to below 1, got 1"),
+        ("SGD", {"kwargs": {"momentum": True}}, "momentum.* got True"),
+        ("SGD", {"kwargs": {"nesterov": 1}}, "kwargs.nesterov must be true or false, got 1"),
+        ("SGD", {"kwargs": {"foreach": 3}}, "kwargs.foreach must be true or false, got 3"),
+        ("SGD", {"kwargs": {"fused": True, "foreach": True}}, "refuses optimizer.kwargs .*fused"),
+        (
+            "SGD",
+            {"kwargs": {"differentiable": True}},
+            "differentiable must be false, got True: nothing is differentiated",
+        ),
+        ("Adam", {"kwargs": {"capturable": True}}, "capturable must be false, got True"),
+        ("Adam", {"kwargs": {"maximize": True}}, "maximize must be false, got True: a training makes its loss smaller"),
+        ("Adam", {"kwargs": {"betas": 0.9}}, "betas.* must be a list of 2 numbers from 0 to below 1, got 0.9"),
+        ("Adam", {"kwargs": {"betas": [0.9, math.nan]}}, "betas.* got "),
+        ("Adam", {"kwargs": {"eps": 0}}, "eps.* must be a number above 0 to 1000, got 0"),
+        ("LAMB", {"kwargs": {"max_grad_norm": -1}}, "max_grad_norm.* got -1"),
+        ("Adam", {"pconfig": {"bn_w": {"betas": ["a", "b"]}}}, "betas' of optimizer.pconfig.bn_w must be"),
+        (
+            "Adam",
+            {"pconfig": {"bn_w": {"fused": True}}},
+            "bn_w.fused is for all parameters at once; say optimizer.kwargs.fused",
+        ),
+        (
+            "SGD",
+            {"pconfig": {"bn_w": {"nesterov": True}}},
+            "the options of bn_w, {'nesterov': True}, .*Nesterov momentum",
+        ),
+        ("SGD", {"pconfig": {"bn_w": {"momentum": 1.5}}}, "momentum.* got 1.5"),
+        ("SGD", {"pconfig": {"bn_w": {"weight_decay": None}}}, "weight_decay.* got None"),
     ],
 )
 def test_what_cannot_be(name, kwargs, message):
@@ -103,3 +144,28 @@ def test_the_matrices_of_attention_are_linear_layers():
     assert kinds["in_proj_weight"] == "linear_w"
     assert kinds["in_proj_bias"] == "linear_b"
     assert kinds["bias_k"] == "other"
+
+
+RUBBISH = [math.inf, -math.inf, math.nan, "x", -1, 2, [], [1], [-1, 1], [math.nan, 0.9], ["a", "b"], {}, 1e39, 10**400]
+
+
+@pytest.mark.parametrize("name", [*OPTIMIZERS, *TIMM])
+def test_an_option_is_refused_or_trains(name):
+    """Every number that a class takes has a range, and nothing inside it breaks a step."""
+    build = _timm(TIMM[name]) if name in TIMM else OPTIMIZERS[name]
+    found = {k: p.default for k, p in inspect.signature(build).parameters.items() if k not in ("params", "lr", "self")}
+    assert {k for k, default in found.items() if not isinstance(default, bool)} <= {*RANGES, *SWITCHES}
+    images = torch.ones(4, 3)
+    for option in found:
+        for value in RUBBISH:
+            for where in ({"kwargs": {option: value}}, {"pconfig": {"linear_w": {option: value}}}):
+                net = nn.Linear(3, 1)
+                try:
+                    optimizer = create_optimizer(net, name, lr=1e-3, **where)
+                except UserError:
+                    continue
+                for _ in range(2):
+                    optimizer.zero_grad()
+                    net(images).square().mean().backward()
+                    optimizer.step()
+                assert all(p.isfinite().all() for p in net.parameters()), where
