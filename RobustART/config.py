@@ -147,7 +147,7 @@ class DataConfig:
     prefetch_factor: int | None = None
     """Batches each loader process prepares ahead."""
     persistent_workers: bool = False
-    """Loader processes live on between epochs."""
+    """Either is fine: loader processes live as long as the training."""
     input_size: int | None = None
     """The original's name for ``model.preprocessing.input_size``."""
     test_resize: int | None = None

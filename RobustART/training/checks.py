@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
 import math
 from pathlib import Path
@@ -14,11 +16,16 @@ from RobustART.errors import ConfigError
 from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import run_settings
+from RobustART.models.builders import Built
+from RobustART.models.deploy import split_deploy
+from RobustART.models.macs import meta_device
 from RobustART.models.weights import PACKAGED, pretrained_entry
-from RobustART.models.zoo import check_name
+from RobustART.models.zoo import LIBRARIES, build_network, check_name
 from RobustART.preprocessing import Preprocessing
+from RobustART.training.freezing import train_only
 from RobustART.training.loading import generators_kept, seed_generators
-from RobustART.training.recipe import check_training, mixing_of, model_arguments, trains
+from RobustART.training.objective import JSD, MOCO, check_views, views_of
+from RobustART.training.recipe import check_training, mixing_of, model_arguments, optimizer_of, trains
 from RobustART.training.resolve import (
     chosen_benchmarks,
     clean_dataset,
@@ -58,9 +65,10 @@ def _refuse_with_moco(config: Config) -> None:
     training, moco = config.training, config.training.moco
     if moco is None:
         return
+    together = config.data.images_per_step or config.data.batch_size  # of one process, at least
     for name, value, good, allowed in (
         ("dim", moco.dim, moco.dim >= 1, "a whole number above 0"),
-        ("queue", moco.queue, moco.queue >= config.data.batch_size, "at least the images of a step"),
+        ("queue", moco.queue, moco.queue >= together, "at least the images of a step"),
         ("momentum", moco.momentum, 0 <= moco.momentum < 1, "in [0, 1)"),
         ("temperature", moco.temperature, 0 < moco.temperature < math.inf, "a number above 0"),
     ):
@@ -140,24 +148,42 @@ TRIALS = 8
 """How often the training's transforms are tried on the first picture."""
 
 
-def _check_transforms(config: Config, dataset: ImageDataset) -> None:
-    """Raises what making the training's pictures would raise, as far as the first one shows it.
+def outline(config: Config) -> Built:
+    """Returns the network of a config, without memory where a library builds it: names and shapes, no values.
 
-    Where the config does not say the model's input size, only the network knows which sizes the transforms must make.
+    Raises:
+        ModelError, UnknownNameError: it cannot be built.
     """
-    train = config.data.train
-    assert train is not None
-    if train.transforms is None or "GRAYSCALE" in str(train.transforms):  # which asks for the model's own mean
-        return
-    fields = preprocessing_fields(config)
-    view = TrainingView(create_transform(train.transforms, Preprocessing(**fields)), fields.get("input_size", 0))
-    if "input_size" not in fields:
-        return
+    section = model_section(config)
+    name = section.type
+    kwargs, _ = split_deploy(name, model_arguments(config)[0])
+    size = preprocessing_fields(config).get("input_size")
+    own = check_name(name)[0] not in (*LIBRARIES, "robustart", "nas")
+    with contextlib.nullcontext() if own else meta_device():
+        return build_network(name, kwargs, input_size=size)
+
+
+def _check_transforms(config: Config, dataset: ImageDataset, preprocessing: Preprocessing) -> None:
+    """Raises what making the training's pictures would raise, as far as the first one shows it."""
+    assert config.data.train is not None
+    view = TrainingView(create_transform(config.data.train.transforms or [], preprocessing), preprocessing.input_size)
     picture = dataset.picture(0)
     with generators_kept():
         for key in range(TRIALS):
             seed_generators(key)
-            view(picture, dataset.files[0])
+            made = view(picture, dataset.files[0])
+    training = config.training
+    objective = MOCO if training.moco else JSD if training.objective.type == "jsd" else "training.objective"
+    check_views(objective, views_of(made[None]))
+
+
+def _check_network(config: Config, dataset: ImageDataset) -> None:
+    """Raises what a training would raise of its network, and of pictures that do not fit to it."""
+    built = outline(config)
+    _check_transforms(config, dataset, dataclasses.replace(built.preprocessing, **preprocessing_fields(config)))
+    if config.training.train_only is not None:
+        train_only(built.network, config.training.train_only)
+    optimizer_of(config, built.network, 1.0)
 
 
 def check(config: Config, folder: Path) -> None:
@@ -169,7 +195,7 @@ def check(config: Config, folder: Path) -> None:
     if trains(config):
         images = train_dataset(config, folder)
         check_training(config, images)
-        _check_transforms(config, images)
+        _check_network(config, images)
         if config.evaluation is None:
             return
     section = evaluation_section(config)

@@ -18,7 +18,7 @@ from RobustART.errors import ConfigError
 from RobustART.models import Classifier
 from RobustART.seeding import image_seed, numpy_generator
 from RobustART.training.loading import Batch
-from RobustART.training.objective import Objective, ObjectiveContext, plain_model
+from RobustART.training.objective import MOCO, Objective, ObjectiveContext, check_views, plain_model, views_of
 from RobustART.training.parallel import Parallel
 
 log = logging.getLogger(__name__)
@@ -67,11 +67,7 @@ class Moco(Objective):
 
     def forward(self, model: nn.Module, batch: Batch, rng: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss, and how often the key of the same image is the nearest one, in percent."""
-        if batch.images.ndim != 5 or batch.images.shape[1] != 2:
-            raise ConfigError(
-                "training.moco needs two views of each picture: data.train.transforms: {type: MOCOV2}, or a list with "
-                "{type: views, kwargs: {transforms: [[...], [...]]}}"
-            )
+        check_views(MOCO, views_of(batch.images))
         first, second = (view.contiguous() for view in batch.images.unbind(1))
         queries = model(first)
         with torch.no_grad():

@@ -36,6 +36,10 @@ class Objective(nn.Module):
     shared = False
     """Whether the buffers are equal in all processes, so that a checkpoint holds them once."""
 
+    def others(self) -> dict[str, nn.Module]:
+        """Returns the other networks that the loss depends on, by what they are; their weights are not trained."""
+        return {}
+
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the mean loss over the batch, and numbers to log, each the mean over the batch of something.
 
@@ -86,12 +90,45 @@ class Plain(Objective):
         return soft_cross_entropy(model(images), targets), {}
 
 
+JSD, MOCO = "training.objective 'jsd'", "training.moco"
+_VIEWS: dict[str, tuple[range, str]] = {
+    JSD: (
+        range(2, 1000),
+        "needs several views of each picture: data.train.transforms: [..., {type: views, kwargs: {transforms: [[], [{type: "
+        "aug_mix}], [{type: aug_mix}]]}}]",
+    ),
+    MOCO: (
+        range(2, 3),
+        "needs two views of each picture: data.train.transforms: {type: MOCOV2}, or a list with {type: views, kwargs: "
+        "{transforms: [[...], [...]]}}",
+    ),
+}
+"""What is minimised to how many views of each picture it takes, if not one, and how to make them."""
+
+
+def check_views(what: str, views: int) -> None:
+    """Raises a ConfigError if an objective does not take this many views of each picture.
+
+    Args:
+        what: :data:`JSD`, :data:`MOCO`, or the name of one that takes single pictures.
+        views: of each picture.
+    """
+    if what in _VIEWS:
+        possible, needs = _VIEWS[what]
+        if views not in possible:
+            raise ConfigError(f"{what} {needs}; got {views}")
+    elif views > 1:
+        raise ConfigError(f"data.train.transforms make {views} views of each picture, but {what} takes one")
+
+
+def views_of(images: Tensor) -> int:
+    """Returns how many views of each picture are in a batch, (N, 3, H, W) or (N, V, 3, H, W)."""
+    return images.shape[1] if images.ndim == 5 else 1
+
+
 def single_view(images: Tensor) -> Tensor:
     """Returns images (N, 3, H, W), or raises a ConfigError if there are several views of each."""
-    if images.ndim != 4:
-        raise ConfigError(
-            f"data.train.transforms make {images.shape[1]} views of each picture, but training.objective takes one"
-        )
+    check_views("training.objective", views_of(images))
     return images
 
 

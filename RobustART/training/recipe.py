@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,12 @@ def refuse_impossible_training(config: Config) -> list[str]:
     )  # fmt: skip
     if training.moco is None and (training.adversary is not None or training.objective.type in ("plain", "jsd")):
         objective_of(config, 2, torch.device("cpu"), Path())
+    pretrain = config.saver.pretrain
+    if pretrain is not None and "model" in pretrain.ignore.key:
+        raise ConfigError(
+            "saver.pretrain.ignore.key may not hold 'model': the weights are what saver.pretrain.path is named for; leave "
+            "saver.pretrain out, or name parameters in ignore.model"
+        )
     half = [name for name in ("fp16_normal_bn", "fp16_normal_fc") if getattr(config.optimizer, name)]
     return [f"optimizer.{name} is not used: training.amp keeps weights and BatchNorm in float32" for name in half]
 
@@ -152,6 +159,16 @@ def plan_of(config: Config, dataset: ImageDataset, world: int) -> tuple[Plan, Sc
     check_plan(sampler_of(config), plan)
     section = config.lr_scheduler
     schedule, base_lr, steps = schedule_of(section.type, section.kwargs, plan.steps_per_epoch)
+    if config.training.accumulate > plan.batch_size:
+        raise ConfigError(
+            f"training.accumulate must be at most the images of a process and step, {plan.batch_size}, got "
+            f"{config.training.accumulate}"
+        )
+    first = config.ema.kwargs.get("inner_T", 1)
+    if config.ema.enable and first > steps:
+        raise ConfigError(
+            f"ema.kwargs.inner_T is {first}, but the training has {steps} steps: no average is ever taken"
+        )
     return dataclasses.replace(plan, steps=steps), schedule, base_lr
 
 
@@ -220,8 +237,15 @@ def _objective(config: Config, classes: int, device: torch.device, folder: Path)
     return builder(context, **stated)
 
 
-def conditions_of(config: Config, dataset: ImageDataset, plan: Plan) -> dict[str, Any]:
-    """Returns all that the course of a training depends on, as plain data for the checkpoint."""
+def conditions_of(config: Config, dataset: ImageDataset, plan: Plan, weights: Mapping[str, str]) -> dict[str, Any]:
+    """Returns all that the course of a training depends on, as plain data for the checkpoint.
+
+    Args:
+        config: the configuration.
+        dataset: to train on.
+        plan: how many images are dealt out.
+        weights: fingerprints of what comes from files: what is begun with, and a teacher's.
+    """
     data = config.data
     names = (
         "model",
@@ -254,6 +278,7 @@ def conditions_of(config: Config, dataset: ImageDataset, plan: Plan) -> dict[str
         },
         "saver": {"pretrain": to_plain(config.saver.pretrain)},
         "processes": plan.world,
+        "weights": dict(weights),
     }
 
 
@@ -292,8 +317,7 @@ def run_device(config: Config, training: bool) -> str:
 def check_training(config: Config, dataset: ImageDataset) -> None:
     """Raises what a training would raise before its first step, as far as it can be known without the model."""
     refuse_impossible_training(config)
-    plan, _, base_lr = plan_of(config, dataset, 1)
+    plan, _, _ = plan_of(config, dataset, 1)
     loop_settings(config, plan.steps)
-    optimizer_of(config, torch.nn.Linear(1, 1), base_lr)
     model_arguments(config)
     choose_device(run_device(config, training=True), 0)

@@ -16,12 +16,15 @@ from RobustART.models import Classifier, build_model
 from RobustART.training.loading import Batch
 from RobustART.training.losses import cross_entropy, soft_cross_entropy, soft_targets
 from RobustART.training.objective import (
+    JSD,
     OBJECTIVES,
     Objective,
     ObjectiveContext,
     accuracy,
+    check_views,
     plain_model,
     single_view,
+    views_of,
 )
 
 TEACHER_KEYS = ("type", "kwargs", "weights", "strict", "preprocessing")
@@ -49,6 +52,10 @@ class Distillation(Objective):
         self.classes, self.label_smooth, self.mixing = context.classes, context.label_smooth, context.mixing
         self.alpha, self.temperature = alpha, temperature
         self._teacher = (teacher.to(context.device).eval().requires_grad_(False),)
+
+    def others(self) -> dict[str, nn.Module]:
+        """Returns the teacher."""
+        return {"teacher": self._teacher[0]}
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss, its second part, and, where labels are not blended, the accuracy."""
@@ -113,11 +120,7 @@ class Consistency(Objective):
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss, its second part, and the accuracy on the first views."""
-        if batch.images.ndim != 5:
-            raise ConfigError(
-                "training.objective 'jsd' needs several views: data.train.transforms: [..., {type: views, kwargs: "
-                "{transforms: [[], [{type: aug_mix}], [{type: aug_mix}]]}}]"
-            )
+        check_views(JSD, views_of(batch.images))
         views = batch.images.transpose(0, 1)  # (V, N, 3, H, W)
         logits = model(views.flatten(0, 1)).view(len(views), len(batch), -1)
         apart = jensen_shannon(logits)
@@ -170,6 +173,10 @@ class Kurtosis(Objective):
             raise ConfigError("kw_weight: the model has no convolution and no linear layer")
         apart = torch.stack([(kurtosis(layer.weight) - TARGET_KURTOSIS) ** 2 for layer in layers]).mean()
         return loss + self.weight * apart, {**numbers, "kurtosis": apart}
+
+    def others(self) -> dict[str, nn.Module]:
+        """Passes the call on."""
+        return self.inner.others()
 
     def after_backward(self, model: nn.Module) -> None:
         """Passes the call on."""

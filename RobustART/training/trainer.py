@@ -16,6 +16,7 @@ from RobustART.data import ImageDataset
 from RobustART.distributed import World
 from RobustART.errors import ConfigError, TrainingError
 from RobustART.evaluation.checks import check_labels, only_writer, probe
+from RobustART.evaluation.conditions import fingerprint
 from RobustART.evaluation.settings import default_workers
 from RobustART.models import Classifier
 from RobustART.models.deploy import deploy_form
@@ -85,6 +86,7 @@ class Trainer:
         workers = config.data.num_workers
         self.workers = default_workers() if workers is None else workers
         section = config.training
+        weights = {} if weights_of(config, folder) is None else {"start": fingerprint(model.network)}
         model = model.to(world.device)
         if section.moco is not None:
             replace_head(model, dim=section.moco.dim, mlp=section.moco.mlp, seed=section.seed)
@@ -112,7 +114,8 @@ class Trainer:
         )  # fmt: skip
         if section.compile:
             model.network.compile()
-        self.conditions = conditions_of(config, dataset, self.plan)
+        weights |= {name: fingerprint(other) for name, other in objective.others().items()}
+        self.conditions = conditions_of(config, dataset, self.plan, weights)
         self._last_good = "There is no checkpoint yet"
 
     def run(self, *, fresh: bool = False, recover: Path | None = None) -> dict[str, Classifier]:
