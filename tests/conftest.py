@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
+torch.set_num_threads(1)  # as in the processes that tests start: sums of other parts have other last bits
 
 TINY_MODEL = '''
 """A small network with seeded weights, as a user's own module."""
