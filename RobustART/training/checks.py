@@ -6,6 +6,8 @@ import logging
 import math
 from pathlib import Path
 
+import torch
+
 from RobustART.config import Config, DatasetConfig
 from RobustART.data import ImageDataset
 from RobustART.data.fake import FAKE_NOTE
@@ -30,6 +32,7 @@ from RobustART.training.resolve import (
     weights_of,
 )
 from RobustART.training.switches import unused_with_switches
+from RobustART.training.techniques import build_teacher, probe_teacher
 from RobustART.training.transforms import TrainingView, create_transform
 
 log = logging.getLogger("RobustART")
@@ -160,6 +163,19 @@ def _check_transforms(config: Config, dataset: ImageDataset) -> None:
             view(picture, dataset.files[0])
 
 
+def _check_teacher(config: Config, folder: Path) -> None:
+    """Raises what building the teacher of a distillation would raise; one that must be fetched is left to the run."""
+    section = config.training.objective
+    teacher = section.kwargs.get("teacher") if section.type == "distillation" else None
+    weights = teacher.get("weights") if isinstance(teacher, dict) else None
+    if teacher is None or (isinstance(weights, str) and pretrained_entry(weights) is not None):
+        return
+    model = build_teacher(teacher, folder)
+    size = preprocessing_fields(config).get("input_size")
+    if size is not None:
+        probe_teacher(model, size, torch.device("cpu"))
+
+
 def check(config: Config, folder: Path) -> None:
     """Raises what a run would raise before its first image.
 
@@ -170,6 +186,7 @@ def check(config: Config, folder: Path) -> None:
         images = train_dataset(config, folder)
         check_training(config, images)
         _check_transforms(config, images)
+        _check_teacher(config, folder)
         if config.evaluation is None:
             return
     section = evaluation_section(config)

@@ -14,7 +14,8 @@ from RobustART.data import ImageDataset
 from RobustART.distributed import choose_device
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier
-from RobustART.options import check_options, option_defaults, to_plain
+from RobustART.options import check_options, check_types, option_defaults, to_plain
+from RobustART.ranges import check_ranges, given_options, ranges_of
 from RobustART.training.adversary import ADVERSARIES
 from RobustART.training.ema import Ema
 from RobustART.training.loop import LoopSettings
@@ -70,6 +71,7 @@ def refuse_impossible_training(config: Config) -> list[str]:
         ("training.save_freq", training.save_freq),
         ("data.batch_size", config.data.batch_size),
         ("data.images_per_step", config.data.images_per_step),
+        ("data.prefetch_factor", config.data.prefetch_factor),
     ):
         if value is not None and value < 1:
             raise ConfigError(f"{name} must be a whole number above 0, got {value}")
@@ -84,7 +86,10 @@ def refuse_impossible_training(config: Config) -> list[str]:
     check_options(config.ema.kwargs, Ema, "ema")
     if config.ema.enable:
         Ema(torch.nn.Linear(1, 1), **config.ema.kwargs)
-    check_options(training.objective.kwargs, OBJECTIVES[training.objective.type], "training.objective")
+    objective, options = OBJECTIVES[training.objective.type], training.objective.kwargs
+    check_options(options, objective, "training.objective")
+    check_types(options, objective, "training.objective")
+    check_ranges(given_options(options, objective), ranges_of(objective), "training.objective")
     assert config.model is not None
     refuse_unfit(
         training.objective.type, config.model.type, config.model.kwargs, compiled=training.compile,
@@ -92,8 +97,14 @@ def refuse_impossible_training(config: Config) -> list[str]:
     )  # fmt: skip
     if training.moco is None and (training.adversary is not None or training.objective.type in ("plain", "jsd")):
         objective_of(config, 2, torch.device("cpu"), Path())
+    warnings = []
+    if config.data.prefetch_factor is not None and config.data.num_workers == 0:
+        warnings.append("data.prefetch_factor is not used: it is of loader processes, and data.num_workers is 0")
     half = [name for name in ("fp16_normal_bn", "fp16_normal_fc") if getattr(config.optimizer, name)]
-    return [f"optimizer.{name} is not used: training.amp keeps weights and BatchNorm in float32" for name in half]
+    return [
+        *warnings,
+        *(f"optimizer.{name} is not used: training.amp keeps weights and BatchNorm in float32" for name in half),
+    ]
 
 
 def _below_one(value: int | None) -> bool:
@@ -188,23 +199,25 @@ def objective_of(
         assert model is not None
         assert parallel is not None
         options = {k: v for k, v in to_plain(moco).items() if k != "mlp"}
-        objective: Objective = Moco(_context(config, classes, device, folder), model, parallel, **options)
+        objective: Objective = Moco(_context(config, classes, device, folder, model), model, parallel, **options)
     else:
-        objective = _objective(config, classes, device, folder)
+        objective = _objective(config, _context(config, classes, device, folder, model))
     return (Kurtosis(objective, config.kw_weight) if config.kw_weight else objective).to(device)
 
 
-def _context(config: Config, classes: int, device: torch.device, folder: Path) -> ObjectiveContext:
+def _context(
+    config: Config, classes: int, device: torch.device, folder: Path, model: Classifier | None
+) -> ObjectiveContext:
     training = config.training
+    size = None if model is None else model.preprocessing.input_size
     return ObjectiveContext(
-        classes, config.label_smooth, mixing_of(config), training.seed, device, folder, training.accumulate
+        classes, config.label_smooth, mixing_of(config), training.seed, device, folder, training.accumulate, size
     )
 
 
-def _objective(config: Config, classes: int, device: torch.device, folder: Path) -> Objective:
+def _objective(config: Config, context: ObjectiveContext) -> Objective:
     training = config.training
     section, adversary = training.objective, training.adversary
-    context = _context(config, classes, device, folder)
     if adversary is None:
         return OBJECTIVES[section.type](context, **section.kwargs)
     if section.type != "plain":

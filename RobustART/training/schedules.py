@@ -230,7 +230,9 @@ def _number(options: Mapping[str, Any], name: str, *, above: float | None = None
 
 def _count(options: Mapping[str, Any], name: str, least: int, most: int | None = None) -> int:
     value = options[name]
-    whole = (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+    whole = (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float) and value.is_integer()
+    )
     if not whole or value < least or (most is not None and value > most):
         limit = "" if most is None else f" and at most {most:g}"
         raise ConfigError(f"{WHERE}.{name} must be a whole number of at least {least}{limit}, got {value!r}")
