@@ -77,8 +77,8 @@ def refuse_impossible_training(config: Config) -> list[str]:
             raise ConfigError(f"{name} must be a whole number above 0, got {value}")
     if config.data.num_workers is not None and config.data.num_workers < 0:
         raise ConfigError(f"data.num_workers must be a whole number from 0 up, got {config.data.num_workers}")
-    if training.seed < 0:
-        raise ConfigError(f"training.seed must be a whole number from 0 up, got {training.seed}")
+    if not 0 <= training.seed < 2**63:
+        raise ConfigError(f"training.seed must be a whole number from 0 up, of 63 bits, got {training.seed}")
     check_smoothing(config.label_smooth)
     sampler_of(config)
     mixing_of(config)
@@ -134,6 +134,8 @@ def mixing_of(config: Config) -> Mixing:
         raise ConfigError(
             f"mixup must be below 1, or 1.0 for off, got {config.mixup}; larger ones are training.mixup_alpha"
         )
+    if alpha is not None and not 0 <= alpha < math.inf:
+        raise ConfigError(f"training.mixup_alpha must be a number from 0 up, got {alpha}")
     own = 0.0 if config.mixup == 1 else config.mixup
     if alpha is not None and own not in (0, alpha):
         raise ConfigError(f"mixup is {config.mixup}, but training.mixup_alpha is {alpha}; say it once")

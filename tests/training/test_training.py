@@ -350,6 +350,8 @@ def build(**kwargs):
         ("ema={enable: true, kwargs: {decay: 1.0}}", "ema.kwargs.decay must be"),
         ("training.objective={type: jsd, kwargs: {weight: -1}}", "weight"),
         ("training.device=banana", "device must be auto, cpu, cuda"),
+        ("training.seed=1e20", "training.seed must be a whole number from 0 up, of 63 bits"),
+        ("training.mixup_alpha=.nan", "training.mixup_alpha must be a number from 0 up, got nan"),
         ("data.prefetch_factor=0", "data.prefetch_factor must be a whole number above 0, got 0"),
         ("data.prefetch_factor=-1", "data.prefetch_factor must be a whole number above 0, got -1"),
         ("optimizer.kwargs={differentiable: true}", "optimizer.kwargs.differentiable must be false, got True"),
