@@ -15,6 +15,9 @@ from typing import Any
 from RobustART.errors import ConfigError
 from RobustART.options import option_defaults
 
+LARGEST_FLOAT32 = 3.4e38
+"""Weights, images and losses are float32, which holds no larger number."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from RobustART.data import ImageDataset
-from RobustART.errors import ConfigError, DataError, ModelError, RecordError
+from RobustART.errors import ConfigError, DataError, ModelError, RecordError, UserError
 from RobustART.evaluation.scoring import check_logits
 from RobustART.models import Classifier
 from RobustART.preprocessing import Preprocessing
@@ -37,6 +37,8 @@ def probe(model: nn.Module, size: int, device: torch.device) -> int:
     try:
         with torch.no_grad():
             output = model(grey)
+    except UserError:
+        raise
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ModelError(f"the model fails on an image of shape (1, 3, {size}, {size}): {error}") from error
     return check_logits(output, 1).shape[1]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from RobustART.errors import ModelError
+from RobustART.models.normalize import logits_of
 
 
 def to_float(pixels: Tensor) -> Tensor:
@@ -18,12 +19,7 @@ def to_float(pixels: Tensor) -> Tensor:
 
 def check_logits(output: object, count: int) -> Tensor:
     """Returns a model's output if it is logits (count, K); otherwise a ModelError says how to wrap the model."""
-    if not isinstance(output, Tensor):
-        kind = type(output).__name__
-        raise ModelError(
-            f"the model must return logits as a tensor (N, K), got {kind}. Wrap it in a module whose forward returns, "
-            f"for example, `self.model(images){'[0]' if isinstance(output, (tuple, list)) else '.logits'}`"
-        )
+    output = logits_of(output)
     if output.ndim != 2 or len(output) != count or not output.is_floating_point():
         raise ModelError(
             f"the model must return logits of shape ({count}, K), got {output.dtype} {tuple(output.shape)}"

@@ -52,6 +52,6 @@ def run_settings(
         raise ConfigError(f"workers must be a whole number from 0, got {workers!r}")
     if amp is not None and amp not in AMP_TYPES:
         raise ConfigError(f"amp must be one of {', '.join(AMP_TYPES)} or null, got {amp!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ConfigError(f"seed must be a whole number, got {seed!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
+        raise ConfigError(f"seed must be a whole number of 64 bits, got {seed!r}")
     return Settings(batch_size, default_workers() if workers is None else workers, amp, channels_last, seed, progress)

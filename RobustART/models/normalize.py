@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.comparability import INNER
+from RobustART.errors import ModelError
 from RobustART.preprocessing import Preprocessing
 
 
@@ -77,5 +78,26 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits (N, K) of images (N, C, H, W) in [0, 1]."""
-        logits: Tensor = self.network(self.normalize(images))
-        return logits
+        return logits_of(self.network(self.normalize(images)), self.network)
+
+
+def logits_of(output: object, network: nn.Module | None = None) -> Tensor:
+    """Returns what a network returned if it is a tensor; otherwise a ModelError says what it is and how to mend that.
+
+    Args:
+        output: the network's.
+        network: the network, to be named.
+    """
+    if isinstance(output, Tensor):
+        return output
+    name = "the model" if network is None else f"the model ({type(network).__name__})"
+    message = f"{name} must return logits as a tensor (N, K), got {type(output).__name__}"
+    if network is not None and network.training and getattr(network, "aux_logits", False):
+        raise ModelError(
+            f"{message} in training mode, with the logits of auxiliary heads; leave these out with model.kwargs: "
+            "{aux_logits: false}"
+        )
+    raise ModelError(
+        f"{message}. Wrap it in a module whose forward returns, for example, "
+        f"`self.model(images){'[0]' if isinstance(output, (tuple, list)) else '.logits'}`"
+    )

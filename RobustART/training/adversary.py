@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -22,12 +21,16 @@ from torch import Tensor, nn
 from RobustART.errors import ConfigError, ModelError
 from RobustART.models import Classifier
 from RobustART.noise.attacks import pgd_l1, pgd_l2, pgd_linf
+from RobustART.ranges import LARGEST_FLOAT32
 from RobustART.registry import Registry
 from RobustART.training.loading import Batch
 from RobustART.training.losses import soft_cross_entropy, soft_targets
 from RobustART.training.objective import Objective, ObjectiveContext, accuracy, plain_model, single_view
 
 ATTACKS_BY_NORM = {"Linf": pgd_linf, "L2": pgd_l2, "L1": pgd_l1}
+
+MOST_STEPS = 1_000_000
+"""Of an attack on a batch."""
 
 ADVERSARIES: Registry[Callable[..., Objective]] = Registry("adversary")
 """Names to functions (context, keyword-only options) -> objective."""
@@ -73,8 +76,10 @@ class Attacker:
     def __post_init__(self) -> None:
         """Refuses what no attack could do."""
         check_above_zero("eps", self.eps)
-        if self.steps < 1:
-            raise ConfigError(f"training.adversary.steps must be a whole number above 0, got {self.steps}")
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise ConfigError(
+                f"training.adversary.steps must be a whole number above 0 and at most {MOST_STEPS}, got {self.steps}"
+            )
         if self.step_size is not None and self.rel_stepsize is not None:
             raise ConfigError(
                 f"training.adversary: give one of step_size and rel_stepsize, got {self.step_size} and {self.rel_stepsize}"
@@ -131,9 +136,11 @@ def predicted(model: Classifier, images: Tensor) -> Tensor:
 
 
 def check_above_zero(name: str, value: float) -> None:
-    """Raises a ConfigError unless an option is a finite number above 0."""
-    if not 0 < value < math.inf:
-        raise ConfigError(f"training.adversary.{name} must be a number above 0, got {value}")
+    """Raises a ConfigError unless an option is a number above 0 that float32 holds."""
+    if not 0 < value <= LARGEST_FLOAT32:
+        raise ConfigError(
+            f"training.adversary.{name} must be a number above 0 and at most {LARGEST_FLOAT32:g}, got {value}"
+        )
 
 
 class AttackedObjective(Objective):

@@ -23,8 +23,9 @@ from RobustART.models import Classifier, build_model
 from RobustART.options import to_plain
 from RobustART.training.arguments import DESCRIPTION, add_arguments
 from RobustART.training.checkpoint import newest_checkpoint
-from RobustART.training.checks import check, check_model, refuse_impossible
-from RobustART.training.recipe import model_arguments, refuse_impossible_training, run_device, trains
+from RobustART.training.checks import check, check_model
+from RobustART.training.recipe import model_arguments, run_device, trains
+from RobustART.training.refusals import refuse_impossible, refuse_impossible_training
 from RobustART.training.resolve import (
     chosen_benchmarks,
     clean_dataset,

@@ -111,7 +111,7 @@ class Training:
             share = len(part) / len(batch)
             rng = numpy_generator(self.settings.seed, self.step, f"train step {rank} portion {i}")
             with self._gradients_wait(i < portions - 1):
-                with self._autocast():
+                with self._autocast(), _small_batch_named(len(part), portions):
                     loss, numbers = self.objective(self.wrapped, part, rng)
                 weighted = loss * share
                 (self.scaler.scale(weighted) if self.scaler else weighted).backward()
@@ -275,6 +275,22 @@ def run(training: Training, batches: Iterator[Batch], due: Due, last_good: Calla
                 training.check_loss(last_good())
             for task in tasks:
                 task()
+
+
+@contextlib.contextmanager
+def _small_batch_named(images: int, portions: int) -> Iterator[None]:
+    """Makes a ConfigError of BatchNorm's refusal of a single value."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        size = f"{images} image{'' if images == 1 else 's'} of a process at once"
+        many = "" if portions == 1 else f" (a step is worked off in {portions} portions, training.accumulate)"
+        raise ConfigError(
+            f"data.batch_size: BatchNorm needs more than one value of each channel in training, and {size}{many} give one "
+            "in some layer; say a larger data.batch_size, or for several processes a larger data.images_per_step"
+        ) from None
 
 
 def _is_due(step: int, every: int, steps: int) -> bool:

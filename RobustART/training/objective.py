@@ -156,6 +156,8 @@ class ObjectiveContext:
     """Folder of the config; relative paths start there."""
     accumulate: int = 1
     """Its ``training.accumulate``: how many portions of a step's batch an objective is asked about one by one."""
+    input_size: int | None = None
+    """Side of the model's input; None where it is not known."""
 
 
 OBJECTIVES: Registry[Callable[..., Objective]] = Registry("training objective")

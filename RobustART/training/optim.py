@@ -17,9 +17,8 @@ from torch import nn
 
 from RobustART.errors import ConfigError, nearest
 from RobustART.options import parse_number
-from RobustART.ranges import Numbers, check_ranges
+from RobustART.ranges import LARGEST_FLOAT32, Numbers, check_ranges
 from RobustART.registry import Registry
-from RobustART.training.schedules import LARGEST_RATE
 
 OPTIMIZERS: Registry[Callable[..., torch.optim.Optimizer]] = Registry("optimizer")
 """Names to optimiser classes."""
@@ -62,7 +61,7 @@ NO_DECAY = {
 
 _SHARE = (Numbers(0, 1, below=True),)
 RANGES = {
-    "lr": (Numbers(0, LARGEST_RATE),),
+    "lr": (Numbers(0, LARGEST_FLOAT32),),
     "weight_decay": (Numbers(0, 1e4),),
     "momentum": _SHARE,
     "alpha": _SHARE,

@@ -12,14 +12,11 @@ import torch
 
 from RobustART.config import Config, DataConfig, DatasetConfig
 from RobustART.data import ImageDataset
-from RobustART.distributed import choose_device
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier
-from RobustART.options import check_options, option_defaults, to_plain
+from RobustART.options import option_defaults, to_plain
 from RobustART.training.adversary import ADVERSARIES
-from RobustART.training.ema import Ema
 from RobustART.training.loop import LoopSettings
-from RobustART.training.losses import check_smoothing
 from RobustART.training.mixing import Mixing
 from RobustART.training.moco import Moco
 from RobustART.training.objective import OBJECTIVES, Objective, ObjectiveContext
@@ -27,7 +24,6 @@ from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
 from RobustART.training.sampling import Plan, check_plan
 from RobustART.training.schedules import Schedule, schedule_of
-from RobustART.training.supernet import refuse_unfit
 from RobustART.training.techniques import Kurtosis
 
 
@@ -40,71 +36,6 @@ def missing_for_training(config: Config) -> list[str]:
     """Returns the names of the sections that a training needs and that are not there."""
     parts = {"optimizer": config.optimizer, "lr_scheduler": config.lr_scheduler, "data.train": config.data.train}
     return [name for name, part in parts.items() if part is None]
-
-
-def refuse_impossible_training(config: Config) -> list[str]:
-    """Raises a ConfigError for what the schema knows but no training can do; returns warnings of what is not used."""
-    if missing_for_training(config):
-        raise ConfigError(f"a training needs the sections {', '.join(missing_for_training(config))}")
-    train, training = config.data.train, config.training
-    assert train is not None
-    assert config.optimizer is not None
-    if config.lms.enable:
-        raise ConfigError(
-            "lms.enable: large-model support needs a private build of torch; training.accumulate and amp save memory"
-        )
-    if not 0 <= config.kw_weight < math.inf:
-        raise ConfigError(f"kw_weight must be a number from 0 up, got {config.kw_weight}")
-    if train.transforms is None:
-        raise ConfigError("data.train.transforms is missing; say {type: STANDARD}, or {type: JUSTNORM} for none")
-    for name in ("imagenet_c", "imagenet_p", "imagenet_a_o", "limit_samples"):
-        if getattr(train, name):
-            raise ConfigError(f"data.train.{name} belongs to data.test")
-    if not 0 < training.swa.start < 1 or training.swa.bn_batches < 1 or _below_one(training.swa.every):
-        raise ConfigError(
-            "training.swa: start must be between 0 and 1, every and bn_batches above 0, got "
-            f"{training.swa.start}, {training.swa.every}, {training.swa.bn_batches}"
-        )
-    for name, value in (
-        ("saver.print_freq", config.saver.print_freq),
-        ("saver.val_freq", config.saver.val_freq),
-        ("training.save_freq", training.save_freq),
-        ("data.batch_size", config.data.batch_size),
-        ("data.images_per_step", config.data.images_per_step),
-    ):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} must be a whole number above 0, got {value}")
-    if config.data.num_workers is not None and config.data.num_workers < 0:
-        raise ConfigError(f"data.num_workers must be a whole number from 0 up, got {config.data.num_workers}")
-    if training.seed < 0:
-        raise ConfigError(f"training.seed must be a whole number from 0 up, got {training.seed}")
-    check_smoothing(config.label_smooth)
-    sampler_of(config)
-    mixing_of(config)
-    loop_settings(config, 1)
-    check_options(config.ema.kwargs, Ema, "ema")
-    if config.ema.enable:
-        Ema(torch.nn.Linear(1, 1), **config.ema.kwargs)
-    check_options(training.objective.kwargs, OBJECTIVES[training.objective.type], "training.objective")
-    assert config.model is not None
-    refuse_unfit(
-        training.objective.type, config.model.type, config.model.kwargs, compiled=training.compile,
-        sync_bn=model_arguments(config)[1],
-    )  # fmt: skip
-    if training.moco is None and (training.adversary is not None or training.objective.type in ("plain", "jsd")):
-        objective_of(config, 2, torch.device("cpu"), Path())
-    pretrain = config.saver.pretrain
-    if pretrain is not None and "model" in pretrain.ignore.key:
-        raise ConfigError(
-            "saver.pretrain.ignore.key may not hold 'model': the weights are what saver.pretrain.path is named for; leave "
-            "saver.pretrain out, or name parameters in ignore.model"
-        )
-    half = [name for name in ("fp16_normal_bn", "fp16_normal_fc") if getattr(config.optimizer, name)]
-    return [f"optimizer.{name} is not used: training.amp keeps weights and BatchNorm in float32" for name in half]
-
-
-def _below_one(value: int | None) -> bool:
-    return value is not None and value < 1
 
 
 def sampler_of(config: Config) -> str:
@@ -130,6 +61,8 @@ def mixing_of(config: Config) -> Mixing:
         raise ConfigError(
             f"mixup must be below 1, or 1.0 for off, got {config.mixup}; larger ones are training.mixup_alpha"
         )
+    if alpha is not None and not 0 <= alpha < math.inf:
+        raise ConfigError(f"training.mixup_alpha must be a number from 0 up, got {alpha}")
     own = 0.0 if config.mixup == 1 else config.mixup
     if alpha is not None and own not in (0, alpha):
         raise ConfigError(f"mixup is {config.mixup}, but training.mixup_alpha is {alpha}; say it once")
@@ -205,23 +138,25 @@ def objective_of(
         assert model is not None
         assert parallel is not None
         options = {k: v for k, v in to_plain(moco).items() if k != "mlp"}
-        objective: Objective = Moco(_context(config, classes, device, folder), model, parallel, **options)
+        objective: Objective = Moco(_context(config, classes, device, folder, model), model, parallel, **options)
     else:
-        objective = _objective(config, classes, device, folder)
+        objective = _objective(config, _context(config, classes, device, folder, model))
     return (Kurtosis(objective, config.kw_weight) if config.kw_weight else objective).to(device)
 
 
-def _context(config: Config, classes: int, device: torch.device, folder: Path) -> ObjectiveContext:
+def _context(
+    config: Config, classes: int, device: torch.device, folder: Path, model: Classifier | None
+) -> ObjectiveContext:
     training = config.training
+    size = None if model is None else model.preprocessing.input_size
     return ObjectiveContext(
-        classes, config.label_smooth, mixing_of(config), training.seed, device, folder, training.accumulate
+        classes, config.label_smooth, mixing_of(config), training.seed, device, folder, training.accumulate, size
     )
 
 
-def _objective(config: Config, classes: int, device: torch.device, folder: Path) -> Objective:
+def _objective(config: Config, context: ObjectiveContext) -> Objective:
     training = config.training
     section, adversary = training.objective, training.adversary
-    context = _context(config, classes, device, folder)
     if adversary is None:
         return OBJECTIVES[section.type](context, **section.kwargs)
     if section.type != "plain":
@@ -312,12 +247,3 @@ def run_device(config: Config, training: bool) -> str:
     if evaluation not in ("auto", stated):
         raise ConfigError(f"training.device is {stated!r}, but evaluation.device is {evaluation!r}; say it once")
     return stated
-
-
-def check_training(config: Config, dataset: ImageDataset) -> None:
-    """Raises what a training would raise before its first step, as far as it can be known without the model."""
-    refuse_impossible_training(config)
-    plan, _, _ = plan_of(config, dataset, 1)
-    loop_settings(config, plan.steps)
-    model_arguments(config)
-    choose_device(run_device(config, training=True), 0)

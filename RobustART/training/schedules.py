@@ -14,6 +14,7 @@ from typing import Any
 
 from RobustART.errors import ConfigError
 from RobustART.options import check_options, parse_number
+from RobustART.ranges import LARGEST_FLOAT32
 from RobustART.registry import Registry
 
 Schedule = Callable[[int], float]
@@ -27,8 +28,6 @@ CURVES: Registry[Curve] = Registry("learning rate schedule")
 
 WHERE = "lr_scheduler.kwargs"
 
-LARGEST_RATE = 3.4e38
-"""Weights are float32, which holds no larger number."""
 MOST_STEPS = 10**12
 """The longest training: with any batch its draws can still be numbered in 64 bits."""
 
@@ -148,9 +147,9 @@ def create_schedule(
     given = {"base_lr": base_lr, "max_iter": max_iter, "warmup_lr": warmup_lr, "warmup_steps": warmup_steps, **options}
     curve = CURVES[name]
     check_options(options, curve, f"{WHERE} ({name})")
-    base = _number(given, "base_lr", above=0, most=LARGEST_RATE)
+    base = _number(given, "base_lr", above=0, most=LARGEST_FLOAT32)
     total, warmup = _count(given, "max_iter", 1, MOST_STEPS), _count(given, "warmup_steps", 0, MOST_STEPS)
-    peak = base if warmup_lr is None else _number(given, "warmup_lr", above=0, most=LARGEST_RATE)
+    peak = base if warmup_lr is None else _number(given, "warmup_lr", above=0, most=LARGEST_FLOAT32)
     if warmup == 1:
         raise ConfigError(
             f"{WHERE}.warmup_steps must be 0 or at least 2, got 1: one step cannot be both ends of the rise"
@@ -205,9 +204,9 @@ def _milestones(options: Mapping[str, Any], total: int) -> list[int]:
 
 def _multipliers(options: Mapping[str, Any], peak: float) -> list[float]:
     values = _numbers(options["lr_mults"], "lr_mults", above=0)
-    if any(peak * product > LARGEST_RATE for product in itertools.accumulate(values, operator.mul)):
+    if any(peak * product > LARGEST_FLOAT32 for product in itertools.accumulate(values, operator.mul)):
         raise ConfigError(
-            f"{WHERE}.lr_mults must keep the learning rate at most {LARGEST_RATE:g}, got {values} for {peak:g}"
+            f"{WHERE}.lr_mults must keep the learning rate at most {LARGEST_FLOAT32:g}, got {values} for {peak:g}"
         )
     return values
 

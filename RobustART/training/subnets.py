@@ -35,9 +35,9 @@ from RobustART.models.nas import Space, Supernet, create_space
 from RobustART.models.nas.sampling import Subnet, read_subnets
 from RobustART.records import config_hash
 from RobustART.report.nas_rows import row_of, write_rows, write_whole
-from RobustART.training.checks import refuse_impossible
 from RobustART.training.ema import recalibrate
 from RobustART.training.recipe import model_arguments
+from RobustART.training.refusals import refuse_impossible
 from RobustART.training.resolve import (
     build_dataset,
     chosen_benchmarks,

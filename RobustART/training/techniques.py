@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from RobustART.errors import ConfigError
+from RobustART.config import ModelConfig
+from RobustART.config_loader import build
+from RobustART.errors import ConfigError, UserError
+from RobustART.evaluation.checks import probe
 from RobustART.models import Classifier, build_model
+from RobustART.ranges import Numbers
 from RobustART.training.loading import Batch
 from RobustART.training.losses import cross_entropy, soft_cross_entropy, soft_targets
 from RobustART.training.objective import (
@@ -27,6 +34,7 @@ from RobustART.training.objective import (
     views_of,
 )
 
+TEACHER = "training.objective.kwargs.teacher"
 TEACHER_KEYS = ("type", "kwargs", "weights", "strict", "preprocessing")
 
 
@@ -40,15 +48,11 @@ class Distillation(Objective):
         context: of the training.
         teacher: takes images in [0, 1]; not trained, and not part of checkpoints.
         alpha: weight of the teacher, in [0, 1].
-        temperature: T, above 0.
+        temperature: T, above 0 and finite.
     """
 
     def __init__(self, context: ObjectiveContext, teacher: Classifier, alpha: float, temperature: float) -> None:
         super().__init__()
-        if not 0 <= alpha <= 1:
-            raise ConfigError(f"training.objective: alpha must be from 0 to 1, got {alpha}")
-        if not 0 < temperature < math.inf:
-            raise ConfigError(f"training.objective: temperature must be a number above 0, got {temperature}")
         self.classes, self.label_smooth, self.mixing = context.classes, context.label_smooth, context.mixing
         self.alpha, self.temperature = alpha, temperature
         self._teacher = (teacher.to(context.device).eval().requires_grad_(False),)
@@ -63,10 +67,6 @@ class Distillation(Objective):
         images, targets = self.mixing(single_view(batch.images), targets, rng)
         with torch.no_grad():
             wanted = self._teacher[0](images).float()
-        if wanted.shape[1] != self.classes:
-            raise ConfigError(
-                f"training.objective: the teacher has {wanted.shape[1]} outputs, the model {self.classes}"
-            )
         logits = model(images)
         apart = distance(logits, wanted, self.temperature)
         loss = (1 - self.alpha) * soft_cross_entropy(logits, targets) + self.alpha * apart
@@ -82,22 +82,47 @@ def distance(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:
 
 @OBJECTIVES.register("distillation")
 def distillation(
-    context: ObjectiveContext, *, teacher: Mapping[str, Any], alpha: float = 0.5, temperature: float = 4.0
-) -> Objective:
+    context: ObjectiveContext, *, teacher: Mapping[str, Any], alpha: Annotated[float, Numbers(0, 1)] = 0.5,
+    temperature: Annotated[float, Numbers(0, 1000, above=True)] = 4.0,
+) -> Objective:  # fmt: skip
     """Returns knowledge distillation; ``teacher`` is written as the section ``model``, weights relative to the config."""
+    model = build_teacher(teacher, context.folder).to(context.device)
+    classes = probe_teacher(model, context.input_size or model.preprocessing.input_size, context.device)
+    if classes != context.classes:
+        raise ConfigError(f"{TEACHER}: the teacher has {classes} outputs, the model {context.classes}")
+    return Distillation(context, model, alpha, temperature)
+
+
+def build_teacher(teacher: Mapping[str, Any], folder: Path) -> Classifier:
+    """Returns the teacher that ``training.objective.kwargs`` names; relative weights start at ``folder``."""
     if not isinstance(teacher, Mapping) or not {"type", "weights"} <= set(teacher) <= set(TEACHER_KEYS):
         raise ConfigError(
-            f"training.objective: teacher must be {{type: ..., weights: ...}} with any of {', '.join(TEACHER_KEYS)}, got "
-            f"{teacher!r}"
+            f"{TEACHER} must be {{type: ..., weights: ...}} with any of {', '.join(TEACHER_KEYS)}, got {teacher!r}"
         )
     weights = teacher["weights"]
-    if isinstance(weights, str) and (context.folder / weights).is_file():
-        weights = str(context.folder / weights)
-    model = build_model(
-        teacher["type"], teacher.get("kwargs") or {}, weights=weights, strict=teacher.get("strict", True),
-        preprocessing=teacher.get("preprocessing"),
-    )  # fmt: skip
-    return Distillation(context, model, alpha, temperature)
+    if isinstance(weights, str) and (folder / weights).is_file():
+        weights = str(folder / weights)
+    with _teacher_named():
+        section = build(ModelConfig, {**teacher, "weights": weights}, "")
+        stated = {k: v for k, v in dataclasses.asdict(section.preprocessing).items() if v is not None}
+        return build_model(
+            section.type, section.kwargs, weights=section.weights, strict=section.strict, preprocessing=stated
+        )
+
+
+def probe_teacher(teacher: Classifier, size: int, device: torch.device) -> int:
+    """Returns how many classes a teacher has for images of the student's size, or raises a ConfigError."""
+    with _teacher_named():
+        return probe(teacher, size, device)
+
+
+@contextlib.contextmanager
+def _teacher_named() -> Iterator[None]:
+    """Makes every error of a model a ConfigError that says that it is the teacher's."""
+    try:
+        yield
+    except UserError as error:
+        raise ConfigError(f"{TEACHER}: {error}") from None
 
 
 class Consistency(Objective):
@@ -114,8 +139,6 @@ class Consistency(Objective):
         super().__init__()
         if context.mixing:
             raise ConfigError("training.objective 'jsd' compares views of one image; mixup and cutmix must be off")
-        if not 0 < weight < math.inf:
-            raise ConfigError(f"training.objective: weight must be a number above 0, got {weight}")
         self.label_smooth, self.weight = context.label_smooth, weight
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -136,7 +159,7 @@ def jensen_shannon(logits: Tensor) -> Tensor:
 
 
 @OBJECTIVES.register("jsd")
-def jsd(context: ObjectiveContext, *, weight: float = 12.0) -> Objective:
+def jsd(context: ObjectiveContext, *, weight: Annotated[float, Numbers(0, 1e6, above=True)] = 12.0) -> Objective:
     """Returns AugMix's loss."""
     return Consistency(context, weight)
 

@@ -1,5 +1,6 @@
 """Distillation, AugMix's loss, kurtosis, RepVGG's deploy form, and a new head: each by config, each seen to act."""
 
+import importlib
 import json
 
 import numpy as np
@@ -42,12 +43,77 @@ def test_distillation_from_a_trained_teacher(digits, tmp_path, capsys):
     for kwargs, message in (
         ("{}", "needs the option 'teacher'"),
         ("{teacher: {type: resnet18}}", "teacher must be {type: ..., weights: ...}"),
-        (f"{{teacher: {teacher}, alpha: 2}}", "alpha must be from 0 to 1, got 2"),
+        (f"{{teacher: {teacher}, alpha: 2}}", "'alpha' of training.objective must be a number from 0 to 1, got 2"),
         (f"{{teacher: {teacher.replace('16}', '16, classes: 12}')}}}", "does not fit the model"),
     ):
         capsys.readouterr()
         assert train(digits, "output_dir=other", f"training.objective={{type: distillation, kwargs: {kwargs}}}") == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ("{TEACHER, alpha: .nan}", "'alpha' of training.objective must be a number from 0 to 1, got nan"),
+        ("{TEACHER, alpha: x}", "'alpha' of training.objective must be a number, got 'x'"),
+        (
+            "{TEACHER, temperature: .inf}",
+            "'temperature' of training.objective must be a number above 0 to 1000, got inf",
+        ),
+        ("{TEACHER, temperature: 0}", "'temperature' of training.objective must be a number above 0"),
+        ("{TEACHER, alfa: 1}", "unknown option 'alfa' of training.objective; did you mean 'alpha'"),
+        ("{teacher: resnet18}", "kwargs.teacher must be {type: ..., weights: ...}"),
+        ("{teacher: {type: resnet55, weights: w.pth}}", "kwargs.teacher: unknown model 'resnet55'"),
+        ("{teacher: {type: 5, weights: w.pth}}", "kwargs.teacher: type must be text, got 5"),
+        (
+            "{teacher: {type: 'MODULE:build', weights: w.pth, strict: 3}}",
+            "kwargs.teacher: strict must be true or false",
+        ),
+        ("{teacher: {type: 'MODULE:build', weights: none.pth}}", "kwargs.teacher: there is no weights file none.pth"),
+        (
+            "{teacher: {type: 'MODULE:build', weights: w.pth, kwargs: {widht: 4}}}",
+            "kwargs.teacher: model 'MODULE:build' does not take",
+        ),
+        ("{teacher: {type: 'MODULE:build', weights: w.pth, kwargs: {width: 4}}}", "kwargs.teacher: "),
+        (
+            "{teacher: {type: 'MODULE:build', weights: w.pth, preprocessing: {size: 8}}}",
+            "kwargs.teacher: unknown key preprocessing.size",
+        ),
+    ],
+)
+def test_check_builds_the_teacher(digits, tmp_path, capsys, kwargs, message):
+    (module,) = {path.stem for path in tmp_path.glob("network_*.py")}
+    torch.save(importlib.import_module(module).build().state_dict(), tmp_path / "w.pth")
+    kwargs = kwargs.replace("TEACHER", "teacher: {type: 'MODULE:build', weights: w.pth}").replace("MODULE", module)
+    objective = f"training.objective={{type: distillation, kwargs: {kwargs}}}"
+    assert main(["--config", str(digits), "--check", "--set", objective]) == 2
+    assert message.replace("MODULE", module) in capsys.readouterr().err
+
+
+def test_a_teacher_of_other_classes_or_of_another_size_is_refused_before_the_first_step(digits, tmp_path, capsys):
+    (module,) = {path.stem for path in tmp_path.glob("network_*.py")}
+    build = importlib.import_module(module).build
+    torch.save(build(classes=12).state_dict(), tmp_path / "w.pth")
+    (tmp_path / "wide.py").write_text(
+        "from torch import nn\n\ndef build(): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 10))\n"
+    )
+    torch.save(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 10)).state_dict(), tmp_path / "wide.pth")
+    other = f"{{type: '{module}:build', weights: w.pth, kwargs: {{classes: 12}}}}"
+    for teacher, message, checks in (
+        (other, "kwargs.teacher: the teacher has 12 outputs, the model 10", False),
+        (
+            "{type: 'wide:build', weights: wide.pth}",
+            "kwargs.teacher: the model fails on an image of shape (1, 3, 8, 8)",
+            True,
+        ),
+    ):
+        objective = f"training.objective={{type: distillation, kwargs: {{teacher: {teacher}}}}}"
+        assert train(digits, objective) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "train.jsonl").exists()
+        if checks:
+            assert main(["--config", str(digits), "--check", "--set", objective]) == 2
+            assert message in capsys.readouterr().err
 
 
 def test_distance_by_its_formula():
@@ -84,7 +150,7 @@ def test_augmix_with_its_loss(digits, tmp_path, capsys):
         ([views[1]], "'jsd' needs several views"),
         ([*views, "mixup=0.2"], "mixup and cutmix must be off"),
         ([*views, "training.adversary={type: pgd}"], "training.adversary needs training.objective 'plain', got 'jsd'"),
-        ([*views, "training.objective.kwargs={weight: 0}"], "weight must be a number above 0"),
+        ([*views, "training.objective.kwargs={weight: 0}"], "'weight' of training.objective must be a number above 0"),
     ):
         capsys.readouterr()
         assert train(digits, *overrides, "output_dir=other") == 2

@@ -350,9 +350,91 @@ def build(**kwargs):
         ("ema={enable: true, kwargs: {decay: 1.0}}", "ema.kwargs.decay must be"),
         ("training.objective={type: jsd, kwargs: {weight: -1}}", "weight"),
         ("training.device=banana", "device must be auto, cpu, cuda"),
+        ("training.seed=1e20", "training.seed must be a whole number from 0 up, of 63 bits"),
+        ("training.mixup_alpha=.nan", "training.mixup_alpha must be a number from 0 up, got nan"),
+        ("data.prefetch_factor=0", "data.prefetch_factor must be a whole number above 0, got 0"),
+        ("data.prefetch_factor=-1", "data.prefetch_factor must be a whole number above 0, got -1"),
+        ("optimizer.kwargs={differentiable: true}", "optimizer.kwargs.differentiable must be false, got True"),
+        ("optimizer.pconfig={bn_w: {weight_decay: .nan}}", "'weight_decay' of optimizer.pconfig.bn_w must be"),
+        ("lr_scheduler.kwargs.max_epoch=.inf", "lr_scheduler.kwargs.max_epoch must be above 0, got inf"),
+        ("lr_scheduler.kwargs.base_lr=1e39", "lr_scheduler.kwargs.base_lr must be above 0 and at most 3.4e+38"),
         ("training.swa={enable: true, every: 0}", "every and bn_batches above 0"),
     ],
 )
 def test_check_finds_what_a_training_would_refuse(digits, capsys, override, message):
     assert main(["--config", str(digits), "--check", "--set", override]) == 2
     assert message in capsys.readouterr().err
+
+
+AUXILIARY = """
+
+
+from collections import namedtuple
+
+
+class Auxiliary(nn.Module):
+    def __init__(self, inner, aux_logits, always):
+        super().__init__()
+        self.inner, self.aux_logits, self.always = inner, aux_logits, always
+
+    def forward(self, x):
+        logits = self.inner(x)
+        more = self.always or (self.training and self.aux_logits)
+        return namedtuple("Outputs", "logits aux")(logits, logits) if more else logits
+
+
+def build_auxiliary(aux_logits=True, always=False):
+    return Auxiliary(build(), aux_logits, always)
+
+
+def build_deep():
+    return nn.Sequential(nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 10))
+"""
+
+
+@pytest.fixture
+def odd(digits, tmp_path):
+    """The tiny training, whose module has two networks more."""
+    (network,) = tmp_path.glob("network_*.py")
+    network.write_text(network.read_text() + AUXILIARY)
+    return digits, network.stem
+
+
+def test_logits_of_auxiliary_heads_are_refused(odd, capsys):
+    """torchvision's googlenet and inception_v3 return a named tuple in training mode alone."""
+    config, module = odd
+    command = ["--config", str(config), "--quiet", *flags(f"model.type='{module}:build_auxiliary'")]
+    assert main([*command, "--trial", "1"]) == 2
+    message = (
+        "the model (Auxiliary) must return logits as a tensor (N, K), got Outputs in training mode, with the logits "
+    )
+    assert (
+        f"{message}of auxiliary heads; leave these out with model.kwargs: {{aux_logits: false}}"
+        in capsys.readouterr().err
+    )
+    assert main([*command, "--trial", "1", "--set", "model.kwargs.aux_logits=false"]) == 0
+    capsys.readouterr()
+    assert main([*command, "--trial", "1", "--set", "model.kwargs.always=true"]) == 2
+    assert (
+        "error: the model (Auxiliary) must return logits as a tensor (N, K), got Outputs. Wrap it"
+        in capsys.readouterr().err
+    )
+
+
+def test_batchnorm_of_a_single_value_names_the_batch(odd, capsys):
+    config, module = odd
+    command = ["--config", str(config), "--quiet", "--trial", "1", *flags(f"model.type='{module}:build_deep'")]
+    assert main([*command, *flags("data.batch_size=1")]) == 2
+    message = "data.batch_size: BatchNorm needs more than one value of each channel in training, and 1 image of a process at once"
+    assert message in capsys.readouterr().err
+    assert main([*command, *flags("data.batch_size=3", "training.accumulate=3")]) == 2
+    assert f"{message} (a step is worked off in 3 portions, training.accumulate)" in capsys.readouterr().err
+    assert main([*command, *flags("data.batch_size=2")]) == 0
+
+
+def test_prefetching_without_loader_processes_is_said_to_be_unused(digits, capsys):
+    assert main(["--config", str(digits), "--trial", "1", *flags("data.prefetch_factor=2")]) == 0
+    assert (
+        "data.prefetch_factor is not used: it is of loader processes, and data.num_workers is 0"
+        in capsys.readouterr().err
+    )
