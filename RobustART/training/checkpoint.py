@@ -80,7 +80,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         said = (str(error).splitlines() or ["it is cut off"])[0]
         raise TrainingError(f"the checkpoint {path} cannot be read: {said}") from None
     if not isinstance(state, dict) or "model" not in state:
-        raise TrainingError(f"{path} is no checkpoint of a training: it has no key 'model'")
+        raise TrainingError(
+            f"{path} is no checkpoint of a training: it has no key 'model'; weights alone are named in model.weights"
+        )
     return state
 
 

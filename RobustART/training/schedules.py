@@ -114,6 +114,8 @@ def in_steps(type: str, kwargs: Mapping[str, Any], steps_per_epoch: int) -> tupl
         if name == "StepDecay" and "step_size" in options:
             options["step_size"] = max(1, round(_number(options, "step_size", above=0) * steps_per_epoch))
     if name == "eCosine":
+        if "epoch_steps" in options:
+            raise ConfigError(f"{WHERE}.epoch_steps is not set here: an epoch has {steps_per_epoch} steps")
         options["epoch_steps"] = steps_per_epoch
     return name, options
 

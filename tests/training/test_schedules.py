@@ -101,6 +101,7 @@ def test_what_cannot_be_a_learning_rate(type, kwargs, message):
         ("StepDecay", {"max_iter": 9, "step_size": 0, "decay": 0.5}, "step_size must be a whole number of at least 1"),
         ("StepDecay", {"max_iter": 9, "step_size": 1, "decay": 2}, "decay must be above 0 and at most 1"),
         ("Poly", {"max_iter": 9, "power": 0}, "power must be above 0"),
+        ("eCosine", {"max_iter": 9, "epoch_steps": 3}, "epoch_steps is not set here: an epoch has 10 steps"),
         ("Poly", {"max_iter": 9, "power": 10**400}, "power must be a number that a float can hold"),
         ("Cosine", {"max_iter": 9, "base_lr": 1e39}, r"base_lr must be above 0 and at most 3.4e\+38, got 1e\+39"),
         (
