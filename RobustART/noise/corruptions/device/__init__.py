@@ -53,7 +53,7 @@ def corrupt_batch(
 
     Raises:
         UnknownNameError: there is no such corruption.
-        ConfigError: it is not one of the batched ones, or the images, the severity or the generators cannot be.
+        ConfigError: it is not one of the batched ones, or the images, the severity, the generators or the device cannot be.
     """
     if corruption not in BATCHED:
         CORRUPTIONS[corruption]
@@ -78,7 +78,10 @@ def corrupt_batch(
         raise ConfigError(
             f"rngs must be {len(images)} numpy.random.Generators, one for each image, got {kind_of(rngs)}"
         )
-    here = images.to(images.device if device is None else device)
+    try:
+        here = images.to(images.device if device is None else device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ConfigError(f"device must be one of torch's that is here, got {device!r}: {error}") from None
     if severity == 0:
         return here.clone()
     with torch.no_grad(), exact_arithmetic():
