@@ -79,7 +79,7 @@ def corrupt_batch(
             f"rngs must be {len(images)} numpy.random.Generators, one for each image, got {kind_of(rngs)}"
         )
     try:
-        here = images.to(images.device if device is None else device)
+        here = images.to(device=images.device if device is None else device)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ConfigError(f"device must be one of torch's that is here, got {device!r}: {error}") from None
     if severity == 0:
