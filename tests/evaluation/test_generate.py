@@ -245,7 +245,7 @@ def test_what_is_lost_of_a_generated_set_is_noted(tmp_path, photos):
         ),
         ("imagenet_c", {"model": 3}, ConfigError, "model must be a name or a network, got 3"),
         ("imagenet_c", {"model": "resnet5"}, UnknownNameError, "unknown model 'resnet5'"),
-        ("imagenet_c", {"seed": 1.5}, ConfigError, "seed must be a whole number, got 1.5"),
+        ("imagenet_c", {"seed": 1.5}, ConfigError, "seed must be a whole number of 64 bits, got 1.5"),
         ("imagenet_c", {"limit": 7}, ConfigError, "limit must be a whole number from 1 to 6"),
         ("imagenet_c", {"workers": -1}, ConfigError, "workers must be a whole number from 0, got -1"),
         ("imagenet_c", {"dataset": "photos"}, ConfigError, "dataset must be an ImageDataset, .* got 'photos'"),
