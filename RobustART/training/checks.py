@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
+import warnings
 from pathlib import Path
 
 import torch
@@ -12,24 +12,28 @@ import torch
 from RobustART.config import Config
 from RobustART.data import ImageDataset
 from RobustART.distributed import choose_device
-from RobustART.errors import ConfigError
+from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.benchmarks import build_benchmark
+from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.run import chosen_images
+from RobustART.evaluation.scoring import check_logits
 from RobustART.evaluation.settings import run_settings
-from RobustART.models.builders import Built
-from RobustART.models.deploy import split_deploy
+from RobustART.models import Classifier
 from RobustART.models.macs import meta_device
+from RobustART.models.normalize import logits_of
 from RobustART.models.weights import PACKAGED, pretrained_entry
-from RobustART.models.zoo import LIBRARIES, build_network, check_name
+from RobustART.models.zoo import LIBRARIES, check_name
 from RobustART.preprocessing import Preprocessing
 from RobustART.training.freezing import train_only
 from RobustART.training.loading import generators_kept, seed_generators
 from RobustART.training.objective import JSD, MOCO, check_views, views_of
-from RobustART.training.recipe import loop_settings, model_arguments, optimizer_of, plan_of, run_device, trains
+from RobustART.training.recipe import loop_settings, optimizer_of, plan_of, run_device, trains
 from RobustART.training.refusals import refuse_impossible, refuse_impossible_training
 from RobustART.training.resolve import (
+    begun_with,
     chosen_benchmarks,
     clean_dataset,
+    configured_model,
     evaluation_section,
     limit_of,
     model_section,
@@ -58,19 +62,34 @@ TRIALS = 8
 """How often the training's transforms are tried on the first picture."""
 
 
-def outline(config: Config) -> Built:
-    """Returns the network of a config, without memory where a library builds it: names and shapes, no values.
+def outline(config: Config, folder: Path, seed: int) -> Classifier:
+    """Returns the model of a config; where a library builds the network, without memory: names and shapes, no values.
 
     Raises:
-        ModelError, UnknownNameError: it cannot be built.
+        UserError: what building it, and giving it its weights, would raise; weights that would be fetched are left out.
     """
-    section = model_section(config)
-    name = section.type
-    kwargs, _ = split_deploy(name, model_arguments(config)[0])
-    size = preprocessing_fields(config).get("input_size")
-    own = check_name(name)[0] not in (*LIBRARIES, "robustart", "nas")
-    with contextlib.nullcontext() if own else meta_device():
-        return build_network(name, kwargs, input_size=size)
+    own = check_name(model_section(config).type)[0] not in (*LIBRARIES, "robustart", "nas")
+    with contextlib.nullcontext() if own else meta_device(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
+        return configured_model(config, folder, seed, fetch=False)
+
+
+def _outputs(model: Classifier) -> int | None:
+    """Returns how many classes a model has; None where an outline cannot say.
+
+    Raises:
+        ModelError: it does not return logits, an outline in training mode either.
+    """
+    size, device = model.preprocessing.input_size, next((p.device for p in model.parameters()), torch.device("cpu"))
+    if device.type != "meta":
+        return probe(model, size, device)
+    try:
+        with torch.no_grad():
+            return check_logits(logits_of(model.train()(torch.empty(2, 3, size, size, device=device))), 2).shape[1]
+    except UserError:
+        raise
+    except Exception:  # not all that networks do can be done without values
+        return None
 
 
 def _check_transforms(config: Config, dataset: ImageDataset, preprocessing: Preprocessing) -> None:
@@ -93,13 +112,18 @@ def _check_training(config: Config, dataset: ImageDataset, folder: Path) -> None
     plan, _, base_lr = plan_of(config, dataset, 1)
     loop_settings(config, plan.steps)
     choose_device(run_device(config, training=True), 0)
-    built = outline(config)
-    preprocessing = dataclasses.replace(built.preprocessing, **preprocessing_fields(config))
-    _check_transforms(config, dataset, preprocessing)
-    _check_teacher(config, folder, preprocessing.input_size)
+    if config.data.test is not None:
+        clean_dataset(config, folder)
+    model = outline(config, folder, config.training.seed)
+    classes = None if config.training.moco else _outputs(model)
+    if classes is not None:
+        check_labels(dataset, range(len(dataset)), classes)
+    _check_transforms(config, dataset, model.preprocessing)
+    _check_teacher(config, folder, model.preprocessing.input_size)
     if config.training.train_only is not None:
-        train_only(built.network, config.training.train_only)
-    optimizer_of(config, built.network, base_lr)
+        train_only(model.network, config.training.train_only)
+    optimizer_of(config, model, base_lr)
+    begun_with(config, folder, plan.steps)
 
 
 def _check_teacher(config: Config, folder: Path, input_size: int) -> None:

@@ -19,20 +19,20 @@ from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import prepare_output
 from RobustART.evaluation.report import Report
 from RobustART.evaluation.run import evaluate
-from RobustART.models import Classifier, build_model
+from RobustART.models import Classifier
 from RobustART.options import to_plain
 from RobustART.training.arguments import DESCRIPTION, add_arguments
 from RobustART.training.checkpoint import newest_checkpoint
 from RobustART.training.checks import check, check_model
-from RobustART.training.recipe import model_arguments, run_device, trains
+from RobustART.training.recipe import run_device, trains
 from RobustART.training.refusals import refuse_impossible, refuse_impossible_training
 from RobustART.training.resolve import (
     chosen_benchmarks,
     clean_dataset,
+    configured_model,
     evaluation_section,
     limit_of,
     model_section,
-    preprocessing_fields,
     train_dataset,
     weights_of,
 )
@@ -70,7 +70,7 @@ class ClsSolver:
         for warning in refuse_impossible_training(self.config):
             log.warning("%s", warning)
         dataset = train_dataset(self.config, self.folder)
-        model = self._model(self.config.training.seed)
+        model = configured_model(self.config, self.folder, self.config.training.seed)
         test = clean_dataset(self.config, self.folder) if self.trial is None else None
         trainer = Trainer(self.config, self.folder, self.output_dir, self.world, model, dataset, test, self.trial)
         return trainer.run(fresh=fresh, recover=recover)
@@ -86,7 +86,9 @@ class ClsSolver:
         checkpoints = self.output_dir / "checkpoints"
         if recover is None and weights_of(self.config, self.folder) is not None and not self._began(checkpoints):
             return {"": None}
-        return trained_models(self._model(self.config.training.seed), checkpoints, recover)
+        return trained_models(
+            configured_model(self.config, self.folder, self.config.training.seed), checkpoints, recover
+        )
 
     def _began(self, checkpoints: Path) -> bool:
         """Returns whether the newest checkpoint is of a training that began with the config's own weights."""
@@ -108,7 +110,7 @@ class ClsSolver:
         """
         section = evaluation_section(self.config)
         refuse_impossible(self.config)
-        model = self._model(section.seed) if model is None else model
+        model = configured_model(self.config, self.folder, section.seed) if model is None else model
         benchmarks = chosen_benchmarks(self.config, self.folder)
         limit = limit_of(self.config) if self.trial is None else self.trial
         workers = section.workers if section.workers is not None else self.config.data.num_workers
@@ -127,19 +129,6 @@ class ClsSolver:
             progress=progress,
             config=quoted(self.config),
             world=self.world,
-        )
-
-    def _model(self, seed: int) -> Classifier:
-        config = model_section(self.config)
-        pretrain = self.config.saver.pretrain
-        return build_model(
-            config.type,
-            model_arguments(self.config)[0],
-            weights=weights_of(self.config, self.folder),
-            strict=config.strict,
-            ignore=pretrain.ignore.model if pretrain else (),
-            preprocessing=preprocessing_fields(self.config),
-            seed=seed,
         )
 
 

@@ -8,12 +8,15 @@ from typing import Any
 
 from RobustART.config import Config, DatasetConfig, EvaluationConfig, ModelConfig
 from RobustART.data import ImageDataset, create_dataset
-from RobustART.errors import ConfigError
+from RobustART.errors import ConfigError, TrainingError
 from RobustART.evaluation.benchmarks import BENCHMARKS
 from RobustART.evaluation.benchmarks.core import PLACES
+from RobustART.models import Classifier, build_model
+from RobustART.models.weights import pretrained_entry
 from RobustART.options import option_defaults
 from RobustART.preprocessing import Preprocessing
-from RobustART.training.recipe import missing_for_training
+from RobustART.training.checkpoint import original_parts, read_checkpoint
+from RobustART.training.recipe import missing_for_training, model_arguments
 from RobustART.training.switches import switched, switched_benchmarks
 
 
@@ -174,3 +177,54 @@ def preprocessing_fields(config: Config) -> dict[str, Any]:
             stated[name] = value
     Preprocessing(**stated)
     return stated
+
+
+def configured_model(config: Config, folder: Path, seed: int, *, fetch: bool = True) -> Classifier:
+    """Returns the model of a config, with its weights.
+
+    Args:
+        config: the configuration.
+        folder: of the config file.
+        seed: of what is random in it.
+        fetch: take a library's own weights, which it downloads; otherwise such a model keeps random ones.
+    """
+    section, pretrain = model_section(config), config.saver.pretrain
+    weights = weights_of(config, folder)
+    return build_model(
+        section.type,
+        model_arguments(config)[0],
+        weights=weights if fetch or pretrained_entry(weights) is None else None,
+        strict=section.strict,
+        ignore=pretrain.ignore.model if pretrain else (),
+        preprocessing=preprocessing_fields(config),
+        seed=seed,
+    )
+
+
+def begun_with(config: Config, folder: Path, steps: int) -> tuple[Path, dict[str, Any]] | None:
+    """Returns the checkpoint that ``saver.pretrain`` names and its parts but for the weights, or None if it names no file.
+
+    Args:
+        config: the configuration.
+        folder: of the config file.
+        steps: of the training.
+
+    Raises:
+        TrainingError: it is none, has not what is to be ignored, or is of a step that the training does not reach.
+    """
+    pretrain = config.saver.pretrain
+    path = Path(weights_of(config, folder) or "") if pretrain and pretrain.path else Path()
+    if pretrain is None or not path.is_file():
+        return None
+    parts = original_parts(read_checkpoint(path), pretrain.ignore.key, path)
+    parts.pop("model", None)  # the model is made with these weights
+    if "last_iter" in pretrain.ignore.key:
+        for name in ("objective", "ema", "swa"):
+            parts.pop(name, None)
+    step = int(parts.get("last_iter", 0))
+    if step >= steps:
+        raise TrainingError(
+            f"saver.pretrain: {path} is of step {step}, and the training has {steps}; to begin at the first step say "
+            "ignore: {key: [optimizer, last_iter]}"
+        )
+    return path, parts

@@ -14,7 +14,7 @@ import torch
 from RobustART.config import Config
 from RobustART.data import ImageDataset
 from RobustART.distributed import World
-from RobustART.errors import ConfigError, TrainingError
+from RobustART.errors import ConfigError
 from RobustART.evaluation.checks import check_labels, only_writer, probe
 from RobustART.evaluation.conditions import fingerprint
 from RobustART.evaluation.settings import default_workers
@@ -25,7 +25,6 @@ from RobustART.training.checkpoint import (
     checkpoint_name,
     delete_checkpoints,
     newest_checkpoint,
-    original_parts,
     read_checkpoint,
     save_checkpoint,
 )
@@ -45,7 +44,7 @@ from RobustART.training.recipe import (
     sampler_of,
 )
 from RobustART.training.record import TrainingLog
-from RobustART.training.resolve import weights_of
+from RobustART.training.resolve import begun_with, weights_of
 from RobustART.training.sampling import Plan
 from RobustART.training.trained import trained_notes, with_weights
 from RobustART.training.transforms import TrainingView, create_transform
@@ -141,25 +140,13 @@ class Trainer:
         if recover is None:
             found = newest_checkpoint(self.checkpoints, mend=True) if self.world.is_main else None
             recover = self.parallel.from_main(found[0] if found else None)
-        pretrain = self.config.saver.pretrain
-        start = Path(weights_of(self.config, self.folder) or "") if pretrain and pretrain.path else Path()
         if recover is not None:
             state = read_checkpoint(recover)
             check_conditions(state, self.conditions, recover)
             self.training.load_state_dict(state)
-        elif pretrain is not None and start.is_file():
-            recover = start
-            parts = original_parts(read_checkpoint(recover), pretrain.ignore.key, recover)
-            parts.pop("model", None)  # the model was made with these weights
-            if "last_iter" in pretrain.ignore.key:
-                for name in ("objective", "ema", "swa"):
-                    parts.pop(name, None)
+        elif (begun := begun_with(self.config, self.folder, self.plan.steps)) is not None:
+            recover, parts = begun
             self.training.load_state_dict(parts)
-            if self.training.step >= self.plan.steps:
-                raise TrainingError(
-                    f"saver.pretrain: {recover} is of step {self.training.step}, and the training has {self.plan.steps}; "
-                    "to begin at the first step say ignore: {key: [optimizer, last_iter]}"
-                )
         if recover is not None:
             self._last_good = f"The last checkpoint is {recover}, of step {self.training.step}"
             if self.world.is_main:

@@ -1,5 +1,7 @@
 """What ``--check`` finds without a run, and options that would change nothing."""
 
+import importlib
+
 import pytest
 import torch
 
@@ -47,9 +49,24 @@ def test_a_sound_config_passes(digits, tmp_path):
             "saver.pretrain.ignore.key may not hold 'model'",
         ),
         (["saver.pretrain={path: none.pth.tar}"], "there is no weights file none.pth.tar"),
+        (["saver.pretrain={path: whole.pth, ignore: {model: [fc]}}"], "the parameter 'fc' to be ignored is not in"),
+        (["saver.pretrain={path: whole.pth}", "model.kwargs.width=4"], "does not fit the model"),
+        (["saver.pretrain={path: whole.pth}"], "is of step 33, and the training has 33"),
+        (["saver.pretrain={path: whole.pth, ignore: {key: [ema]}}"], "has no 'ema'; it has model, last_iter"),
+        (["model.kwargs.classes=5"], "has the label 6, but the model has 5 outputs"),
+        (["model={type: resnet18, kwargs: {num_classes: 5}}"], "has the label 6, but the model has 5 outputs"),
+        (["model={type: 'torchvision:googlenet'}", "model.preprocessing.input_size=64", "data.train.transforms=[{type: resize, kwargs: {size: [64, 64]}}]"], "model.kwargs: {aux_logits: false}"),
+        (["data.test.kwargs.split=tset"], "split must be 'train', 'test' or 'all', got 'tset'"),
+        (
+            ["training.objective={type: distillation, kwargs: {teacher: {type: resnet18, weights: none.pth}}}"],
+            "there is no weights file none.pth",
+        ),
     ],
 )  # fmt: skip
 def test_what_check_finds_the_run_finds_too(digits, tmp_path, capsys, overrides, message):
+    (network,) = tmp_path.glob("network_*.py")
+    state = importlib.import_module(network.stem).build().state_dict()
+    torch.save({"model": state, "last_iter": 33}, tmp_path / "whole.pth")
     assert check(digits, *overrides) == 2
     found = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in found
