@@ -139,13 +139,16 @@ def _check_teacher(config: Config, folder: Path, input_size: int) -> None:
 def check(config: Config, folder: Path) -> None:
     """Raises what a run would raise before its first image.
 
-    Builds no process group, and of networks only those that a benchmark adds, functions of one's own, and a teacher.
+    Builds no process group; networks of libraries are built without memory, but for a teacher and those that a benchmark
+    adds. The network of an evaluation is built where the config has arguments for it.
     """
     check_model(config, folder)
     if trains(config):
         _check_training(config, train_dataset(config, folder), folder)
         if config.evaluation is None:
             return
+    elif model_section(config).kwargs:
+        outline(config, folder, 0)
     section = evaluation_section(config)
     run_settings(section.batch_size, section.workers, section.amp, section.channels_last, section.seed, progress=False)
     choose_device(section.device, 0)
