@@ -104,8 +104,8 @@ def newest_checkpoint(folder: Path, *, mend: bool = False) -> tuple[Path, dict[s
 
     Args:
         folder: of the checkpoints.
-        mend: put a damaged one aside, as ``*.damaged``, where it cannot take the place of a good one, and delete what was
-            left of unfinished ones. Only for the one process that writes here.
+        mend: put a damaged one aside, as ``*.damaged``, where it cannot take the place of a good one. Only for the one
+            process that writes here.
 
     Raises:
         TrainingError: there are some, but all are damaged.
@@ -127,18 +127,22 @@ def newest_checkpoint(folder: Path, *, mend: bool = False) -> tuple[Path, dict[s
     if mend:
         for path in damaged:
             path.replace(path.with_name(f"{path.name}.damaged"))
-        for path in folder.glob(UNFINISHED):
-            path.unlink(missing_ok=True)
     return max(good, key=lambda item: int(item[1].get("last_iter", 0)), default=None)
+
+
+def delete_unfinished(folder: Path) -> None:
+    """Deletes what was left of checkpoints whose writing was cut off."""
+    for path in folder.glob(UNFINISHED):
+        path.unlink(missing_ok=True)
 
 
 def delete_checkpoints(folder: Path) -> None:
     """Deletes the checkpoints of a folder and what was left of unfinished ones."""
     names = ("ema", "swa", "ckpt_deploy", "ema_deploy", "swa_deploy")
+    delete_unfinished(folder)
     for path in [
         *checkpoints(folder),
         *(folder / f"{name}.pth.tar" for name in names),
-        *folder.glob(UNFINISHED),
         *folder.glob("*.pth.tar.damaged"),
     ]:
         path.unlink(missing_ok=True)

@@ -213,7 +213,7 @@ def conditions_of(config: Config, dataset: ImageDataset, plan: Plan, weights: Ma
         },
         "saver": {"pretrain": to_plain(config.saver.pretrain)},
         "processes": plan.world,
-        "weights": dict(weights),
+        **({"weights": dict(weights)} if weights else {}),
     }
 
 

@@ -24,6 +24,7 @@ from RobustART.training.checkpoint import (
     check_conditions,
     checkpoint_name,
     delete_checkpoints,
+    delete_unfinished,
     newest_checkpoint,
     read_checkpoint,
     save_checkpoint,
@@ -137,6 +138,8 @@ class Trainer:
 
     def _start(self, recover: Path | None) -> None:
         """Takes up a checkpoint: the one asked for, else the newest, else what ``saver.pretrain`` says."""
+        if self.world.is_main:
+            delete_unfinished(self.checkpoints)
         if recover is None:
             found = newest_checkpoint(self.checkpoints, mend=True) if self.world.is_main else None
             recover = self.parallel.from_main(found[0] if found else None)

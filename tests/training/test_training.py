@@ -156,7 +156,9 @@ def test_another_training_is_refused_and_recover_goes_back(digits, tmp_path, cap
         in message
     )
     recover = ["--recover", str(tmp_path / "checkpoints" / "ckpt_11.pth.tar")]
+    (tmp_path / "checkpoints" / ".ckpt_22.pth.tar.1.tmp").write_bytes(b"left by a kill")
     assert main(["--config", str(digits), *many, *recover]) == 0
+    assert not list((tmp_path / "checkpoints").glob(".*"))
     assert "ckpt_11.pth.tar, step 11 of 33" in capsys.readouterr().err
     assert_equal(read_checkpoint(tmp_path / "checkpoints" / "ckpt_33.pth.tar"), last)
     assert [row["step"] for row in lines(tmp_path)] == list(range(1, 34))
