@@ -40,6 +40,7 @@ def add_nas_commands(commands: Any) -> None:
         "--set", dest="options", action="append", default=[], metavar="KEY=VALUE",
         help="an option of the space, such as num_classes=10 or widths=[0.8,1.0]; with --config a key of the config",
     )  # fmt: skip
+    sample.add_argument("--data", metavar="DIR", help="folder of all data, for what the config says of it")
     sample.add_argument("--count", type=int, required=True, metavar="N", help="how many")
     sample.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
     sample.add_argument("--macs", default=None, metavar="LOW-HIGH", help="range of multiply-adds, such as 100M-600M")
@@ -56,6 +57,7 @@ def add_nas_commands(commands: Any) -> None:
         "--config", required=True, metavar="FILE", help="of the supernet, with a section 'evaluation'"
     )
     evaluate.add_argument("--subnets", required=True, metavar="FILE", help="the list that `robustart nas sample` wrote")
+    evaluate.add_argument("--data", metavar="DIR", help="folder of all data (default: $ROBUSTART_DATA)")
     evaluate.add_argument("--weights", metavar="CKPT", help="of the supernet (default: what the config names)")
     evaluate.add_argument("-o", "--output", required=True, metavar="DIR", help="folder of the results")
     evaluate.add_argument(
@@ -86,11 +88,11 @@ def add_nas_commands(commands: Any) -> None:
     analyse.set_defaults(function=_analyse)
 
 
-def _config(path: str, overrides: list[str]) -> tuple[Any, Path]:
+def _config(path: str, overrides: list[str], data: str | None) -> tuple[Any, Path]:
     """Returns a config and its folder, from where the user's own modules can be imported."""
     from RobustART.training.cls_solver import read_config
 
-    return read_config(Path(path), overrides)
+    return read_config(Path(path), overrides, data)
 
 
 def _sample(arguments: argparse.Namespace) -> None:
@@ -107,7 +109,8 @@ def _sample(arguments: argparse.Namespace) -> None:
     else:
         from RobustART.training.subnets import space_of
 
-        space = space_of(_config(arguments.config, arguments.options)[0])
+        data = arguments.data or os.environ.get("ROBUSTART_DATA") or "."  # a space needs none
+        space = space_of(_config(arguments.config, arguments.options, data)[0])
     macs = (0.0, np.inf) if arguments.macs is None else parse_range(arguments.macs)
     subnets = draw_subnets(space, arguments.count, seed=arguments.seed, macs=macs)
     stated = {"seed": arguments.seed, "macs": arguments.macs}
@@ -121,7 +124,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from RobustART.distributed import read_placement
     from RobustART.training.subnets import evaluate_subnets, parse_shard
 
-    config, folder = _config(arguments.config, arguments.overrides)
+    config, folder = _config(arguments.config, arguments.overrides, arguments.data)
     placement = read_placement(os.environ)
     prefix = f"process {placement.rank}: " if placement.size > 1 else ""
     written = evaluate_subnets(

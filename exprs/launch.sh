@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a config on all the hardware there is: srun inside a Slurm job (or with --slurm), torchrun with one process per GPU
-# elsewhere, one process on a machine without GPUs. The result is the same in every case.
+# elsewhere, one process on a machine without GPUs. Evaluations give the same in every case.
 #   bash exprs/launch.sh exprs/quickstart/config.yaml                  flags after the config go to the solver
 #   bash exprs/launch.sh --nproc 2 config.yaml --fresh                 two processes here
 #   bash exprs/launch.sh --slurm -p gpu -N 2 --ntasks-per-node=8 --gres=gpu:8 -- config.yaml    flags before -- go to srun

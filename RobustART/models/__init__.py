@@ -89,14 +89,14 @@ def build_model(
         raise ModelError(f"{name!r} has no deploy form: its blocks have no branches that are fused; leave deploy out")
     network = fused if deploy and fused is not None else built.network
     notes = list(built.notes)
+    stated = dataclasses.replace(built.preprocessing, **(preprocessing or {}))
     if weights is None:
         if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:", "robustart:", "nas:")):
             notes.append(UNTRAINED)
     elif entry is None:
         if from_file and fused is not None:
             check_form(read_state_dict(weights), built.network, fused, bool(deploy), weights)
-        notes += load_weights(network, weights, strict=strict, ignore=ignore)
-    stated = dataclasses.replace(built.preprocessing, **(preprocessing or {}))
+        notes += load_weights(network, weights, strict=strict, ignore=ignore, seen=stated)
     own = None if UNSTATED in built.notes else built.preprocessing
     classifier = Classifier(network, stated, built.source, own=own)
     classifier.arguments = {key: re.sub(r"0x[0-9a-f]+", "", repr(value)) for key, value in sorted(kwargs.items())}

@@ -43,12 +43,9 @@ def build_timm(name: str, pretrained: str | None, kwargs: dict[str, Any]) -> Bui
     """
     import timm
 
+    if pretrained is not None:
+        check_timm_entry(name, pretrained)
     if pretrained:
-        if "." in name:
-            raise ModelError(f"'timm:{name}' names its weights itself; say weights: pretrained, got {pretrained!r} too")
-        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{name}.*")]
-        if pretrained not in tags:
-            raise _unknown_entry(f"timm:{name}", pretrained, tags)
         name = f"{name}.{pretrained}"
     refuse_none(f"timm:{name}", kwargs)
     wanted = pretrained is not None
@@ -58,6 +55,30 @@ def build_timm(name: str, pretrained: str | None, kwargs: dict[str, Any]) -> Bui
     if wanted and kwargs.get("num_classes", trained) != trained:
         notes = (*notes, f"the head is randomly initialised: the library's weights have {trained} classes")
     return Built(network, preprocessing, f"timm:{name}", notes)
+
+
+def check_timm_entry(name: str, entry: str) -> None:
+    """Raises a ModelError if timm has no such weights of a network; "" is its own choice."""
+    import timm
+
+    if entry and "." in name:
+        raise ModelError(f"'timm:{name}' names its weights itself; say weights: pretrained, got {entry!r} too")
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{name}.*")]
+    if entry and entry not in tags:
+        raise _unknown_entry(f"timm:{name}", entry, tags)
+    if not entry and not timm.is_model_pretrained(name):
+        raise ModelError(f"timm has no pretrained weights of 'timm:{name}'")
+
+
+def check_torchvision_entry(name: str, entry: str) -> None:
+    """Raises a ModelError if torchvision has no such weights of a network; "" is its default."""
+    import torchvision
+
+    choices = torchvision.models.get_model_weights(name)
+    if entry and entry not in choices.__members__:
+        raise _unknown_entry(f"torchvision:{name}", entry, (known.name for known in choices))
+    if not len(choices):
+        raise ModelError(f"torchvision has no pretrained weights of 'torchvision:{name}'")
 
 
 def _unknown_entry(name: str, entry: str, known: Iterable[str]) -> ModelError:
@@ -79,8 +100,8 @@ def build_torchvision(name: str, pretrained: str | None, kwargs: dict[str, Any])
 
     choices = torchvision.models.get_model_weights(name)
     # A weights file of one's own goes with the first recipe (256, 224); the library's default weights bring their own.
-    if pretrained and pretrained not in choices.__members__:
-        raise _unknown_entry(f"torchvision:{name}", pretrained, (entry.name for entry in choices))
+    if pretrained is not None:
+        check_torchvision_entry(name, pretrained)
     entry = next(iter(choices)) if pretrained is None else choices[pretrained] if pretrained else choices.DEFAULT
     weights = None if pretrained is None else entry
     network = call(

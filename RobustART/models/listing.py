@@ -43,7 +43,7 @@ def table(
         ).rstrip()
         for line in lines
     ]
-    return [*aligned, f"{len(rows)} architectures"]
+    return [*aligned, f"{len(rows)} architecture{'' if len(rows) == 1 else 's'}"]
 
 
 def _cells(row: Architecture) -> list[str]:

@@ -83,7 +83,17 @@ def mobilenet_v3(scale: float = 1.0, mode: str = "small", dropout: float = 0.8, 
         row.input_channels = channels  # of the first convolution 16, not 16 times the scale
         rows.append(row)
         channels = row.out_channels
-    if adjust(6 * LAYERS[mode][-1][2], scale) != 6 * channels:
-        raise ModelError(f"mobilenet_v3: a scale of {scale} rounds the last layers apart; take a multiple of 0.05")
+    last = adjust(1280, max(1.0, scale))
     arguments: dict[str, Any] = {"block": Block, "norm_layer": nn.BatchNorm2d, "dropout": dropout}
-    return MobileNetV3(rows, adjust(1280, max(1.0, scale)), num_classes=num_classes, **arguments)
+    network = MobileNetV3(rows, last, num_classes=num_classes, **arguments)
+    wide = adjust(6 * LAYERS[mode][-1][2], scale)
+    if (
+        wide != 6 * channels
+    ):  # torchvision's last convolution is six times its rounded input, the original's rounds itself
+        convolution, head = nn.Conv2d(channels, wide, 1, bias=False), nn.Linear(wide, last)
+        nn.init.kaiming_normal_(convolution.weight, mode="fan_out")
+        nn.init.normal_(head.weight, 0, 0.01)
+        nn.init.zeros_(head.bias)
+        network.features[-1][0], network.features[-1][1] = convolution, nn.BatchNorm2d(wide)
+        network.classifier[0] = head
+    return network

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from RobustART.errors import WeightsError
 from RobustART.models.renaming import new_names, rename
+from RobustART.preprocessing import Preprocessing
 from RobustART.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,12 @@ def pretrained_entry(weights: str | None) -> str | None:
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Returns the tensors of a weights file by name.
+    """Returns the tensors of a weights file by name, as :func:`unwrap` does of what :func:`read_weights` reads."""
+    return unwrap(read_weights(path), str(path))
+
+
+def read_weights(path: str | Path) -> Any:
+    """Returns what a weights file holds.
 
     Understands safetensors, a bare state dict, and one under ``state_dict`` or ``model``, with or without the prefixes
     that DataParallel (``module.``) and ``torch.compile`` (``_orig_mod.``) put before every name.
@@ -101,7 +107,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             ) from None
         except (RuntimeError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise WeightsError(f"{path} cannot be read as weights: {error}") from None
-    return unwrap(data, str(path))
+    return data
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -131,8 +137,9 @@ def unwrap(data: Any, name: str = "the checkpoint") -> dict[str, Tensor]:
 
 
 def load_weights(
-    network: nn.Module, source: str | Path, *, strict: bool = True, ignore: Iterable[str] = ()
-) -> list[str]:
+    network: nn.Module, source: str | Path, *, strict: bool = True, ignore: Iterable[str] = (),
+    seen: Preprocessing | None = None,
+) -> list[str]:  # fmt: skip
     """Loads weights into ``network``, in place.
 
     Args:
@@ -141,15 +148,17 @@ def load_weights(
         strict: whether missing and unexpected weights are an error. Wrong shapes always are.
         ignore: names of parameters that are not taken from the file, or of modules for all parameters in them; as the
             network or the file calls them, with or without a wrapper's prefix (``module.fc.weight``).
+        seen: how the network will be shown photos, which a checkpoint of ours may contradict.
 
     Returns:
-        What is worth a line in the report: with ``strict=False`` the missing and unexpected names.
+        What is worth a line in the report: missing and unexpected names (``strict=False``), other sizes than trained.
 
     Raises:
         WeightsError: the file cannot be read or does not fit; the message lists what does not.
     """
     path = PACKAGED[str(source)]() if str(source) in PACKAGED else source
-    original = read_state_dict(path)
+    data = read_weights(path)
+    original = unwrap(data, str(path))
     state, taken = rename(original, network), new_names(original, network)
     ignored = {name: _places(name, original, taken) for name in ignore}
     for name, places in ignored.items():
@@ -173,6 +182,7 @@ def load_weights(
     ]
     unexpected = [name for name in state if name not in own]
     notes = [f"{LEFT_RANDOM}{_listed(ignored)}"] if ignored else []
+    notes += [] if seen is None else _trained_otherwise(data, seen, source)
     for title, names in (("missing", missing), ("unexpected", unexpected)):
         if names:
             notes.append(f"{len(names)} {title} weights: {_listed(names)}")
@@ -182,6 +192,27 @@ def load_weights(
         raise WeightsError(f"{source} does not fit the model: none of its {len(state)} names is one of the model's")
     network.load_state_dict(state, strict=False)
     return notes
+
+
+def _trained_otherwise(data: Any, seen: Preprocessing, source: str | Path) -> list[str]:
+    """Returns a line if a checkpoint of ours says that its training stated other sizes than the network is used with."""
+
+    def held(holder: Any, *names: str) -> Any:
+        for name in names:
+            holder = holder.get(name) if isinstance(holder, Mapping) else None
+        return holder
+
+    stated = {}
+    for field, key in (("input_size", "input_size"), ("resize", "test_resize")):
+        inner = held(data, "conditions", "model", "preprocessing", field)
+        size = held(data, "conditions", "data", key) if inner is None else inner
+        if size is not None and size != getattr(seen, field):
+            stated[field] = size
+    if not stated:
+        return []
+    trained = ", ".join(f"{field} {size}" for field, size in stated.items())
+    used = ", ".join(f"{field} {getattr(seen, field)}" for field in stated)
+    return [f"{source} was trained with {trained}, but is used with {used}; model.preprocessing changes that"]
 
 
 def _places(name: str, original: Iterable[str], names: Mapping[str, str]) -> list[str]:

@@ -11,12 +11,26 @@ from torch import nn
 from RobustART.errors import ModelError, UnknownNameError, nearest
 from RobustART.models.architectures import UNBUILT, Architecture, aliases, architectures
 from RobustART.models.arguments import check_arguments, refuse_none, row_arguments
-from RobustART.models.builders import Built, build_own, build_timm, build_torchvision, call, own_function
+from RobustART.models.builders import (
+    Built,
+    build_own,
+    build_timm,
+    build_torchvision,
+    call,
+    check_timm_entry,
+    check_torchvision_entry,
+    own_function,
+)
 from RobustART.preprocessing import Preprocessing
 
 LIBRARIES: dict[str, Callable[[str, str | None, dict[str, Any]], Built]] = {
     "timm": build_timm, "torchvision": build_torchvision,
 }  # fmt: skip
+
+ENTRIES: dict[str, Callable[[str, str], None]] = {
+    "timm": check_timm_entry, "torchvision": check_torchvision_entry,
+}  # fmt: skip
+"""Libraries that have weights, and what raises an error for an entry that they do not have."""
 
 SIZED = ("vit", "deit", "mlp_mixer", "swin")
 """Families whose networks are built for one input size."""
@@ -48,14 +62,39 @@ def build_network(
             return _build_row(architectures()[plain], name, dict(kwargs), pretrained, input_size)
         return LIBRARIES[library](plain, pretrained, dict(kwargs))
     if pretrained is not None:
-        whose = "ours, to be trained" if library == "nas" else "a function of yours"
-        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is {whose}")
+        check_entry(name, pretrained)
     if library == "nas":
         from RobustART.models.nas import build_nas
 
         network = build_nas(plain, **kwargs)
         return Built(network, network.preprocessing, name)
     return build_own(name, own_function(library, plain), dict(kwargs))
+
+
+def check_entry(name: str, entry: str) -> None:
+    """Raises a ModelError if there are no such pretrained weights of a name; nothing is fetched.
+
+    Args:
+        name: as in :func:`build_network`.
+        entry: of the library's weights, "" for its default.
+    """
+    library, plain = check_name(name)
+    row = architectures()[plain] if library == "robustart" else None
+    if row is not None and row.family == "clip":
+        if entry:
+            raise ModelError(f"{name!r} has one entry of weights, its argument source; say weights: pretrained")
+        return
+    if row is not None:
+        library, _, plain = row.builder.partition(":")
+        if library == "robustart" or set(row.arguments) - SAME_WEIGHTS:
+            raise ModelError(
+                f"no library has weights of {name!r} as the benchmark builds it ({row.note or row.builder}); for a "
+                "library's network with its weights write timm:NAME or torchvision:NAME"
+            )
+    if library not in ENTRIES:
+        whose = "ours, to be trained" if library == "nas" else "a function of yours"
+        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is {whose}")
+    ENTRIES[library](plain, entry)
 
 
 def check_name(name: str) -> tuple[str, str]:
@@ -107,11 +146,8 @@ def _build_row(
     library, _, plain = row.builder.partition(":")
     own = library == "robustart"
     own_weights = row.family == "clip"
-    if pretrained is not None and not own_weights and (own or set(row.arguments) - SAME_WEIGHTS):
-        raise ModelError(
-            f"no library has weights of {name!r} as the benchmark builds it ({row.note or row.builder}); for a library's "
-            "network with its weights write timm:NAME or torchvision:NAME"
-        )
+    if pretrained is not None:
+        check_entry(name, pretrained)
     arguments = row_arguments(row, name, kwargs)
     check_arguments(name, arguments)  # override_params may have brought more
     if row.family in SIZED:
@@ -121,8 +157,6 @@ def _build_row(
     else:
         size = row.input_size
     if own_weights:
-        if pretrained:
-            raise ModelError(f"{name!r} has one entry of weights, its argument source; say weights: pretrained")
         arguments["pretrained"] = pretrained is not None
     elif pretrained is not None:
         return LIBRARIES[library](plain, pretrained, arguments)

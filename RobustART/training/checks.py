@@ -22,7 +22,7 @@ from RobustART.models import Classifier
 from RobustART.models.macs import meta_device
 from RobustART.models.normalize import logits_of
 from RobustART.models.weights import PACKAGED, pretrained_entry
-from RobustART.models.zoo import LIBRARIES, check_name
+from RobustART.models.zoo import LIBRARIES, check_entry, check_name
 from RobustART.preprocessing import Preprocessing
 from RobustART.training.freezing import train_only
 from RobustART.training.loading import generators_kept, seed_generators
@@ -52,8 +52,10 @@ def check_model(config: Config, folder: Path) -> None:
     refuse_impossible(config)
     check_name(model_section(config).type)
     weights = weights_of(config, folder)
-    known = weights is None or weights in PACKAGED or pretrained_entry(weights) is not None
-    if not known and not Path(str(weights)).is_file():
+    entry = pretrained_entry(weights)
+    if entry is not None:
+        check_entry(model_section(config).type, entry)
+    elif weights is not None and weights not in PACKAGED and not Path(weights).is_file():
         raise ConfigError(f"there is no weights file {weights}")
     preprocessing_fields(config)
 

@@ -135,6 +135,10 @@ class Statistics:
 
     def __init__(self, dataset: ImageDataset, count: int | None, seed: int, workers: int) -> None:
         count = min(BN_IMAGES, len(dataset)) if count is None else count
+        if not 1 <= count <= len(dataset):
+            raise ConfigError(
+                f"BatchNorm (--bn-images) can take from 1 to the {len(dataset)} images of {dataset.name}, got {count}"
+            )
         self.dataset, self.workers = dataset, workers
         self.ids = balanced_subset(dataset.labels, count, seed, dataset.name)
 

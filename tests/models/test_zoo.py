@@ -193,6 +193,33 @@ def test_dropout_means_what_the_authors_meant():
     } == {0.25}
 
 
+@pytest.mark.parametrize("mode", ["large", "small"])
+def test_mobilenet_v3_of_any_width(mode):
+    """The original's last convolution has 960 or 576 channels times the scale, rounded to a multiple of 8."""
+    for scale in (0.05, 0.33, 0.5, 1.0, 1.4, 1.85):
+        network = on_meta("mobilenet_v3", scale=scale, mode=mode).network
+        wide = max(8, int({"large": 960, "small": 576}[mode] * scale + 4) // 8 * 8)
+        wide += 8 if wide < 0.9 * {"large": 960, "small": 576}[mode] * scale else 0
+        convolution = [part for part in network.features.modules() if isinstance(part, torch.nn.Conv2d)][-1]
+        assert convolution.out_channels == network.features[-1][1].num_features == wide
+        assert network.classifier[0].in_features == wide
+    torch.manual_seed(0)
+    network = create_model("mobilenet_v3", scale=0.35, mode=mode, num_classes=3)
+    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 3)
+
+
+def test_a_checkpoint_of_another_size_is_told(tmp_path):
+    """EfficientNets of the study are trained at 224 pixels, and at their own."""
+    state = create_model("resnet18", num_classes=3).network.state_dict()
+    conditions = {"data": {"input_size": 64, "test_resize": 73}, "model": {"preprocessing": {"input_size": None}}}
+    torch.save({"model": state, "conditions": conditions}, tmp_path / "ckpt.pth.tar")
+    path = str(tmp_path / "ckpt.pth.tar")
+    told = "was trained with input_size 64, resize 73, but is used with input_size 224, resize 256"
+    assert any(told in note for note in create_model("resnet18", num_classes=3, weights=path).notes)
+    same = create_model("resnet18", num_classes=3, weights=path, preprocessing={"input_size": 64, "resize": 73})
+    assert not any("was trained with" in note for note in same.notes)
+
+
 @pytest.mark.parametrize(
     ("name", "kwargs", "message"),
     [
@@ -205,7 +232,8 @@ def test_dropout_means_what_the_authors_meant():
         ("regnetx_400m", {"scale": 2.0}, "does not take one of the arguments .*'scale'"),
         ("mobilenet_v3", {"mode": "medium"}, "mode must be 'large' or 'small', got 'medium'"),
         ("mobilenet_v3", {"scale": "1.0"}, "scale must be a number above 0, got '1.0'"),
-        ("mobilenet_v3", {"scale": 0.33, "mode": "large"}, "rounds the last layers apart; take a multiple of 0.05"),
+        ("mobilenet_v2_x0_5", {"weights": "pretrained"}, "no library has weights of 'mobilenet_v2_x0_5'"),
+        ("timm:resnet50_mlp", {"weights": "pretrained"}, "timm has no pretrained weights of 'timm:resnet50_mlp'"),
         ("mobilenet_v3", {"round_nearest": 4}, "does not take one of .*It takes: "),
         ("vit_b16_224", {"classifier": "gap"}, "does not take one of the arguments .'classifier'"),
         ("vit_b16_224", {"image_size": 100}, "patches of 16; the input size must be a multiple, got 100"),
@@ -213,7 +241,6 @@ def test_dropout_means_what_the_authors_meant():
         ("efficientnet_b0", {"override_params": {"width": 2}}, "override_params may hold num_classes, dropout_rate"),
         ("mixer_b16_224", {"drop_path": 0.1, "drop_path_rate": 0.2}, "drop_path is 0.1, but drop_path_rate"),
         ("vit_base_patch16_224", {"weights": "pretrained"}, "no library has weights of 'vit_base_patch16_224' .*timm:NAME"),
-        ("mobilenet_v2_x0_5", {"weights": "pretrained"}, "no library has weights of 'mobilenet_v2_x0_5'"),
         ("efficientnet_b0", {"num_classes": 7, "override_params": {"num_classes": 5}}, "num_classes is 7, but override_params"),
         ("efficientnet_b0", {"override_params": {"num_classes": "5"}}, "num_classes must be a whole number above 0, got '5'"),
         ("resnet50", {"foo": None}, "foo is None, which timm ignores"),

@@ -190,7 +190,7 @@ def test_statistics_by_hand():
     torch.testing.assert_close(
         model.network.stem.norm.running_var, torch.stack(variances).mean(0), rtol=1e-4, atol=1e-4
     )
-    with pytest.raises(ConfigError, match="limit must be a whole number from 1 to 1347"):
+    with pytest.raises(ConfigError, match="take from 1 to the 1347 images of sklearn_digits_train"):
         Statistics(digits, 2000, 0, 0)
 
 

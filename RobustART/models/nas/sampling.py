@@ -71,8 +71,10 @@ def draw_subnets(space: Space, count: int, *, seed: int, macs: tuple[float, floa
     Raises:
         ConfigError: there are not as many; the message says what is possible.
     """
-    if count < 1 or seed < 0:
-        raise ConfigError(f"count must be above 0 and seed from 0 up, got {count} and {seed}")
+    if count < 1:
+        raise ConfigError(f"count must be a whole number above 0, got {count}")
+    if seed < 0:
+        raise ConfigError(f"seed must be a whole number from 0 up, got {seed}")
     ends = [space.cost(encoding).macs for encoding in (space.smallest(), space.largest())]
     possible = f"{space.name} has networks from {_short(ends[0])} to {_short(ends[1])} multiply-adds"
     if macs[0] > ends[1] or macs[1] < ends[0]:
