@@ -8,139 +8,23 @@ the targets go with the images. Under ``training.amp: fp16`` attacks work in flo
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from RobustART.errors import ConfigError, ModelError
-from RobustART.models import Classifier
-from RobustART.noise.attacks import pgd_l1, pgd_l2, pgd_linf
-from RobustART.ranges import LARGEST_FLOAT32
+from RobustART.errors import ConfigError
 from RobustART.registry import Registry
+from RobustART.training.attacker import Attacker, check_above_zero, predicted
 from RobustART.training.loading import Batch
 from RobustART.training.losses import soft_cross_entropy, soft_targets
 from RobustART.training.objective import Objective, ObjectiveContext, accuracy, plain_model, single_view
 
-ATTACKS_BY_NORM = {"Linf": pgd_linf, "L2": pgd_l2, "L1": pgd_l1}
-
-MOST_STEPS = 1_000_000
-"""Of an attack on a batch."""
-
 ADVERSARIES: Registry[Callable[..., Objective]] = Registry("adversary")
 """Names to functions (context, keyword-only options) -> objective."""
-
-
-class _Climbed(nn.Module):
-    """A model whose two logits are 0 and, for each image, what an attack is to climb: it is their margin for label 0.
-
-    Rows must be all images in their order, as they are for an attack without restarts, early stops and batches of its own.
-    """
-
-    def __init__(self, model: Classifier, height: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.model, self.height = model, height
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Returns (N, 2)."""
-        height = self.height(self.model(images).float())
-        return torch.stack([torch.zeros_like(height), height], 1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Attacker:
-    """Projected gradient descent with the settings of a training.
-
-    Raises:
-        ConfigError: a setting that cannot be.
-    """
-
-    eps: float
-    """Radius, for images in [0, 1]."""
-    steps: int
-    """Gradient steps."""
-    step_size: float | None = None
-    """Length of a step; or"""
-    rel_stepsize: float | None = None
-    """the same in units of eps."""
-    norm: Literal["Linf", "L2", "L1"] = "Linf"
-    """Of the ball."""
-    random_start: bool = True
-    """Whether to start at a random point of the ball."""
-
-    def __post_init__(self) -> None:
-        """Refuses what no attack could do."""
-        check_above_zero("eps", self.eps)
-        if not 1 <= self.steps <= MOST_STEPS:
-            raise ConfigError(
-                f"training.adversary.steps must be a whole number above 0 and at most {MOST_STEPS}, got {self.steps}"
-            )
-        if self.step_size is not None and self.rel_stepsize is not None:
-            raise ConfigError(
-                f"training.adversary: give one of step_size and rel_stepsize, got {self.step_size} and {self.rel_stepsize}"
-            )
-        for name in ("step_size", "rel_stepsize"):
-            if getattr(self, name) is not None:
-                check_above_zero(name, getattr(self, name))
-
-    def __call__(
-        self, model: Classifier, images: Tensor, seeds: Tensor, labels: Tensor, height: Callable[[Tensor], Tensor] | None
-    ) -> Tensor:  # fmt: skip
-        """Returns attacked images.
-
-        Args:
-            model: left as it is.
-            images: (N, 3, H, W) in [0, 1].
-            seeds: key of each image's random start, int64 (N,).
-            labels: true classes (N,), whose cross-entropy is climbed, unless there is
-            height: logits (N, K) to what is to be climbed instead, (N,).
-        """
-        length = {"step_size": self.step_size, "rel_stepsize": self.rel_stepsize}
-        options: dict[str, Any] = {k: v for k, v in length.items() if v is not None}
-        if height is not None:
-            options["loss"] = "margin"
-        victim = model if height is None else _Climbed(model, height)
-        wanted = labels if height is None else torch.zeros_like(labels)
-        half = (
-            torch.is_autocast_enabled(images.device.type)
-            and torch.get_autocast_dtype(images.device.type) is torch.float16
-        )
-        try:
-            with torch.autocast(images.device.type, enabled=False) if half else contextlib.nullcontext():
-                return ATTACKS_BY_NORM[self.norm](
-                    victim, images, wanted, eps=self.eps, seeds=seeds, steps=self.steps,
-                    random_start=self.random_start, restarts=1, **options,
-                )  # fmt: skip
-        except ModelError:
-            if bool(predicted(model, images).isfinite().all()):
-                raise
-            return torch.full_like(images, torch.nan)  # the training has come apart: its loss says at which step
-
-
-def predicted(model: Classifier, images: Tensor) -> Tensor:
-    """Returns float logits in evaluation mode, without a graph; the model is left as it was."""
-    training = [part for part in model.modules() if part.training]
-    try:
-        for part in training:
-            part.training = False
-        with torch.no_grad():
-            return model(images).float()
-    finally:
-        for part in training:
-            part.training = True
-
-
-def check_above_zero(name: str, value: float) -> None:
-    """Raises a ConfigError unless an option is a number above 0 that float32 holds."""
-    if not 0 < value <= LARGEST_FLOAT32:
-        raise ConfigError(
-            f"training.adversary.{name} must be a number above 0 and at most {LARGEST_FLOAT32:g}, got {value}"
-        )
 
 
 class AttackedObjective(Objective):
