@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
-from RobustART.errors import ConfigError, DataError
+from RobustART.errors import ConfigError, DataError, nearest
 from RobustART.imaging import FILTERS, Array, center_crop, resize, resize_shorter
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -33,8 +35,13 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Refuses what no model can mean."""
-        object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
-        object.__setattr__(self, "std", tuple(float(v) for v in self.std))
+        for name in ("mean", "std"):
+            try:
+                object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+            except (TypeError, ValueError):
+                raise ConfigError(
+                    f"preprocessing.{name} must be a list of numbers, got {getattr(self, name)!r}"
+                ) from None
         for name in ("input_size", "resize"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ConfigError(f"preprocessing.{name} must be a whole number above 0, got {getattr(self, name)!r}")
@@ -50,6 +57,10 @@ class Preprocessing:
             )
         if any(value <= 0 for value in self.std):
             raise ConfigError(f"preprocessing.std must be above 0, got {self.std}")
+
+    def changed(self, fields: Mapping[str, Any] | None) -> Preprocessing:
+        """Returns this preprocessing with other values of some fields; a ConfigError names what is none."""
+        return dataclasses.replace(self, **checked_fields(fields))
 
     def apply(self, image: Array) -> Array:
         """Returns the model's view of a photo, uint8 (input_size, input_size, 3); no normalisation, that is the model's.
@@ -68,3 +79,15 @@ class Preprocessing:
         else:
             resized = resize_shorter(image, self.resize, self.interpolation)
         return center_crop(resized, self.input_size)
+
+
+def checked_fields(fields: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns some fields of :class:`Preprocessing` by name; a ConfigError names what is none."""
+    if fields is not None and not isinstance(fields, Mapping):
+        raise ConfigError(f"preprocessing must be a mapping of fields, got {fields!r}")
+    known = [field.name for field in dataclasses.fields(Preprocessing)]
+    for name in fields or {}:
+        if name not in known:
+            suggestion = nearest(str(name), known) or ";"
+            raise ConfigError(f"unknown key preprocessing.{name}{suggestion} Known: {', '.join(known)}")
+    return dict(fields or {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,7 +15,7 @@ from RobustART.models.deploy import check_form, deploy_form, split_deploy
 from RobustART.models.normalize import Classifier, Normalize
 from RobustART.models.weights import PACKAGED, load_weights, pretrained_entry, read_state_dict
 from RobustART.models.zoo import build_network
-from RobustART.preprocessing import Preprocessing
+from RobustART.preprocessing import Preprocessing, checked_fields
 
 __all__ = ["Classifier", "Normalize", "Preprocessing", "create_model", "load_weights", "read_state_dict", "wrap_model"]
 
@@ -80,7 +79,7 @@ def build_model(
     entry = pretrained_entry(weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        size = (preprocessing or {}).get("input_size")
+        size = checked_fields(preprocessing).get("input_size")
         built = build_network(name, taken, pretrained=entry, input_size=size)
     from_file = weights is not None and entry is None and weights not in PACKAGED
     of_timm = built.source.startswith(("timm:", "robustart:"))
@@ -89,7 +88,7 @@ def build_model(
         raise ModelError(f"{name!r} has no deploy form: its blocks have no branches that are fused; leave deploy out")
     network = fused if deploy and fused is not None else built.network
     notes = list(built.notes)
-    stated = dataclasses.replace(built.preprocessing, **(preprocessing or {}))
+    stated = built.preprocessing.changed(preprocessing)
     if weights is None:
         if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:", "robustart:", "nas:")):
             notes.append(UNTRAINED)
@@ -148,7 +147,7 @@ def wrap_model(network: nn.Module, preprocessing: dict[str, Any] | None = None) 
         inner, source, arguments = network, type(network).__qualname__, {}
         stated, notes = preprocessing_of(network)
         own = None if UNSTATED in notes else stated
-    classifier = Classifier(inner, dataclasses.replace(stated, **(preprocessing or {})), source, own=own)
+    classifier = Classifier(inner, stated.changed(preprocessing), source, own=own)
     classifier.arguments = dict(arguments)
     classifier.notes = _notes(notes, classifier, preprocessing)
     classifier.training = network.training  # train() would also switch the network's own modules

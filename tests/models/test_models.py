@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from RobustART.errors import ModelError, UnknownNameError, WeightsError
+from RobustART.errors import ConfigError, ModelError, UnknownNameError, WeightsError
 from RobustART.models import (
     Classifier,
     Normalize,
@@ -256,3 +256,19 @@ def test_averages_beside_the_weights_are_told_of_if_there_are_any(tmp_path, capl
     torch.save({"model": {"weight": torch.ones(1)}, "ema": ema}, tmp_path / "ckpt.pth.tar")
     assert read_state_dict(tmp_path / "ckpt.pth.tar") == {"weight": torch.ones(1)}
     assert ("averaged weights" in caplog.text) == warned
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"resise": 40}, "unknown key preprocessing.resise; did you mean 'resize'"),
+        ({"mean": 5}, "preprocessing.mean must be a list of numbers, got 5"),
+        ({"std": ["a"]}, r"preprocessing.std must be a list of numbers, got \['a'\]"),
+        ([1], r"preprocessing must be a mapping of fields, got \[1\]"),
+    ],
+)
+def test_preprocessing_that_cannot_be(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        create_model("resnet18", preprocessing=fields)
+    with pytest.raises(ConfigError, match=message):
+        wrap_model(torch.nn.Flatten(), preprocessing=fields)
