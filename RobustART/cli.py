@@ -14,8 +14,8 @@ from pathlib import Path
 from RobustART import __version__
 from RobustART.cli_nas import add_nas_commands
 from RobustART.cli_results import add_commands
+from RobustART.core.files import same_file
 from RobustART.errors import ConfigError, UserError
-from RobustART.outputs import same_file
 
 # Each sub-command imports what it needs, so that `robustart score` and `robustart --help` do not wait for torch.
 

@@ -121,7 +121,7 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from RobustART.distributed import read_placement
+    from RobustART.core.distributed import read_placement
     from RobustART.training.subnets import evaluate_subnets, parse_shard
 
     config, folder = _config(arguments.config, arguments.overrides, arguments.data)

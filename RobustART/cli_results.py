@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from RobustART.core.files import Output, check_distinct, check_outputs, write_whole
 from RobustART.errors import ConfigError, nearest
-from RobustART.outputs import Output, check_distinct, check_outputs, write_whole
 
 if TYPE_CHECKING:
     from RobustART.records import Records

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 from RobustART.config import Config
+from RobustART.core.options import FRACTION, parse_number, to_plain
 from RobustART.errors import ConfigError, nearest
-from RobustART.options import FRACTION, parse_number, to_plain
 
 C = TypeVar("C")
 DATA_ROOT = "ROBUSTART_DATA"

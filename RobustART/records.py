@@ -32,8 +32,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.options import as_path
 from RobustART.errors import RecordError
-from RobustART.options import as_path
 from RobustART.record_header import FORMAT, check_header, field, is_header, parse_json, shown
 from RobustART.record_table import PassRecords, Table
 

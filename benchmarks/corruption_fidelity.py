@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from scipy import stats
 
+from RobustART.core.seeding import numpy_generator
 from RobustART.data import create_dataset
 from RobustART.models import create_model
 from RobustART.noise import CORRUPTIONS, corrupt
 from RobustART.noise.corruptions import BACKENDS
-from RobustART.seeding import numpy_generator
 
 RESULTS = Path(__file__).parent / "results"
 FIXED = {

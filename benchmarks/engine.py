@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
+from RobustART.core.distributed import World
 from RobustART.data import array_dataset, create_dataset
-from RobustART.distributed import World
 from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.settings import Settings

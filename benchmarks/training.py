@@ -27,10 +27,10 @@ import torchvision
 from PIL import Image
 from torch import nn
 
+from RobustART.core.distributed import World
+from RobustART.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from RobustART.data import create_dataset
-from RobustART.distributed import World
 from RobustART.models import create_model
-from RobustART.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from RobustART.training.ema import Ema, Swa
 from RobustART.training.loading import Batch, load_batches
 from RobustART.training.loop import LoopSettings, Training

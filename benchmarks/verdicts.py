@@ -18,8 +18,8 @@ import torch
 from attacks import RESULTS, digits_model, held_out, lite0, photos
 from torch import Tensor, nn
 
+from RobustART.core.seeding import image_seeds
 from RobustART.noise.attacks import AttackLog, autoattack
-from RobustART.seeding import image_seeds
 
 DIGITS = (("Linf", 0.15), ("L2", 0.8), ("L1", 2.0))
 

@@ -58,7 +58,13 @@ class Odd(nn.Module):
 '''
 
 
-LONG = ("test_documents.py", "test_quickstart.py", "test_quickstart_training.py", "test_cls_solver.py", "test_judges.py")
+LONG = (
+    "test_documents.py",
+    "test_quickstart.py",
+    "test_quickstart_training.py",
+    "test_cls_solver.py",
+    "test_judges.py",
+)
 """Files that take longest; they are begun first, so that no process is left alone with one at the end."""
 
 

@@ -5,8 +5,8 @@ import pytest
 from RobustART.cli import field_manual, schema_lines
 from RobustART.config import Config
 from RobustART.config_loader import build, load_config, without_defaults
+from RobustART.core.options import parse_number, to_plain
 from RobustART.errors import ConfigError
-from RobustART.options import parse_number, to_plain
 
 ORIGINAL = """
 model:
@@ -138,7 +138,9 @@ def test_yaml_merge_keys_may_be_overridden_and_repeats_may_not(load):
     assert config.ema.kwargs == {"decay": 1}
     with pytest.raises(ConfigError, match="'enable' stands twice"):
         load("lms: &m {kwargs: {}}\nema: {<<: *m, enable: false, enable: true}")
-    with pytest.raises(ConfigError, match=r"the number in line 1, column 15 must be a number, got '8/0', a division by zero"):
+    with pytest.raises(
+        ConfigError, match=r"the number in line 1, column 15 must be a number, got '8/0', a division by zero"
+    ):
         load("label_smooth: 8/0")
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from RobustART.core.imaging import DECODERS, decode
+from RobustART.core.imaging.video import read_video, write_video
 from RobustART.errors import DataError
-from RobustART.imaging import DECODERS, decode
-from RobustART.imaging.video import read_video, write_video
 from tests.conftest import make_picture
 
 FORMATS = {
@@ -130,6 +130,6 @@ def test_videos_that_are_cut_off_or_damaged_are_refused(monkeypatch):
                 four = itertools.islice(container.decode(video=0), 4)
                 yield SimpleNamespace(streams=container.streams, decode=lambda video: four)
 
-    monkeypatch.setattr("RobustART.imaging.video.require", lambda name: Short)
+    monkeypatch.setattr("RobustART.core.imaging.video.require", lambda name: Short)
     with pytest.raises(DataError, match=r"x\.mp4 is cut off or damaged: 4 of its 6 frames"):
         read_video(data, "x.mp4")

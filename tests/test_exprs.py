@@ -111,7 +111,9 @@ def test_all_networks_can_be_built(data):
                 network = build_network(config.model.type, kwargs).network
             last = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
             assert last.out_features == classes, path
-    assert len(seen) == 44 + 3 + 8 + 5 + 3 + 2  # B5 to B7, without dropout, ImageNet-21k, ConvNeXts and vit_base, supernets
+    assert (
+        len(seen) == 44 + 3 + 8 + 5 + 3 + 2
+    )  # B5 to B7, without dropout, ImageNet-21k, ConvNeXts and vit_base, supernets
 
 
 SMALL = ["data.num_workers=0", "data.images_per_step=2", "evaluation.device=cpu", "evaluation.batch_size=2"]

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from RobustART.core.imaging import DECODERS, Array, decode_picture, encode_jpeg, read_bytes
+from RobustART.core.options import check_options
 from RobustART.data.folders import IMAGE_SUFFIXES, class_files, describe, subfolders
 from RobustART.data.imagenet import class_index
 from RobustART.data.samples import Sample
 from RobustART.errors import ConfigError, DataError
-from RobustART.imaging import DECODERS, Array, decode_picture, encode_jpeg, read_bytes
-from RobustART.options import check_options
 from RobustART.registry import Registry
 
 

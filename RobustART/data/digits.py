@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from RobustART.core.imaging import resize
 from RobustART.data.datasets import DATASETS, ArrayDataset, array_dataset
 from RobustART.errors import ConfigError
-from RobustART.imaging import resize
 
 
 @DATASETS.register("sklearn_digits")

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
+from RobustART.core.imaging import Array, resize
 from RobustART.data.datasets import DATASETS, ImageDataset
 from RobustART.errors import ConfigError
-from RobustART.imaging import Array, resize
 
 FAKE_NOTE = "the images are made up (the data set 'fake'), so these numbers say nothing about a model"
 """What a report says of numbers on them."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.data.datasets import ImageDataset
 from RobustART.errors import DataError
-from RobustART.preprocessing import Preprocessing
 
 FORMAT = "robustart-generated/1"
 MANIFEST, PHOTOS = "manifest.json", "photos.jsonl"

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from RobustART.core.imaging import Array
+from RobustART.core.seeding import numpy_generator
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.samples import Sample
 from RobustART.errors import DataError, UserError
-from RobustART.imaging import Array
-from RobustART.seeding import numpy_generator
 
 View = Callable[[Sample, np.random.Generator], Array]
 """How a cell sees an image: uint8 (S, S, 3) from a sample and a generator of that image and that cell.

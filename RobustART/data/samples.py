@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from RobustART.core.imaging import Array, decode
 from RobustART.errors import DataError
-from RobustART.imaging import Array, decode
 
 
 class Sample:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from RobustART.core.imaging import Array, decode, read_bytes
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.folders import IMAGE_SUFFIXES, class_files, enumerate_names, what_is_there
 from RobustART.data.imagenet import class_index, imagenet_wnids
 from RobustART.data.published import Published, looks_right
 from RobustART.data.samples import Sample
 from RobustART.errors import DataError
-from RobustART.imaging import Array, decode, read_bytes
 
 
 class VariantSample(Sample):

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from RobustART.core.imaging import Array, read_bytes
+from RobustART.core.imaging.video import read_video
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.published import Published
 from RobustART.data.samples import Sample
 from RobustART.data.variants import class_labels, same_files
 from RobustART.errors import DataError
-from RobustART.imaging import Array, read_bytes
-from RobustART.imaging.video import read_video
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv")
 """What counts as a video in a class folder."""

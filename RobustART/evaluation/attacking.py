@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.seeding import image_seeds
 from RobustART.errors import ModelError, RecordError
 from RobustART.evaluation.scoring import Verdict, check_finite, score, to_float
 from RobustART.noise.attacks.log import CLEAN, AttackLog
 from RobustART.noise.attacks.stages import Stage
-from RobustART.seeding import image_seeds
 
 Answer = Callable[[str | None, Tensor], Tensor]
 """(name of a model, images) -> logits."""

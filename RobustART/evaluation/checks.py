@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError, DataError, ModelError, RecordError, UserError
 from RobustART.evaluation.scoring import check_logits
 from RobustART.models import Classifier
-from RobustART.preprocessing import Preprocessing
 
 try:
     import fcntl

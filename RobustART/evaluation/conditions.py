@@ -16,11 +16,11 @@ import torch
 from torch import nn
 
 from RobustART import __version__
+from RobustART.core.options import option_defaults, to_plain
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.evaluation.benchmarks import Benchmark, Pass
 from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
-from RobustART.options import option_defaults, to_plain
-from RobustART.preprocessing import Preprocessing
 from RobustART.records import FORMAT, config_hash
 
 

@@ -19,16 +19,16 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from RobustART.arithmetic import exact_arithmetic
+from RobustART.core.determinism import exact_arithmetic
+from RobustART.core.distributed import World
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import load_views
-from RobustART.distributed import World
 from RobustART.errors import RecordError
 from RobustART.evaluation.benchmarks import Benchmark, Cell
 from RobustART.evaluation.blocks import PassRunner, view_names
 from RobustART.evaluation.portions import Portions
 from RobustART.evaluation.settings import Settings
 from RobustART.journal import Journal
-from RobustART.preprocessing import Preprocessing
 from RobustART.records import Key, Records, read_records
 
 log = logging.getLogger(__name__)

@@ -23,6 +23,9 @@ from torch import nn
 from tqdm import tqdm
 
 from RobustART import __version__
+from RobustART.core.imaging import FILTERS
+from RobustART.core.options import to_plain
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
 from RobustART.data.generated import FORMAT
 from RobustART.errors import ConfigError
@@ -34,11 +37,8 @@ from RobustART.evaluation.photos import Plan, is_whole, make_photo, naming, writ
 from RobustART.evaluation.pool import deal
 from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import Settings, run_settings
-from RobustART.imaging import FILTERS
 from RobustART.models import create_model, wrap_model
 from RobustART.noise.system import resized_side
-from RobustART.options import to_plain
-from RobustART.preprocessing import Preprocessing
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.seeding import numpy_generator
 from RobustART.data import Sample
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.layouts import Layout
 from RobustART.evaluation.manifest import Photo, digest, file_digest, write_file
 from RobustART.evaluation.pool import Stopped, check_stop
-from RobustART.preprocessing import Preprocessing
-from RobustART.seeding import numpy_generator
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

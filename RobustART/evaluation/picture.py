@@ -14,16 +14,16 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import nn
 
+from RobustART.core.imaging import Array, resize
+from RobustART.core.seeding import image_seeds
 from RobustART.data.imagenet import imagenet_class_names
 from RobustART.data.loader import generator_of
 from RobustART.evaluation.benchmarks import Benchmark, Cell, Pass
 from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float
-from RobustART.imaging import Array, resize
 from RobustART.models import Classifier
 from RobustART.noise.attacks import AttackWarning
 from RobustART.records import PassRecords, Records
-from RobustART.seeding import image_seeds
 
 LAYOUT = "tiles-1"
 """Changes when the same records give another picture, so that an older one is drawn again."""

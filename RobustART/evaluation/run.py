@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from RobustART.arithmetic import exact_arithmetic
+from RobustART.core.determinism import exact_arithmetic
+from RobustART.core.distributed import World
+from RobustART.core.options import to_plain
 from RobustART.data import ImageDataset, balanced_subset
-from RobustART.distributed import World
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.benchmarks import Benchmark, build_benchmark
 from RobustART.evaluation.blocks import evaluation_passes
@@ -29,7 +30,6 @@ from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.journal import Journal
 from RobustART.metrics.summaries import attack_costs, attack_warnings, summarize
 from RobustART.models import Classifier, wrap_model
-from RobustART.options import to_plain
 from RobustART.records import Records
 from RobustART.report import write_page
 from RobustART.report.reading import FORMAT

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from RobustART.core.files import check_distinct, json_format
 from RobustART.errors import RecordError
 from RobustART.metrics.paired import holm, mcnemar, paired_difference
 from RobustART.metrics.resampling import reflected_interval, unseen_interval
 from RobustART.metrics.results import Estimate, Summary
 from RobustART.metrics.runs import Run, check_comparable, read_run, result_files
 from RobustART.metrics.summaries import summarize
-from RobustART.outputs import check_distinct, json_format
 
 FORMAT = "robustart-comparison/1"
 BEGINS = {".json": json_format("robustart-comparison"), ".md": "# Comparison\n"}

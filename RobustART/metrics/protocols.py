@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from RobustART.core.options import parse_number
 from RobustART.errors import ConfigError
 from RobustART.metrics.baselines import imagenet_a_classes, imagenet_r_classes
-from RobustART.options import parse_number
 from RobustART.records import PassRecords, Records
 
 LISTS = {"robustbench": "robustbench/helper_files/imagenet_test_image_ids.txt of RobustBench"}

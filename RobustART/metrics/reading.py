@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.options import parse_number
 from RobustART.errors import ConfigError, RecordError
 from RobustART.journal import difference
 from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, is_noise
-from RobustART.options import parse_number
 from RobustART.record_header import shown
 from RobustART.records import PassRecords, Records, read_records
 

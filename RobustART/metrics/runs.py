@@ -6,10 +6,10 @@ import dataclasses
 from pathlib import Path
 
 from RobustART.comparability import paired_conditions
+from RobustART.core.files import runs_within
 from RobustART.errors import RecordError
 from RobustART.journal import difference
 from RobustART.metrics.reading import check_one_model, read_result
-from RobustART.outputs import runs_within
 from RobustART.records import PassRecords, Records, is_result_file
 
 TRAINING_LOG = "train.jsonl"

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from RobustART.core.preprocessing import Preprocessing, checked_fields
 from RobustART.errors import ModelError
 from RobustART.models.builders import UNSTATED, preprocessing_of
 from RobustART.models.deploy import check_form, deploy_form, split_deploy
 from RobustART.models.normalize import Classifier, Normalize
 from RobustART.models.weights import PACKAGED, load_weights, pretrained_entry, read_state_dict
 from RobustART.models.zoo import build_network
-from RobustART.preprocessing import Preprocessing, checked_fields
 
 __all__ = ["Classifier", "Normalize", "Preprocessing", "create_model", "load_weights", "read_state_dict", "wrap_model"]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import nn
 
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import ModelError, UserError, nearest
 from RobustART.models.arguments import refuse_none
 from RobustART.models.normalize import Classifier
-from RobustART.preprocessing import Preprocessing
 
 UNSTATED = "the model states no preprocessing; torchvision's ImageNet defaults are used"
 """The note of a network of which only its user can say how its input is made."""

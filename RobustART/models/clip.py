@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from RobustART.core.optional import require
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import ModelError
-from RobustART.optional import require
-from RobustART.preprocessing import Preprocessing
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.comparability import INNER
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import ModelError
-from RobustART.preprocessing import Preprocessing
 
 
 class Normalize(nn.Module):

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import WeightsError
 from RobustART.models.renaming import new_names, rename
-from RobustART.preprocessing import Preprocessing
 from RobustART.registry import Registry
 
 log = logging.getLogger(__name__)

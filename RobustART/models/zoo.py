@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import ModelError, UnknownNameError, nearest
 from RobustART.models.architectures import UNBUILT, Architecture, aliases, architectures
 from RobustART.models.arguments import check_arguments, refuse_none, row_arguments
@@ -21,7 +22,6 @@ from RobustART.models.builders import (
     check_torchvision_entry,
     own_function,
 )
-from RobustART.preprocessing import Preprocessing
 
 LIBRARIES: dict[str, Callable[[str, str | None, dict[str, Any]], Built]] = {
     "timm": build_timm, "torchvision": build_torchvision,

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from RobustART.core.imaging import Array, check_jpeg_quality, decode, encode_jpeg
+from RobustART.core.options import NUMBERS, attack_norm, check_types, option_defaults, parse_number
+from RobustART.core.seeding import image_seeds, numpy_generator
 from RobustART.errors import ConfigError, UnknownNameError, nearest
-from RobustART.imaging import Array, check_jpeg_quality, decode, encode_jpeg
 from RobustART.noise.attacks import ATTACKS, AttackLog
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
 from RobustART.noise.defaults import DEFAULT_EPS
 from RobustART.noise.pictures import kind_of, on_pictures, to_colour, to_grey
 from RobustART.noise.reference import OURS, resolve_attack
 from RobustART.noise.system import REFERENCE, system_noise
-from RobustART.options import NUMBERS, attack_norm, check_types, option_defaults, parse_number
-from RobustART.seeding import image_seeds, numpy_generator
 
 ALIASES = {
     "f_model": "model",

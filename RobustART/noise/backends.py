@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from RobustART.core.imaging import Array
+from RobustART.core.optional import require
 from RobustART.errors import ConfigError
-from RobustART.imaging import Array
-from RobustART.optional import require
 
 __all__ = ["imagecorruptions", "require"]
 

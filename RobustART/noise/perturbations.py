@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from RobustART.core.imaging import Array, center_crop, resize_shorter
+from RobustART.core.optional import require
 from RobustART.errors import ConfigError
-from RobustART.imaging import Array, center_crop, resize_shorter
 from RobustART.noise.corruptions import pixels
 from RobustART.noise.corruptions.weather import edge_shading
 from RobustART.noise.pictures import check_array, check_generator
 from RobustART.noise.system import resized_side
-from RobustART.optional import require
 from RobustART.registry import Registry
 
 Floats = NDArray[np.float64]

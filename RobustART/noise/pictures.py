@@ -11,7 +11,7 @@ path, or the bytes of a file               uint8 (H, W, 3), by the decoder
 list or tuple of these, not for one        a list of what goes back for each
 =========================================  ================================================
 
-Modes of PIL images other than ``L`` and ``RGB`` are converted by the rule of ``RobustART.imaging``: an alpha channel is
+Modes of PIL images other than ``L`` and ``RGB`` are converted by the rule of ``RobustART.core.imaging``: an alpha channel is
 dropped, 16 bits become 8, palettes and CMYK are converted by pillow; 32 bits are refused. Grey are ``L``, ``LA``, ``1`` and
 16 bits without colour.
 """
@@ -27,8 +27,8 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from RobustART.core.imaging import Array, decode, picture_pixels, read_bytes
 from RobustART.errors import ConfigError
-from RobustART.imaging import Array, decode, picture_pixels, read_bytes
 
 
 class Change(Protocol):

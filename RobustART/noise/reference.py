@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.options import attack_norm, check_types
 from RobustART.errors import ConfigError, nearest
 from RobustART.noise.attacks import ATTACKS
 from RobustART.noise.attacks.ascent import REL_STEPSIZE
@@ -24,7 +25,6 @@ from RobustART.noise.attacks.geometry import check_norm
 from RobustART.noise.attacks.task import attack_task, check_count
 from RobustART.noise.backends import require
 from RobustART.noise.libraries import construct, isolated, library_attack
-from RobustART.options import attack_norm, check_types
 
 OURS = "robustart"
 _STEPS = {"steps": "steps", "rel_stepsize": "rel_stepsize", "step_size": "abs_stepsize", "random_start": "random_start"}

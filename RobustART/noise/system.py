@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from RobustART.core.imaging import DECODERS, RESIZES, Array, center_crop, decode, read_bytes
 from RobustART.errors import ConfigError, DataError
-from RobustART.imaging import DECODERS, RESIZES, Array, center_crop, decode, read_bytes
 from RobustART.noise.pictures import check_array, check_generator, kind_of
 
 REFERENCE = ("pil", "pil-bilinear")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from RobustART.outputs import Output, check_outputs, json_format, write_whole
+from RobustART.core.files import Output, check_outputs, json_format, write_whole
 from RobustART.report.board import TITLE, render_board
 from RobustART.report.columns import all_columns, contrasts
 from RobustART.report.runs import Run, differences

@@ -120,7 +120,9 @@ def _told(told: Sequence[str]) -> str:
     if len(told) < 3:
         return text("; ".join(told))
     shown = "; ".join(told[:2])
-    return element("details", element("summary", text(f"{shown}; and {len(told) - 2} more")) + text("; ".join(told[2:])))
+    return element(
+        "details", element("summary", text(f"{shown}; and {len(told) - 2} more")) + text("; ".join(told[2:]))
+    )
 
 
 def _breakable(name: str) -> str:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from RobustART.optional import require
+from RobustART.core.optional import require
 from RobustART.report.markup import attributes, text
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.files import runs_within
 from RobustART.errors import RecordError
-from RobustART.outputs import runs_within
 from RobustART.report.plausible import impossible
 from RobustART.report.schema import faults, report_schema
 

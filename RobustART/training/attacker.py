@@ -14,10 +14,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.ranges import LARGEST_FLOAT32
 from RobustART.errors import ConfigError, ModelError
 from RobustART.models import Classifier
 from RobustART.noise.attacks import pgd_l1, pgd_l2, pgd_linf
-from RobustART.ranges import LARGEST_FLOAT32
 
 ATTACKS_BY_NORM = {"Linf": pgd_linf, "L2": pgd_l2, "L1": pgd_l1}
 

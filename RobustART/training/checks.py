@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from RobustART.config import Config
+from RobustART.core.distributed import choose_device
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
-from RobustART.distributed import choose_device
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.checks import check_labels, probe
@@ -23,7 +24,6 @@ from RobustART.models.macs import meta_device
 from RobustART.models.normalize import logits_of
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import LIBRARIES, check_entry, check_name
-from RobustART.preprocessing import Preprocessing
 from RobustART.training.freezing import train_only
 from RobustART.training.loading import generators_kept, seed_generators
 from RobustART.training.objective import JSD, MOCO, check_views, views_of

@@ -14,13 +14,13 @@ import yaml
 
 from RobustART.config import Config, EvaluationConfig, ModelConfig
 from RobustART.config_loader import load_config, without_defaults
-from RobustART.distributed import World
+from RobustART.core.distributed import World
+from RobustART.core.options import to_plain
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import prepare_output
 from RobustART.evaluation.report import Report
 from RobustART.evaluation.run import evaluate
 from RobustART.models import Classifier
-from RobustART.options import to_plain
 from RobustART.training.arguments import DESCRIPTION, add_arguments
 from RobustART.training.checkpoint import newest_checkpoint
 from RobustART.training.checks import check, check_model

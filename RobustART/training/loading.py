@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from RobustART.core.seeding import image_seed
 from RobustART.data import ImageDataset
 from RobustART.data.loader import limit_threads
 from RobustART.errors import UserError
-from RobustART.seeding import image_seed
 from RobustART.training.sampling import SAMPLERS, Ids, Plan
 from RobustART.training.transforms import TrainingView
 

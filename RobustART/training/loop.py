@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.seeding import image_seed, numpy_generator
 from RobustART.errors import ConfigError, TrainingError
 from RobustART.models import Classifier
-from RobustART.seeding import image_seed, numpy_generator
 from RobustART.training.ema import Ema, Swa
 from RobustART.training.loading import Batch
 from RobustART.training.objective import Objective

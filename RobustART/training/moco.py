@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from RobustART.core.seeding import image_seed, numpy_generator
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier
-from RobustART.seeding import image_seed, numpy_generator
 from RobustART.training.loading import Batch
 from RobustART.training.objective import MOCO, Objective, ObjectiveContext, check_views, plain_model, views_of
 from RobustART.training.parallel import Parallel

@@ -13,9 +13,9 @@ import torch
 from PIL import ImageFilter
 from torch import Tensor
 
+from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.ranges import Numbers
 from RobustART.errors import ConfigError
-from RobustART.preprocessing import Preprocessing
-from RobustART.ranges import Numbers
 from RobustART.registry import Registry
 
 Picture = Any

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from RobustART.core.options import parse_number
+from RobustART.core.ranges import LARGEST_FLOAT32, Numbers, check_ranges
 from RobustART.errors import ConfigError, nearest
-from RobustART.options import parse_number
-from RobustART.ranges import LARGEST_FLOAT32, Numbers, check_ranges
 from RobustART.registry import Registry
 
 OPTIMIZERS: Registry[Callable[..., torch.optim.Optimizer]] = Registry("optimizer")

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from RobustART.distributed import World
+from RobustART.core.distributed import World
 from RobustART.errors import ConfigError, ProcessLostError
 
 

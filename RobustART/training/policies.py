@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.ranges import Numbers, check_ranges
 from RobustART.errors import ConfigError
-from RobustART.preprocessing import Preprocessing
-from RobustART.ranges import Numbers, check_ranges
 from RobustART.training.operations import TRANSFORMS, WHERE, Transform, mean_colour, torchvision_transform
 
 

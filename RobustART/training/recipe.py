@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from RobustART.config import Config, DataConfig, DatasetConfig
+from RobustART.core.options import option_defaults, to_plain
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier
-from RobustART.options import option_defaults, to_plain
 from RobustART.training.adversary import ADVERSARIES
 from RobustART.training.loop import LoopSettings
 from RobustART.training.mixing import Mixing

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from RobustART.config import Config, DatasetConfig
+from RobustART.core.options import check_options, check_types
+from RobustART.core.ranges import check_ranges, given_options, ranges_of
 from RobustART.data.fake import FAKE_NOTE
 from RobustART.errors import ConfigError
-from RobustART.options import check_options, check_types
-from RobustART.ranges import check_ranges, given_options, ranges_of
 from RobustART.training.ema import Ema
 from RobustART.training.losses import check_smoothing
 from RobustART.training.objective import OBJECTIVES

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from RobustART.config import Config, DatasetConfig, EvaluationConfig, ModelConfig
+from RobustART.core.options import option_defaults
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset, create_dataset
 from RobustART.errors import ConfigError, TrainingError
 from RobustART.evaluation.benchmarks import BENCHMARKS
 from RobustART.evaluation.benchmarks.core import PLACES
 from RobustART.models import Classifier, build_model
 from RobustART.models.weights import pretrained_entry
-from RobustART.options import option_defaults
-from RobustART.preprocessing import Preprocessing
 from RobustART.training.checkpoint import original_parts, read_checkpoint
 from RobustART.training.recipe import missing_for_training, model_arguments
 from RobustART.training.switches import switched, switched_benchmarks

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from RobustART.core.seeding import image_seed, numpy_generator
 from RobustART.errors import ConfigError
 from RobustART.registry import Registry
-from RobustART.seeding import image_seed, numpy_generator
 
 Ids = NDArray[np.int64]
 

@@ -12,9 +12,9 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from RobustART.core.options import check_options, parse_number
+from RobustART.core.ranges import LARGEST_FLOAT32
 from RobustART.errors import ConfigError
-from RobustART.options import check_options, parse_number
-from RobustART.ranges import LARGEST_FLOAT32
 from RobustART.registry import Registry
 
 Schedule = Callable[[int], float]

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError
 from RobustART.models.nas import Encoding, Space, Supernet, create_space
-from RobustART.seeding import numpy_generator
 from RobustART.training.loading import Batch
 from RobustART.training.losses import soft_cross_entropy, soft_targets
 from RobustART.training.objective import (

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from RobustART.config import ModelConfig
 from RobustART.config_loader import build
+from RobustART.core.ranges import Numbers
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import probe
 from RobustART.models import Classifier, build_model
-from RobustART.ranges import Numbers
 from RobustART.training.loading import Batch
 from RobustART.training.losses import cross_entropy, soft_cross_entropy, soft_targets
 from RobustART.training.objective import (

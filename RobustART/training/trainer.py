@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from RobustART.config import Config
+from RobustART.core.distributed import World
 from RobustART.data import ImageDataset
-from RobustART.distributed import World
 from RobustART.errors import ConfigError
 from RobustART.evaluation.checks import check_labels, only_writer, probe
 from RobustART.evaluation.conditions import fingerprint

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from RobustART.core.options import check_options, check_types
+from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.ranges import check_ranges, given_options, ranges_of
 from RobustART.errors import ConfigError, UserError, nearest
-from RobustART.options import check_options, check_types
-from RobustART.preprocessing import Preprocessing
-from RobustART.ranges import check_ranges, given_options, ranges_of
 from RobustART.training import policies as _policies  # noqa: F401 - registers its transforms
 from RobustART.training.operations import TRANSFORMS, WHERE, Picture, Transform, as_tensor
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from RobustART.core.imaging import Array
 from RobustART.data import ImageDataset, Sample, load_views
-from RobustART.imaging import Array
 from RobustART.models import Classifier
 from RobustART.training.parallel import Parallel
 

@@ -185,7 +185,7 @@ def test_view_of_another_size_is_named(photo_folder):
 
 
 def test_the_decoder_is_the_data_sets(tmp_path):
-    from RobustART.imaging import decode
+    from RobustART.core.imaging import decode
 
     path = tmp_path / "a" / "x.jpg"
     path.parent.mkdir()

@@ -5,10 +5,10 @@ import json
 import numpy as np
 from PIL import Image
 
+from RobustART.core.imaging import encode_jpeg
+from RobustART.core.imaging.video import write_video
 from RobustART.data import array_dataset
 from RobustART.data.imagenet import imagenet_wnids
-from RobustART.imaging import encode_jpeg
-from RobustART.imaging.video import write_video
 from tests.conftest import make_picture
 
 SIZE = {"input_size": 32, "resize": 36, "mean": [0.5] * 3, "std": [0.25] * 3}

@@ -314,6 +314,13 @@ def test_preprocessing_of_further_models_is_compared_whole(tmp_path, data, model
 
 
 def test_an_attack_that_finds_nothing_keeps_the_clean_confidence_to_the_last_digit(tmp_path, data, model):
-    evaluate(model, data, {"adversarial": {"attacks": ["fgsm"], "eps": [0]}}, output_dir=tmp_path, batch_size=1, progress=False)
+    evaluate(
+        model,
+        data,
+        {"adversarial": {"attacks": ["fgsm"], "eps": [0]}},
+        output_dir=tmp_path,
+        batch_size=1,
+        progress=False,
+    )
     table = read_records(tmp_path / "results" / "adversarial.jsonl").passes[0]
     assert (table.confidence[:, 0] == table.confidence[:, 1]).all()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from RobustART.core.seeding import image_seeds
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError, DataError, ModelError
 from RobustART.evaluation import Cell, evaluate
@@ -18,7 +19,6 @@ from RobustART.evaluation.scoring import score, to_float
 from RobustART.models import create_model, wrap_model
 from RobustART.noise.attacks import pgd_linf
 from RobustART.records import read_records
-from RobustART.seeding import image_seeds
 from tests.evaluation.conftest import SIZE
 
 

@@ -9,6 +9,10 @@ import pytest
 from PIL import Image
 
 from RobustART.cli import GENERATE_OPTIONS, main
+from RobustART.core.imaging import decode, encode_jpeg
+from RobustART.core.imaging.video import read_video
+from RobustART.core.options import option_defaults
+from RobustART.core.seeding import numpy_generator
 from RobustART.data import array_dataset, create_dataset
 from RobustART.data.imagenet import imagenet_wnids
 from RobustART.errors import ConfigError, DataError, UnknownNameError
@@ -16,13 +20,9 @@ from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
 from RobustART.evaluation.benchmarks import build_benchmark, clean_view
 from RobustART.evaluation.generate import generate
 from RobustART.evaluation.layouts import LAYOUTS, Layout, build_layout
-from RobustART.imaging import decode, encode_jpeg
-from RobustART.imaging.video import read_video
 from RobustART.metrics import summaries
 from RobustART.models import create_model
 from RobustART.noise import corrupt, perturb
-from RobustART.options import option_defaults
-from RobustART.seeding import numpy_generator
 from tests.conftest import make_picture
 from tests.evaluation.conftest import save_photo
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+from RobustART.core.imaging import decode
+from RobustART.core.seeding import numpy_generator
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError
 from RobustART.evaluation import evaluate
 from RobustART.evaluation.benchmarks import build_benchmark, perturbed
 from RobustART.evaluation.generate import generate
-from RobustART.imaging import decode
 from RobustART.metrics import ImageNetPEvaluator
 from RobustART.metrics.stability import flip_probability, top5_distance
 from RobustART.models import create_model
 from RobustART.noise import perturb
 from RobustART.records import read_records
-from RobustART.seeding import numpy_generator
 
 SIZE = {"input_size": 32, "resize": 40, "mean": [0.5] * 3, "std": [0.25] * 3}
 OPTIONS = {"perturbations": ["shot_noise", "translate", "brightness"], "difficulty": 2}

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from RobustART.core.imaging import RESIZES
 from RobustART.data import array_dataset, create_dataset
 from RobustART.errors import ConfigError, DataError, RecordError, UnknownNameError
 from RobustART.evaluation import evaluate
 from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.picture import AMPLIFIED, difference
-from RobustART.imaging import RESIZES
 from RobustART.metrics import ImageNetSEvaluator
 from RobustART.models import create_model
 from RobustART.noise.system import system_noise
@@ -181,7 +181,9 @@ def test_extra_numbers_must_be_one_for_each_cell(tmp_path, jpegs, model):
     data = json.loads(first)
     data["extra"]["pixel_difference"].pop()
     path.write_text("\n".join([header, json.dumps(data), *rest]) + "\n")
-    with pytest.raises(RecordError, match="image 0, in 'extra', does not have 13 entries in 'pixel_difference', but 12"):
+    with pytest.raises(
+        RecordError, match="image 0, in 'extra', does not have 13 entries in 'pixel_difference', but 12"
+    ):
         ImageNetSEvaluator().eval(path)
 
 
@@ -220,7 +222,9 @@ def test_imagenet_s_dumps(tmp_path, photo_folder, model):
         build_benchmark("imagenet_s", photos, {"root_dir": str(root), "resizes": "opencv-area", "decoders": "pil"})
     lost = next((root / "pil" / "pil-box").rglob("03.png.npy"))
     kept = lost.rename(tmp_path / "kept.npy")
-    with pytest.raises(DataError, match=r"12 images that the list of pil/pil-box names, but 1 of them .* as .*03.png.npy"):
+    with pytest.raises(
+        DataError, match=r"12 images that the list of pil/pil-box names, but 1 of them .* as .*03.png.npy"
+    ):
         build_benchmark("imagenet_s", photos, {**options, "root_dir": str(root)})
     kept.rename(lost)
     np.save(next((root / "pil" / "pil-box").rglob("00.png.npy")), np.zeros((32, 32, 3)))

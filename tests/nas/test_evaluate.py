@@ -14,8 +14,8 @@ from torch import nn
 
 from RobustART.cli import main
 from RobustART.config_loader import load_config
+from RobustART.core.distributed import Placement
 from RobustART.data import sklearn_digits
-from RobustART.distributed import Placement
 from RobustART.errors import ConfigError
 from RobustART.models import create_model
 from RobustART.training import cls_solver

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError, DataError, UnknownNameError
 from RobustART.noise import AddNoise, corrupt
 from RobustART.noise.attacks import fgsm
-from RobustART.seeding import numpy_generator
 from tests.conftest import make_picture
 
 PICTURE = make_picture(3, 48, 40)

@@ -172,7 +172,7 @@ def test_missing_library_names_its_package(monkeypatch, reason, advice):
     def missing(name):
         raise ImportError(reason)
 
-    monkeypatch.setattr("RobustART.optional.importlib.import_module", missing)
+    monkeypatch.setattr("RobustART.core.optional.importlib.import_module", missing)
     with pytest.raises(ConfigError, match=advice):
         corrupt(PICTURE, "fog", backend="imagecorruptions")
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from RobustART.core.imaging import DECODERS, RESIZES, decode
+from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError, DataError, UnknownNameError, UserError
-from RobustART.imaging import DECODERS, RESIZES, decode
 from RobustART.noise import CORRUPTIONS, PERTURBATIONS, AddNoise, corrupt, perturb
 from RobustART.noise.corruptions import CHANNELWISE
 from RobustART.noise.system import system_noise
-from RobustART.seeding import numpy_generator
 from tests.conftest import make_picture
 
 PICTURE = make_picture(3, 48, 40)

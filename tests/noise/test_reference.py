@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from RobustART.core.options import attack_norm
 from RobustART.errors import ConfigError, ModelError, UnknownNameError
 from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.noise import ATTACKS, AddNoise
 from RobustART.noise.attacks import fgsm, pgd_linf
 from RobustART.noise.reference import AUTOATTACK, FOOLBOX, TORCHATTACKS, resolve_attack
-from RobustART.options import attack_norm
 
 CASES = [("foolbox", n) for n in FOOLBOX] + [("torchattacks", n) for n in TORCHATTACKS]
 CASES += [("autoattack", n) for n in AUTOATTACK]

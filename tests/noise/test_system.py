@@ -8,9 +8,9 @@ import pytest
 from PIL import Image, ImageOps
 from torchvision import transforms
 
+from RobustART.core.imaging import DECODERS, RESIZES, decode
+from RobustART.core.imaging.decoding import turn
 from RobustART.errors import ConfigError, DataError, UnknownNameError
-from RobustART.imaging import DECODERS, RESIZES, decode
-from RobustART.imaging.decoding import turn
 from RobustART.noise import AddNoise
 from RobustART.noise.system import random_resized_crop, system_noise
 from tests.conftest import make_picture
@@ -213,6 +213,6 @@ def test_missing_library_says_what_to_install(monkeypatch, decoder, module, pack
             raise ImportError(f"No module named {name!r}")
         return whole(name, *arguments)
 
-    monkeypatch.setattr("RobustART.optional.importlib.import_module", missing)
+    monkeypatch.setattr("RobustART.core.optional.importlib.import_module", missing)
     with pytest.raises(ConfigError, match=f"pip install {package}$"):
         decode(packed(TEXTURED), decoder=decoder)

@@ -293,7 +293,10 @@ def test_arguments_of_ones_own_model_may_have_any_name(tmp_path, photo_folder, m
         ("model.type=./own:build", "the names as in an import"),
         ("data.type=multiclass", "several labels an image"),
         ("model={type: mobilenet_v2_x0_5, weights: pretrained}", "no library has weights of 'mobilenet_v2_x0_5'"),
-        ("model={type: 'timm:resnet18', weights: 'pretrained:a1'}", "has no pretrained weights 'a1'; known: a1_in1k, a2_in1k"),
+        (
+            "model={type: 'timm:resnet18', weights: 'pretrained:a1'}",
+            "has no pretrained weights 'a1'; known: a1_in1k, a2_in1k",
+        ),
         ("model.kwargs.heigth=3", "unexpected keyword argument 'heigth'"),
         ("data.test.evaluator={type: imagenet, kwargs: {topk: [1, 3]}}", "topk must be [1, 5]"),
         ("saver={pretrain: {path: b.pth}}", "say it once"),

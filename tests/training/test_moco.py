@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from RobustART.distributed import World
+from RobustART.core.distributed import World
 from RobustART.errors import ConfigError
 from RobustART.models import create_model, wrap_model
 from RobustART.training.checkpoint import read_checkpoint

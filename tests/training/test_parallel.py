@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from RobustART.distributed import World
+from RobustART.core.distributed import World
 from RobustART.errors import ConfigError
 from RobustART.training.parallel import Parallel
 from tests.conftest import ROOT, solver_environ

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from RobustART.core.imaging.video import write_video
 from RobustART.data.imagenet import imagenet_wnids
-from RobustART.imaging.video import write_video
 from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.noise.corruptions import CORRUPTIONS

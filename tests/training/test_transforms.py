@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torchvision import transforms as reference
 
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import array_dataset, create_dataset
 from RobustART.errors import ConfigError, DataError, UserError
-from RobustART.preprocessing import Preprocessing
 from RobustART.training.loading import load_batches, seed_generators
 from RobustART.training.sampling import Plan
 from RobustART.training.transforms import NAMED, TRANSFORMS, TrainingView, create_transform

@@ -11,14 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from RobustART.data import ImageDataset
-from RobustART.errors import ConfigError, nearest
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list, clean_view
-from RobustART.metrics import summaries
-from RobustART.models import Classifier, build_model, wrap_model
-from RobustART.noise.defaults import DEFAULT_EPS
-from RobustART.noise.reference import OURS, resolve_attack
-from RobustART.options import (
+from RobustART.core.options import (
     NUMBERS,
     attack_norm,
     check_options,
@@ -27,6 +20,13 @@ from RobustART.options import (
     option_defaults,
     parse_number,
 )
+from RobustART.data import ImageDataset
+from RobustART.errors import ConfigError, nearest
+from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list, clean_view
+from RobustART.metrics import summaries
+from RobustART.models import Classifier, build_model, wrap_model
+from RobustART.noise.defaults import DEFAULT_EPS
+from RobustART.noise.reference import OURS, resolve_attack
 
 
 @BENCHMARKS.register("adversarial")

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from RobustART.core.imaging import Array
+from RobustART.core.options import check_options, option_defaults
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset, Sample, View
 from RobustART.errors import ConfigError
-from RobustART.imaging import Array
 from RobustART.metrics.results import Summary
 from RobustART.models import Classifier
-from RobustART.options import check_options, option_defaults
-from RobustART.preprocessing import Preprocessing
 from RobustART.records import Records
 from RobustART.registry import Registry
 

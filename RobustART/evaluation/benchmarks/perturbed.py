@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from RobustART.core.imaging import Array
 from RobustART.data import ImageDataset, Sample
 from RobustART.data.generated import read_generated
 from RobustART.data.published import IMAGENET_P
@@ -25,7 +26,6 @@ from RobustART.evaluation.benchmarks.core import (
     refuse_without_files,
 )
 from RobustART.evaluation.benchmarks.published import stored_preprocessing
-from RobustART.imaging import Array
 from RobustART.metrics import summaries
 from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, SCORED_PERTURBATIONS, is_noise, references
 from RobustART.noise.perturbations import FRAMES, perturb

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
 from RobustART.data.datasets import check_reader, from_meta_file
 from RobustART.data.generated import read_generated
@@ -21,7 +22,6 @@ from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pa
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import C_3D, C_BAR
 from RobustART.noise.corruptions import CORRUPTIONS, group_of
-from RobustART.preprocessing import Preprocessing
 
 LEVELS = (1, 2, 3, 4, 5)
 

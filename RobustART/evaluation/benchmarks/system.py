@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from RobustART.core.imaging import RESIZES, Array, decode, encode_jpeg
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset, Sample
 from RobustART.data.datasets import from_meta_file
 from RobustART.data.folders import what_is_there
@@ -21,10 +23,8 @@ from RobustART.data.variants import listed_variants
 from RobustART.errors import ConfigError
 from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list
 from RobustART.evaluation.benchmarks.published import crop_only, stored_cells
-from RobustART.imaging import RESIZES, Array, decode, encode_jpeg
 from RobustART.metrics import summaries
 from RobustART.noise.system import REFERENCE, resize_and_crop, resized_side
-from RobustART.preprocessing import Preprocessing
 
 
 def squash(model: Preprocessing) -> Preprocessing:

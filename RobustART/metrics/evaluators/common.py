@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from RobustART.core.options import as_path
 from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import formats
 from RobustART.metrics.join import Joiner
 from RobustART.metrics.reading import read_result
-from RobustART.options import as_path
 from RobustART.records import Records, is_result_file
 
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from RobustART.core.options import as_path
 from RobustART.corruption_groups import GROUPS
 from RobustART.errors import ConfigError, RecordError, nearest
 from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, is_noise
-from RobustART.options import as_path
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from RobustART.core.options import attack_norm, parse_number
 from RobustART.metrics import estimates
 from RobustART.metrics.results import Summary, Table
 from RobustART.metrics.summaries.common import single_pass
-from RobustART.options import attack_norm, parse_number
 from RobustART.records import PassRecords, Records
 
 SQUARE_SHARE = 0.002

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from RobustART.core.seeding import fold
 from RobustART.errors import ConfigError, nearest
 from RobustART.noise.attacks.geometry import normalize_l2, project, random_start, spread
 from RobustART.noise.attacks.log import AttackLog
@@ -15,7 +16,6 @@ from RobustART.noise.attacks.losses import cross_entropy, dlr, margin
 from RobustART.noise.attacks.packing import Rows, drive, where
 from RobustART.noise.attacks.task import Task, attack_task, check_count
 from RobustART.noise.attacks.victim import Model
-from RobustART.seeding import fold
 
 Move = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Gradient and points (N, C, H, W) and lengths (N,) to steps of these lengths, (N, C, H, W)."""

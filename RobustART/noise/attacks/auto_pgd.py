@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from RobustART.core.seeding import fold, normal, uniform
 from RobustART.noise.attacks.geometry import norms, project, spread
 from RobustART.noise.attacks.losses import cross_entropy, dlr, targeted_dlr
 from RobustART.noise.attacks.packing import Rows, drive, where
 from RobustART.noise.attacks.task import Task
-from RobustART.seeding import fold, normal, uniform
 
 _TINY = 1e-12
 _MOMENTUM = 0.75

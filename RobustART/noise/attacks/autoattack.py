@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from RobustART.core.options import check_options, check_types
+from RobustART.core.seeding import fold, image_seeds
 from RobustART.errors import ConfigError, nearest
 from RobustART.noise.attacks.apgd import apgd_ce, apgd_dlr, apgd_t
 from RobustART.noise.attacks.checks import check_model, warn
@@ -25,8 +27,6 @@ from RobustART.noise.attacks.square import square
 from RobustART.noise.attacks.stages import Stage
 from RobustART.noise.attacks.task import check_eps, check_images
 from RobustART.noise.attacks.victim import Model
-from RobustART.options import check_options, check_types
-from RobustART.seeding import fold, image_seeds
 
 STAGES: dict[str, Callable[..., Tensor]] = {
     "apgd_ce": apgd_ce,

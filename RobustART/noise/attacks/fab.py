@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from RobustART.core.seeding import fold, normal, uniform
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.apgd import target_classes
 from RobustART.noise.attacks.geometry import check_norm, norms, spread
@@ -18,7 +19,6 @@ from RobustART.noise.attacks.log import AttackLog
 from RobustART.noise.attacks.packing import Rows, drive, where
 from RobustART.noise.attacks.task import Task, attack_task, check_count
 from RobustART.noise.attacks.victim import Model
-from RobustART.seeding import fold, normal, uniform
 
 _DUAL = {"Linf": "L1", "L2": "L2", "L1": "Linf"}
 

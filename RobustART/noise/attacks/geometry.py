@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from RobustART.core.seeding import normal, uniform
 from RobustART.errors import ConfigError, nearest
-from RobustART.seeding import normal, uniform
 
 NORMS = ("Linf", "L2", "L1")
 _TINY = 1e-12

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from RobustART.core.seeding import normal
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.geometry import norms, spread
 from RobustART.noise.attacks.log import AttackLog
@@ -19,7 +20,6 @@ from RobustART.noise.attacks.losses import cross_entropy, margin
 from RobustART.noise.attacks.packing import Rows, drive, where
 from RobustART.noise.attacks.task import Task, attack_task, check_count, check_positive
 from RobustART.noise.attacks.victim import Model
-from RobustART.seeding import normal
 
 Step = Callable[[Rows], Tensor]
 """Advances all rows and returns where they are through; keeps points and verdicts by :func:`_keep`."""

@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from RobustART.core.seeding import fold, random_bits
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.geometry import check_norm, norms, room, shrink_l1, spread
 from RobustART.noise.attacks.log import AttackLog
@@ -20,7 +21,6 @@ from RobustART.noise.attacks.losses import margin
 from RobustART.noise.attacks.packing import Rows, drive, where
 from RobustART.noise.attacks.task import Task, attack_task, check_count
 from RobustART.noise.attacks.victim import Model
-from RobustART.seeding import fold, random_bits
 
 _TINY = 1e-12
 _BITS = 20  # random bits of a position; the shares of places differ by less than 2**-12 for sides below 256

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from RobustART.core.seeding import image_seeds
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.geometry import norms, spread
 from RobustART.noise.attacks.log import CLEAN, AttackLog
 from RobustART.noise.attacks.victim import Model, Victim, guarded
-from RobustART.seeding import image_seeds
 
 RANGE_TOLERANCE = 1e-6
 """How far images may stand outside [0, 1], and successes outside the ball: the rounding of float32."""

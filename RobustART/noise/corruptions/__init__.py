@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from RobustART.core.imaging import Array
 from RobustART.errors import ConfigError
-from RobustART.imaging import Array
 from RobustART.noise import backends
 from RobustART.noise.corruptions import blur, digital, noise, weather
 from RobustART.noise.pictures import check_array, check_generator, on_picture, to_colour, to_grey

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from RobustART.imaging import Array
+from RobustART.core.imaging import Array
 from RobustART.noise.backends import require
 from RobustART.noise.corruptions.pixels import Floats, gaussian_kernel, scratch, to_uint8
 

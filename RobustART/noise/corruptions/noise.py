@@ -12,7 +12,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from RobustART.imaging import Array
+from RobustART.core.imaging import Array
 from RobustART.noise.corruptions.pixels import to_uint8
 from RobustART.noise.corruptions.sampling import InverseTable, random_words
 

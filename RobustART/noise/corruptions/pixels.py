@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from RobustART.imaging import Array
+from RobustART.core.imaging import Array
 from RobustART.noise.backends import require
 
 Floats = NDArray[np.float32]

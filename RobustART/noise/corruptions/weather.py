@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from RobustART.core.imaging import Array, decode, read_bytes
 from RobustART.errors import ConfigError
-from RobustART.imaging import Array, decode, read_bytes
 from RobustART.noise.backends import require
 from RobustART.noise.corruptions import pixels
 from RobustART.noise.corruptions.pixels import Floats, three_channels, to_uint8, zoom_positions

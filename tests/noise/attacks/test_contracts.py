@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from RobustART.core.seeding import image_seeds
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks import ATTACKS, AttackLog
 from RobustART.noise.attacks.geometry import norms
-from RobustART.seeding import image_seeds
 
 EPS = {"Linf": 0.05, "L2": 0.4, "L1": 2.0}
 QUICK = {
@@ -207,7 +207,9 @@ def test_bf16_proposes_and_float32_confirms(small_net, name, norm, options):
 
 def test_amp_is_bf16_or_nothing(small_net):
     model, images, labels = small_net
-    with pytest.raises(ConfigError, match="amp of an attack must be None or 'bf16', got 'fp16'; in fp16 gradients vanish"):
+    with pytest.raises(
+        ConfigError, match="amp of an attack must be None or 'bf16', got 'fp16'; in fp16 gradients vanish"
+    ):
         ATTACKS["fgsm"](model, images, labels, eps=0.1, amp="fp16")
 
 

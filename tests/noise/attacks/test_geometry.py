@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from RobustART.core.seeding import image_seeds
 from RobustART.noise.attacks.geometry import (
     norms,
     project,
@@ -18,7 +19,6 @@ from RobustART.noise.attacks.geometry import (
     steepest_l1,
 )  # fmt: skip
 from RobustART.noise.attacks.hyperplane import to_hyperplane
-from RobustART.seeding import image_seeds
 
 NORMS = ("Linf", "L2", "L1")
 

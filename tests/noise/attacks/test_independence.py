@@ -5,8 +5,8 @@ import sys
 
 import torch
 
+from RobustART.core.seeding import image_seeds
 from RobustART.noise.attacks import AttackLog, autoattack
-from RobustART.seeding import image_seeds
 from tests.conftest import solver_environ
 
 STAGES = {

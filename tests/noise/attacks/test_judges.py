@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from RobustART.core.seeding import image_seeds
 from RobustART.noise.attacks import ATTACKS, AttackLog, autoattack, mim_linf, pgd_l1, pgd_linf
-from RobustART.seeding import image_seeds
 
 EPS = {"Linf": 0.15, "L2": 0.8, "L1": 1.5}
 

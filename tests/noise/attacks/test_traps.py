@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, relu
 
+from RobustART.core.seeding import image_seeds
 from RobustART.errors import ConfigError, ModelError
 from RobustART.noise.attacks import (
     ATTACKS,
@@ -22,7 +23,6 @@ from RobustART.noise.attacks import (
     square,
 )  # fmt: skip
 from RobustART.noise.attacks.losses import dlr, targeted_dlr
-from RobustART.seeding import image_seeds
 
 
 class Scaled(nn.Module):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from RobustART.arithmetic import exact_arithmetic
+from RobustART.core.determinism import exact_arithmetic
 from RobustART.errors import ConfigError
 from RobustART.noise.corruptions import CORRUPTIONS, SMALLEST, check_severity
 from RobustART.noise.corruptions.device import blur, digital, noise, weather

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from RobustART.core.optional import require
 from RobustART.errors import ConfigError, DataError
-from RobustART.optional import require
 from RobustART.registry import Registry
 
 Array = NDArray[np.uint8]

@@ -1,6 +1,6 @@
 """From the bytes of a picture to an ``image``, a uint8 array (H, W, 3): decoders, resizes and crops."""
 
-from RobustART.imaging.decoding import (
+from RobustART.core.imaging.decoding import (
     DECODERS,
     Array,
     check_jpeg_quality,
@@ -10,7 +10,7 @@ from RobustART.imaging.decoding import (
     picture_pixels,
     read_bytes,
 )
-from RobustART.imaging.resizing import FILTERS, RESIZES, center_crop, resize, resize_shorter
+from RobustART.core.imaging.resizing import FILTERS, RESIZES, center_crop, resize, resize_shorter
 
 __all__ = [
     "DECODERS",

@@ -12,8 +12,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from RobustART.core.options import option_defaults
 from RobustART.errors import ConfigError
-from RobustART.options import option_defaults
 
 LARGEST_FLOAT32 = 3.4e38
 """Weights, images and losses are float32, which holds no larger number."""

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from torchvision import transforms
 
+from RobustART.core.imaging import center_crop, decode, encode_jpeg, read_bytes, resize, resize_shorter
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import ConfigError, DataError
-from RobustART.imaging import center_crop, decode, encode_jpeg, read_bytes, resize, resize_shorter
-from RobustART.preprocessing import Preprocessing
 from tests.conftest import make_picture
 
 

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from RobustART.core.imaging import FILTERS, Array, center_crop, resize, resize_shorter
 from RobustART.errors import ConfigError, DataError, nearest
-from RobustART.imaging import FILTERS, Array, center_crop, resize, resize_shorter
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Channel means of ImageNet's training set, the convention of torchvision's models."""

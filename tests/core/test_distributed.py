@@ -2,7 +2,7 @@
 
 import pytest
 
-from RobustART.distributed import World, choose_device, expand_nodelist, read_placement
+from RobustART.core.distributed import World, choose_device, expand_nodelist, read_placement
 from RobustART.errors import ConfigError
 
 

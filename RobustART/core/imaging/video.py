@@ -8,9 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from RobustART.core.imaging.decoding import Array
+from RobustART.core.optional import require
 from RobustART.errors import DataError
-from RobustART.imaging.decoding import Array
-from RobustART.optional import require
 
 
 def read_video(data: bytes, name: str = "the video") -> Array:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+from RobustART.core.imaging.decoding import Array
+from RobustART.core.optional import require
 from RobustART.errors import ConfigError
-from RobustART.imaging.decoding import Array
-from RobustART.optional import require
 from RobustART.registry import Registry
 
 FILTERS = {

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from RobustART.seeding import image_seed, image_seeds, normal, numpy_generator, random_bits, uniform
+from RobustART.core.seeding import image_seed, image_seeds, normal, numpy_generator, random_bits, uniform
 
 MASK = 2**64 - 1
 

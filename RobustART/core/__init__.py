@@ -1,0 +1,1 @@
+"""What every other room needs and that knows none of them: options, files, seeds, processes, images."""
