@@ -100,7 +100,7 @@ def _generate(arguments: argparse.Namespace) -> None:
 
 def read_options(texts: Sequence[str]) -> dict[str, typing.Any]:
     """Returns ``key=value`` texts as options; values are YAML."""
-    from RobustART.config_loader import parse_yaml
+    from RobustART.config.loader import parse_yaml
 
     options = {}
     for text in texts:
@@ -139,13 +139,13 @@ def _schema(arguments: argparse.Namespace) -> None:
 
         print("\n".join(schema.schema_lines()))
         return
-    from RobustART.config import Config
+    from RobustART.config.schema import Config
 
     print("\n".join(schema_lines(Config)))
 
 
 def _leaderboard(arguments: argparse.Namespace) -> None:
-    from RobustART.config_loader import parse_yaml
+    from RobustART.config.loader import parse_yaml
     from RobustART.report.board_files import write_board
     from RobustART.report.runs import read_labels, read_runs
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from RobustART.config import Config
+from RobustART.config.schema import Config
 from RobustART.core.distributed import choose_device
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset

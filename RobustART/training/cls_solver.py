@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from RobustART.config import Config, EvaluationConfig, ModelConfig
-from RobustART.config_loader import load_config, without_defaults
+from RobustART.config.loader import load_config, without_defaults
+from RobustART.config.schema import Config, EvaluationConfig, ModelConfig
 from RobustART.core.distributed import World
 from RobustART.core.options import to_plain
 from RobustART.errors import ConfigError, UserError

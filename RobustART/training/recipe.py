@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from RobustART.config import Config, DataConfig, DatasetConfig
+from RobustART.config.schema import Config, DataConfig, DatasetConfig
 from RobustART.core.options import option_defaults, to_plain
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError

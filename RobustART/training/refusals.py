@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from RobustART.config import Config, DatasetConfig
+from RobustART.config.schema import Config, DatasetConfig
 from RobustART.core.options import check_options, check_types
 from RobustART.core.ranges import check_ranges, given_options, ranges_of
 from RobustART.data.fake import FAKE_NOTE

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from RobustART.config import Config, DatasetConfig, EvaluationConfig, ModelConfig
+from RobustART.config.schema import Config, DatasetConfig, EvaluationConfig, ModelConfig
 from RobustART.core.options import option_defaults
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset, create_dataset

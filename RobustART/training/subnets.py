@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from RobustART.config import Config
+from RobustART.config.schema import Config
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import Placement, World, choose_device
 from RobustART.core.imaging import Array

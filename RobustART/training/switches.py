@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from RobustART.config import Config, DatasetConfig
+from RobustART.config.schema import Config, DatasetConfig
 from RobustART.errors import ConfigError
 
 SWITCHES = ("imagenet_c", "imagenet_p", "imagenet_a_o")

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from RobustART.config import ModelConfig
-from RobustART.config_loader import build
+from RobustART.config.loader import build
+from RobustART.config.schema import ModelConfig
 from RobustART.core.ranges import Numbers
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import probe

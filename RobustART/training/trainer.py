@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from RobustART.config import Config
+from RobustART.config.schema import Config
 from RobustART.core.distributed import World
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError

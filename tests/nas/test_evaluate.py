@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from RobustART.cli import main
-from RobustART.config_loader import load_config
+from RobustART.config.loader import load_config
 from RobustART.core.distributed import Placement
 from RobustART.data import sklearn_digits
 from RobustART.errors import ConfigError

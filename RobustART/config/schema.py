@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from RobustART.config_training import (
+from RobustART.config.training import (
     DistConfig,
     OptimizerConfig,
     SaverConfig,

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, Union
 
 import yaml
 
-from RobustART.config import Config
+from RobustART.config.schema import Config
 from RobustART.core.options import FRACTION, parse_number, to_plain
 from RobustART.errors import ConfigError, nearest
 

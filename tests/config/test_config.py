@@ -3,8 +3,8 @@
 import pytest
 
 from RobustART.cli import field_manual, schema_lines
-from RobustART.config import Config
-from RobustART.config_loader import build, load_config, without_defaults
+from RobustART.config.loader import build, load_config, without_defaults
+from RobustART.config.schema import Config
 from RobustART.core.options import parse_number, to_plain
 from RobustART.errors import ConfigError
 
