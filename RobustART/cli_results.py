@@ -13,7 +13,7 @@ from RobustART.core.files import Output, check_distinct, check_outputs, write_wh
 from RobustART.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from RobustART.records import Records
+    from RobustART.records.lines import Records
 
 
 def _score(arguments: argparse.Namespace) -> None:

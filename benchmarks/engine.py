@@ -19,7 +19,7 @@ from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.settings import Settings
 from RobustART.models import create_model
-from RobustART.records import FORMAT
+from RobustART.records.lines import FORMAT
 
 
 def main():

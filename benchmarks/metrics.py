@@ -30,7 +30,7 @@ from RobustART.metrics.comparison import compare, dump
 from RobustART.metrics.evaluators import ImageNetCEvaluator
 from RobustART.metrics.resampling import RESAMPLES
 from RobustART.metrics.summaries import imagenet_c
-from RobustART.records import FORMAT, read_records
+from RobustART.records.lines import FORMAT, read_records
 
 CELLS = [f"{name}/{severity}" for name in alexnet_corruption_errors() for severity in range(1, 6)]
 RESULTS = Path(__file__).parent / "results"

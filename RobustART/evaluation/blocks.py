@@ -15,9 +15,9 @@ from RobustART.evaluation.attacking import BlockAttack
 from RobustART.evaluation.benchmarks import Cell, Pass
 from RobustART.evaluation.scoring import Verdict, check_finite, check_logits, to_float
 from RobustART.evaluation.settings import AMP_TYPES, Settings
-from RobustART.journal import Journal
 from RobustART.noise.attacks.stages import stages_of
-from RobustART.records import Line
+from RobustART.records.journal import Journal
+from RobustART.records.lines import Line
 
 
 def view_names(cells: Sequence[Cell]) -> list[str]:

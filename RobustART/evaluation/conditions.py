@@ -21,7 +21,7 @@ from RobustART.core.preprocessing import Preprocessing
 from RobustART.evaluation.benchmarks import Benchmark, Pass
 from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
-from RobustART.records import FORMAT, config_hash
+from RobustART.records.lines import FORMAT, config_hash
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -28,8 +28,8 @@ from RobustART.evaluation.benchmarks import Benchmark, Cell
 from RobustART.evaluation.blocks import PassRunner, view_names
 from RobustART.evaluation.portions import Portions
 from RobustART.evaluation.settings import Settings
-from RobustART.journal import Journal
-from RobustART.records import Key, Records, read_records
+from RobustART.records.journal import Journal
+from RobustART.records.lines import Key, Records, read_records
 
 log = logging.getLogger(__name__)
 

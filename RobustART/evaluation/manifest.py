@@ -16,7 +16,7 @@ from typing import Any
 
 from RobustART.data.generated import MANIFEST, PHOTOS
 from RobustART.errors import ConfigError
-from RobustART.journal import difference
+from RobustART.records.journal import difference
 
 Photo = dict[str, Any]
 """One line of ``photos.jsonl``: ``id``, ``name``, ``file``, ``label``; of a finished photo ``digest`` and ``files``."""

@@ -23,7 +23,7 @@ from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float
 from RobustART.models import Classifier
 from RobustART.noise.attacks import AttackWarning
-from RobustART.records import PassRecords, Records
+from RobustART.records.lines import PassRecords, Records
 
 LAYOUT = "tiles-1"
 """Changes when the same records give another picture, so that an older one is drawn again."""

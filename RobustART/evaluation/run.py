@@ -27,10 +27,10 @@ from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.picture import draw_noise
 from RobustART.evaluation.report import Report
 from RobustART.evaluation.settings import Settings, run_settings
-from RobustART.journal import Journal
 from RobustART.metrics.summaries import attack_costs, attack_warnings, summarize
 from RobustART.models import Classifier, wrap_model
-from RobustART.records import Records
+from RobustART.records.journal import Journal
+from RobustART.records.lines import Records
 from RobustART.report import write_page
 from RobustART.report.reading import FORMAT
 

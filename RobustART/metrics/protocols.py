@@ -24,7 +24,7 @@ import numpy as np
 from RobustART.core.options import parse_number
 from RobustART.errors import ConfigError
 from RobustART.metrics.baselines import imagenet_a_classes, imagenet_r_classes
-from RobustART.records import PassRecords, Records
+from RobustART.records.lines import PassRecords, Records
 
 LISTS = {"robustbench": "robustbench/helper_files/imagenet_test_image_ids.txt of RobustBench"}
 """Lists of images that published numbers are of and that are not part of this package, and where they are found."""

@@ -26,7 +26,7 @@ from RobustART.metrics.corruption import (
 from RobustART.metrics.protocols import Lists, assumed, unmet
 from RobustART.metrics.runs import Run
 from RobustART.metrics.summaries import summarize
-from RobustART.records import Records
+from RobustART.records.lines import Records
 
 PASS, FAIL, SKIPPED = "pass", "FAIL", "not checked"
 

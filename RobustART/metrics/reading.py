@@ -10,10 +10,10 @@ from typing import Any
 
 from RobustART.core.options import parse_number
 from RobustART.errors import ConfigError, RecordError
-from RobustART.journal import difference
 from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, is_noise
-from RobustART.record_header import shown
-from RobustART.records import PassRecords, Records, read_records
+from RobustART.records.header import shown
+from RobustART.records.journal import difference
+from RobustART.records.lines import PassRecords, Records, read_records
 
 DIFFICULTIES = (1, 2, 3)
 """ImageNet-P's."""

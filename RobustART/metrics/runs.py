@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from RobustART.comparability import paired_conditions
 from RobustART.core.files import runs_within
 from RobustART.errors import RecordError
-from RobustART.journal import difference
 from RobustART.metrics.reading import check_one_model, read_result
-from RobustART.records import PassRecords, Records, is_result_file
+from RobustART.records.comparability import paired_conditions
+from RobustART.records.journal import difference
+from RobustART.records.lines import PassRecords, Records, is_result_file
 
 TRAINING_LOG = "train.jsonl"
 """What a training writes beside its results; no result file."""

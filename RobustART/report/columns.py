@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from RobustART.comparability import board_conditions
+from RobustART.records.comparability import board_conditions
 from RobustART.report import terms
 from RobustART.report.families import norm_of
 from RobustART.report.runs import Estimate, Run, flatten

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from RobustART.comparability import INNER
 from RobustART.errors import ConfigError, RecordError, nearest
+from RobustART.records.comparability import INNER
 from RobustART.report.labels import family, technique
 from RobustART.report.reading import find_report, read_report
 

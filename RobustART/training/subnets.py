@@ -29,11 +29,11 @@ from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.conditions import fingerprint, make_header
 from RobustART.evaluation.run import chosen_images, evaluate
 from RobustART.evaluation.settings import Settings, run_settings
-from RobustART.journal import difference
 from RobustART.models import Classifier, build_model
 from RobustART.models.nas import Space, Supernet, create_space
 from RobustART.models.nas.sampling import Subnet, read_subnets
-from RobustART.records import config_hash
+from RobustART.records.journal import difference
+from RobustART.records.lines import config_hash
 from RobustART.report.nas_rows import row_of, write_rows, write_whole
 from RobustART.training.ema import recalibrate
 from RobustART.training.recipe import model_arguments

@@ -10,10 +10,10 @@ from RobustART.data import array_dataset
 from RobustART.errors import ConfigError, RecordError, UnknownNameError
 from RobustART.evaluation import evaluate
 from RobustART.evaluation.benchmarks import build_benchmark
-from RobustART.journal import Journal
 from RobustART.models import create_model
 from RobustART.noise.attacks import fgsm
-from RobustART.records import read_records
+from RobustART.records.journal import Journal
+from RobustART.records.lines import read_records
 from tests.conftest import make_picture
 from tests.evaluation.conftest import SIZE
 

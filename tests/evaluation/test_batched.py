@@ -13,7 +13,7 @@ from RobustART.evaluation.benchmarks.natural import corrupted_view, made_cells
 from RobustART.evaluation.blocks import shipped_views
 from RobustART.metrics import summaries
 from RobustART.noise.attacks import fgsm
-from RobustART.records import read_records
+from RobustART.records.lines import read_records
 
 PAIRS = [("gaussian_noise", 3), ("glass_blur", 1), ("shot_noise", 1), ("frost", 5), ("brightness", 2)]
 """Equal to the bit on both ways, and one that is not made in batches."""

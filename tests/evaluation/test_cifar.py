@@ -12,7 +12,7 @@ from RobustART.metrics import summaries
 from RobustART.metrics.baselines import C_3D, C_BAR
 from RobustART.models import create_model
 from RobustART.noise.corruptions import CORRUPTIONS
-from RobustART.records import PassRecords, Records
+from RobustART.records.lines import PassRecords, Records
 from tests.evaluation.sets import NOTHING, SIZE, cifar_c
 
 OPTIONS = {"corruptions": ["fog", "snow"], "severities": [2, 5]}

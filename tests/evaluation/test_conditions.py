@@ -36,7 +36,7 @@ def test_other_conditions_are_refused(tmp_path, data, model, change, named):
 
 
 def test_full_disk_stops_the_run(tmp_path, data, model, monkeypatch):
-    from RobustART.journal import Journal
+    from RobustART.records.journal import Journal
 
     write, calls = Journal._write, []
 
@@ -176,7 +176,7 @@ def test_processes_agree_on_the_merge_though_process_0_has_begun_it(tmp_path, da
 
     from RobustART.evaluation.engine import run_benchmark
     from RobustART.evaluation.settings import Settings
-    from RobustART.journal import Journal
+    from RobustART.records.journal import Journal
 
     evaluate(model, data, {"clean": {}}, output_dir=tmp_path, batch_size=4, progress=False)
     path = tmp_path / "results" / "clean.jsonl"

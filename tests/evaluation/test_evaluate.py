@@ -18,7 +18,7 @@ from RobustART.evaluation.engine import grid
 from RobustART.evaluation.scoring import score, to_float
 from RobustART.models import create_model, wrap_model
 from RobustART.noise.attacks import pgd_linf
-from RobustART.records import read_records
+from RobustART.records.lines import read_records
 from tests.evaluation.conftest import SIZE
 
 

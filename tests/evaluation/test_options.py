@@ -11,7 +11,7 @@ from RobustART.errors import ConfigError, DataError, ModelError
 from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
 from RobustART.evaluation.benchmarks import build_benchmark, clean_view
 from RobustART.metrics import summaries
-from RobustART.records import read_records
+from RobustART.records.lines import read_records
 from tests.evaluation.conftest import SIZE
 
 

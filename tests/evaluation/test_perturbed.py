@@ -14,7 +14,7 @@ from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.metrics import ImageNetPEvaluator
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.models import Preprocessing
-from RobustART.records import read_records
+from RobustART.records.lines import read_records
 from tests.conftest import make_picture
 from tests.evaluation.sets import NOTHING, videos
 

@@ -14,7 +14,7 @@ from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.metrics import ImageNetCEvaluator
 from RobustART.models import create_model
 from RobustART.noise import corrupt
-from RobustART.records import read_records
+from RobustART.records.lines import read_records
 from tests.conftest import make_picture
 from tests.evaluation.sets import NOTHING, SIZE, corruption_folders, save, write_meta
 

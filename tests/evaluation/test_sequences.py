@@ -18,7 +18,7 @@ from RobustART.metrics import ImageNetPEvaluator
 from RobustART.metrics.stability import flip_probability, top5_distance
 from RobustART.models import create_model
 from RobustART.noise import perturb
-from RobustART.records import read_records
+from RobustART.records.lines import read_records
 
 SIZE = {"input_size": 32, "resize": 40, "mean": [0.5] * 3, "std": [0.25] * 3}
 OPTIONS = {"perturbations": ["shot_noise", "translate", "brightness"], "difficulty": 2}

@@ -13,7 +13,7 @@ from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.metrics import ImageNetEvaluator, ImageNetOEvaluator
 from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes, imagenet_r_classes
 from RobustART.models import create_model
-from RobustART.records import read_records
+from RobustART.records.lines import read_records
 from tests.conftest import make_picture
 from tests.evaluation.sets import NOTHING, SIZE, save, wnid_folder
 

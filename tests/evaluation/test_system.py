@@ -16,7 +16,7 @@ from RobustART.evaluation.picture import AMPLIFIED, difference
 from RobustART.metrics import ImageNetSEvaluator
 from RobustART.models import create_model
 from RobustART.noise.system import system_noise
-from RobustART.records import read_records
+from RobustART.records.lines import read_records
 from tests.conftest import make_picture
 
 SIZE = {"input_size": 32, "resize": 40, "mean": [0.5] * 3, "std": [0.25] * 3}

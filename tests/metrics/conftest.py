@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from RobustART.records import FORMAT, Line
+from RobustART.records.lines import FORMAT, Line
 
 
 def write_records(path, benchmark, passes, *, options=None, attacks=None, models=None, conditions=None, seed=0):

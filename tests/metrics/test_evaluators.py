@@ -22,7 +22,7 @@ from RobustART.metrics import (
 from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.metrics.summaries import SCORED, SUMMARIES
-from RobustART.records import read_records
+from RobustART.records.lines import read_records
 from tests.metrics.conftest import write_records
 
 

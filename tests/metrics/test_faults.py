@@ -23,7 +23,7 @@ from RobustART.metrics import (
 )
 from RobustART.metrics.calibration import rms_calibration_error
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
-from RobustART.records import read_records
+from RobustART.records.lines import read_records
 from tests.metrics.conftest import score_lines, verdict_lines, write_records
 
 EVALUATORS = [

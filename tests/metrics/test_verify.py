@@ -15,7 +15,7 @@ from RobustART.metrics.published import FAIL, PASS, SKIPPED, Row, check_runs, pa
 from RobustART.metrics.runs import read_run
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.metrics.summaries import SUMMARIES
-from RobustART.records import read_records
+from RobustART.records.lines import read_records
 from tests.metrics.conftest import write_records
 
 ROW = Row(

@@ -17,7 +17,7 @@ from RobustART.data import ImageDataset, Sample, View
 from RobustART.errors import ConfigError
 from RobustART.metrics.results import Summary
 from RobustART.models import Classifier
-from RobustART.records import Records
+from RobustART.records.lines import Records
 from RobustART.registry import Registry
 
 

@@ -13,7 +13,7 @@ from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import formats
 from RobustART.metrics.join import Joiner
 from RobustART.metrics.reading import read_result
-from RobustART.records import Records, is_result_file
+from RobustART.records.lines import Records, is_result_file
 
 
 def ours(res_file: str | Path) -> bool:

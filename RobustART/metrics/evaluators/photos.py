@@ -14,7 +14,7 @@ from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
 from RobustART.metrics.evaluators.common import check_top, ours, records_of
 from RobustART.metrics.reading import one_cell, read_result
 from RobustART.metrics.results import Metric
-from RobustART.records import PassRecords
+from RobustART.records.lines import PassRecords
 
 
 class ImageNetEvaluator:

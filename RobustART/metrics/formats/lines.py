@@ -9,7 +9,7 @@ from typing import Any
 
 from RobustART.errors import RecordError
 from RobustART.metrics.formats.files import result_files
-from RobustART.record_header import is_header, parse_json, shown
+from RobustART.records.header import is_header, parse_json, shown
 
 MOST = 2**31 - 1
 """The highest class or label that a line may hold."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from RobustART.errors import RecordError
 from RobustART.metrics.formats.files import video_files
 from RobustART.metrics.formats.lines import NUMBERS, original_lines, whole
-from RobustART.record_header import shown
+from RobustART.records.header import shown
 
 
 def holds_confidences(res_file: str | Path) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from RobustART.errors import RecordError
 from RobustART.metrics import functional
 from RobustART.metrics.formats.lines import NUMBERS, original_lines, whole
-from RobustART.record_header import shown
+from RobustART.records.header import shown
 
 REPEAT = 1e-3
 """How far the highest scores of one image may be apart in two batches."""

@@ -26,7 +26,7 @@ from RobustART.metrics.summaries.natural import (
 from RobustART.metrics.summaries.perturbed import flips, imagenet_p
 from RobustART.metrics.summaries.stored import corruption_errors, imagenet_o, unknown_images
 from RobustART.metrics.summaries.system import imagenet_s, systems
-from RobustART.records import Records
+from RobustART.records.lines import Records
 
 SUMMARIES: dict[str, Callable[[Records], Summary]] = {
     "clean": classification,

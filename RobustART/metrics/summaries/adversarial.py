@@ -12,7 +12,7 @@ from RobustART.core.options import attack_norm, parse_number
 from RobustART.metrics import estimates
 from RobustART.metrics.results import Summary, Table
 from RobustART.metrics.summaries.common import single_pass
-from RobustART.records import PassRecords, Records
+from RobustART.records.lines import PassRecords, Records
 
 SQUARE_SHARE = 0.002
 """Share of images beyond which it is suspicious that Square was needed."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from RobustART.errors import RecordError
 from RobustART.metrics.join import Joiner
-from RobustART.records import PassRecords, Records
+from RobustART.records.lines import PassRecords, Records
 
 
 def single_pass(records: Records) -> PassRecords:

@@ -18,7 +18,7 @@ from RobustART.metrics.reading import check_one_model
 from RobustART.metrics.resampling import distance_interval
 from RobustART.metrics.results import Estimate, Summary, Table
 from RobustART.metrics.summaries.common import matched_clean, single_pass
-from RobustART.records import Records
+from RobustART.records.lines import Records
 
 SEVERITIES = (1, 2, 3, 4, 5)
 

@@ -12,7 +12,7 @@ from RobustART.errors import RecordError
 from RobustART.metrics import estimates, stability
 from RobustART.metrics.estimates import Sample
 from RobustART.metrics.results import Estimate, Summary, Table
-from RobustART.records import Records
+from RobustART.records.lines import Records
 
 
 class _Measure(NamedTuple):

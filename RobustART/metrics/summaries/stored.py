@@ -14,7 +14,7 @@ from RobustART.metrics.resampling import reflected_interval
 from RobustART.metrics.results import Estimate, Summary, Table
 from RobustART.metrics.summaries.common import single_pass
 from RobustART.metrics.summaries.natural import SCORED
-from RobustART.records import Records
+from RobustART.records.lines import Records
 
 CORRUPTION_SETS = {"cifar_c": tuple(alexnet_corruption_errors()), "imagenet_c_bar": C_BAR, "imagenet_3dcc": C_3D}
 """Names of benchmarks and all the corruptions of their sets, each at severities 1 to 5."""

@@ -12,7 +12,7 @@ from RobustART.metrics import estimates
 from RobustART.metrics.resampling import distance_interval
 from RobustART.metrics.results import Estimate, Summary, Table
 from RobustART.metrics.summaries.common import single_pass
-from RobustART.records import Records
+from RobustART.records.lines import Records
 
 
 def imagenet_s(records: Records) -> Summary:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.errors import RecordError
-from RobustART.record_header import field, shown
+from RobustART.records.header import field, shown
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from RobustART.errors import RecordError
-from RobustART.records import Key, Line, read_lines
+from RobustART.records.lines import Key, Line, read_lines
 
 Progress = dict[str, Any]
 """One stage of one attack on one block, as plain data."""

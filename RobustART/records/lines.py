@@ -20,7 +20,7 @@ A pass may record further numbers of each cell under ``extra``: ``{"pixel_differ
 ``label_rank`` is the number of classes scored above the true one, so 0 is right and anything under 5 is right in the
 top 5. Lines of a benchmark's second and later passes carry ``"pass": 1`` and so on.
 
-How such a file is written and taken up again is told in :mod:`RobustART.journal`.
+How such a file is written and taken up again is told in :mod:`RobustART.records.journal`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from typing import Any
 
 from RobustART.core.options import as_path
 from RobustART.errors import RecordError
-from RobustART.record_header import FORMAT, check_header, field, is_header, parse_json, shown
-from RobustART.record_table import PassRecords, Table
+from RobustART.records.header import FORMAT, check_header, field, is_header, parse_json, shown
+from RobustART.records.table import PassRecords, Table
 
 __all__ = [
     "FORMAT", "Key", "Line", "PassRecords", "Records", "config_hash", "is_result_file", "read_lines",

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from RobustART.errors import ConfigError, RecordError
-from RobustART.journal import Journal, difference
-from RobustART.records import FORMAT, Line, config_hash, is_result_file, read_records
+from RobustART.records.journal import Journal, difference
+from RobustART.records.lines import FORMAT, Line, config_hash, is_result_file, read_records
 
 BLOCKS = [[(0, 0), (0, 1)], [(0, 2), (0, 3)], [(0, 4)]]
 
