@@ -26,9 +26,9 @@ import imagecorruptions
 import numpy as np
 import torch
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.data import create_dataset, load_views
 from RobustART.evaluation import evaluate
-from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.metrics.summaries import SCORED
 from RobustART.models import create_model
 from RobustART.noise import CORRUPTIONS, corrupt

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.core.distributed import World
 from RobustART.data import array_dataset, create_dataset
-from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.settings import Settings
 from RobustART.models import create_model

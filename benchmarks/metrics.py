@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from RobustART.corruption_groups import GROUPS
+from RobustART.benchmarks.corruption_groups import GROUPS
 from RobustART.metrics import formats
 from RobustART.metrics.baselines import alexnet_corruption_errors
 from RobustART.metrics.comparison import compare, dump

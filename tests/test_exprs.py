@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from RobustART.benchmarks.perturbed import published_frames
 from RobustART.config.loader import load_config
 from RobustART.errors import ConfigError
-from RobustART.evaluation.benchmarks.perturbed import published_frames
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.models.zoo import build_network, check_name
 from RobustART.training.checks import check

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from RobustART.benchmarks import Cell, Pass
 from RobustART.data.loader import View, generator_of
 from RobustART.errors import RecordError
 from RobustART.evaluation.attacking import BlockAttack
-from RobustART.evaluation.benchmarks import Cell, Pass
 from RobustART.evaluation.scoring import Verdict, check_finite, check_logits, to_float
 from RobustART.evaluation.settings import AMP_TYPES, Settings
 from RobustART.noise.attacks.stages import stages_of

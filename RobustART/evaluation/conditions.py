@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from RobustART import __version__
+from RobustART.benchmarks import Benchmark, Pass
 from RobustART.core.options import option_defaults, to_plain
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.evaluation.benchmarks import Benchmark, Pass
 from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
 from RobustART.records.lines import FORMAT, config_hash

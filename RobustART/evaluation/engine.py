@@ -19,12 +19,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from RobustART.benchmarks import Benchmark, Cell
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import load_views
 from RobustART.errors import RecordError
-from RobustART.evaluation.benchmarks import Benchmark, Cell
 from RobustART.evaluation.blocks import PassRunner, view_names
 from RobustART.evaluation.portions import Portions
 from RobustART.evaluation.settings import Settings

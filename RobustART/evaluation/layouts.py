@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from RobustART.benchmarks import Pass, build_benchmark
+from RobustART.benchmarks.perturbed import imagenet_p_folders
+from RobustART.benchmarks.published import LEVELS
 from RobustART.core.imaging import RESIZES, Array, encode_jpeg
 from RobustART.core.imaging.video import write_video
 from RobustART.core.options import check_options, option_defaults
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset, Sample, View
 from RobustART.errors import ConfigError, DataError
-from RobustART.evaluation.benchmarks import Pass, build_benchmark
-from RobustART.evaluation.benchmarks.perturbed import imagenet_p_folders
-from RobustART.evaluation.benchmarks.published import LEVELS
 from RobustART.metrics.stability import SCORED_PERTURBATIONS, is_noise
 from RobustART.noise.corruptions import CORRUPTIONS, group_of
 from RobustART.noise.perturbations import perturb

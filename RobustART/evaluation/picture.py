@@ -14,11 +14,11 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import nn
 
+from RobustART.benchmarks import Benchmark, Cell, Pass
 from RobustART.core.imaging import Array, resize
 from RobustART.core.seeding import image_seeds
 from RobustART.data.imagenet import imagenet_class_names
 from RobustART.data.loader import generator_of
-from RobustART.evaluation.benchmarks import Benchmark, Cell, Pass
 from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float
 from RobustART.models import Classifier

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from RobustART.benchmarks import Benchmark, build_benchmark
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.options import to_plain
 from RobustART.data import ImageDataset, balanced_subset
 from RobustART.errors import ConfigError, UserError
-from RobustART.evaluation.benchmarks import Benchmark, build_benchmark
 from RobustART.evaluation.blocks import evaluation_passes
 from RobustART.evaluation.checks import chance_warning, check_labels, check_other, only_writer, prepare_output, probe
 from RobustART.evaluation.conditions import data_rows, fingerprint, make_header, versions

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from RobustART.corruption_groups import SCORED
+from RobustART.benchmarks.corruption_groups import SCORED
 from RobustART.errors import ConfigError, UserError, nearest
 from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors
 from RobustART.metrics.corruption import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from RobustART.benchmarks.corruption_groups import GROUPS
 from RobustART.core.options import attack_norm
-from RobustART.corruption_groups import GROUPS
 
 Estimate = Mapping[str, Any]
 _NATURAL = {

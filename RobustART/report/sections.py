@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from RobustART.corruption_groups import GROUPS
+from RobustART.benchmarks.corruption_groups import GROUPS
 from RobustART.report import charts, heat, markup, plotting, terms
 from RobustART.report.families import noise_families, norm_of, strongest
 from RobustART.report.markup import element, text

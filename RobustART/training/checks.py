@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.config.schema import Config
 from RobustART.core.distributed import choose_device
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError, UserError
-from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.scoring import check_logits

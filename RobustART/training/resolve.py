@@ -6,13 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from RobustART.benchmarks import BENCHMARKS
+from RobustART.benchmarks.core import PLACES
 from RobustART.config.schema import Config, DatasetConfig, EvaluationConfig, ModelConfig
 from RobustART.core.options import option_defaults
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset, create_dataset
 from RobustART.errors import ConfigError, TrainingError
-from RobustART.evaluation.benchmarks import BENCHMARKS
-from RobustART.evaluation.benchmarks.core import PLACES
 from RobustART.models import Classifier, build_model
 from RobustART.models.weights import pretrained_entry
 from RobustART.training.checkpoint import original_parts, read_checkpoint

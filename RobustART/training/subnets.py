@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.config.schema import Config
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import Placement, World, choose_device
 from RobustART.core.imaging import Array
 from RobustART.data import ImageDataset, Sample, balanced_subset, load_views
 from RobustART.errors import ConfigError, RecordError
-from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.conditions import fingerprint, make_header
 from RobustART.evaluation.run import chosen_images, evaluate
 from RobustART.evaluation.settings import Settings, run_settings

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.data import array_dataset
 from RobustART.errors import ConfigError, RecordError, UnknownNameError
 from RobustART.evaluation import evaluate
-from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.models import create_model
 from RobustART.noise.attacks import fgsm
 from RobustART.records.journal import Journal

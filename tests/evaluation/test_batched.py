@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from RobustART.benchmarks import Batched, build_benchmark, clean_view
+from RobustART.benchmarks.natural import corrupted_view, made_cells
 from RobustART.errors import ConfigError
 from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
-from RobustART.evaluation.benchmarks import Batched, build_benchmark, clean_view
-from RobustART.evaluation.benchmarks.natural import corrupted_view, made_cells
 from RobustART.evaluation.blocks import shipped_views
 from RobustART.metrics import summaries
 from RobustART.noise.attacks import fgsm

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from RobustART.benchmarks import build_benchmark, clean_view
 from RobustART.data import array_dataset, create_dataset
 from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
-from RobustART.evaluation.benchmarks import build_benchmark, clean_view
 from RobustART.evaluation.engine import grid
 from RobustART.metrics import summaries
 from RobustART.models import create_model

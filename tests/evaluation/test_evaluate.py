@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from RobustART.benchmarks import build_benchmark, clean_view
 from RobustART.core.seeding import image_seeds
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError, DataError, ModelError
 from RobustART.evaluation import Cell, evaluate
-from RobustART.evaluation.benchmarks import build_benchmark, clean_view
 from RobustART.evaluation.checks import chance_warning
 from RobustART.evaluation.engine import grid
 from RobustART.evaluation.scoring import score, to_float

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from RobustART.benchmarks import build_benchmark, clean_view
 from RobustART.cli import GENERATE_OPTIONS, main
 from RobustART.core.imaging import decode, encode_jpeg
 from RobustART.core.imaging.video import read_video
@@ -17,7 +18,6 @@ from RobustART.data import array_dataset, create_dataset
 from RobustART.data.imagenet import imagenet_wnids
 from RobustART.errors import ConfigError, DataError, UnknownNameError
 from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
-from RobustART.evaluation.benchmarks import build_benchmark, clean_view
 from RobustART.evaluation.generate import generate
 from RobustART.evaluation.layouts import LAYOUTS, Layout, build_layout
 from RobustART.metrics import summaries

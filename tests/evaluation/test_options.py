@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from torch import nn
 
+from RobustART.benchmarks import build_benchmark, clean_view
 from RobustART.data import array_dataset, create_dataset
 from RobustART.errors import ConfigError, DataError, ModelError
 from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
-from RobustART.evaluation.benchmarks import build_benchmark, clean_view
 from RobustART.metrics import summaries
 from RobustART.records.lines import read_records
 from tests.evaluation.conftest import SIZE

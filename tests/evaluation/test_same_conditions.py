@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.data import array_dataset, create_dataset
 from RobustART.errors import RecordError
 from RobustART.evaluation import evaluate
-from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.models import create_model
 from tests.conftest import make_picture
 from tests.evaluation.sets import SIZE, corruption_folders, write_meta

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from RobustART.benchmarks.corruption_groups import SCORED
 from RobustART.cli import main
-from RobustART.corruption_groups import SCORED
 from RobustART.data import array_dataset
 from RobustART.evaluation import evaluate
 from RobustART.metrics import ImageNetCEvaluator

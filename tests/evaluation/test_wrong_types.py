@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from RobustART.benchmarks import BENCHMARKS, build_benchmark
 from RobustART.core.options import option_defaults
 from RobustART.data import array_dataset
 from RobustART.errors import UserError
-from RobustART.evaluation.benchmarks import BENCHMARKS, build_benchmark
 from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes, imagenet_r_classes
 from tests.conftest import make_picture
 from tests.evaluation.sets import cifar_c, corruption_folders, save, videos, wnid_folder, write_meta

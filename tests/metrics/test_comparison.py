@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from RobustART.benchmarks.corruption_groups import SCORED
 from RobustART.cli import main
-from RobustART.corruption_groups import SCORED
 from RobustART.errors import RecordError
 from RobustART.metrics import compare
 from RobustART.metrics.comparison import _number

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from RobustART.corruption_groups import GROUPS, SCORED
+from RobustART.benchmarks.corruption_groups import GROUPS, SCORED
 from RobustART.metrics import UndefinedError
 from RobustART.metrics import corruption as C
 from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors

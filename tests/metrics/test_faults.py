@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import RobustART.metrics
-from RobustART.corruption_groups import SCORED
+from RobustART.benchmarks.corruption_groups import SCORED
 from RobustART.errors import RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,

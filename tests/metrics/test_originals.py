@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from RobustART.corruption_groups import GROUPS
+from RobustART.benchmarks.corruption_groups import GROUPS
 from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from RobustART.benchmarks.corruption_groups import SCORED
 from RobustART.cli import main
-from RobustART.corruption_groups import SCORED
 from RobustART.errors import RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,

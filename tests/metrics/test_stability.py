@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from RobustART.evaluation.benchmarks.perturbed import rankings
+from RobustART.benchmarks.perturbed import rankings
 from RobustART.metrics import UndefinedError, stability, summaries
 from RobustART.metrics.functional import wilson
 from RobustART.metrics.stability import flip_probability, mean_over_pairs, references, top5_distance, zipf_distance

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.core.options import attack_norm
 from RobustART.errors import ConfigError, ModelError, UnknownNameError
-from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.noise import ATTACKS, AddNoise
 from RobustART.noise.attacks import fgsm, pgd_linf
 from RobustART.noise.reference import AUTOATTACK, FOOLBOX, TORCHATTACKS, resolve_attack

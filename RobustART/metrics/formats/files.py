@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from RobustART.benchmarks.corruption_groups import GROUPS
 from RobustART.core.options import as_path
-from RobustART.corruption_groups import GROUPS
 from RobustART.errors import ConfigError, RecordError, nearest
 from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, is_noise
 

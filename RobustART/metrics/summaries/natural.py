@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from RobustART.corruption_groups import GROUPS, SCORED
+from RobustART.benchmarks.corruption_groups import GROUPS, SCORED
 from RobustART.metrics import calibration as measures
 from RobustART.metrics import estimates
 from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors

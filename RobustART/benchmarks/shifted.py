@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from RobustART.benchmarks.core import BENCHMARKS, STORED, Benchmark, Cell, Pass, clean_view
 from RobustART.data import ImageDataset
 from RobustART.data.datasets import check_reader
 from RobustART.data.folders import class_files, enumerate_names, subfolders, what_is_there
@@ -17,7 +18,6 @@ from RobustART.data.published import (
     wnid_folders,
 )
 from RobustART.errors import ConfigError, DataError
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, STORED, Benchmark, Cell, Pass, clean_view
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import imagenet_o_classes, imagenet_r_classes
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.core.imaging.video import read_video, write_video
 from RobustART.errors import ConfigError, DataError, RecordError, UnknownNameError
 from RobustART.evaluation import evaluate
-from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.metrics import ImageNetPEvaluator
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.models import Preprocessing

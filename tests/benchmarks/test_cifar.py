@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.errors import DataError
 from RobustART.evaluation import evaluate
-from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import C_3D, C_BAR
 from RobustART.models import create_model

@@ -8,19 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from RobustART.benchmarks.core import BENCHMARKS, Benchmark, Pass
+from RobustART.benchmarks.published import LEVELS, cell_options, corruption_cells, stored_cells, stored_preprocessing
 from RobustART.data import ImageDataset
 from RobustART.data.folders import enumerate_names, what_is_there
 from RobustART.data.published import CIFAR_10_C, CIFAR_100_C, CIFAR_C, looks_right
 from RobustART.data.variants import StackedDataset
 from RobustART.errors import DataError
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Pass
-from RobustART.evaluation.benchmarks.published import (
-    LEVELS,
-    cell_options,
-    corruption_cells,
-    stored_cells,
-    stored_preprocessing,
-)
 from RobustART.metrics import summaries
 from RobustART.noise.corruptions import CORRUPTIONS
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from RobustART.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list, clean_view
 from RobustART.core.options import (
     NUMBERS,
     attack_norm,
@@ -22,7 +23,6 @@ from RobustART.core.options import (
 )
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError, nearest
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list, clean_view
 from RobustART.metrics import summaries
 from RobustART.models import Classifier, build_model, wrap_model
 from RobustART.noise.defaults import DEFAULT_EPS

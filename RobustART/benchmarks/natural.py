@@ -8,11 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from RobustART.core.imaging import Array, check_jpeg_quality, decode, encode_jpeg
-from RobustART.data import ImageDataset, Sample
-from RobustART.data.published import IMAGENET_A, wnid_folders
-from RobustART.errors import ConfigError
-from RobustART.evaluation.benchmarks.core import (
+from RobustART.benchmarks.core import (
     BENCHMARKS,
     STORED,
     Batched,
@@ -22,7 +18,11 @@ from RobustART.evaluation.benchmarks.core import (
     clean_view,
     refuse_without_files,
 )
-from RobustART.evaluation.benchmarks.published import cell_options, corruption_cells, stored_imagenet_c
+from RobustART.benchmarks.published import cell_options, corruption_cells, stored_imagenet_c
+from RobustART.core.imaging import Array, check_jpeg_quality, decode, encode_jpeg
+from RobustART.data import ImageDataset, Sample
+from RobustART.data.published import IMAGENET_A, wnid_folders
+from RobustART.errors import ConfigError
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import imagenet_a_classes
 from RobustART.noise.corruptions import CORRUPTIONS, check_backend, corrupt

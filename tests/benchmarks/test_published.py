@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.core.imaging import decode, encode_jpeg
 from RobustART.data.imagenet import imagenet_wnids
 from RobustART.errors import ConfigError, DataError, RecordError, UnknownNameError
 from RobustART.evaluation import evaluate
-from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.metrics import ImageNetCEvaluator
 from RobustART.models import create_model
 from RobustART.noise import corrupt
@@ -234,8 +234,8 @@ def test_other_corruption_folders(tmp_path, model, name, corruption):
 
 
 def test_files_are_not_enlarged_to_black_borders():
+    from RobustART.benchmarks.published import stored_preprocessing
     from RobustART.core.preprocessing import Preprocessing
-    from RobustART.evaluation.benchmarks.published import stored_preprocessing
 
     adapt = stored_preprocessing("resize256", "imagenet_c")
     assert adapt(Preprocessing(input_size=240)).resize == 256

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.core.imaging import decode
 from RobustART.data import array_dataset, create_dataset
 from RobustART.data.imagenet import imagenet_wnids
 from RobustART.errors import ConfigError, DataError, RecordError, UnknownNameError
 from RobustART.evaluation import evaluate
-from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.metrics import ImageNetEvaluator, ImageNetOEvaluator
 from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes, imagenet_r_classes
 from RobustART.models import create_model

@@ -1,6 +1,6 @@
 """Benchmarks as data. Adding one is adding a record to a file here; the engine knows none of them."""
 
-from RobustART.evaluation.benchmarks import (  # noqa: F401 - they register their benchmarks
+from RobustART.benchmarks import (  # noqa: F401 - they register their benchmarks
     adversarial,
     cifar,
     natural,
@@ -9,6 +9,6 @@ from RobustART.evaluation.benchmarks import (  # noqa: F401 - they register thei
     shifted,
     system,
 )
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, Batched, Benchmark, Cell, Pass, build_benchmark, clean_view
+from RobustART.benchmarks.core import BENCHMARKS, Batched, Benchmark, Cell, Pass, build_benchmark, clean_view
 
 __all__ = ["BENCHMARKS", "Batched", "Benchmark", "Cell", "Pass", "build_benchmark", "clean_view"]

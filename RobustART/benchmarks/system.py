@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from RobustART.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list
+from RobustART.benchmarks.published import crop_only, stored_cells
 from RobustART.core.imaging import RESIZES, Array, decode, encode_jpeg
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset, Sample
@@ -21,8 +23,6 @@ from RobustART.data.generated import read_generated
 from RobustART.data.published import IMAGENET_S, looks_right
 from RobustART.data.variants import listed_variants
 from RobustART.errors import ConfigError
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list
-from RobustART.evaluation.benchmarks.published import crop_only, stored_cells
 from RobustART.metrics import summaries
 from RobustART.noise.system import REFERENCE, resize_and_crop, resized_side
 

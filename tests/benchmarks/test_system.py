@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.core.imaging import RESIZES
 from RobustART.data import array_dataset, create_dataset
 from RobustART.errors import ConfigError, DataError, RecordError, UnknownNameError
 from RobustART.evaluation import evaluate
-from RobustART.evaluation.benchmarks import build_benchmark
 from RobustART.evaluation.picture import AMPLIFIED, difference
 from RobustART.metrics import ImageNetSEvaluator
 from RobustART.models import create_model
@@ -117,8 +117,8 @@ def test_differences_are_drawn_amplified():
 def test_long_rows_are_thinned_but_not_those_of_differences(jpegs):
     import dataclasses
 
+    from RobustART.benchmarks import clean_view
     from RobustART.evaluation import Cell
-    from RobustART.evaluation.benchmarks import clean_view
     from RobustART.evaluation.picture import shown_cells
 
     part = build_benchmark("imagenet_s", jpegs).passes[0]

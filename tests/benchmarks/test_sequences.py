@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from RobustART.benchmarks import build_benchmark, perturbed
 from RobustART.core.imaging import decode
 from RobustART.core.seeding import numpy_generator
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError
 from RobustART.evaluation import evaluate
-from RobustART.evaluation.benchmarks import build_benchmark, perturbed
 from RobustART.evaluation.generate import generate
 from RobustART.metrics import ImageNetPEvaluator
 from RobustART.metrics.stability import flip_probability, top5_distance

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from RobustART.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
 from RobustART.data.datasets import check_reader, from_meta_file
@@ -18,7 +19,6 @@ from RobustART.data.generated import read_generated
 from RobustART.data.published import IMAGENET_3DCC, IMAGENET_C, IMAGENET_C_BAR, Published
 from RobustART.data.variants import VariantDataset, listed_variants, scan_variants, variant_view
 from RobustART.errors import ConfigError, DataError
-from RobustART.evaluation.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list
 from RobustART.metrics import summaries
 from RobustART.metrics.baselines import C_3D, C_BAR
 from RobustART.noise.corruptions import CORRUPTIONS, group_of

@@ -11,21 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from RobustART.benchmarks.core import BENCHMARKS, Benchmark, Cell, Pass, as_list, refuse_without_files
+from RobustART.benchmarks.published import stored_preprocessing
 from RobustART.core.imaging import Array
 from RobustART.data import ImageDataset, Sample
 from RobustART.data.generated import read_generated
 from RobustART.data.published import IMAGENET_P
 from RobustART.data.video import frame_view, video_folders
 from RobustART.errors import ConfigError, UnknownNameError, nearest
-from RobustART.evaluation.benchmarks.core import (
-    BENCHMARKS,
-    Benchmark,
-    Cell,
-    Pass,
-    as_list,
-    refuse_without_files,
-)
-from RobustART.evaluation.benchmarks.published import stored_preprocessing
 from RobustART.metrics import summaries
 from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, SCORED_PERTURBATIONS, is_noise, references
 from RobustART.noise.perturbations import FRAMES, perturb
