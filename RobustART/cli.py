@@ -81,7 +81,7 @@ def _check_picture(source: Path, output: Path) -> None:
 
 def _generate(arguments: argparse.Namespace) -> None:
     from RobustART.data import create_dataset
-    from RobustART.evaluation.generate import generate
+    from RobustART.generation.generate import generate
 
     source, out = Path(arguments.source), Path(arguments.out)
     if out.resolve().is_relative_to(source.resolve()):

@@ -13,7 +13,7 @@ from RobustART.core.seeding import numpy_generator
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError
 from RobustART.evaluation import evaluate
-from RobustART.evaluation.generate import generate
+from RobustART.generation.generate import generate
 from RobustART.metrics import ImageNetPEvaluator
 from RobustART.metrics.stability import flip_probability, top5_distance
 from RobustART.models import create_model

@@ -1,4 +1,4 @@
-"""How benchmarks are stored: what :mod:`RobustART.evaluation.generate` writes, as data.
+"""How benchmarks are stored: what :mod:`RobustART.generation.generate` writes, as data.
 
 A layout is a function (dataset, *, options) -> :class:`Layout`; its keyword-only parameters are the options of the noise,
 and the benchmark's own builder checks them. Adding one is registering a function.

@@ -18,8 +18,8 @@ from RobustART.data import array_dataset, create_dataset
 from RobustART.data.imagenet import imagenet_wnids
 from RobustART.errors import ConfigError, DataError, UnknownNameError
 from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
-from RobustART.evaluation.generate import generate
-from RobustART.evaluation.layouts import LAYOUTS, Layout, build_layout
+from RobustART.generation.generate import generate
+from RobustART.generation.layouts import LAYOUTS, Layout, build_layout
 from RobustART.metrics import summaries
 from RobustART.models import create_model
 from RobustART.noise import corrupt, perturb

@@ -31,12 +31,12 @@ from RobustART.data.generated import FORMAT
 from RobustART.errors import ConfigError
 from RobustART.evaluation.checks import only_writer
 from RobustART.evaluation.conditions import installed
-from RobustART.evaluation.layouts import Layout, build_layout, published_names
-from RobustART.evaluation.manifest import Ledger, write_file
-from RobustART.evaluation.photos import Plan, is_whole, make_photo, naming, write_photo
-from RobustART.evaluation.pool import deal
 from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import Settings, run_settings
+from RobustART.generation.layouts import Layout, build_layout, published_names
+from RobustART.generation.manifest import Ledger, write_file
+from RobustART.generation.photos import Plan, is_whole, make_photo, naming, write_photo
+from RobustART.generation.pool import deal
 from RobustART.models import create_model, wrap_model
 from RobustART.noise.system import resized_side
 

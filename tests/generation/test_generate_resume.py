@@ -12,9 +12,9 @@ import pytest
 from RobustART.cli import main
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError, DataError, ProcessLostError, RecordError
-from RobustART.evaluation import manifest as ledger
 from RobustART.evaluation.checks import only_writer
-from RobustART.evaluation.generate import generate
+from RobustART.generation import manifest as ledger
+from RobustART.generation.generate import generate
 from RobustART.noise.corruptions import CORRUPTIONS
 from tests.evaluation.conftest import save_photo
 
@@ -138,7 +138,7 @@ def slow(monkeypatch, seconds):
             time.sleep(seconds)
         write(path, data, **options)
 
-    monkeypatch.setattr("RobustART.evaluation.photos.write_file", slowly)
+    monkeypatch.setattr("RobustART.generation.photos.write_file", slowly)
 
 
 def wait_for(condition, seconds=30):
@@ -193,7 +193,7 @@ def test_a_run_says_that_it_mends(tmp_path, photos, monkeypatch):
         states.append(json.loads((tmp_path / "c" / "manifest.json").read_text())["complete"])
         ledger.write_file(path, data, **options)
 
-    monkeypatch.setattr("RobustART.evaluation.photos.write_file", look)
+    monkeypatch.setattr("RobustART.generation.photos.write_file", look)
     generate("imagenet_c", photos, tmp_path / "c", **SMALL)
     assert states == [False]
 
@@ -215,7 +215,7 @@ def test_other_settings_are_refused(tmp_path, class_folders, photos, monkeypatch
         with pytest.raises(ConfigError, match=r'versions.numpy: "[\d.]+" -> "0.1"'):
             generate("imagenet_c", photos, tmp_path / "c", **SMALL)
     with monkeypatch.context() as patch:
-        patch.setattr("RobustART.evaluation.generate.__version__", "9.9")
+        patch.setattr("RobustART.generation.generate.__version__", "9.9")
         with pytest.raises(ConfigError, match=r'versions.RobustART: ".*" -> "9.9"'):
             generate("imagenet_c", photos, tmp_path / "c", **SMALL)
     with pytest.raises(ConfigError, match='benchmark: "imagenet_c" -> "imagenet_s"'):
@@ -282,7 +282,7 @@ def test_what_cannot_be_made_leaves_nothing(tmp_path, class_folders, photos):
 
 
 def test_a_second_run_is_refused(tmp_path, photos, monkeypatch):
-    monkeypatch.setattr("RobustART.evaluation.generate.PATIENCE", 0.1)
+    monkeypatch.setattr("RobustART.generation.generate.PATIENCE", 0.1)
     generate("imagenet_c", photos, tmp_path / "c", **SMALL)
     with only_writer(tmp_path / "c"), pytest.raises(RecordError, match="another run is writing to"):
         generate("imagenet_c", photos, tmp_path / "c", **SMALL)
@@ -339,7 +339,7 @@ def test_a_full_disk_is_an_error_and_the_run_goes_on_later(tmp_path, photos, who
         replace(old, new)
 
     with monkeypatch.context() as patch:
-        patch.setattr("RobustART.evaluation.manifest.os.replace", full)
+        patch.setattr("RobustART.generation.manifest.os.replace", full)
         with pytest.raises(ConfigError, match=r"cannot write .*JPEG: No space left on device. What is written is kept"):
             generate("imagenet_c", photos, tmp_path / "c", **SMALL)
     assert not list((tmp_path / "c").rglob(".*"))

@@ -12,9 +12,9 @@ from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.seeding import numpy_generator
 from RobustART.data import Sample
 from RobustART.errors import ConfigError, UserError
-from RobustART.evaluation.layouts import Layout
-from RobustART.evaluation.manifest import Photo, digest, file_digest, write_file
-from RobustART.evaluation.pool import Stopped, check_stop
+from RobustART.generation.layouts import Layout
+from RobustART.generation.manifest import Photo, digest, file_digest, write_file
+from RobustART.generation.pool import Stopped, check_stop
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""Noisy data sets as files, in their published layouts."""
