@@ -79,9 +79,9 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from RobustART.metrics import published
-    from RobustART.metrics.protocols import LISTS, read_list
     from RobustART.metrics.runs import read_run, result_files
+    from RobustART.verification import published
+    from RobustART.verification.protocols import LISTS, read_list
 
     baseline = _baseline(arguments)
     if not arguments.run and (arguments.data or arguments.weights):
@@ -107,7 +107,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     runs = [(read_run(place), arguments.claimed) for place in arguments.runs]
     reasons: dict[tuple[str, str], str] = {}
     if arguments.run:
-        from RobustART.evaluation.verify import run_models
+        from RobustART.verification.models import run_models
 
         own, reasons = run_models(arguments.run, data, weights)
         runs += own

@@ -19,9 +19,9 @@ from RobustART.metrics import (
     compare,
 )
 from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
-from RobustART.metrics.published import check_runs
 from RobustART.metrics.runs import read_run
 from RobustART.metrics.summaries import summarize
+from RobustART.verification.published import check_runs
 from tests.metrics.conftest import score_lines, verdict_lines, write_records
 
 JUNK = [

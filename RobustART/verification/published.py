@@ -23,10 +23,10 @@ from RobustART.metrics.corruption import (
     mean_corruption_error,
     relative_mean_corruption_error,
 )
-from RobustART.metrics.protocols import Lists, assumed, unmet
 from RobustART.metrics.runs import Run
 from RobustART.metrics.summaries import summarize
 from RobustART.records.lines import Records
+from RobustART.verification.protocols import Lists, assumed, unmet
 
 PASS, FAIL, SKIPPED = "pass", "FAIL", "not checked"
 
@@ -50,7 +50,7 @@ class Row:
     tolerance: float
     """How far another build of libraries may be from it."""
     conditions: tuple[str, ...]
-    """What a result must say to be of the same protocol, see :mod:`RobustART.metrics.protocols`."""
+    """What a result must say to be of the same protocol, see :mod:`RobustART.verification.protocols`."""
     data: str
     """Name of the data set, as ``robustart verify --data`` takes it; empty if none here is it."""
     source: str
@@ -161,7 +161,7 @@ def check_runs(
         runs: result files, each with the published weights that it is of; None where its model's name says it.
         reasons: by (model, benchmark) why there is no run.
         rows: published numbers; those of the package by default.
-        lists: images that numbers are of, by the names in :data:`~RobustART.metrics.protocols.LISTS`.
+        lists: images that numbers are of, by the names in :data:`~RobustART.verification.protocols.LISTS`.
         baseline: of ``imagenet_p``, AlexNet's result, over which mFR and mT5D are.
 
     Raises:

@@ -8,14 +8,14 @@ import pytest
 
 from RobustART.cli import main
 from RobustART.errors import ConfigError, RecordError
-from RobustART.metrics import published
 from RobustART.metrics.baselines import alexnet_corruption_errors
-from RobustART.metrics.protocols import read_list, unmet
-from RobustART.metrics.published import FAIL, PASS, SKIPPED, Row, check_runs, packaged_checks, published_rows
 from RobustART.metrics.runs import read_run
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.metrics.summaries import SUMMARIES
 from RobustART.records.lines import read_records
+from RobustART.verification import published
+from RobustART.verification.protocols import read_list, unmet
+from RobustART.verification.published import FAIL, PASS, SKIPPED, Row, check_runs, packaged_checks, published_rows
 from tests.metrics.conftest import write_records
 
 ROW = Row(

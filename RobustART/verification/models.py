@@ -9,9 +9,9 @@ from typing import Any
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError, DataError, WeightsError, nearest
 from RobustART.evaluation.run import evaluate
-from RobustART.metrics.published import Row, published_rows
 from RobustART.metrics.runs import Run, read_run
 from RobustART.models import create_model
+from RobustART.verification.published import Row, published_rows
 
 CLEAN_SETS = ("imagenet", "foolbox_photos")
 """Data sets that are evaluated as they are; the others are benchmarks with a ``root_dir``."""

@@ -1,0 +1,1 @@
+"""Published numbers, and whether what is computed here agrees with them."""
