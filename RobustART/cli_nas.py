@@ -98,16 +98,16 @@ def _config(path: str, overrides: list[str], data: str | None) -> tuple[Any, Pat
 def _sample(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from RobustART.models.nas import create_space
-    from RobustART.models.nas.sampling import draw_subnets, parse_range, subnet_lines
-    from RobustART.report.nas_rows import write_whole
+    from RobustART.nas import create_space
+    from RobustART.nas.rows import write_whole
+    from RobustART.nas.sampling import draw_subnets, parse_range, subnet_lines
 
     if arguments.config is None:
         from RobustART.cli import read_options
 
         space = create_space(arguments.space, read_options(arguments.options))
     else:
-        from RobustART.training.subnets import space_of
+        from RobustART.nas.evaluation import space_of
 
         data = arguments.data or os.environ.get("ROBUSTART_DATA") or "."  # a space needs none
         space = space_of(_config(arguments.config, arguments.options, data)[0])
@@ -122,7 +122,7 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from RobustART.core.distributed import read_placement
-    from RobustART.training.subnets import evaluate_subnets, parse_shard
+    from RobustART.nas.evaluation import evaluate_subnets, parse_shard
 
     config, folder = _config(arguments.config, arguments.overrides, arguments.data)
     placement = read_placement(os.environ)
@@ -140,8 +140,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _analyse(arguments: argparse.Namespace) -> None:
     from RobustART.metrics.correlation import spearman
-    from RobustART.report.nas_page import Analysis
-    from RobustART.report.nas_rows import read_rows, write_whole
+    from RobustART.nas.page import Analysis
+    from RobustART.nas.rows import read_rows, write_whole
 
     outputs = [Path(path) for path in arguments.output]
     for path in outputs:

@@ -64,7 +64,7 @@ def build_network(
     if pretrained is not None:
         check_entry(name, pretrained)
     if library == "nas":
-        from RobustART.models.nas import build_nas
+        from RobustART.nas import build_nas
 
         network = build_nas(plain, **kwargs)
         return Built(network, network.preprocessing, name)
@@ -108,7 +108,7 @@ def check_name(name: str) -> tuple[str, str]:
     """
     library, _, rest = name.partition(":")
     if library == "nas":
-        from RobustART.models.nas import SPACES
+        from RobustART.nas import SPACES
 
         _ = SPACES[rest]  # an unknown one is an error
         return library, rest

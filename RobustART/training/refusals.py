@@ -13,6 +13,7 @@ from RobustART.core.options import check_options, check_types
 from RobustART.core.ranges import check_ranges, given_options, ranges_of
 from RobustART.data.fake import FAKE_NOTE
 from RobustART.errors import ConfigError
+from RobustART.nas.training import refuse_unfit
 from RobustART.training.ema import Ema
 from RobustART.training.losses import check_smoothing
 from RobustART.training.objective import OBJECTIVES
@@ -25,7 +26,6 @@ from RobustART.training.recipe import (
     sampler_of,
 )
 from RobustART.training.resolve import model_section
-from RobustART.training.supernet import refuse_unfit
 from RobustART.training.switches import unused_with_switches
 
 log = logging.getLogger("RobustART")

@@ -10,8 +10,8 @@ import pytest
 from RobustART.cli import main
 from RobustART.errors import RecordError
 from RobustART.metrics.correlation import spearman
-from RobustART.report.nas_page import Analysis, medians
-from RobustART.report.nas_rows import read_rows, row_of, write_rows
+from RobustART.nas.page import Analysis, medians
+from RobustART.nas.rows import read_rows, row_of, write_rows
 
 HEADER = {"conditions": "0" * 16, "space": {"name": "resnet"}, "statistics": {"images": 100}}
 

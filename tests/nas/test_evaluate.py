@@ -18,8 +18,8 @@ from RobustART.core.distributed import Placement
 from RobustART.data import sklearn_digits
 from RobustART.errors import ConfigError
 from RobustART.models import create_model
+from RobustART.nas.evaluation import Share, Statistics, parse_shard
 from RobustART.training import cls_solver
-from RobustART.training.subnets import Share, Statistics, parse_shard
 from tests.conftest import solver_environ
 from tests.nas.conftest import CONFIG
 from tests.nas.test_sandwich import flags

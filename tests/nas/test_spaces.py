@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from RobustART.errors import ConfigError, RecordError
-from RobustART.models.nas import SPACES, Network, create_space
-from RobustART.models.nas.sampling import draw_subnets, parse_range, read_subnets, subnet_lines
-from RobustART.models.nas.spaces import factors, identity
+from RobustART.nas import SPACES, Network, create_space
+from RobustART.nas.sampling import draw_subnets, parse_range, read_subnets, subnet_lines
+from RobustART.nas.spaces import factors, identity
 
 
 def hook_cost(network, size):

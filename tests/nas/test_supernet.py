@@ -9,8 +9,8 @@ from torch import nn
 
 from RobustART.errors import ConfigError, ModelError, UnknownNameError
 from RobustART.models import create_model
-from RobustART.models.nas import Network, Supernet, create_space
-from RobustART.models.nas.networks import part
+from RobustART.nas import Network, Supernet, create_space
+from RobustART.nas.networks import part
 from tests.nas.test_spaces import SMALL
 
 MOBILE = {

@@ -30,11 +30,11 @@ from RobustART.evaluation.conditions import fingerprint, make_header
 from RobustART.evaluation.run import chosen_images, evaluate
 from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.models import Classifier, build_model
-from RobustART.models.nas import Space, Supernet, create_space
-from RobustART.models.nas.sampling import Subnet, read_subnets
+from RobustART.nas import Space, Supernet, create_space
+from RobustART.nas.rows import row_of, write_rows, write_whole
+from RobustART.nas.sampling import Subnet, read_subnets
 from RobustART.records.journal import difference
 from RobustART.records.lines import config_hash
-from RobustART.report.nas_rows import row_of, write_rows, write_whole
 from RobustART.training.ema import recalibrate
 from RobustART.training.recipe import model_arguments
 from RobustART.training.refusals import refuse_impossible
@@ -183,7 +183,7 @@ def evaluate_subnets(
     Args:
         config: of the supernet, with the benchmarks in ``evaluation``.
         folder: of the config file.
-        subnets: the list, see :mod:`RobustART.models.nas.sampling`.
+        subnets: the list, see :mod:`RobustART.nas.sampling`.
         output: gets ``subnets/ID/`` for each, with all that an evaluation writes, and in the end the rows of all.
         weights: of the supernet.
         bn_images: see :class:`Statistics`.

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from RobustART.errors import ConfigError, RecordError
-from RobustART.models.nas.plans import Cost
-from RobustART.models.nas.spaces import Encoding, Space, factors, identity
+from RobustART.nas.plans import Cost
+from RobustART.nas.spaces import Encoding, Space, factors, identity
 
 FORMAT = "robustart-subnets/1"
 PATIENCE = 2000

@@ -7,9 +7,9 @@ from typing import Any
 
 from RobustART.core.options import check_options
 from RobustART.errors import ConfigError
-from RobustART.models.nas import families as _families  # registers the spaces
-from RobustART.models.nas.networks import Network, Supernet
-from RobustART.models.nas.spaces import SPACES, Encoding, Space
+from RobustART.nas import families as _families  # registers the spaces
+from RobustART.nas.networks import Network, Supernet
+from RobustART.nas.spaces import SPACES, Encoding, Space
 
 __all__ = ["SPACES", "Encoding", "Network", "Space", "Supernet", "build_nas", "create_space"]
 

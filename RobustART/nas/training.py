@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError
-from RobustART.models.nas import Encoding, Space, Supernet, create_space
+from RobustART.nas import Encoding, Space, Supernet, create_space
 from RobustART.training.loading import Batch
 from RobustART.training.losses import soft_cross_entropy, soft_targets
 from RobustART.training.objective import (

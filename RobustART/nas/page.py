@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from RobustART.errors import RecordError, UndefinedError
+from RobustART.nas.rows import Row, columns_of
 from RobustART.report import markup, terms
 from RobustART.report.board_charts import short
 from RobustART.report.charts import slug
 from RobustART.report.markup import element, text
-from RobustART.report.nas_rows import Row, columns_of
 from RobustART.report.plotting import SERIES, plot
 
 Estimate = Mapping[str, Any]

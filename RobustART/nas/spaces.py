@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from RobustART.errors import ConfigError
-from RobustART.models.nas.plans import Cost, Plan, cost
+from RobustART.nas.plans import Cost, Plan, cost
 from RobustART.registry import Registry
 
 Encoding = dict[str, Any]

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.models.nas.plans import POOL, Block, Conv, Plan
-from RobustART.models.nas.spaces import Encoding, Space
+from RobustART.nas.plans import POOL, Block, Conv, Plan
+from RobustART.nas.spaces import Encoding, Space
 
 ACTIVATIONS = {"relu": nn.ReLU, "hswish": nn.Hardswish, "hsigmoid": nn.Hardsigmoid, None: nn.Identity}
 

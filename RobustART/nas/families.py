@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from RobustART.errors import ConfigError
-from RobustART.models.nas.plans import Block, Conv, Plan
-from RobustART.models.nas.spaces import SPACES, Encoding, Space, Stage
+from RobustART.nas.plans import Block, Conv, Plan
+from RobustART.nas.spaces import SPACES, Encoding, Space, Stage
 
 
 @SPACES.register("resnet")
