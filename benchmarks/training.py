@@ -31,15 +31,15 @@ from RobustART.core.distributed import World
 from RobustART.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from RobustART.data import create_dataset
 from RobustART.models import create_model
+from RobustART.training.augment.mixing import Mixing
+from RobustART.training.augment.transforms import TrainingView, create_transform
 from RobustART.training.ema import Ema, Swa
 from RobustART.training.loading import Batch, load_batches
 from RobustART.training.loop import LoopSettings, Training
-from RobustART.training.mixing import Mixing
-from RobustART.training.objective import Plain
+from RobustART.training.objectives.objective import Plain
 from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
 from RobustART.training.sampling import Plan
-from RobustART.training.transforms import TrainingView, create_transform
 
 
 def ours(batch: int) -> Callable[[], None]:

@@ -13,8 +13,7 @@ from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError
 from RobustART.nas import Encoding, Space, Supernet, create_space
 from RobustART.training.loading import Batch
-from RobustART.training.losses import soft_cross_entropy, soft_targets
-from RobustART.training.objective import (
+from RobustART.training.objectives.objective import (
     OBJECTIVES,
     Objective,
     ObjectiveContext,
@@ -22,7 +21,8 @@ from RobustART.training.objective import (
     plain_model,
     single_view,
 )
-from RobustART.training.techniques import distance
+from RobustART.training.objectives.smoothing import soft_cross_entropy, soft_targets
+from RobustART.training.objectives.techniques import distance
 
 
 class Sandwich(Objective):

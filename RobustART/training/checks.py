@@ -24,9 +24,11 @@ from RobustART.models.macs import meta_device
 from RobustART.models.normalize import logits_of
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import LIBRARIES, check_entry, check_name
+from RobustART.training.augment.transforms import TrainingView, create_transform
 from RobustART.training.freezing import train_only
 from RobustART.training.loading import generators_kept, seed_generators
-from RobustART.training.objective import JSD, MOCO, check_views, views_of
+from RobustART.training.objectives.objective import JSD, MOCO, check_views, views_of
+from RobustART.training.objectives.techniques import build_teacher, probe_teacher
 from RobustART.training.recipe import loop_settings, optimizer_of, plan_of, run_device, trains
 from RobustART.training.refusals import refuse_impossible, refuse_impossible_training
 from RobustART.training.resolve import (
@@ -41,8 +43,6 @@ from RobustART.training.resolve import (
     train_dataset,
     weights_of,
 )
-from RobustART.training.techniques import build_teacher, probe_teacher
-from RobustART.training.transforms import TrainingView, create_transform
 
 log = logging.getLogger("RobustART")
 

@@ -20,8 +20,8 @@ from RobustART.core.seeding import image_seed
 from RobustART.data import ImageDataset
 from RobustART.data.loader import limit_threads
 from RobustART.errors import UserError
+from RobustART.training.augment.transforms import TrainingView
 from RobustART.training.sampling import SAMPLERS, Ids, Plan
-from RobustART.training.transforms import TrainingView
 
 
 @dataclasses.dataclass(frozen=True)

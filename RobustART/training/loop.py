@@ -16,7 +16,7 @@ from RobustART.errors import ConfigError, TrainingError
 from RobustART.models import Classifier
 from RobustART.training.ema import Ema, Swa
 from RobustART.training.loading import Batch
-from RobustART.training.objective import Objective
+from RobustART.training.objectives.objective import Objective
 from RobustART.training.optim import set_rate
 from RobustART.training.parallel import Parallel, lost_processes_named
 from RobustART.training.schedules import Schedule

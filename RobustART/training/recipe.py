@@ -15,16 +15,16 @@ from RobustART.core.options import option_defaults, to_plain
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier
-from RobustART.training.adversary import ADVERSARIES
+from RobustART.training.augment.mixing import Mixing
 from RobustART.training.loop import LoopSettings
-from RobustART.training.mixing import Mixing
-from RobustART.training.moco import Moco
-from RobustART.training.objective import OBJECTIVES, Objective, ObjectiveContext
+from RobustART.training.objectives.adversary import ADVERSARIES
+from RobustART.training.objectives.moco import Moco
+from RobustART.training.objectives.objective import OBJECTIVES, Objective, ObjectiveContext
+from RobustART.training.objectives.techniques import Kurtosis
 from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
 from RobustART.training.sampling import Plan, check_plan
 from RobustART.training.schedules import Schedule, schedule_of
-from RobustART.training.techniques import Kurtosis
 
 
 def trains(config: Config) -> bool:

@@ -15,8 +15,8 @@ from RobustART.data.fake import FAKE_NOTE
 from RobustART.errors import ConfigError
 from RobustART.nas.training import refuse_unfit
 from RobustART.training.ema import Ema
-from RobustART.training.losses import check_smoothing
-from RobustART.training.objective import OBJECTIVES
+from RobustART.training.objectives.objective import OBJECTIVES
+from RobustART.training.objectives.smoothing import check_smoothing
 from RobustART.training.recipe import (
     loop_settings,
     missing_for_training,

@@ -20,6 +20,7 @@ from RobustART.evaluation.conditions import fingerprint
 from RobustART.evaluation.settings import default_workers
 from RobustART.models import Classifier
 from RobustART.models.deploy import deploy_form
+from RobustART.training.augment.transforms import TrainingView, create_transform
 from RobustART.training.checkpoint import (
     check_conditions,
     checkpoint_name,
@@ -33,7 +34,7 @@ from RobustART.training.ema import Average, Ema, Swa, recalibrate
 from RobustART.training.freezing import train_only
 from RobustART.training.loading import load_batches
 from RobustART.training.loop import Due, Training, run
-from RobustART.training.moco import replace_head
+from RobustART.training.objectives.moco import replace_head
 from RobustART.training.parallel import Parallel
 from RobustART.training.recipe import (
     conditions_of,
@@ -48,7 +49,6 @@ from RobustART.training.record import TrainingLog
 from RobustART.training.resolve import begun_with, weights_of
 from RobustART.training.sampling import Plan
 from RobustART.training.trained import trained_notes, with_weights
-from RobustART.training.transforms import TrainingView, create_transform
 from RobustART.training.validation import validate
 
 log = logging.getLogger(__name__)

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 
 from RobustART.models import create_model
 from RobustART.nas.training import Sandwich
+from RobustART.training.augment.mixing import Mixing
 from RobustART.training.checkpoint import read_checkpoint
 from RobustART.training.cls_solver import main
 from RobustART.training.loading import Batch
-from RobustART.training.mixing import Mixing
-from RobustART.training.objective import ObjectiveContext
+from RobustART.training.objectives.objective import ObjectiveContext
 from tests.conftest import solver_environ
 from tests.nas.test_spaces import SMALL
 

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 
 from RobustART.models import Classifier, Preprocessing
 from RobustART.noise.attacks import pgd_linf
-from RobustART.training.adversary import ADVERSARIES, divergence
+from RobustART.training.augment.mixing import Mixing
 from RobustART.training.checkpoint import read_checkpoint
 from RobustART.training.cls_solver import main
 from RobustART.training.loading import Batch
-from RobustART.training.mixing import Mixing
-from RobustART.training.objective import ObjectiveContext
+from RobustART.training.objectives.adversary import ADVERSARIES, divergence
+from RobustART.training.objectives.objective import ObjectiveContext
 from tests.conftest import run_solver
 from tests.training.test_training import assert_equal, flags, lines
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from RobustART.errors import ConfigError
-from RobustART.training.losses import cross_entropy, soft_cross_entropy, soft_targets
-from RobustART.training.mixing import Mixing, cutmix, mixup, rectangle
+from RobustART.training.augment.mixing import Mixing, cutmix, mixup, rectangle
+from RobustART.training.objectives.smoothing import cross_entropy, soft_cross_entropy, soft_targets
 
 
 def test_label_smoothing_anchor():

@@ -15,12 +15,12 @@ from torch import nn
 from RobustART.core.distributed import World
 from RobustART.errors import ConfigError
 from RobustART.models import create_model, wrap_model
+from RobustART.training.augment.mixing import Mixing
 from RobustART.training.checkpoint import read_checkpoint
 from RobustART.training.cls_solver import main
 from RobustART.training.loading import Batch
-from RobustART.training.mixing import Mixing
-from RobustART.training.moco import Moco, find_head, replace_head
-from RobustART.training.objective import ObjectiveContext
+from RobustART.training.objectives.moco import Moco, find_head, replace_head
+from RobustART.training.objectives.objective import ObjectiveContext
 from RobustART.training.parallel import Parallel
 from tests.conftest import ROOT, solver_environ
 from tests.training.conftest import NETWORK

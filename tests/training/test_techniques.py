@@ -11,7 +11,7 @@ from scipy.stats import kurtosis as scipy_kurtosis
 
 from RobustART.training.checkpoint import read_checkpoint
 from RobustART.training.cls_solver import main
-from RobustART.training.techniques import distance, jensen_shannon, kurtosis
+from RobustART.training.objectives.techniques import distance, jensen_shannon, kurtosis
 from tests.training.test_training import flags, lines
 
 SHORT = ["data.test=null", "lr_scheduler.kwargs.max_epoch=3"]

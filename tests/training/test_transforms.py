@@ -13,9 +13,9 @@ from torchvision import transforms as reference
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import array_dataset, create_dataset
 from RobustART.errors import ConfigError, DataError, UserError
+from RobustART.training.augment.transforms import NAMED, TRANSFORMS, TrainingView, create_transform
 from RobustART.training.loading import load_batches, seed_generators
 from RobustART.training.sampling import Plan
-from RobustART.training.transforms import NAMED, TRANSFORMS, TrainingView, create_transform
 from tests.conftest import make_picture as make_array
 
 

@@ -21,8 +21,7 @@ from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import probe
 from RobustART.models import Classifier, build_model
 from RobustART.training.loading import Batch
-from RobustART.training.losses import cross_entropy, soft_cross_entropy, soft_targets
-from RobustART.training.objective import (
+from RobustART.training.objectives.objective import (
     JSD,
     OBJECTIVES,
     Objective,
@@ -33,6 +32,7 @@ from RobustART.training.objective import (
     single_view,
     views_of,
 )
+from RobustART.training.objectives.smoothing import cross_entropy, soft_cross_entropy, soft_targets
 
 TEACHER = "training.objective.kwargs.teacher"
 TEACHER_KEYS = ("type", "kwargs", "weights", "strict", "preprocessing")

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier
 from RobustART.registry import Registry
+from RobustART.training.augment.mixing import Mixing
 from RobustART.training.loading import Batch
-from RobustART.training.losses import check_smoothing, cross_entropy, soft_cross_entropy, soft_targets
-from RobustART.training.mixing import Mixing
+from RobustART.training.objectives.smoothing import check_smoothing, cross_entropy, soft_cross_entropy, soft_targets
 
 
 class Objective(nn.Module):

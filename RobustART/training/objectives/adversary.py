@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from RobustART.errors import ConfigError
 from RobustART.registry import Registry
-from RobustART.training.attacker import Attacker, check_above_zero, predicted
 from RobustART.training.loading import Batch
-from RobustART.training.losses import soft_cross_entropy, soft_targets
-from RobustART.training.objective import Objective, ObjectiveContext, accuracy, plain_model, single_view
+from RobustART.training.objectives.attacker import Attacker, check_above_zero, predicted
+from RobustART.training.objectives.objective import Objective, ObjectiveContext, accuracy, plain_model, single_view
+from RobustART.training.objectives.smoothing import soft_cross_entropy, soft_targets
 
 ADVERSARIES: Registry[Callable[..., Objective]] = Registry("adversary")
 """Names to functions (context, keyword-only options) -> objective."""

@@ -19,8 +19,8 @@ from RobustART.core.options import check_options, check_types
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.ranges import check_ranges, given_options, ranges_of
 from RobustART.errors import ConfigError, UserError, nearest
-from RobustART.training import policies as _policies  # noqa: F401 - registers its transforms
-from RobustART.training.operations import TRANSFORMS, WHERE, Picture, Transform, as_tensor
+from RobustART.training.augment import policies as _policies  # noqa: F401 - registers its transforms
+from RobustART.training.augment.operations import TRANSFORMS, WHERE, Picture, Transform, as_tensor
 
 
 def compose(transforms: Sequence[Transform]) -> Transform:

@@ -18,7 +18,14 @@ from RobustART.core.seeding import image_seed, numpy_generator
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier
 from RobustART.training.loading import Batch
-from RobustART.training.objective import MOCO, Objective, ObjectiveContext, check_views, plain_model, views_of
+from RobustART.training.objectives.objective import (
+    MOCO,
+    Objective,
+    ObjectiveContext,
+    check_views,
+    plain_model,
+    views_of,
+)
 from RobustART.training.parallel import Parallel
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Annotated
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.ranges import Numbers, check_ranges
 from RobustART.errors import ConfigError
-from RobustART.training.operations import TRANSFORMS, WHERE, Transform, mean_colour, torchvision_transform
+from RobustART.training.augment.operations import TRANSFORMS, WHERE, Transform, mean_colour, torchvision_transform
 
 
 @TRANSFORMS.register("auto_augment")
