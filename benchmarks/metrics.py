@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 
 from RobustART.benchmarks.corruption_groups import GROUPS
-from RobustART.metrics import formats
 from RobustART.metrics.baselines import alexnet_corruption_errors
 from RobustART.metrics.comparison import compare, dump
 from RobustART.metrics.evaluators import ImageNetCEvaluator
 from RobustART.metrics.resampling import RESAMPLES
 from RobustART.metrics.summaries import imagenet_c
+from RobustART.original import results as formats
 from RobustART.records.lines import FORMAT, read_records
 
 CELLS = [f"{name}/{severity}" for name in alexnet_corruption_errors() for severity in range(1, 6)]

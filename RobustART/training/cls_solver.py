@@ -21,6 +21,7 @@ from RobustART.evaluation.checks import prepare_output
 from RobustART.evaluation.report import Report
 from RobustART.evaluation.run import evaluate
 from RobustART.models import Classifier
+from RobustART.original.switches import switched
 from RobustART.training.arguments import DESCRIPTION, add_arguments
 from RobustART.training.checkpoint import newest_checkpoint
 from RobustART.training.checks import check, check_model
@@ -36,7 +37,6 @@ from RobustART.training.resolve import (
     train_dataset,
     weights_of,
 )
-from RobustART.training.switches import switched
 from RobustART.training.trained import trained_models
 from RobustART.training.trainer import Trainer
 

@@ -14,6 +14,7 @@ from RobustART.core.ranges import check_ranges, given_options, ranges_of
 from RobustART.data.fake import FAKE_NOTE
 from RobustART.errors import ConfigError
 from RobustART.nas.training import refuse_unfit
+from RobustART.original.switches import unused_with_switches
 from RobustART.training.ema import Ema
 from RobustART.training.objectives.objective import OBJECTIVES
 from RobustART.training.objectives.smoothing import check_smoothing
@@ -26,7 +27,6 @@ from RobustART.training.recipe import (
     sampler_of,
 )
 from RobustART.training.resolve import model_section
-from RobustART.training.switches import unused_with_switches
 
 log = logging.getLogger("RobustART")
 

@@ -15,9 +15,9 @@ from RobustART.data import ImageDataset, create_dataset
 from RobustART.errors import ConfigError, TrainingError
 from RobustART.models import Classifier, build_model
 from RobustART.models.weights import pretrained_entry
+from RobustART.original.switches import switched, switched_benchmarks
 from RobustART.training.checkpoint import original_parts, read_checkpoint
 from RobustART.training.recipe import missing_for_training, model_arguments
-from RobustART.training.switches import switched, switched_benchmarks
 
 
 def evaluation_section(config: Config) -> EvaluationConfig:

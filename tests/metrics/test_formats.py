@@ -18,7 +18,7 @@ from RobustART.metrics import (
     WorstCaseAdvRobustEvaluator,
 )
 from RobustART.metrics.baselines import imagenet_a_classes
-from RobustART.metrics.formats import read_verdicts, result_files
+from RobustART.original.results import read_verdicts, result_files
 from tests.metrics.conftest import score_lines, verdict_lines, write_records
 
 NESTED = "[" * 5000 + "]" * 5000

@@ -19,7 +19,7 @@ from RobustART.models import (
     read_state_dict,
     wrap_model,
 )
-from RobustART.models.renaming import rename_efficientnet_lite
+from RobustART.original.weight_names import rename_efficientnet_lite
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from RobustART.core.options import as_path
 from RobustART.errors import ConfigError, RecordError
-from RobustART.metrics import formats
 from RobustART.metrics.join import Joiner
 from RobustART.metrics.reading import read_result
+from RobustART.original import results as formats
 from RobustART.records.lines import Records, is_result_file
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from RobustART.core.options import as_path
 from RobustART.errors import ConfigError, RecordError
-from RobustART.metrics import formats, summaries
+from RobustART.metrics import summaries
 from RobustART.metrics.evaluators.common import check_top, joined, ours, records_of
 from RobustART.metrics.evaluators.photos import top_of
 from RobustART.metrics.reading import DIFFICULTIES, check_one_model
 from RobustART.metrics.results import Metric
+from RobustART.original import results as formats
 
 _OTHER_SETS = ("cifar_c", "imagenet_3dcc", "imagenet_c_bar")
 

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.errors import ConfigError, RecordError
-from RobustART.metrics import formats, summaries
+from RobustART.metrics import summaries
 from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
 from RobustART.metrics.evaluators.common import check_top, ours, records_of
 from RobustART.metrics.reading import one_cell, read_result
 from RobustART.metrics.results import Metric
+from RobustART.original import results as formats
 from RobustART.records.lines import PassRecords
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.errors import RecordError
-from RobustART.metrics.formats.files import video_files
-from RobustART.metrics.formats.lines import NUMBERS, original_lines, whole
+from RobustART.original.results.files import video_files
+from RobustART.original.results.lines import NUMBERS, original_lines, whole
 from RobustART.records.header import shown
 
 

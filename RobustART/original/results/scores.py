@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from RobustART.errors import RecordError
 from RobustART.metrics import functional
-from RobustART.metrics.formats.lines import NUMBERS, original_lines, whole
+from RobustART.original.results.lines import NUMBERS, original_lines, whole
 from RobustART.records.header import shown
 
 REPEAT = 1e-3

@@ -1,8 +1,8 @@
 """Reading the original RobustART's result files: JSON lines without a header, one file or one per process."""
 
-from RobustART.metrics.formats.files import corruption_files, result_files, video_files
-from RobustART.metrics.formats.lists import holds_confidences, read_confidences, read_video_predictions
-from RobustART.metrics.formats.scores import Verdicts, read_verdicts
+from RobustART.original.results.files import corruption_files, result_files, video_files
+from RobustART.original.results.lists import holds_confidences, read_confidences, read_video_predictions
+from RobustART.original.results.scores import Verdicts, read_verdicts
 
 __all__ = [
     "Verdicts",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from RobustART.errors import RecordError
-from RobustART.metrics.formats.files import result_files
+from RobustART.original.results.files import result_files
 from RobustART.records.header import is_header, parse_json, shown
 
 MOST = 2**31 - 1

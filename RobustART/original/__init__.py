@@ -1,0 +1,1 @@
+"""The 2021 project: its YAML, result files and names of weights, translated into ours."""
