@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from RobustART.benchmarks import build_benchmark, clean_view
-from RobustART.cli import GENERATE_OPTIONS, main
+from RobustART.cli.main import GENERATE_OPTIONS, main
 from RobustART.core.imaging import decode, encode_jpeg
 from RobustART.core.imaging.video import read_video
 from RobustART.core.options import option_defaults

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from RobustART import __version__
-from RobustART.cli_nas import add_nas_commands
-from RobustART.cli_results import add_commands
+from RobustART.cli.nas import add_nas_commands
+from RobustART.cli.results import add_commands
 from RobustART.core.files import same_file
 from RobustART.errors import ConfigError, UserError
 
