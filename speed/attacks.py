@@ -1,12 +1,12 @@
 """Attacks side by side with AutoAttack, torchattacks and foolbox: time, passes and verdicts, one process, one model.
 
-    python benchmarks/attacks.py                          # all rows
-    python benchmarks/attacks.py --rows aa-linf pgd       # rows whose name begins so
-    python benchmarks/attacks.py --device cuda --repeats 3
-    python benchmarks/attacks.py --device cuda --amp bf16 --channels-last --compile      # our side with all of these
+    python speed/attacks.py                          # all rows
+    python speed/attacks.py --rows aa-linf pgd       # rows whose name begins so
+    python speed/attacks.py --device cuda --repeats 3
+    python speed/attacks.py --device cuda --amp bf16 --channels-last --compile      # our side with all of these
 
 Each row runs both sides alternately on the same images and takes the best time of each; a first round of ours, in which a
-compiled model is compiled, does not count. The table goes to ``benchmarks/results/attacks_<device>.md``, with the names of
+compiled model is compiled, does not count. The table goes to ``speed/results/attacks_<device>.md``, with the names of
 what is switched on. The libraries are extras: ``pip install pyautoattack foolbox`` and
 ``pip install --no-deps torchattacks``.
 """

@@ -1,12 +1,12 @@
 """How far the corruptions are from imagecorruptions-imaug: pixels, and the top-1 of a real network on real photos.
 
-    python benchmarks/corruption_fidelity.py              # 3 seeds, about 5 minutes on one thread
-    python benchmarks/corruption_fidelity.py --seeds 10
-    python benchmarks/corruption_fidelity.py --names fog frost
+    python speed/corruption_fidelity.py              # 3 seeds, about 5 minutes on one thread
+    python speed/corruption_fidelity.py --seeds 10
+    python speed/corruption_fidelity.py --names fog frost
 
 Corruptions without randomness are made once. The others are drawn independently on both sides for every photo and seed, so
 single pictures differ as two draws do; what can be compared is their mean over photos, and the top-1. The tables go to
-``benchmarks/results/corruption_fidelity.md``.
+``speed/results/corruption_fidelity.md``.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 """Corruptions side by side with imagecorruptions-imaug at 224 x 224: milliseconds an image, one process, one thread.
 
-    python benchmarks/corruptions.py                        # all 19, five severities each
-    python benchmarks/corruptions.py --names zoom_blur fog  # some of them; nothing is written
-    python benchmarks/corruptions.py --end-to-end           # also the whole ImageNet-C evaluation of the 20 photos
+    python speed/corruptions.py                        # all 19, five severities each
+    python speed/corruptions.py --names zoom_blur fog  # some of them; nothing is written
+    python speed/corruptions.py --end-to-end           # also the whole ImageNet-C evaluation of the 20 photos
 
 Both sides see the same photos, alternately; the best time of each counts. The table goes to
-``benchmarks/results/corruptions_cpu.md``. Owed: 5 times faster over the 75 scored variants, none of the 19 slower.
+``speed/results/corruptions_cpu.md``. Owed: 5 times faster over the 75 scored variants, none of the 19 slower.
 """
 
 import os

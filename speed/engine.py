@@ -1,6 +1,6 @@
 """Evaluation of decoded views in memory against the bare forward passes of the same model, side by side in one process.
 
-    python benchmarks/engine.py --images 96 --batch-size 16 --rounds 5
+    python speed/engine.py --images 96 --batch-size 16 --rounds 5
 
 Prints images a second of both and their ratio (median over rounds, and the range). Owed: 0.9 or more.
 """

@@ -1,11 +1,11 @@
 """Reading and scoring the records of a full ImageNet-C run, beside the original's lines of 1,000 scores.
 
-    python benchmarks/metrics.py                  # 50,000 images x 95 cells, synthetic, in a temporary folder
-    python benchmarks/metrics.py --images 2000 --no-table
+    python speed/metrics.py                  # 50,000 images x 95 cells, synthetic, in a temporary folder
+    python speed/metrics.py --images 2000 --no-table
 
 Owed: under 60 s and under 4 GB on two cores. Each reading runs in a process of its own, whose peak memory is the system's
 figure. The original's format would be too large to write in full: its rates are measured on a subset and carried over to
-all lines. The table goes to ``benchmarks/results/metrics_cpu.md``.
+all lines. The table goes to ``speed/results/metrics_cpu.md``.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def main() -> None:
 
 {arguments.images:,} images x {len(CELLS)} cells = {lines:,} verdicts, synthetic. {os.cpu_count()} cores, load before the
 measurement {load:.1f}, Python {platform.python_version()}, numpy {np.__version__}. Intervals: {RESAMPLES} resamples of the
-images, shared by all {ours["numbers"]} numbers. Fastest of 3. Written by `benchmarks/metrics.py`.
+images, shared by all {ours["numbers"]} numbers. Fastest of 3. Written by `speed/metrics.py`.
 
 {table}
 

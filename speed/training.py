@@ -1,6 +1,6 @@
 """Speed of training, side by side in one run: a step against a bare PyTorch loop, the loader against torchvision's.
 
-    python benchmarks/training.py [--steps 30] [--batch 32] [--images 256] [--no-table]
+    python speed/training.py [--steps 30] [--batch 32] [--images 256] [--no-table]
 
 Both loops do the same maths (ResNet-18 at 64 x 64, SGD with momentum, label smoothing). Both loaders make the same pixels
 (random resized crop to 224, flip) from the same JPEG files, in this process. Memory is that of 1,000 steps of the
@@ -179,7 +179,7 @@ def write_table(lines: list[str], load: float) -> None:
 
 ResNet-18, SGD, label smoothing; loaders decode, crop to 224 and flip, bit-identical pixels. One thread of {os.cpu_count()}
 cores, load before the measurement {load:.1f}, Python {platform.python_version()}, torch {torch.__version__}.
-Medians of calls in turns. Written by `benchmarks/training.py`.
+Medians of calls in turns. Written by `speed/training.py`.
 
 | | ours | reference | ratio |
 | --- | --- | --- | --- |

@@ -1,11 +1,11 @@
 """AutoAttack's verdicts beside the official ones: three seeds, 200 held-out digits, three norms, two networks.
 
-    python benchmarks/verdicts.py
-    python benchmarks/verdicts.py --photos       # EfficientNet-Lite0 on 20 photos at 0.5/255; an hour on a CPU
+    python speed/verdicts.py
+    python speed/verdicts.py --photos       # EfficientNet-Lite0 on 20 photos at 0.5/255; an hour on a CPU
 
 A seed moves the official result too, so means over seeds are compared: ours should not be above the official mean by more
 than 0.5 points, and images on which neither side changes its mind over the seeds should agree. The table goes to
-``benchmarks/results/verdicts_<device>.md``. Needs ``pip install pyautoattack``.
+``speed/results/verdicts_<device>.md``. Needs ``pip install pyautoattack``.
 """
 
 from __future__ import annotations

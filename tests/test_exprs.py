@@ -17,8 +17,8 @@ from RobustART.training.checks import check
 from RobustART.training.cls_solver import each_model, main
 from RobustART.training.recipe import batch_size_of, model_arguments, trains
 from tests.conftest import ROOT, solver_environ
-from tests.evaluation.sets import videos
 from tests.miniature import make_data
+from tests.sets import videos
 
 EXPRS = ROOT / "exprs"
 CONFIGS = sorted(path for path in EXPRS.rglob("config.yaml") if path.parent.name != "quickstart")

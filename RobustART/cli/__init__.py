@@ -1,5 +1,5 @@
 """The command ``robustart``: one file a command."""
 
-from RobustART.cli.main.main import main
+from RobustART.cli.parser import main
 
 __all__ = ["main"]

@@ -103,7 +103,7 @@ def _sample(arguments: argparse.Namespace) -> None:
     from RobustART.nas.sampling import draw_subnets, parse_range, subnet_lines
 
     if arguments.config is None:
-        from RobustART.cli.main import read_options
+        from RobustART.cli.parser import read_options
 
         space = create_space(arguments.space, read_options(arguments.options))
     else:

@@ -11,9 +11,9 @@ path, or the bytes of a file               uint8 (H, W, 3), by the decoder
 list or tuple of these, not for one        a list of what goes back for each
 =========================================  ================================================
 
-Modes of PIL images other than ``L`` and ``RGB`` are converted by the rule of ``RobustART.core.imaging``: an alpha channel is
-dropped, 16 bits become 8, palettes and CMYK are converted by pillow; 32 bits are refused. Grey are ``L``, ``LA``, ``1`` and
-16 bits without colour.
+Modes of PIL images other than ``L`` and ``RGB`` are converted by the rule of ``RobustART.core.imaging``: an alpha channel
+is dropped, 16 bits become 8, palettes and CMYK are converted by pillow; 32 bits are refused. Grey are ``L``, ``LA``,
+``1`` and 16 bits without colour.
 """
 
 from __future__ import annotations

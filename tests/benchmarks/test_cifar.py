@@ -13,7 +13,7 @@ from RobustART.metrics.baselines import C_3D, C_BAR
 from RobustART.models import create_model
 from RobustART.noise.corruptions import CORRUPTIONS
 from RobustART.records.lines import PassRecords, Records
-from tests.evaluation.sets import NOTHING, SIZE, cifar_c
+from tests.sets import NOTHING, SIZE, cifar_c
 
 OPTIONS = {"corruptions": ["fog", "snow"], "severities": [2, 5]}
 

@@ -16,7 +16,7 @@ from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.models import Preprocessing
 from RobustART.records.lines import read_records
 from tests.conftest import make_picture
-from tests.evaluation.sets import NOTHING, videos
+from tests.sets import NOTHING, videos
 
 DARK, BRIGHT = np.full((32, 32, 3), 20, np.uint8), np.full((32, 32, 3), 230, np.uint8)
 

@@ -16,7 +16,7 @@ from RobustART.models import create_model
 from RobustART.noise import corrupt
 from RobustART.records.lines import read_records
 from tests.conftest import make_picture
-from tests.evaluation.sets import NOTHING, SIZE, corruption_folders, save, write_meta
+from tests.sets import NOTHING, SIZE, corruption_folders, save, write_meta
 
 CELLS = [(name, level) for name in ("pixelate", "contrast") for level in (1, 3)]
 OPTIONS = {"corruptions": ["pixelate", "contrast"], "severities": [1, 3]}

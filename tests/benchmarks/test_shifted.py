@@ -15,7 +15,7 @@ from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes, 
 from RobustART.models import create_model
 from RobustART.records.lines import read_records
 from tests.conftest import make_picture
-from tests.evaluation.sets import NOTHING, SIZE, save, wnid_folder
+from tests.sets import NOTHING, SIZE, save, wnid_folder
 
 
 @pytest.fixture

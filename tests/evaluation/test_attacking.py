@@ -14,8 +14,7 @@ from RobustART.models import create_model
 from RobustART.noise.attacks import fgsm
 from RobustART.records.journal import Journal
 from RobustART.records.lines import read_records
-from tests.conftest import make_picture
-from tests.evaluation.conftest import SIZE
+from tests.conftest import SIZE, make_picture
 
 SHORT = {
     "stage_options": {

@@ -13,8 +13,7 @@ from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
 from RobustART.evaluation.engine import grid
 from RobustART.metrics import summaries
 from RobustART.models import create_model
-from tests.conftest import make_picture
-from tests.evaluation.conftest import SIZE
+from tests.conftest import SIZE, make_picture
 
 
 def rows(folder, benchmark):

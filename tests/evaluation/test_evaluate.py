@@ -19,7 +19,7 @@ from RobustART.evaluation.scoring import score, to_float
 from RobustART.models import create_model, wrap_model
 from RobustART.noise.attacks import pgd_linf
 from RobustART.records.lines import read_records
-from tests.evaluation.conftest import SIZE
+from tests.conftest import SIZE
 
 
 def rows(folder, benchmark):

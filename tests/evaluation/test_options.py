@@ -12,7 +12,7 @@ from RobustART.errors import ConfigError, DataError, ModelError
 from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
 from RobustART.metrics import summaries
 from RobustART.records.lines import read_records
-from tests.evaluation.conftest import SIZE
+from tests.conftest import SIZE
 
 
 def rows(folder, benchmark):

@@ -11,7 +11,7 @@ from RobustART.errors import RecordError
 from RobustART.evaluation import evaluate
 from RobustART.models import create_model
 from tests.conftest import make_picture
-from tests.evaluation.sets import SIZE, corruption_folders, write_meta
+from tests.sets import SIZE, corruption_folders, write_meta
 
 CELLS = [("pixelate", 1), ("pixelate", 2)]
 

@@ -12,7 +12,7 @@ from RobustART.data import array_dataset
 from RobustART.errors import UserError
 from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes, imagenet_r_classes
 from tests.conftest import make_picture
-from tests.evaluation.sets import cifar_c, corruption_folders, save, videos, wnid_folder, write_meta
+from tests.sets import cifar_c, corruption_folders, save, videos, wnid_folder, write_meta
 
 CELLS = [("fog", 1), ("snow", 1)]
 WRONG = (

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from RobustART.benchmarks import build_benchmark, clean_view
-from RobustART.cli.main import GENERATE_OPTIONS, main
+from RobustART.cli.parser import GENERATE_OPTIONS, main
 from RobustART.core.imaging import decode, encode_jpeg
 from RobustART.core.imaging.video import read_video
 from RobustART.core.options import option_defaults
@@ -23,8 +23,7 @@ from RobustART.generation.layouts import LAYOUTS, Layout, build_layout
 from RobustART.metrics import summaries
 from RobustART.models import create_model
 from RobustART.noise import corrupt, perturb
-from tests.conftest import make_picture
-from tests.evaluation.conftest import save_photo
+from tests.conftest import make_picture, save_photo
 
 SIZE = {"input_size": 32, "resize": 37, "mean": [0.5] * 3, "std": [0.25] * 3}
 SMALL = {"size": 32, "progress": False}

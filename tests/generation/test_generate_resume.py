@@ -9,14 +9,14 @@ import time
 
 import pytest
 
-from RobustART.cli.main import main
+from RobustART.cli.parser import main
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError, DataError, ProcessLostError, RecordError
 from RobustART.evaluation.checks import only_writer
 from RobustART.generation import manifest as ledger
 from RobustART.generation.generate import generate
 from RobustART.noise.corruptions import CORRUPTIONS
-from tests.evaluation.conftest import save_photo
+from tests.conftest import save_photo
 
 OPTIONS = {"corruptions": ["gaussian_noise", "pixelate", "frost"], "severities": 1}
 SMALL = {"options": OPTIONS, "size": 32, "progress": False}

@@ -9,12 +9,12 @@ import time
 
 import pytest
 import torch
-from tests.test_config import ORIGINAL
 
 from RobustART.config.loader import load_config
 from RobustART.errors import ConfigError
 from RobustART.models import build_model
 from RobustART.training.cls_solver import main
+from tests.config.test_config import ORIGINAL
 from tests.conftest import ROOT, run_solver, solver_environ
 
 BENCHMARKS = ("clean", "imagenet_c", "adversarial")
