@@ -93,6 +93,8 @@ class Attacker:
         options: dict[str, Any] = {k: v for k, v in length.items() if v is not None}
         if height is not None:
             options["loss"] = "margin"
+        if self.norm == "L1":
+            options["n_targets"] = 0  # one try, as in the other norms
         victim = model if height is None else _Climbed(model, height)
         wanted = labels if height is None else torch.zeros_like(labels)
         half = (
