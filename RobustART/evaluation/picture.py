@@ -23,7 +23,7 @@ from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float
 from RobustART.models import Classifier
 from RobustART.noise.attacks import AttackWarning
-from RobustART.records.lines import PassRecords, Records
+from RobustART.records.lines import CLEAN, PassRecords, Records
 
 LAYOUT = "tiles-1"
 """Changes when the same records give another picture, so that an older one is drawn again."""
@@ -118,8 +118,8 @@ def _photo(runs: Sequence[tuple[Benchmark, Records]], part: Pass, table: PassRec
     for benchmark, records in runs:
         first = records.passes[0]
         same = benchmark.passes[0].dataset is part.dataset and np.array_equal(first.ids, table.ids)
-        if same and "clean" in first.cells and first.correct[:, first.cell("clean")].any():
-            return int(first.correct[:, first.cell("clean")].argmax())
+        if same and CLEAN in first.cells and first.correct[:, first.cell(CLEAN)].any():
+            return int(first.correct[:, first.cell(CLEAN)].argmax())
     return 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from RobustART.errors import RecordError
+from RobustART.metrics.spec import face
 from RobustART.report.terms import COSTS, UNTIMED, columns, costs, interval, number, title
 
 
@@ -21,7 +22,7 @@ class Report:
     """Plain data."""
 
     def metric(self, benchmark: str, name: str) -> float | None:
-        """Returns a headline number, such as ``metric("clean", "top1")``; None where it is undefined."""
+        """Returns a headline number; None where it is undefined."""
         value: float | None = self.data["benchmarks"][benchmark]["metrics"][name]["value"]
         return value
 
@@ -55,7 +56,7 @@ class Report:
             for key, table in entry["tables"].items():
                 names = columns(table)
                 cells = [[row, *(number(table[row].get(c)) for c in names)] for row in table]
-                parts.append(_text_table([title(key), *names], cells))
+                parts.append(_text_table([title(face(name), key), *names], cells))
         parts += [f"Warning: {warning}" for warning in self.data["warnings"]]
         return "\n\n".join(parts)
 
@@ -69,7 +70,7 @@ class Report:
             for key, table in entry["tables"].items():
                 names = columns(table)
                 cells = [[row, *(_both(table[row].get(c)) for c in names)] for row in table]
-                parts.append(_markdown_table([title(key), *names], cells))
+                parts.append(_markdown_table([title(face(name), key), *names], cells))
         if self.data["warnings"]:
             parts.append("## Warnings\n\n" + "\n".join(f"- {warning}" for warning in self.data["warnings"]))
         parts.append(f"## Time and passes\n\n{_markdown_table(list(COSTS), costs(self.data))}\n\n{UNTIMED}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from RobustART.errors import RecordError
-from RobustART.report.columns import numbers_of
+from RobustART.metrics.spec import face
 
 FORMAT = "robustart-nas/1"
 NAME = "rows.jsonl"
@@ -29,16 +29,10 @@ def row_of(subnet: Row, report: Mapping[str, Any]) -> dict[str, Any]:
         report: what ``report.json`` holds.
     """
     numbers = {
-        benchmark: {name: estimate["value"] for name, estimate in {**numbers_of(entry), **_errors(entry)}.items()}
+        benchmark: {name: estimate["value"] for name, estimate in face(benchmark).listed_numbers(entry).items()}
         for benchmark, entry in report["benchmarks"].items()
     }
     return {**subnet, "weights": report["model"]["weights"], "numbers": numbers}
-
-
-def _errors(entry: Mapping[str, Any]) -> dict[str, Any]:
-    column = "mean error"
-    tables = [entry["tables"].get(key, {}) for key in ("group_errors", "corruption_errors")]
-    return {f"{name} {column}": row[column] for table in tables for name, row in table.items() if column in row}
 
 
 def columns_of(rows: Sequence[Row]) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from typing import Any
 
 from RobustART.errors import RecordError
 from RobustART.records.lines import Key, Line, read_lines
+from RobustART.records.sealing import seal
 
 Progress = dict[str, Any]
 """One stage of one attack on one block, as plain data."""
@@ -79,7 +80,7 @@ class Journal:
                     continue  # killed while writing the header: nothing is recorded here
             header, found, progress = read_lines(part)
             self._check(header, part)
-            self._noted |= bool(progress)
+            self._noted |= bool(progress) or header["format"] != self.header["format"]
             for entry in progress:
                 stages[entry["pass"], entry["first"], entry["progress"], entry["stage"]] = entry
             for key, line in found.items():
@@ -116,9 +117,9 @@ class Journal:
         temporary = self.path.with_name(self.path.name + ".tmp")
         try:
             with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-                file.write(json.dumps(self.header, ensure_ascii=False) + "\n")
+                file.write(seal(json.dumps(self.header, ensure_ascii=False)))
                 file.writelines(lines[key] for key in sorted(lines))
-                file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in progress)
+                file.writelines(seal(json.dumps(entry, ensure_ascii=False)) for entry in progress)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.path)
@@ -138,7 +139,7 @@ class Journal:
         try:
             self._file = open(self._part, "ab", buffering=0)  # noqa: SIM115 - it lives on until close
             if self.rank != 0:
-                self._write(json.dumps(self.header, ensure_ascii=False).encode() + b"\n")
+                self._write(seal(json.dumps(self.header, ensure_ascii=False)).encode("utf-8", errors="surrogateescape"))
         except OSError as error:
             raise self._write_error(error) from error
 
@@ -152,7 +153,7 @@ class Journal:
 
     def note(self, entry: Progress) -> None:
         """Writes one stage of an attack on the block at hand; errors as in :meth:`append`."""
-        self._append(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._append(seal(json.dumps(entry, ensure_ascii=False)))
 
     def stages(self, key: Key, cell: str) -> list[Progress]:
         """Returns the stages of an attack that the block of a first image has behind it, in their order."""

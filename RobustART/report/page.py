@@ -63,9 +63,7 @@ def render(report: Mapping[str, Any], tiles: list[tuple[dict[str, Any], str]]) -
 def _parts(report: Mapping[str, Any], tiles: list[tuple[dict[str, Any], str]]) -> Iterator[Part]:
     yield sections.summary(report)
     yield from sections.families(report)
-    yield from sections.natural(report)
-    yield from sections.adversarial(report)
-    yield from sections.system(report)
+    yield from sections.drawn(report)
     yield from sections.others(report)
     if tiles:
         told = "<p>One photo under each noise, with the predicted class and its probability.</p>\n"
