@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from RobustART.cli.options import Commands, read_options
 from RobustART.errors import ConfigError
 
 DESCRIPTION = """Study how depth, width, kernel, expansion and input size of a network bear on its robustness.
@@ -24,8 +25,8 @@ Then sub-networks are drawn, evaluated, and the correlations told:
 The spaces, resnet and mobilenet_v3, are of our own design: those of the original were never published."""
 
 
-def add_nas_commands(commands: Any) -> None:
-    """Adds ``nas`` to the sub-commands of ``robustart``."""
+def add(commands: Commands) -> None:
+    """Adds ``nas`` and its commands to the command line."""
     nas = commands.add_parser(
         "nas", help="sub-networks of a supernet: draw, evaluate, analyse", description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -103,8 +104,6 @@ def _sample(arguments: argparse.Namespace) -> None:
     from RobustART.nas.sampling import draw_subnets, parse_range, subnet_lines
 
     if arguments.config is None:
-        from RobustART.cli.parser import read_options
-
         space = create_space(arguments.space, read_options(arguments.options))
     else:
         from RobustART.nas.evaluation import space_of

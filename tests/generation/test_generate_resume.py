@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError, DataError, ProcessLostError, RecordError
 from RobustART.evaluation.checks import only_writer

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError, ModelError, UnknownNameError
 from RobustART.evaluation import evaluate
