@@ -1,30 +1,46 @@
-"""Names to callables: one small class behind every table of models, noises, data sets and benchmarks."""
+"""Names to entries: one small class behind every table of models, noises, data sets and benchmarks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Generic, TypeVar
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
-from RobustART.errors import UnknownNameError, nearest
+from RobustART.errors import ConfigError, UnknownNameError, nearest
 
 T = TypeVar("T")
+PLUGINS = "robustart.plugins"
+"""Entry points of this group are modules of installed packages; importing one registers what it adds."""
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A mapping of names to entries that refuses duplicates and lists what it knows when a name is not there.
+    """A mapping of names to entries that refuses duplicates and lists what it knows when a name is missing.
+
+    A name ``module:attribute`` is an entry too: it is imported, so a user's own function needs no registration.
 
     Args:
         kind: what an entry is, for error messages: ``"attack"``, ``"benchmark"``, ...
+        providers: modules that add entries when they are imported. They are imported at the first look-up that needs
+            them, so a table may stand in a lower layer than what fills it.
+        check: called with each entry that is added or imported by its path; raises ``ConfigError`` if it is invalid.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(
+        self, kind: str, providers: Sequence[str] = (), check: Callable[[str, Any], None] | None = None
+    ) -> None:
         self.kind = kind
+        self._check = check
         self._entries: dict[str, T] = {}
+        self._providers = list(providers)
 
     def add(self, name: str, entry: T) -> T:
         """Adds ``entry`` under ``name``; a name that is taken raises ``ValueError``."""
         if name in self._entries:
             raise ValueError(f"{self.kind} {name!r} is registered already")
+        if self._check is not None:
+            self._check(name, entry)
         self._entries[name] = entry
         return entry
 
@@ -37,18 +53,85 @@ class Registry(Mapping[str, T], Generic[T]):
         self[name]
         del self._entries[name]
 
+    def _load(self) -> None:
+        """Imports the providers and the plugins of installed packages, once."""
+        while self._providers:
+            importlib.import_module(self._providers.pop(0))
+        load_plugins()
+
     def __getitem__(self, name: str) -> T:
-        if name not in self:
+        if isinstance(name, str) and name not in self._entries:
+            self._load()
+            if name not in self._entries and ":" in name:
+                entry: T = import_path(name, self.kind)
+                if self._check is not None:
+                    self._check(name, entry)
+                return entry
+        if not isinstance(name, str) or name not in self._entries:
             known = ", ".join(sorted(self._entries)) or "none"
             hint = nearest(name, self._entries) or ";"
             raise UnknownNameError(f"unknown {self.kind} {name!r}{hint} Known: {known}")
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self._entries
+        if not isinstance(name, str):
+            return False
+        if name not in self._entries:
+            self._load()
+        return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
+        self._load()
         return iter(self._entries)
 
     def __len__(self) -> int:
+        self._load()
         return len(self._entries)
+
+
+def import_path(path: str, kind: str) -> Any:
+    """Returns the attribute that ``module:attribute`` names.
+
+    Raises:
+        ConfigError: the module does not exist or has no such attribute. What the module itself raises is not caught.
+    """
+    module_name, _, attribute = path.partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
+        raise ConfigError(f"the {kind} {path!r} must be a known name or module:function")
+    value: Any = import_module(module_name, f"the {kind} {path!r}")
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            raise ConfigError(f"the {kind} {path!r}: the module {module_name} has no {attribute}")
+        value = getattr(value, part)
+    return value
+
+
+def import_module(name: str, asked: str) -> Any:
+    """Returns a user's module; a ConfigError says that it is missing, and where it was looked for.
+
+    Args:
+        name: of the module.
+        asked: what names it, for the message.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise  # a module that it imports is missing: its own error says which
+        places = ", ".join(place or "the current folder" for place in sys.path[:2])
+        raise ConfigError(f"{asked}: there is no module {error.name!r} in {places} or the installed packages") from None
+
+
+_loaded: set[str] = set()
+
+
+def load_plugins() -> None:
+    """Imports the modules that installed packages name as entry points of the group :data:`PLUGINS`, once."""
+    if _loaded:
+        return
+    _loaded.add(PLUGINS)
+    for point in importlib.metadata.entry_points(group=PLUGINS):
+        try:
+            point.load()
+        except ImportError as error:
+            raise ConfigError(f"the plugin {point.name} ({point.value}) cannot be imported: {error}") from error
