@@ -44,5 +44,5 @@ def run(arguments: argparse.Namespace) -> None:
     comparison = compare(*arguments.runs)
     text = comparison.markdown(arguments.first)
     for path in outputs:
-        write_whole(path, dump(comparison) if path.suffix == ".json" else text)
+        write_whole(path, dump(comparison) if path.suffix == ".json" else text, unique=True)
     print(text, end="")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from RobustART.cli.options import Commands, read_options
+from RobustART.core.files import write_whole
 from RobustART.errors import ConfigError
 
 DESCRIPTION = """Study how depth, width, kernel, expansion and input size of a network bear on its robustness.
@@ -100,7 +101,6 @@ def _sample(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from RobustART.nas import create_space
-    from RobustART.nas.rows import write_whole
     from RobustART.nas.sampling import draw_subnets, parse_range, subnet_lines
 
     if arguments.config is None:
@@ -113,7 +113,7 @@ def _sample(arguments: argparse.Namespace) -> None:
     macs = (0.0, np.inf) if arguments.macs is None else parse_range(arguments.macs)
     subnets = draw_subnets(space, arguments.count, seed=arguments.seed, macs=macs)
     stated = {"seed": arguments.seed, "macs": arguments.macs}
-    write_whole(Path(arguments.output), "".join(subnet_lines(space, subnets, stated)))
+    write_whole(arguments.output, "".join(subnet_lines(space, subnets, stated)), unique=True)
     costs = sorted(subnet.cost.macs / 1e6 for subnet in subnets)
     ends, middle = f"{costs[0]:.4g}M to {costs[-1]:.4g}M", costs[len(costs) // 2]
     print(f"{arguments.output}: {len(subnets)} sub-networks of {ends} multiply-adds, median {middle:.4g}M")
@@ -140,7 +140,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _analyse(arguments: argparse.Namespace) -> None:
     from RobustART.metrics.correlation import spearman
     from RobustART.nas.page import Analysis
-    from RobustART.nas.rows import read_rows, write_whole
+    from RobustART.nas.rows import read_rows
 
     outputs = [Path(path) for path in arguments.output]
     for path in outputs:
@@ -149,5 +149,6 @@ def _analyse(arguments: argparse.Namespace) -> None:
     header, rows = read_rows(Path(arguments.results))
     analysis = Analysis.of(header, rows, functools.partial(spearman, seed=arguments.seed))
     for path in outputs:
-        write_whole(path, {".html": analysis.page, ".md": analysis.markdown, ".json": analysis.json}[path.suffix]())
+        make = {".html": analysis.page, ".md": analysis.markdown, ".json": analysis.json}[path.suffix]
+        write_whole(path, make(), unique=True)
     print(analysis.markdown(), end="")

@@ -86,9 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
         runs += own
     checks = [*published.packaged_checks(), *published.check_runs(runs, reasons, None, lists, baseline)]
     if arguments.output:
-        write_whole(
-            arguments.output, json.dumps([dataclasses.asdict(c) for c in checks], indent=2, allow_nan=False) + "\n"
-        )
+        text = json.dumps([dataclasses.asdict(check) for check in checks], indent=2, allow_nan=False)
+        write_whole(arguments.output, text + "\n", unique=True)
     print(published.text(checks))
     return 1 if any(check.status == published.FAIL for check in checks) else 0
 
