@@ -13,8 +13,8 @@ from typing import Any
 from torch import nn
 
 from RobustART.errors import ModelError, WeightsError
+from RobustART.models.renaming import new_names
 from RobustART.models.zoo import has_usual_arguments
-from RobustART.original.weight_names import new_names
 
 METHODS = ("reparameterize", "fuse", "switch_to_deploy")
 """What timm's blocks call their fusion."""

@@ -22,7 +22,7 @@ from RobustART.models import (
     wrap_model,
 )
 from RobustART.models.libraries import LIBRARIES, Library
-from RobustART.original.weight_names import rename_efficientnet_lite
+from RobustART.models.renaming import rename_efficientnet_lite
 from tests.conftest import solver_environ
 
 
