@@ -48,7 +48,7 @@ TABLES = (
         "systems", "decoder/resize",
         (
             MetricSpec("top1 (%)", "Top-1 accuracy.", "high"),
-            MetricSpec("difference (grey levels)", "Mean difference from the pixels of the reference.", None, "grey levels"),
+            MetricSpec("difference (grey levels)", "Mean difference from the reference.", None, "grey levels"),
         ),
         "Accuracy, and how far the pixels are from the reference's.", rows="decoder/resize",
     ),

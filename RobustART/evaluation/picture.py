@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import nn
 
 from RobustART.benchmarks import Benchmark, Cell, Pass
+from RobustART.core.files import open_whole
 from RobustART.core.imaging import Array, resize
 from RobustART.core.seeding import image_seeds
 from RobustART.data.imagenet import imagenet_class_names
@@ -81,9 +82,8 @@ def draw_noise(
     info = PngImagePlugin.PngInfo()
     info.add_text("records", key)
     info.add_itxt("tiles", json.dumps([_described(*placed) for placed in zip(shown, _places(shown), strict=True)]))
-    temporary = path.with_name(path.name + ".tmp")
-    page.save(temporary, "PNG", pnginfo=info)
-    temporary.replace(path)
+    with open_whole(path) as file:
+        page.save(file, "PNG", pnginfo=info)
 
 
 def shown_cells(part: Pass) -> tuple[Cell, ...]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.files import write_whole
 from RobustART.errors import RecordError
 from RobustART.metrics.spec import face
 from RobustART.report.terms import COSTS, UNTIMED, columns, costs, interval, number, title
+
+_RECORDED = ". The results are recorded; when this is mended, the same command writes the report"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +31,7 @@ class Report:
     def write(self, folder: Path) -> None:
         """Writes ``report.json`` and ``report.md``, each under a temporary name first."""
         for name, text in (("report.json", json.dumps(self.data, indent=2) + "\n"), ("report.md", self.markdown())):
-            temporary = folder / f"{name}.tmp"
-            try:
-                temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-                os.replace(temporary, folder / name)
-            except OSError as error:
-                raise RecordError(
-                    f"cannot write {folder / name}: {error.strerror or error}. The results are recorded; when this is "
-                    "mended, the same command writes the report"
-                ) from error
+            write_whole(folder / name, text, error=RecordError, hint=_RECORDED)
 
     def heading(self) -> str:
         """Returns one line: the model, the data, how many images, the seed."""

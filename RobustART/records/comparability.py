@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from RobustART.core.preprocessing import INNER
+
 PLACES = ("root_dir", "meta")
 """Options that say where data lie: the same data may lie elsewhere, and their fingerprint tells them apart."""
-INNER = ("mean", "std")
-"""Fields of preprocessing that are part of the model."""
 _DATA = ("images", "subset", "decoder", "exif_orientation", "fingerprint")
 """What is said of each data set that decides which pixels a model is shown."""
 
