@@ -40,7 +40,7 @@ from RobustART.metrics.corrupted import corrupted
 from RobustART.metrics.corruption import GROUPS
 from RobustART.metrics.reading import check_one_model, matched_clean, single_pass
 from RobustART.metrics.results import Summary, complement
-from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Companions, Entry, MetricSpec, TableSpec
+from RobustART.metrics.spec import Axis, BenchmarkSpec, Companions, Entry, MetricSpec, TableSpec, add_benchmark
 from RobustART.records.lines import CLEAN, Records
 
 if TYPE_CHECKING:
@@ -357,8 +357,7 @@ def _axes(entry: Entry) -> Iterator[Axis]:
             yield Axis(group, what, {"value": value, "low": None, "high": None, "n": means[0]["n"]})
 
 
-SPEC = BENCHMARKS.add(
-    NAME,
+SPEC = add_benchmark(
     BenchmarkSpec(
         NAME, build, summarize, METRICS, title="ImageNet-C", tables=TABLES, companions=True, check=check_grades,
         coordinates=grade_coordinates, axes=_axes, section="corruptions", groups=GROUPS, layout=layout,
