@@ -13,7 +13,7 @@ from RobustART.errors import ModelError, UnknownNameError, nearest
 from RobustART.models.architectures import UNBUILT, Architecture, aliases, architectures
 from RobustART.models.builders import Built, build_own, call, own_function
 from RobustART.models.kwargs import check_arguments, refuse_none, row_arguments
-from RobustART.models.libraries import BARE, LIBRARIES, build_by
+from RobustART.models.model_libraries import BARE, MODEL_LIBRARIES, build_by
 
 TABLE = "robustart"
 """The prefix of the table of architectures."""
@@ -47,7 +47,7 @@ def build_network(
         return _build_row(architectures()[plain], name, dict(kwargs), pretrained, input_size)
     if pretrained is not None:
         check_entry(name, pretrained)
-    if library in LIBRARIES:
+    if library in MODEL_LIBRARIES:
         return build_by(library, plain, pretrained, dict(kwargs), asked=name)
     return build_own(name, own_function(library, plain), dict(kwargs))
 
@@ -72,9 +72,9 @@ def check_entry(name: str, entry: str) -> None:
                 f"no library has weights of {name!r} as the benchmark builds it ({row.note or row.builder}); for a "
                 "library's network with its weights write timm:NAME or torchvision:NAME"
             )
-    if library not in LIBRARIES:
+    if library not in MODEL_LIBRARIES:
         raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is a function of yours")
-    check = LIBRARIES[library].check_entry
+    check = MODEL_LIBRARIES[library].check_entry
     if check is None:
         raise ModelError(f"weights: pretrained means a library's own weights; {library!r} has none, train {name!r}")
     check(plain, entry)
@@ -91,10 +91,10 @@ def check_name(name: str) -> tuple[str, str]:
     """
     library, _, rest = name.partition(":")
     if rest and library not in (*BARE, TABLE):
-        if library not in LIBRARIES:
+        if library not in MODEL_LIBRARIES:
             own_function(library, rest)
-        elif rest not in LIBRARIES[library]:
-            known = [f"{library}:{one}" for one in LIBRARIES[library].names()]
+        elif rest not in MODEL_LIBRARIES[library]:
+            known = [f"{library}:{one}" for one in MODEL_LIBRARIES[library].names()]
             raise UnknownNameError(f"unknown model {name!r}{nearest(name, known) or ';'} Known: {', '.join(known)}")
         return library, rest
     plain = rest or name
@@ -109,9 +109,9 @@ def check_name(name: str) -> tuple[str, str]:
             f"unknown model {name!r}{nearest(plain, rows) or ';'} it must be one of robustart models"
         )
     for one in BARE:
-        if not (rest and library != one) and plain in LIBRARIES[one]:
+        if not (rest and library != one) and plain in MODEL_LIBRARIES[one]:
             return one, plain
-    known = [*rows, *(other for one in BARE for other in LIBRARIES[one].names())]
+    known = [*rows, *(other for one in BARE for other in MODEL_LIBRARIES[one].names())]
     raise UnknownNameError(
         f"unknown model {name!r}{nearest(plain.split('.')[0], known) or ';'} it must be one of robustart models, a timm or "
         "torchvision name or module:function"
@@ -188,10 +188,10 @@ def is_untrained(name: str) -> bool:
     some.
     """
     library = check_name(name)[0]
-    return library == TABLE or (library in LIBRARIES and LIBRARIES[library].untrained)
+    return library == TABLE or (library in MODEL_LIBRARIES and MODEL_LIBRARIES[library].untrained)
 
 
 def has_usual_arguments(name: str) -> bool:
-    """Returns whether a model takes the arguments of timm and torchvision; see :attr:`Library.usual`."""
+    """Returns whether a model takes the arguments of timm and torchvision; see :attr:`ModelLibrary.usual`."""
     library = check_name(name)[0]
-    return library == TABLE or (library in LIBRARIES and LIBRARIES[library].usual)
+    return library == TABLE or (library in MODEL_LIBRARIES and MODEL_LIBRARIES[library].usual)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.models.libraries import LIBRARIES, Library
+from RobustART.models.model_libraries import MODEL_LIBRARIES, ModelLibrary
 from RobustART.nas.plans import POOL, Block, Conv, Plan
 from RobustART.nas.spaces import SPACES, Encoding, Space, create_space
 
@@ -215,4 +215,6 @@ def build_nas(name: str, *, encoding: Mapping[str, Any] | None = None, **options
     return Network(space.plan(checked), checked["input_size"])
 
 
-LIBRARIES.add("nas", Library(lambda name, _, kwargs: build_nas(name, **kwargs), lambda: list(SPACES), untrained=True))
+MODEL_LIBRARIES.add(
+    "nas", ModelLibrary(lambda name, _, kwargs: build_nas(name, **kwargs), lambda: list(SPACES), untrained=True)
+)
