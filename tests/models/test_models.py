@@ -135,9 +135,9 @@ def test_a_library_of_ones_own():
         assert model.source == "lab:small"
         assert model.notes[-1] == "no weights were given: the model is randomly initialised"
         with pytest.raises(
-            UnknownNameError, match="unknown model 'lab:smal'; did you mean 'lab:small'. Known: lab:small"
+            UnknownNameError, match="unknown model 'lab:smalll'; did you mean 'lab:small'. Known: lab:small"
         ):
-            create_model("lab:smal")
+            create_model("lab:smalll")
         with pytest.raises(ModelError, match="'lab' has none, train 'lab:small'"):
             create_model("lab:small", weights="pretrained")
     finally:

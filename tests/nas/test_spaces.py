@@ -82,7 +82,7 @@ SMALL = {
         ({"input_sizes": [24, 16]}, "input_sizes must be whole numbers above 0 in rising order"),
         ({"kernels": [2]}, "kernels must be odd"),
         ({"channels": [32]}, "an entry for each stage"),
-        ({"widht": [1]}, "unknown option 'widht'.*did you mean 'widths'"),
+        ({"widthz": [1]}, "unknown option 'widthz'.*did you mean 'widths'"),
         ({"widths": 3}, "cannot be made of"),
     ],
 )
