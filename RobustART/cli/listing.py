@@ -68,7 +68,9 @@ def list_models(arguments: argparse.Namespace) -> None:
     if arguments.library:
         for option in ("family", "benchmark", "notes"):
             if getattr(arguments, option):
-                raise ConfigError(f"--{option} is of our own table; it cannot be with --library {arguments.library}")
+                raise ConfigError(
+                    f"--{option} is for our own table; it cannot be used with --library {arguments.library}"
+                )
         print("\n".join(library_names(arguments.library, arguments.pattern, arguments.format)))
         return
     sets = ("benchmark",) if arguments.benchmark else ("benchmark", "further", "original")

@@ -1,6 +1,6 @@
 """Libraries of networks, each under a prefix: ``timm:resnet50``, ``torchvision:resnet50``, ``nas:resnet``.
 
-A library of your own is an entry too: with ``MODEL_LIBRARIES.add("lab", ModelLibrary(build, names))`` in a module that the
+A user's library is an entry too: with ``MODEL_LIBRARIES.add("lab", ModelLibrary(build, names))`` in a module that the
 config imports, ``lab:small`` is a model's name.
 """
 
@@ -136,7 +136,7 @@ def build_torchvision(name: str, pretrained: str | None, kwargs: dict[str, Any])
     import torchvision
 
     choices = torchvision.models.get_model_weights(name)
-    # A weights file of one's own goes with the first recipe (256, 224); the library's default weights bring their own.
+    # A user's weights file goes with the first recipe (256, 224); the library's default weights bring another.
     if pretrained is not None:
         check_torchvision_entry(name, pretrained)
     entry = next(iter(choices)) if pretrained is None else choices[pretrained] if pretrained else choices.DEFAULT

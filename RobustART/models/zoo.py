@@ -1,4 +1,4 @@
-"""Names to networks: the table of architectures first, then timm's and torchvision's names and a user's own functions."""
+"""Builds networks by name: rows of the table of architectures first, then names of libraries, and users' functions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TABLE = "robustart"
 """The prefix of the table of architectures."""
 
 SIZED = ("vit", "deit", "mlp_mixer", "swin")
-"""Families whose networks are built for one input size."""
+"""Families whose networks are built for one input size in pixels."""
 
 SAME_WEIGHTS = {"zero_init_last", "drop_rate", "drop_path_rate"}
-"""Arguments that leave a library's own weights what they are: they matter to the initialisation and to training."""
+"""Arguments that do not change a library's pretrained weights: they affect the initialisation and training alone."""
 
 
 def build_network(
@@ -81,7 +81,7 @@ def check_entry(name: str, entry: str) -> None:
 
 
 def check_name(name: str) -> tuple[str, str]:
-    """Returns (library, name there) of a model's name, or (module, function) of a function of one's own.
+    """Returns (library, name there) of a model's name, or (module, function) of a user's function.
 
     Rows of the table of architectures belong to the library :data:`TABLE`.
 
@@ -156,7 +156,7 @@ def _build_row(
 
 def _stated_size(name: str, img_size: Any, input_size: int | None) -> int | None:
     if img_size is not None and (isinstance(img_size, bool) or not isinstance(img_size, int) or img_size < 1):
-        raise ModelError(f"{name!r}: img_size must be a whole number above 0, got {img_size!r}")
+        raise ModelError(f"{name!r}: img_size must be an integer above 0, got {img_size!r}")
     if img_size is not None and input_size not in (None, img_size):
         raise ModelError(f"{name!r}: img_size is {img_size}, but preprocessing.input_size is {input_size}; say it once")
     return img_size if img_size is not None else input_size
@@ -180,7 +180,7 @@ VARIANTS = {
     "convnext_convstem": ("transformers", "convnext_convstem"),
     "vit_convstem": ("transformers", "vit_convstem"),
 }
-"""Networks made here of parts of timm's and torchvision's: module and function, imported when one is asked for."""
+"""Networks built here from parts of timm's and torchvision's: module and function, imported on demand."""
 
 
 def is_untrained(name: str) -> bool:
