@@ -113,7 +113,7 @@ def test_readme(checkout):
 def test_contributing(checkout):
     """Its files are written under the names they begin with, its commands are run."""
     printed = ""
-    for language, text in blocks("CONTRIBUTING.md"):
+    for _, text in blocks("CONTRIBUTING.md"):
         name = re.match(r"# (\w+\.\w+)\n", text)
         if name:
             (checkout / name[1]).write_text(text)
