@@ -200,8 +200,7 @@ def build(
     names = list(dict.fromkeys(name for name, _ in grades))
     if jpeg_quality is not None:
         check_jpeg_quality(jpeg_quality)
-    for name in names:
-        CORRUPTIONS[name]
+    functions = tuple(CORRUPTIONS[name] for name in names)
     check_backend(backend, names, f"{NAME}.backend")
     if "frost" in names and backend == "robustart":
         frost_folder()
@@ -214,7 +213,7 @@ def build(
             raise ConfigError(f"{NAME}.device is cuda, but there is no GPU here")
     view = functools.partial(corrupted_view, quality=jpeg_quality, backend=backend)
     cells = made_cells(grades, view, None if device == "cpu" else torch.device(device))
-    return Benchmark(SPEC, (Pass(dataset, cells),), grade_options(grades))
+    return Benchmark(SPEC, (Pass(dataset, cells),), grade_options(grades), uses=functions)
 
 
 def _stored(
