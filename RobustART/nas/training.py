@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.ranges import Numbers
 from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError
-from RobustART.nas import Encoding, Space, Supernet, create_space
+from RobustART.nas import Encoding, Space, Supernet
 from RobustART.training.loading import Batch
 from RobustART.training.objectives.objective import (
     OBJECTIVES,
@@ -44,10 +44,6 @@ class Sandwich(Objective):
 
     def __init__(self, context: ObjectiveContext, random: int, distill: bool) -> None:
         super().__init__()
-        if isinstance(random, bool) or not isinstance(random, int) or random < 0:
-            raise ConfigError(f"training.objective: random must be a whole number from 0 up, got {random!r}")
-        if not isinstance(distill, bool):
-            raise ConfigError(f"training.objective: distill must be true or false, got {distill!r}")
         self.classes, self.label_smooth, self.mixing = context.classes, context.label_smooth, context.mixing
         self.seed, self.random, self.distill = context.seed, random, distill
 
@@ -55,14 +51,14 @@ class Sandwich(Objective):
         """Returns the sum of the losses, those of the largest and smallest, and where labels are whole their accuracy."""
         network = plain_model(model).network
         if not isinstance(network, Supernet):
-            raise ConfigError(f"{NEEDS}, got {type(network).__name__}")
+            raise ConfigError(f"training.objective 'supernet' needs a supernet, got {type(network).__name__}")
         targets = soft_targets(batch.labels, self.classes, self.label_smooth)
         images, targets = self.mixing(single_view(batch.images), targets, rng)
         size = network.space.input_sizes[-1]
         if images.shape[-1] != size:
             raise ConfigError(
                 f"training.objective 'supernet': images have {images.shape[-1]} pixels, the largest network takes {size}; "
-                "leave out model.preprocessing.input_size and data.input_size, or set them to that"
+                "leave out model.preprocessing.input_size, or set it to that"
             )
         with network.together(self.encodings(network.space, batch.step)):
             logits = model(images)
@@ -83,38 +79,9 @@ class Sandwich(Objective):
         return [space.largest(), space.smallest(), *(space.sample(rng) for _ in range(self.random))]
 
 
-NEEDS = "training.objective 'supernet' needs a supernet, model: {type: nas:resnet} or {type: nas:mobilenet_v3}"
-
-
 @OBJECTIVES.register("supernet")
-def supernet(context: ObjectiveContext, *, random: int = 2, distill: bool = True) -> Objective:
+def supernet(
+    context: ObjectiveContext, *, random: Annotated[int, Numbers(0, whole=True)] = 2, distill: bool = True
+) -> Objective:
     """Returns the sandwich rule."""
     return Sandwich(context, random, distill)
-
-
-def refuse_unfit(objective: str, model: str, kwargs: Mapping[str, Any], *, compiled: bool, sync_bn: bool) -> None:
-    """Raises a ConfigError where model, objective and settings of a training do not go together.
-
-    Args:
-        objective: its name.
-        model: the type of the model.
-        kwargs: of its builder.
-        compiled: ``training.compile``.
-        sync_bn: whether BatchNorm's statistics are to be those of all processes.
-    """
-    elastic = model.startswith("nas:") and kwargs.get("encoding") is None
-    if objective == "supernet" and not elastic:
-        alone = (
-            ", which one sub-network (model.kwargs.encoding) is not" if model.startswith("nas:") else f", got {model!r}"
-        )
-        raise ConfigError(NEEDS + alone)
-    if model.startswith("nas:"):
-        options = {key: value for key, value in kwargs.items() if key != "encoding"}
-        create_space(model.partition(":")[2], options)  # it must be possible
-    if elastic and compiled:
-        raise ConfigError("training.compile: a supernet is another network at every step; say compile: false")
-    if elastic and sync_bn:
-        raise ConfigError(
-            "training.sync_bn: a supernet's smaller networks have no synchronised BatchNorm; statistics are measured on "
-            "each sub-network before it is evaluated, so say sync_bn: false"
-        )

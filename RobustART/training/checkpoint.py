@@ -21,6 +21,8 @@ from RobustART.models.weights import unwrap
 
 log = logging.getLogger(__name__)
 
+FORMAT = 2
+"""Of the conditions that a checkpoint records; those of another format cannot be compared."""
 NEWEST, BEFORE = "ckpt.pth.tar", "ckpt_before.pth.tar"
 UNFINISHED = ".*.pth.tar.*.tmp"
 _NUMBERED = re.compile(r"ckpt_(\d+)\.pth\.tar")
@@ -162,20 +164,62 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], place: str = 
     return lines
 
 
+def recorded_conditions(state: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None:
+    """Returns what a checkpoint records of its training; None where another program wrote it.
+
+    Raises:
+        TrainingError: an earlier version of this package wrote it.
+    """
+    conditions: Mapping[str, Any] | None = state.get("conditions")
+    if conditions is not None and conditions.get("format") != FORMAT:
+        raise TrainingError(
+            f"an earlier version wrote {path} and recorded the settings of its training in another form, so they cannot be "
+            "compared with these. --evaluate --recover evaluates it; to train from its step on, name it in "
+            "saver.pretrain.path and take another output_dir; --fresh starts over"
+        )
+    return conditions
+
+
 def check_conditions(state: Mapping[str, Any], conditions: Mapping[str, Any], path: Path) -> None:
     """Raises a TrainingError if a checkpoint belongs to another training; the message lists what differs."""
-    if "conditions" not in state:
+    recorded = recorded_conditions(state, path)
+    if recorded is None:
         raise TrainingError(
             f"{path} was not written by this version, so a training cannot go on from it without a change; to start from "
             "it, name it in saver.pretrain.path"
         )
-    lines = differences(state["conditions"], conditions)
+    lines = differences(recorded, conditions)
     if lines:
         more = f" and {len(lines) - 12} more" if len(lines) > 12 else ""
         raise TrainingError(
             f"{path} belongs to another training: {'; '.join(lines[:12])}{more}. Take another output_dir, name the file in "
             "saver.pretrain.path to start from it, or start over with --fresh"
         )
+
+
+def begun_with(path: Path, ignored: list[str], steps: int) -> dict[str, Any]:
+    """Returns the parts of a checkpoint that a training begins with, without its weights: the model is made with these.
+
+    Args:
+        path: the checkpoint.
+        ignored: its parts that are not taken.
+        steps: of the training.
+
+    Raises:
+        TrainingError: it is not a checkpoint, lacks what is to be ignored, or its step is beyond the training's end.
+    """
+    parts = original_parts(read_checkpoint(path), ignored, path)
+    parts.pop("model", None)
+    if "last_iter" in ignored:
+        for name in ("objective", "ema", "swa"):
+            parts.pop(name, None)
+    step = int(parts.get("last_iter", 0))
+    if step >= steps:
+        raise TrainingError(
+            f"saver.pretrain: {path} is of step {step}, and the training has {steps}; to begin at the first step say "
+            "ignore: {key: [optimizer, last_iter]}"
+        )
+    return parts
 
 
 def original_parts(state: Mapping[str, Any], ignored: list[str], path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +21,28 @@ from RobustART.evaluation.checks import prepare_output
 from RobustART.evaluation.report import Report
 from RobustART.evaluation.run import evaluate
 from RobustART.models import Classifier
-from RobustART.original.switches import switched
 from RobustART.training.arguments import DESCRIPTION, add_arguments
-from RobustART.training.checkpoint import newest_checkpoint
-from RobustART.training.checks import check, check_model
-from RobustART.training.recipe import run_device, trains
-from RobustART.training.refusals import refuse_impossible, refuse_impossible_training
-from RobustART.training.resolve import (
+from RobustART.training.build import build_trainer
+from RobustART.training.checkpoint import newest_checkpoint, recorded_conditions
+from RobustART.training.inputs import (
     chosen_benchmarks,
     clean_dataset,
     configured_model,
+    evaluation_options,
     evaluation_section,
-    limit_of,
     model_section,
-    train_dataset,
+    run_device,
+    trains,
     weights_of,
 )
+from RobustART.training.preflight import check, check_model, refuse_incompatible, refuse_training
 from RobustART.training.trained import trained_models
-from RobustART.training.trainer import Trainer
 
 log = logging.getLogger("RobustART")
 
 
 class ClsSolver:
-    """Runs what a configuration says.
+    """Trains and evaluates the model of a configuration.
 
     Args:
         config: the checked configuration.
@@ -60,29 +58,26 @@ class ClsSolver:
     def train(self, fresh: bool = False, recover: Path | None = None) -> dict[str, Classifier]:
         """Trains the model; returns it as ``""``, and its averages as ``ema`` and ``swa`` where the config has them on.
 
-        Goes on from the last checkpoint in ``output_dir/checkpoints``, if there is one.
+        Resumes from the last checkpoint in ``output_dir/checkpoints``, if there is one.
 
         Args:
             fresh: delete the checkpoints of an earlier run and start over.
-            recover: go on from this checkpoint instead.
+            recover: resume from this checkpoint instead.
         """
-        refuse_impossible(self.config)
-        for warning in refuse_impossible_training(self.config):
+        warnings = refuse_training(self.config)
+        trainer = build_trainer(self.config, self.folder, self.output_dir, self.world, self.trial)
+        for warning in (*warnings, *filter(None, [trainer.dataset.note])):
             log.warning("%s", warning)
-        dataset = train_dataset(self.config, self.folder)
-        model = configured_model(self.config, self.folder, self.config.training.seed)
-        test = clean_dataset(self.config, self.folder) if self.trial is None else None
-        trainer = Trainer(self.config, self.folder, self.output_dir, self.world, model, dataset, test, self.trial)
         return trainer.run(fresh=fresh, recover=recover)
 
     def trained(self, recover: Path | None = None) -> Mapping[str, Classifier | None]:
         """Returns the models of a training that was run before, as :meth:`train` does.
 
         Args:
-            recover: the checkpoint; by default the newest of ``output_dir``. Where the config names weights itself, they
-                are meant, unless the checkpoint is of a training that began with them.
+            recover: the checkpoint; by default the newest of ``output_dir``. Weights that the config names take its place,
+                unless the checkpoint is of a training that began with them.
         """
-        refuse_impossible(self.config)
+        refuse_incompatible(self.config, training=False)
         checkpoints = self.output_dir / "checkpoints"
         if recover is None and weights_of(self.config, self.folder) is not None and not self._began(checkpoints):
             return {"": None}
@@ -93,7 +88,7 @@ class ClsSolver:
     def _began(self, checkpoints: Path) -> bool:
         """Returns whether the newest checkpoint is of a training that began with the config's own weights."""
         found = newest_checkpoint(checkpoints) if trains(self.config) else None
-        before = found[1].get("conditions", {}) if found else {}
+        before = recorded_conditions(found[1], found[0]) or {} if found else {}
         wanted = {"model": to_plain(self.config.model), "saver": {"pretrain": to_plain(self.config.saver.pretrain)}}
         return all(before.get(name) == value for name, value in wanted.items())
 
@@ -109,22 +104,16 @@ class ClsSolver:
             name: folder under ``output_dir`` for the results of a model that is not the main one, such as ``ema``.
         """
         section = evaluation_section(self.config)
-        refuse_impossible(self.config)
+        refuse_incompatible(self.config, training=False)
         model = configured_model(self.config, self.folder, section.seed) if model is None else model
         benchmarks = chosen_benchmarks(self.config, self.folder)
-        limit = limit_of(self.config) if self.trial is None else self.trial
-        workers = section.workers if section.workers is not None else self.config.data.num_workers
         return evaluate(
             model,
             clean_dataset(self.config, self.folder),
             benchmarks,
+            **evaluation_options(self.config),
             output_dir=self.output_dir / name,
-            batch_size=section.batch_size,
-            workers=workers,
-            amp=section.amp,
-            channels_last=section.channels_last,
-            seed=section.seed,
-            limit=limit,
+            limit=section.limit if self.trial is None else self.trial,
             fresh=fresh,
             progress=progress,
             config=quoted(self.config),
@@ -179,19 +168,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; the same command resumes here", file=sys.stderr)
         return 130
 
 
-def read_config(path: Path, overrides: Sequence[str], data: str | None = None) -> tuple[Config, Path]:
+def read_config(
+    path: Path, overrides: Sequence[str], data: str | None = None, warn: Callable[[str], None] = log.warning
+) -> tuple[Config, Path]:
     """Returns the configuration of a file and its folder, where a user's own modules are found from now on.
 
     Args:
         path: the file.
         overrides: values laid over it.
         data: folder of all data.
+        warn: called with what is not used of a file of the original.
     """
-    config = load_config(path, list(overrides), data)
+    config = load_config(path, list(overrides), data, warn)
     folder = path.resolve().parent
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))  # a user's own module may stand beside the config, or in the current folder
@@ -202,16 +194,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs parsed arguments; errors of the user's come out as :class:`UserError`."""
     trial = arguments.trial
     if trial is not None and trial < 1:
-        raise ConfigError(f"--trial takes a whole number above 0, got {trial}")
-    config, folder = read_config(Path(arguments.config), arguments.overrides, arguments.data)
+        raise ConfigError(f"--trial takes an integer from 1 up, got {trial}")
+    unused: list[str] = []
+    config, folder = read_config(Path(arguments.config), arguments.overrides, arguments.data, unused.append)
     if config.evaluation is None and arguments.evaluate:
-        alone: dict[str, Any] = {} if switched(config.data.test) else {"clean": {}}
-        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks=alone))
+        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks={"clean": {}}))
     training = trains(config) and not arguments.evaluate
     if training and arguments.recover is not None and (arguments.fresh or trial is not None):
-        raise ConfigError("--recover goes on from a checkpoint, --fresh and --trial start over; pass one of them")
+        raise ConfigError("--recover resumes from a checkpoint, --fresh and --trial start over; pass one of them")
     configs = each_model(config, training, arguments.recover is not None)
     if arguments.check:
+        for warning in unused:
+            log.warning("%s", warning)
         for one in configs:
             check(one, folder)
         print(yaml.safe_dump(to_plain(config), sort_keys=False), end="")
@@ -228,6 +222,8 @@ def run(arguments: argparse.Namespace) -> int:
                 prepare_output(output_dir(one, folder))
             world.barrier()
             configure_logging(output_dir(one, folder), world, arguments.quiet)
+            for warning in unused:
+                log.warning("%s", warning)
             _run_model(ClsSolver(one, folder, world, trial), arguments, training)
     return 0
 
@@ -253,7 +249,7 @@ def each_model(config: Config, training: bool, recovering: bool) -> list[Config]
 
 
 def _run_model(solver: ClsSolver, arguments: argparse.Namespace, training: bool) -> None:
-    """Trains and evaluates what one configuration says, and prints the reports."""
+    """Trains and evaluates the model of one configuration, and prints the reports."""
     config, world = solver.config, solver.world
     if world.is_main:
         log.info("%s on %s, %d process(es)", model_section(config).type, world.device, world.size)

@@ -61,17 +61,12 @@ class Parallel:
         options: dict[str, Any] = {"device_ids": ids, "process_group": self.group, own_buffers: False}
         return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True, **options)
 
-    def sync_batchnorm(self, model: nn.Module, group_size: int | None = None) -> nn.Module:
+    def sync_batchnorm(self, model: nn.Module) -> nn.Module:
         """Returns the model with the statistics of its BatchNorm layers taken over all processes.
 
         Raises:
             ConfigError: on CPUs, where PyTorch has no such layer.
         """
-        if group_size not in (None, 0, self.world.size):
-            raise ConfigError(
-                f"model.kwargs.bn.kwargs.group_size must be the number of processes, {self.world.size}, or absent: "
-                f"statistics are taken over all of them, got {group_size}"
-            )
         if self.world.size == 1:
             return model
         if self.world.device.type != "cuda":

@@ -69,9 +69,6 @@ def by_epoch(plan: Plan, step: int, rank: int) -> Ids:
     return order[start : start + plan.batch_size]
 
 
-SAMPLERS.add("distributed", by_epoch)
-
-
 @SAMPLERS.register("distributed_iteration")
 def by_iteration(plan: Plan, step: int, rank: int) -> Ids:
     """The images repeated to the length of the training and shuffled as a whole: epochs run into each other.
