@@ -164,6 +164,27 @@ def test_another_training_is_refused_and_recover_goes_back(digits, tmp_path, cap
     assert [row["step"] for row in lines(tmp_path)] == list(range(1, 34))
 
 
+def test_a_checkpoint_of_an_earlier_version_is_refused_and_can_be_started_from(digits, tmp_path, capsys):
+    few = flags("data.test=null", "training.save_freq=20", "saver.save_many=true", "output_dir=out")
+    assert main(["--config", str(digits), "--quiet", *few]) == 0
+    checkpoints = tmp_path / "out" / "checkpoints"
+    (checkpoints / "ckpt_33.pth.tar").unlink()
+    state = read_checkpoint(checkpoints / "ckpt_20.pth.tar")
+    del state["conditions"]["format"]
+    torch.save(state, checkpoints / "ckpt_20.pth.tar")
+    assert main(["--config", str(digits), "--quiet", *few]) == 2
+    assert "an earlier version wrote " in capsys.readouterr().err
+    evaluate = ["--config", str(digits), "--quiet", "--evaluate", "--recover", str(checkpoints / "ckpt_20.pth.tar")]
+    assert main([*evaluate, *flags("output_dir=seen", "data.test={type: sklearn_digits, kwargs: {split: test}}")]) == 0
+    start = flags("data.test=null", "saver.pretrain={path: out/checkpoints/ckpt_20.pth.tar}", "output_dir=new")
+    assert main(["--config", str(digits), "--quiet", *start]) == 0
+    assert [row["step"] for row in lines(tmp_path / "new")] == list(range(21, 34))
+    state["conditions"]["model"] = None  # begun with other weights than the config names
+    torch.save(state, tmp_path / "new" / "checkpoints" / "ckpt.pth.tar")
+    assert main(["--config", str(digits), "--quiet", "--evaluate", *start]) == 2
+    assert "--evaluate --recover evaluates it" in capsys.readouterr().err
+
+
 def test_pretrain_takes_what_is_not_ignored(digits, tmp_path, capsys):
     """In the original's format, with its wrapper's prefix."""
     assert main(["--config", str(digits), *flags("data.test=null", "output_dir=first")]) == 0
