@@ -1,4 +1,4 @@
-"""Training of a supernet by the sandwich rule, with in-place distillation."""
+"""Trains a supernet by the sandwich rule with in-place distillation."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from RobustART.training.objectives.techniques import distance
 class Sandwich(Objective):
     """The sandwich rule and in-place distillation (Yu and Huang 2019, https://arxiv.org/abs/1903.05134).
 
-    Each step trains the largest sub-network, the smallest, and some drawn ones; their losses are added up. The largest
-    learns from the labels, the others its predictions, which are not moved by that, or without distillation from the labels
-    too. All see the same images, blended ones too, each at its own input size. The draws depend on the seed and the step
-    alone: they are the same in all processes and portions, and a run that was stopped goes on with them. As the largest
-    takes part in every step, every weight has a gradient, which distributed training needs.
+    Each step trains the largest sub-network, the smallest, and some random ones; their losses are added. The largest learns
+    from the labels, the others from its predictions (without their gradient) or, without distillation, from the labels. All
+    get the same images, blended ones too, each at its own input size. The draws depend on the seed and the step alone: they
+    are the same in all processes and portions, and a resumed run repeats them. As the largest takes part in every step,
+    every weight has a gradient, which distributed training needs.
 
     The graphs of all sub-networks are held until the backward pass; ``training.accumulate`` saves memory.
 
     Args:
-        context: of the training.
-        random: how many are drawn.
+        context: what the training provides.
+        random: number of random sub-networks in a step.
         distill: whether the others learn from the largest.
     """
 
@@ -48,7 +48,7 @@ class Sandwich(Objective):
         self.seed, self.random, self.distill = context.seed, random, distill
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the sum of the losses, those of the largest and smallest, and where labels are whole their accuracy."""
+        """Returns the sum of the losses, and those of the largest and smallest, with accuracy if labels are not blended."""
         network = plain_model(model).network
         if not isinstance(network, Supernet):
             raise ConfigError(f"training.objective 'supernet' needs a supernet, got {type(network).__name__}")
@@ -74,7 +74,7 @@ class Sandwich(Objective):
         return torch.stack(losses).sum(), numbers
 
     def encodings(self, space: Space, step: int) -> list[Encoding]:
-        """Returns what is trained at a step, the largest and the smallest first."""
+        """Returns the sub-networks of a step, the largest and the smallest first."""
         rng = numpy_generator(self.seed, step, "supernet")
         return [space.largest(), space.smallest(), *(space.sample(rng) for _ in range(self.random))]
 

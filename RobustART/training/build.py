@@ -149,7 +149,7 @@ def conditions_of(config: Config, dataset: ImageDataset, plan: Plan, weights: Ma
         weights: fingerprints of what comes from files: the first weights, and a teacher's.
     """
     plain = to_plain(config)
-    for name in ("evaluation", "output_dir", "eval_list"):
+    for name in ("evaluation", "output_dir", "eval_list", "imports"):
         del plain[name]
     for name in ("device", "save_freq"):
         del plain["training"][name]

@@ -16,11 +16,13 @@ from RobustART.config.loader import load_config, without_defaults
 from RobustART.config.schema import Config, EvaluationConfig, ModelConfig
 from RobustART.core.distributed import World
 from RobustART.core.options import to_plain
+from RobustART.core.plugins import import_plugins
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import prepare_output
 from RobustART.evaluation.report import Report
 from RobustART.evaluation.run import evaluate
 from RobustART.models import Classifier
+from RobustART.records.lines import CLEAN
 from RobustART.training.arguments import DESCRIPTION, add_arguments
 from RobustART.training.build import build_trainer
 from RobustART.training.checkpoint import newest_checkpoint, recorded_conditions
@@ -163,6 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, or 2 for an error of the user's."""
     arguments = parser().parse_args(argv)
     try:
+        import_plugins(arguments.imports, "--import")
         return run(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -185,8 +188,7 @@ def read_config(
     """
     config = load_config(path, list(overrides), data, warn)
     folder = path.resolve().parent
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))  # a user's own module may stand beside the config, or in the current folder
+    import_plugins(config.imports, "imports", folder)
     return config, folder
 
 
@@ -198,7 +200,7 @@ def run(arguments: argparse.Namespace) -> int:
     unused: list[str] = []
     config, folder = read_config(Path(arguments.config), arguments.overrides, arguments.data, unused.append)
     if config.evaluation is None and arguments.evaluate:
-        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks={"clean": {}}))
+        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks={CLEAN: {}}))
     training = trains(config) and not arguments.evaluate
     if training and arguments.recover is not None and (arguments.fresh or trial is not None):
         raise ConfigError("--recover resumes from a checkpoint, --fresh and --trial start over; pass one of them")

@@ -171,8 +171,14 @@ def test_two_processes_keep_the_same_weights(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model={type: resnet18}"], "'supernet' cannot be used with a model that is no supernet: say model: {type: nas:resnet}"),
-        (["training.compile=true"], "training.compile cannot be used with a supernet: it is another network at every step"),
+        (
+            ["model={type: resnet18}"],
+            "'supernet' cannot be used with a model that is no supernet: say model: {type: nas:resnet}",
+        ),
+        (
+            ["training.compile=true"],
+            "training.compile cannot be used with a supernet: it is another network at every step",
+        ),
         (["training.sync_bn=true"], "training.sync_bn cannot be used with a supernet: its smaller networks"),
         (["training.objective.kwargs={random: -1}"], "'random' of training.objective must be .* from 0 up, got -1"),
         (["training.objective.kwargs={sandwich: 1}"], "unknown option 'sandwich'"),
@@ -181,7 +187,7 @@ def test_two_processes_keep_the_same_weights(tmp_path):
             ["model.preprocessing.input_size=12", "data.train.kwargs.size=12"],
             "images have 12 pixels, the largest network takes 16",
         ),
-        (["model.kwargs.widths=[1, 0.5]"], "widths must be numbers above 0 in rising order"),
+        (["model.kwargs.widths=[1, 0.5]"], "widths must be numbers above 0 in ascending order"),
     ],
 )
 def test_what_cannot_be_is_refused(config, capsys, overrides, message):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from RobustART.benchmarks.imagenet_o import imagenet_o_classes
+from RobustART.benchmarks.photos import imagenet_a_classes
 from RobustART.core.imaging.video import write_video
 from RobustART.data.imagenet import imagenet_wnids
-from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.noise.corruptions import CORRUPTIONS
 from RobustART.training.cls_solver import main
@@ -142,7 +143,7 @@ def test_what_contradicts_the_switch_is_refused(write, corrupted, capsys):
     assert main([*write(corrupted), *few("root_dir: null")]) == 2
     assert "imagenet_c.root_dir is None, but data.test has the switch" in capsys.readouterr().err
     assert main([*write(corrupted), *few("jpeg_quality: 85")]) == 2
-    assert "files in root_dir are stored already" in capsys.readouterr().err
+    assert "files in root_dir are corrupted and stored already" in capsys.readouterr().err
 
 
 def test_false_takes_the_switch_out(tmp_path, write, capsys):
