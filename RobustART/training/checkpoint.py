@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 
 from RobustART.core.files import open_whole
 from RobustART.errors import TrainingError
-from RobustART.models.weights import unwrap
+from RobustART.models.weights import damaged_member, unwrap
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +63,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise TrainingError(f"there is no checkpoint {path}")
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                broken = archive.testzip()  # torch does not look at the sums of tensors
-            if broken is not None:
-                raise TrainingError(f"the checkpoint {path} is damaged: {broken} is not what was written")
+        broken = damaged_member(path)
+        if broken is not None:
+            raise TrainingError(f"the checkpoint {path} is damaged: {broken} is not what was written")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except TrainingError:
         raise
