@@ -51,8 +51,8 @@ def attack_coordinates(name: str, norm: str | None = None) -> dict[str, Any]:
 def is_attack(coordinates: Mapping[str, Any]) -> bool:
     """Returns whether coordinates are those of an attack and a radius."""
     eps = coordinates.get("eps")
-    numbered = isinstance(eps, (int, float)) and not isinstance(eps, bool) and 0 <= eps < math.inf
-    return numbered and has(coordinates, attack=str, norm=str, radius=str)
+    number = isinstance(eps, (int, float)) and not isinstance(eps, bool) and 0 <= eps < math.inf
+    return number and has(coordinates, attack=str, norm=str, radius=str)
 
 
 def bound_attacks(
