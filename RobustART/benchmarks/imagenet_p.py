@@ -289,7 +289,7 @@ def check(records: Records, place: str) -> None:
                 known = ", ".join(PUBLISHED_PERTURBATIONS)
                 raise RecordError(f"{place} has a cell {table.cells[columns[0]]!r}; perturbations are {known}")
             frames = [table.coordinates[column].get("frame") for column in columns]
-            if frames != list(range(len(frames))):
+            if frames != list(range(len(frames))) or not all(type(frame) is int for frame in frames):
                 raise RecordError(f"{place} must have the frames of {name} from 0 on, in order, but has {frames[:5]}")
             if name in seen:
                 raise RecordError(f"{place} has {name} in two passes")

@@ -13,6 +13,7 @@ from RobustART.report.columns import Column, all_columns, contrasts, headlines
 from RobustART.report.markup import element, text
 from RobustART.report.runs import Run
 from RobustART.report.sections import Part
+from RobustART.report.terms import not_imported
 
 TITLE = "RobustART leaderboard"
 """Of the page."""
@@ -32,7 +33,9 @@ def render_board(runs: Sequence[Run], folder: Path) -> str:
     shown = headlines(runs, columns)
     order, first = ranking(runs, shown)
     families = list(dict.fromkeys(run.family for run in runs))
-    parts = [("board", "Runs", board_table(runs, columns, shown, order, first, folder)), *_comparability(runs, columns)]
+    notes = "".join(f"{element('p', text(note))}\n" for note in not_imported(column.benchmark for column in columns))
+    table = board_table(runs, columns, shown, order, first, folder)
+    parts = [("board", "Runs", notes + table), *_comparability(runs, columns)]
     parts += _plots(runs, shown, families)
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     by = "" if first is None else f", ranked by {first.benchmark}: {first.name}"

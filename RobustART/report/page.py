@@ -76,9 +76,10 @@ def _counted(row: Mapping[str, Any]) -> str:
 
 
 def _warnings(report: Mapping[str, Any]) -> str:
-    if not report["warnings"]:
+    warnings = [*report["warnings"], *terms.not_imported(report["benchmarks"])]
+    if not warnings:
         return ""
-    items = "".join(element("li", text(warning)) for warning in report["warnings"])
+    items = "".join(element("li", text(warning)) for warning in warnings)
     return f'<aside class="warnings" aria-label="Warnings"><h2>Warnings</h2><ul>{items}</ul></aside>\n'
 
 

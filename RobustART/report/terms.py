@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from RobustART.metrics.spec import BenchmarkSpec
+from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec
 
 COSTS = (
     "benchmark", "images", "of them timed", "wall time", "images a second", "forward passes", "backward passes",
@@ -23,6 +23,16 @@ def title(spec: BenchmarkSpec, key: str) -> str:
     table = spec.table(key)
     rest = key.removeprefix(table.name).strip()
     return f"{rest} {table.title}" if rest and table.title != key else table.title
+
+
+def not_imported(names: Iterable[str]) -> list[str]:
+    """Returns a note for each benchmark that is not imported, of which only the numbers are known."""
+    return [
+        f"The benchmark {name} is not imported: what its numbers mean and which way they are better is unknown here. "
+        "A benchmark of your own is imported with --import MODULE."
+        for name in dict.fromkeys(names)
+        if name not in BENCHMARKS
+    ]
 
 
 def readable(name: str) -> str:

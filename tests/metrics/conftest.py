@@ -69,6 +69,38 @@ def named(benchmark):
     return spec_of(benchmark).coordinates
 
 
+def ours(folder, version):
+    """A small result file of each kind of benchmark, of format 1 or 2."""
+    rng = np.random.default_rng(0)
+
+    def write(name, passes, **other):
+        own = {"coordinates": named(name)} if version == 2 else {}
+        return write_records(folder / name, name, passes, **own, **other)
+
+    def one(name, cells, more=None, **other):
+        return write(name, [("", cells, rng.integers(0, 2, (3, len(cells))), more or {})], **other)
+
+    ranks = rng.integers(0, 2, (3, 4))
+    ranking = {"top5": np.tile(np.arange(5), (3, 4, 1)), "zipf": rng.random((3, 4)), "prediction": ranks}
+    noise = [(name, [f"{name}/{t}" for t in range(4)], ranks, ranking) for name in ("snow", "gaussian_noise")]
+    spent = {"broken_by": [["clean", "fgsm", None]] * 3, "forward": [[0, 1, 1]] * 3, "backward": [[0, 1, 1]] * 3}
+    spent = {key: np.array(value, dtype=object) for key, value in spent.items()}
+    crossed = ["clean", "clean@b", "fgsm/1 b>model"]
+    return {
+        "clean": one("clean", ["clean"]),
+        "imagenet_a": one("imagenet_a", ["stored"], options={"masked": True}),
+        "imagenet_c": one("imagenet_c", [f"fog/{severity}" for severity in range(1, 6)]),
+        "cifar_c": one("cifar_c", ["fog/1", "snow/2"]),
+        "imagenet_o": write("imagenet_o", [(kind, ["stored"], [[0], [1]], {}) for kind in ("known", "unknown")]),
+        "imagenet_p": write("imagenet_p", noise, options={"difficulty": 1}),
+        "imagenet_s": one("imagenet_s", ["pil/a", "pil/b"], {"pixel_difference": rng.random((3, 2))}),
+        "adversarial": one("adversarial", ["clean", "fgsm/1/255", "pgd_l2/1"], spent, attacks={"fgsm/1/255": {}}),
+        "transfer": one(
+            "transfer", crossed, attacks={crossed[2]: {}}, models={crossed[1]: [None, "b"], crossed[2]: ["b", None]}
+        ),
+    }  # fmt: skip
+
+
 def score_lines(path, scores, labels, order=None, names="{}.JPEG", keys=("filename", "image_id", "prediction")):
     """Writes the original's score lines, in ``order``; ``keys`` are those that each line has beside label and score."""
     rows = []

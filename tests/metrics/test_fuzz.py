@@ -25,45 +25,13 @@ from RobustART.metrics.runs import read_run
 from RobustART.metrics.spec import summarize
 from RobustART.records.sealing import seal, unsealed
 from RobustART.verification.published import check_runs
-from tests.metrics.conftest import named, score_lines, verdict_lines, write_records
+from tests.metrics.conftest import ours, score_lines, verdict_lines
 
 JUNK = [
     None, True, False, -1, 0, 1, 7, 1.5, -0.0, 1e308, 10**30, 10**400, float("nan"), float("-inf"), "", "x", "0", "\ud800",
     "\0", "../x", [], {}, [[]], [None], [1, 2], {"x": 1}, functools.reduce(lambda inner, _: [inner], range(300), 0),
 ]  # fmt: skip
 """Values that stand in files where others belong."""
-
-
-def ours(folder, version):
-    """A small result file of each kind of benchmark, of format 1 or 2."""
-    rng = np.random.default_rng(0)
-
-    def write(name, passes, **other):
-        own = {"coordinates": named(name)} if version == 2 else {}
-        return write_records(folder / name, name, passes, **own, **other)
-
-    def one(name, cells, more=None, **other):
-        return write(name, [("", cells, rng.integers(0, 2, (3, len(cells))), more or {})], **other)
-
-    ranks = rng.integers(0, 2, (3, 4))
-    ranking = {"top5": np.tile(np.arange(5), (3, 4, 1)), "zipf": rng.random((3, 4)), "prediction": ranks}
-    noise = [(name, [f"{name}/{t}" for t in range(4)], ranks, ranking) for name in ("snow", "gaussian_noise")]
-    spent = {"broken_by": [["clean", "fgsm", None]] * 3, "forward": [[0, 1, 1]] * 3, "backward": [[0, 1, 1]] * 3}
-    spent = {key: np.array(value, dtype=object) for key, value in spent.items()}
-    crossed = ["clean", "clean@b", "fgsm/1 b>model"]
-    return {
-        "clean": one("clean", ["clean"]),
-        "imagenet_a": one("imagenet_a", ["stored"], options={"masked": True}),
-        "imagenet_c": one("imagenet_c", [f"fog/{severity}" for severity in range(1, 6)]),
-        "cifar_c": one("cifar_c", ["fog/1", "snow/2"]),
-        "imagenet_o": write("imagenet_o", [(kind, ["stored"], [[0], [1]], {}) for kind in ("known", "unknown")]),
-        "imagenet_p": write("imagenet_p", noise, options={"difficulty": 1}),
-        "imagenet_s": one("imagenet_s", ["pil/a", "pil/b"], {"pixel_difference": rng.random((3, 2))}),
-        "adversarial": one("adversarial", ["clean", "fgsm/1/255", "pgd_l2/1"], spent, attacks={"fgsm/1/255": {}}),
-        "transfer": one(
-            "transfer", crossed, attacks={crossed[2]: {}}, models={crossed[1]: [None, "b"], crossed[2]: ["b", None]}
-        ),
-    }  # fmt: skip
 
 
 def originals(folder):
