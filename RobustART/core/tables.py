@@ -9,9 +9,9 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Returns a table for a terminal: the first column is aligned left, the others right."""
     from tabulate import tabulate  # takes longer to import than a help text to print
 
-    body = list(rows)
-    sides = ("left", *("right",) * (len(head) - 1)) if body else None  # tabulate 0.9 fails on sides without rows
-    return str(tabulate(body, head, "simple", disable_numparse=True, colalign=sides))
+    sides = ("left", *("right",) * (len(head) - 1))
+    lines = str(tabulate([head, *rows], tablefmt="plain", disable_numparse=True, colalign=sides)).split("\n")
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""What is checked around a run: the model, the labels, the output folder, and whether the result can be meant."""
+"""Checks around a run: the model, the labels, and the output folder."""
 
 from __future__ import annotations
 
@@ -80,19 +80,6 @@ def check_labels(dataset: ImageDataset, ids: Sequence[int], classes: int) -> Non
                 f"{dataset.files[image_id]} of {dataset.name} has the label {dataset.labels[image_id]}, but the model "
                 f"has {classes} outputs (labels from 0 to {classes - 1})"
             )
-
-
-def chance_warning(correct: int, n: int, classes: int) -> str | None:
-    """Returns a warning if a clean accuracy is no better than guessing (one-sided binomial test at 1 %)."""
-    from scipy.stats import binom
-
-    if n < 10 or binom.sf(correct - 1, n, 1 / classes) <= 0.01:
-        return None
-    return (
-        f"clean accuracy is at chance: {correct} of {n} images right with {classes} classes. The usual causes: the "
-        "model normalises by itself and is normalised again here (say mean: [0, 0, 0], std: [1, 1, 1]), the labels are "
-        "in another order than the model's classes, or the weights were not loaded"
-    )
 
 
 def prepare_output(output_dir: Path) -> Path:

@@ -282,8 +282,8 @@ def spec_of(name: str) -> BenchmarkSpec:
     """
     if name not in BENCHMARKS:
         raise RecordError(
-            f"a result file is of the benchmark {name!r}; known: {', '.join(sorted(BENCHMARKS))}. A benchmark of your own is "
-            "imported with --import MODULE"
+            f"a result file is of the benchmark {name!r}; known: {', '.join(sorted(BENCHMARKS))}. A benchmark of your own "
+            "is imported with --import MODULE"
         )
     return BENCHMARKS[name]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from RobustART.core.files import Output, check_outputs, json_format, write_whole
 from RobustART.report.board import TITLE, render_board
+from RobustART.report.board_runs import Run, differences
 from RobustART.report.columns import all_columns, contrasts
-from RobustART.report.runs import Run, differences
 
 _NAME = "robustart-leaderboard"
 FORMAT = f"{_NAME}/1"
@@ -31,7 +31,7 @@ def write_board(
     """Writes the leaderboard, and returns what there is to say of it: the files, and which runs may not be compared.
 
     Args:
-        runs: from :func:`~RobustART.report.runs.read_runs`.
+        runs: from :func:`~RobustART.report.board_runs.read_runs`.
         page: where the page goes.
         json_to: where the same goes as JSON; None is nowhere.
         csv_to: likewise as CSV.

@@ -1,22 +1,21 @@
-"""The plots of one report. Each returns the SVG, or None where its numbers are not there."""
+"""The plots of one report."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from RobustART.metrics.results import complement
-from RobustART.report.markup import clean
-from RobustART.report.plotting import INK, LINE, MUTED, PAPER, SERIES, percent_axis, plot, series
+from RobustART.report.plotting import INK, LINE, MUTED, PAPER, SERIES, Panel, legend, percent_axis, plot, series
+from RobustART.report.rendering import clean
+from RobustART.report.text import Estimate
 
-Estimate = Mapping[str, Any]
 WIDTH = 5.6
-"""Of a plot, in inches: small, so that its text stays readable where the window is narrow."""
+"""Of a plot, in inches: small, so that its text stays legible in a narrow window."""
 
 
-def radar(axes_of: Sequence[tuple[str, Estimate]]) -> str:
+def radar(axes_of: Sequence[tuple[str, Estimate]]) -> Panel:
     """Returns accuracy by noise family, from 0 in the middle to 100; intervals are bars along the spokes."""
     names = [clean(name) for name, _ in axes_of]
     values = [float(e["value"]) for _, e in axes_of]
@@ -42,11 +41,11 @@ def radar(axes_of: Sequence[tuple[str, Estimate]]) -> str:
             rise = math.cos(angle)
             upright = "bottom" if rise > 0.5 else "top" if rise < -0.5 else "center"
             axes.text(angle, 107, name, ha=align, va=upright, color=INK, fontsize=10.5, clip_on=False)
-    return found[0]
+    return Panel(found[0])
 
 
-def curves(entry: Mapping[str, Any], norm: str, name: str) -> tuple[str, list[str]] | None:
-    """Returns robust accuracy against the radius with 95 % bands, and the attacks drawn; None without two radii.
+def curves(entry: Mapping[str, Any], norm: str, name: str) -> Panel | None:
+    """Returns robust accuracy against the radius with 95 % bands; None without two radii.
 
     Args:
         entry: of a benchmark of attacks in a report.
@@ -88,17 +87,17 @@ def curves(entry: Mapping[str, Any], norm: str, name: str) -> tuple[str, list[st
         axes.set_ylabel("robust accuracy (%)")
         percent_axis(axes)
         axes.xaxis.grid(visible=False)
-    return found[0], list(lines)
+    return Panel(found[0], legend(list(lines)))
 
 
-STANDING, WRONG = "still right", "wrong without attack"
-_STAGE_COLOURS = {STANDING: LINE, WRONG: MUTED}
+RIGHT, WRONG = "still right", "wrong without attack"
+_STAGE_COLOURS = {RIGHT: LINE, WRONG: MUTED}
 
 
-def stages(entry: Mapping[str, Any]) -> tuple[str, list[str], list[str], dict[str, dict[str, Estimate]]] | None:
-    """Returns which share of the images each stage broke: the plot, the parts, their colours, and the numbers.
+def stages(entry: Mapping[str, Any]) -> tuple[Panel, dict[str, dict[str, Estimate]]] | None:
+    """Returns the share of the images that each stage broke, as a plot and as numbers; None if no attack has stages.
 
-    The rest are the images that were wrong before and those that stand; None where no attack has stages.
+    The other images were misclassified before, or are still classified right.
     """
     broken = entry["tables"].get("broken_by")
     clean_accuracy = entry["metrics"].get("clean_accuracy")
@@ -110,9 +109,9 @@ def stages(entry: Mapping[str, Any]) -> tuple[str, list[str], list[str], dict[st
     rows: dict[str, dict[str, Estimate]] = {}
     for cell, row in broken.items():
         attack, _, radius = cell.partition("/")
-        standing = robust.get(attack, {}).get(radius, none)
-        rows[cell] = {WRONG: complement(clean_accuracy), **{s: row.get(s, none) for s in names}, STANDING: standing}
-    parts = [WRONG, *names, STANDING]
+        right = robust.get(attack, {}).get(radius, none)
+        rows[cell] = {WRONG: complement(clean_accuracy), **{s: row.get(s, none) for s in names}, RIGHT: right}
+    parts = [WRONG, *names, RIGHT]
     colours = [_STAGE_COLOURS.get(part, SERIES[(parts.index(part) - 1) % len(SERIES)]) for part in parts]
     labels = [clean(cell.replace("/", " ", 1)) for cell in rows]
     with plot(
@@ -136,11 +135,11 @@ def stages(entry: Mapping[str, Any]) -> tuple[str, list[str], list[str], dict[st
         axes.yaxis.grid(visible=False)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-    return found[0], parts, colours, rows
+    return Panel(found[0], legend(parts, boxes=colours)), rows
 
 
-def dots(name: str, rows: Sequence[tuple[str, Estimate]], label: str, axis: str) -> str:
-    """Returns numbers as dots with their intervals, one row each; the axis begins where the numbers do.
+def dots(name: str, rows: Sequence[tuple[str, Estimate]], label: str, axis: str) -> Panel:
+    """Returns numbers as dots with their intervals, one row each; the axis covers the numbers alone.
 
     Args:
         name: of the plot.
@@ -173,9 +172,4 @@ def dots(name: str, rows: Sequence[tuple[str, Estimate]], label: str, axis: str)
         axes.set_xlabel(axis)
         room = 0.05 * (max(ends) - min(ends) or 1)
         axes.set_xlim(min(ends) - room, max(ends) + room)
-    return found[0]
-
-
-def slug(name: str) -> str:
-    """Returns a name as part of an id."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x"
+    return Panel(found[0])

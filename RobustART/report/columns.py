@@ -9,7 +9,8 @@ from typing import Any
 
 from RobustART.metrics.spec import BenchmarkSpec, face
 from RobustART.records.comparability import board_conditions
-from RobustART.report.runs import Estimate, Run, flatten
+from RobustART.report.board_runs import Run, flatten
+from RobustART.report.text import Estimate
 
 
 @dataclasses.dataclass(frozen=True)

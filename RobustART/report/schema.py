@@ -1,4 +1,4 @@
-"""The schema of ``report.json``: JSON Schema in ``schema.json``, checked here as far as it is used there."""
+"""The schema of ``report.json``, in ``schema.json``, and a check of the part of JSON Schema that it uses."""
 
 from __future__ import annotations
 
@@ -22,13 +22,18 @@ def report_schema() -> dict[str, Any]:
     return schema
 
 
+def object_schema(**properties: Any) -> dict[str, Any]:
+    """Returns the schema of an object that must have these properties, each with its schema."""
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
 def faults(data: Any, schema: dict[str, Any] | None = None, place: str = "") -> Iterator[str]:
-    """Yields what is wrong with a report, each time with its place; nothing if it is as the schema says.
+    """Yields what is wrong with data, each time with its place; nothing if they conform to the schema.
 
     Args:
-        data: what ``report.json`` holds.
-        schema: of this part; None is the whole.
-        place: what to call this part.
+        data: plain data.
+        schema: of these data; None is that of ``report.json``.
+        place: what to call them in messages.
     """
     schema = report_schema() if schema is None else schema
     if "$ref" in schema:
@@ -57,7 +62,7 @@ def faults(data: Any, schema: dict[str, Any] | None = None, place: str = "") -> 
 
 
 def schema_lines(schema: dict[str, Any] | None = None, indent: int = 0) -> Iterator[str]:
-    """Yields the keys of the schema with their descriptions, one to a line, the keys within them indented."""
+    """Yields the keys of the schema with their descriptions, one a line, with nested keys indented."""
     schema = report_schema() if schema is None else schema
     if "$ref" in schema:
         schema = report_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
