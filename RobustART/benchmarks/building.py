@@ -30,7 +30,7 @@ class Batched:
     source: View
     """What is shipped, without draws."""
     key: str
-    """Sources of one key are shipped once."""
+    """Sources of one key, and views of that ``view_key``, are shipped once."""
     change: Callable[..., Tensor]
     """(images uint8 (N, S, S, 3) on any device, *, rngs) -> uint8 (N, S, S, 3), with the draws that the view would make."""
 
@@ -117,6 +117,8 @@ class Benchmark:
     """Warnings of the report, such as that of an incomplete data set."""
     notes_on: Callable[[Preprocessing], tuple[str, ...]] | None = None
     """Further warnings for a model of a preprocessing, such as that the images were generated for another one."""
+    uses: tuple[Callable[..., Any], ...] = ()
+    """Functions that its views call by name, such as corruptions; the source of a user's own is a condition."""
     models: dict[str | None, Classifier] = dataclasses.field(default_factory=dict)
     """Models beside the one under evaluation, by the names that cells give them."""
 

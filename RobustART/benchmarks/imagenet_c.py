@@ -182,13 +182,12 @@ def build(
     Source: https://arxiv.org/abs/1903.12261.
     """
     if root_dir is not None:
-        for option, value, default in (
-            ("device", device, "cpu"), ("backend", backend, "robustart"), ("jpeg_quality", jpeg_quality, None),
+        for option, value, default, done in (
+            ("device", device, "cpu", "corrupted"), ("backend", backend, "robustart", "corrupted"),
+            ("jpeg_quality", jpeg_quality, None, "stored"),
         ):  # fmt: skip
             if value != default:
-                raise ConfigError(
-                    f"{NAME}.{option} is {value!r}, but files in root_dir are corrupted and stored already"
-                )
+                raise ConfigError(f"{NAME}.{option} is {value!r}, but files in root_dir are {done} already")
         return _stored(root_dir, meta, preprocess, corruptions, severities, decoder, exif_orientation)
 
     import torch
@@ -201,8 +200,7 @@ def build(
     names = list(dict.fromkeys(name for name, _ in grades))
     if jpeg_quality is not None:
         check_jpeg_quality(jpeg_quality)
-    for name in names:
-        CORRUPTIONS[name]
+    functions = tuple(CORRUPTIONS[name] for name in names)
     check_backend(backend, names, f"{NAME}.backend")
     if "frost" in names and backend == "robustart":
         frost_folder()
@@ -215,7 +213,7 @@ def build(
             raise ConfigError(f"{NAME}.device is cuda, but there is no GPU here")
     view = functools.partial(corrupted_view, quality=jpeg_quality, backend=backend)
     cells = made_cells(grades, view, None if device == "cpu" else torch.device(device))
-    return Benchmark(SPEC, (Pass(dataset, cells),), grade_options(grades))
+    return Benchmark(SPEC, (Pass(dataset, cells),), grade_options(grades), uses=functions)
 
 
 def _stored(

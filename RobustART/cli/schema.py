@@ -14,7 +14,9 @@ from RobustART.cli.options import Commands
 
 def add(commands: Commands) -> None:
     """Adds ``schema`` to the command line."""
-    command = commands.add_parser("schema", help="print every key of the config, or of report.json, with its manual")
+    command = commands.add_parser(
+        "schema", help="print every key of the config, or of report.json, with its description"
+    )
     command.add_argument("what", nargs="?", choices=("config", "report"), default="config", help="config by default")
     command.set_defaults(function=run)
 
@@ -32,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def schema_lines(cls: type, indent: int = 0) -> Iterator[str]:
-    """Yields the keys of a configuration section with their manuals, sections within sections."""
+    """Yields the keys of a configuration section with their descriptions, sections within sections."""
     manual, hints = field_manual(cls), typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         key = field.metadata.get("key", field.name)

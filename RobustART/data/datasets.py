@@ -250,17 +250,9 @@ def create_dataset(
         if value is not None and not isinstance(value, (str, Path)):
             raise ConfigError(f"{key} of a data set must be a path, got {value!r}")
     name = type or ("meta_file" if meta_file is not None else "image_folder")
-    if ":" in name:
-        module, _, function = name.partition(":")
-        try:
-            builder = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"the data set {name!r} cannot be imported: {error}") from None
-    else:
-        builder = DATASETS[name]
+    builder = DATASETS[name]
     options = dict(kwargs or {})
-    if ":" not in name:
-        check_options(options, builder, f"the data set {name}")
+    check_options(options, builder, f"the data set {name}")
     dataset = builder(root_dir=root_dir, meta_file=meta_file, **options)
     if not isinstance(dataset, ImageDataset):
         raise DataError(f"the data set {name!r} must return an ImageDataset, got {dataset.__class__.__name__}")

@@ -1,4 +1,4 @@
-"""The analysis of sub-networks: rank correlations of their factors with their robustness, as data, Markdown and a page."""
+"""Rank correlations of sub-networks' factors with their results, as data, as Markdown and as a page."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from RobustART.report.text import Estimate, both
 FORMAT = "robustart-nas-analysis/1"
 COSTS = ("macs", "parameters")
 MEANING = (
-    "Spearman's rank correlation, with its 95 % bootstrap interval over sub-networks: 1 means rising together, -1 falling "
-    "as the other rises, 0 neither. Sub-networks differ in several factors at once, and their multiply-adds (macs) and "
-    "parameters follow from the others: correlations show what occurs together among these sub-networks, not why."
+    "Spearman's rank correlation, with its 95 % bootstrap interval over sub-networks: 1 is increasing, -1 "
+    "decreasing, 0 neither. Sub-networks differ in several factors at once, and their multiply-adds (macs) and parameters "
+    "follow from the others: these are associations among these sub-networks, not causes."
 )
 TITLE = "Sub-networks: what goes with robustness"
 BINS = 8
-"""The largest number of medians that a line joins."""
+"""Largest number of medians that a line joins."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,20 +38,20 @@ class Number:
     benchmark: str
     """Its benchmark."""
     name: str
-    """Its name there."""
+    """Its name in that benchmark."""
     values: tuple[float | None, ...]
-    """By sub-network; None where it is undefined."""
+    """One value for each sub-network; None where it is undefined."""
     correlations: Mapping[str, Estimate]
-    """With each factor."""
+    """Its correlation with each factor."""
 
     @property
     def better(self) -> str | None:
-        """Which way it is better: ``high``, ``low``, or None where that is not known."""
+        """The better direction: ``high``, ``low``, or None if it is unknown."""
         return face(self.benchmark).metric(self.name).better
 
     @property
     def title(self) -> str:
-        """Its name with an arrow in the direction of better numbers."""
+        """Its name with an arrow in the better direction."""
         return f"{self.name} {ARROWS.get(self.better or '', '')}".rstrip()
 
 
@@ -60,13 +60,13 @@ class Analysis:
     """Factors and numbers of all sub-networks, and their correlations."""
 
     header: Mapping[str, Any]
-    """Of the rows."""
+    """Header of the rows."""
     factors: Mapping[str, tuple[float, ...]]
-    """Those that differ between sub-networks, each by sub-network."""
+    """Factors that differ between sub-networks: one value for each sub-network."""
     same: Mapping[str, float]
-    """Those that do not."""
+    """Factors that are the same in all."""
     numbers: tuple[Number, ...]
-    """What was measured."""
+    """The measured numbers."""
 
     @classmethod
     def of(
@@ -76,16 +76,16 @@ class Analysis:
         """Returns the analysis of rows.
 
         Args:
-            header: of the rows.
+            header: header of the rows.
             rows: one for each sub-network.
-            correlate: two lists of numbers to an estimate, or an UndefinedError.
+            correlate: function of two lists of numbers that returns an estimate, or raises UndefinedError.
 
         Raises:
-            RecordError: there is nothing to compare.
+            RecordError: there are too few sub-networks.
         """
         if len(rows) < 5:
             raise RecordError(
-                f"there are {len(rows)} sub-networks; correlations need at least 5, and good ones hundreds"
+                f"there are {len(rows)} sub-networks; correlations need at least 5, and reliable ones hundreds"
             )
         every = {name: tuple(float(row["factors"][name]) for row in rows) for name in rows[0]["factors"]}
         every |= {name: tuple(float(row[name]) for row in rows) for name in COSTS}
@@ -100,7 +100,7 @@ class Analysis:
 
     @property
     def count(self) -> int:
-        """How many sub-networks there are."""
+        """Number of sub-networks."""
         return len(next(iter(self.factors.values())))
 
     @property
@@ -112,10 +112,10 @@ class Analysis:
         return found
 
     def notes(self) -> list[str]:
-        """Returns what a reader must know."""
+        """Returns the notes above the tables."""
         space, images = self.header["space"]["name"], self.header["statistics"]["images"]
         notes = [
-            f"{self.count} sub-networks of one supernet of the space {space}, which is a design of RobustART. "
+            f"{self.count} sub-networks of one supernet of the space {space}, which is RobustART's own design. "
             f"BatchNorm's statistics were measured on {images} training images for each.",
             MEANING,
         ]
@@ -123,7 +123,7 @@ class Analysis:
         return notes
 
     def json(self) -> str:
-        """Returns the analysis as data."""
+        """Returns the analysis as JSON."""
         numbers = [
             {"benchmark": n.benchmark, "name": n.name, "better": n.better, "correlations": dict(n.correlations)}
             for n in self.numbers
@@ -143,7 +143,7 @@ class Analysis:
         return "\n\n".join(parts) + "\n"
 
     def page(self) -> str:
-        """Returns the analysis as a page that opens without a network.
+        """Returns the analysis as a self-contained HTML page.
 
         Raises:
             ConfigError: matplotlib is not installed.
@@ -164,11 +164,13 @@ class Analysis:
             (number.title, [{**e, "class": "clear"} if _clear(e) else e for e in number.correlations.values()])
             for number in numbers
         ]
-        caption = f"Correlation of each number of {benchmark} with each factor; bold where the interval excludes 0."
+        caption = (
+            f"Correlation of each number of {benchmark} with each factor; those whose interval excludes 0 are bold."
+        )
         return fact_table(["", *self.factors], rows, caption, "sortable")
 
     def _plots(self, numbers: Sequence[Number]) -> Iterator[tuple[list[Panel], str]]:
-        """Yields plots and a caption for each robust accuracy, or for the number that represents the benchmark."""
+        """Yields plots and a caption for each robust accuracy, or for the benchmark's headline number."""
         names = [number.name for number in numbers]
         spec = face(numbers[0].benchmark)
         attacks = [name for name in names if spec.headlines is not None and spec.depends_on(name)]

@@ -154,7 +154,7 @@ def _entries(path: Path, header: dict[str, Any]) -> Iterator[tuple[str, str, Key
             if not text.endswith("\n"):
                 return
             place = f"line {number} of {path}"
-            body = unsealed(text, place) if sealed else text.removesuffix("\n")
+            body = unsealed(text, place) if sealed else text.strip()
             yield place, text if sealed else seal(body), *_parse_line(body, place)
 
 

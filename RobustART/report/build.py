@@ -110,7 +110,8 @@ def _entry(records: Records, known: Mapping[str, Any]) -> dict[str, Any]:
             {**row, "name": place["name"]} for row, place in zip(stated.get("data", []), known["data"], strict=False)
         ],
         "precision": stated.get("precision"),
-        **{key: place[key] for place, key in ((stated, "models"), (known, "folders")) if key in place},
+        **{key: stated[key] for key in ("models", "sources") if key in stated},
+        **({"folders": known["folders"]} if "folders" in known else {}),
         "cells": dict(zip(first.cells, first.coordinates, strict=True)),
         "passes": spent,
         "cost": None if own is None else {"forward": own + totals["forward"], "backward": totals["backward"]},

@@ -155,7 +155,7 @@ def test_norm_of_an_attack_can_be_an_option(data):
             {"attacks": [{"fgsm": {"eps": 0.1}}]},
             r"radii of fgsm do not stand with its options; say adversarial.eps: \{fgsm",
         ),
-        ("adversarial", {"stop": "frist"}, "adversarial.stop must be 'first' or null, got 'frist'"),
+        ("adversarial", {"stop": "firsd"}, "adversarial.stop must be 'first' or null, got 'firsd'"),
         (
             "adversarial",
             {"attacks": [{"pgd_linf": {"steps": "abc"}}]},
