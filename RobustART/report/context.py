@@ -10,7 +10,7 @@ from RobustART.metrics.spec import Axis, BenchmarkSpec, Headline, face
 from RobustART.report import charts
 from RobustART.report.plotting import slug
 from RobustART.report.tables import Table, estimate_table, fact_table, heat_map
-from RobustART.report.text import COSTS, UNTIMED, columns, costs, extent, plain, readable, title
+from RobustART.report.text import COSTS, UNTIMED, columns, costs, extent, known, plain, readable, title
 
 Data = Mapping[str, Any]
 Section = dict[str, Any]
@@ -33,7 +33,7 @@ def about(report: Data) -> str:
     """Returns a line on the data, the seed and the version."""
     data = ", ".join(f"{row['name']} ({extent(row, ',')})" for row in report["conditions"]["data"]) or "unknown data"
     version = report["conditions"]["versions"].get("RobustART", "?")
-    return f"on {data}; seed {_known(report['conditions']['seed'])}, RobustART {version}"
+    return f"on {data}; seed {known(report['conditions']['seed'])}, RobustART {version}"
 
 
 def key_numbers(report: Data) -> list[tuple[str, Headline]]:
@@ -192,18 +192,18 @@ def _conditions(report: Data) -> dict[str, Any]:
     """Returns everything that the numbers depend on."""
     model, conditions, timing = report["model"], report["conditions"], report["timing"] or {}
     facts = {
-        "model": model["source"], "architecture": _known(model["architecture"]),
-        "parameters": _known(model["parameters"], ","), "arguments": plain(model["arguments"]),
-        "weights (fingerprint)": model["weights"], "classes": _known(model["classes"]),
+        "model": model["source"], "architecture": known(model["architecture"]),
+        "parameters": known(model["parameters"], ","), "arguments": plain(model["arguments"]),
+        "weights (fingerprint)": model["weights"], "classes": known(model["classes"]),
         "data": "; ".join(f"{row['name']} ({extent(row, ',')})" for row in conditions["data"]) or "unknown",
         "subset": conditions["subset"] or "all images",
         **{f"preprocessing: {key}": plain(value) for key, value in (conditions["preprocessing"] or {}).items()},
         **({"not the model's own": plain(conditions["overridden"])} if conditions["overridden"] else {}),
-        "seed": _known(conditions["seed"]), "batch_size": _known(conditions["batch_size"]),
-        "amp": plain(conditions["amp"]), "channels_last": _known(conditions["channels_last"]),
-        "device": _known(conditions["device"]), "wall time": _known(timing.get("wall_seconds"), ",") + " s" * bool(timing),
-        "images computed": _known(timing.get("images_computed"), ","),
-        "images per second": _known(timing.get("images_per_second"), ","),
+        "seed": known(conditions["seed"]), "batch_size": known(conditions["batch_size"]),
+        "amp": plain(conditions["amp"]), "channels_last": known(conditions["channels_last"]),
+        "device": known(conditions["device"]), "wall time": known(timing.get("wall_seconds"), ",") + " s" * bool(timing),
+        "images computed": known(timing.get("images_computed"), ","),
+        "images per second": known(timing.get("images_per_second"), ","),
     }  # fmt: skip
     config = conditions["config"]
     return {
@@ -218,18 +218,12 @@ def _conditions(report: Data) -> dict[str, Any]:
     }
 
 
-def _known(value: Any, form: str = "") -> str:
-    if value is None:
-        return "unknown"
-    return format(value, form) if form else plain(value)
-
-
 def _benchmarks(report: Data) -> Table:
     rows = []
     for name, entry in report["benchmarks"].items():
         images = ", ".join(dict.fromkeys(f"{data['name']} ({data['images']:,})" for data in entry["data"]))
         own = {key: value for data in entry["data"] for key, value in data.get("preprocessing", {}).items()}
-        rows.append((name, [images, plain(entry["options"]), plain(own), _known(entry["precision"]), entry["hash"]]))
+        rows.append((name, [images, plain(entry["options"]), plain(own), known(entry["precision"]), entry["hash"]]))
     head = ["benchmark", "data (images)", "options", "own preprocessing", "precision", "hash of conditions"]
     return fact_table(head, rows, "Benchmarks")
 

@@ -74,6 +74,13 @@ def plain(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def known(value: Any, form: str = "") -> str:
+    """Returns plain data on one line, numbers in the format ``form``; ``unknown`` for None."""
+    if value is None:
+        return "unknown"
+    return format(value, form) if form else plain(value)
+
+
 def extent(row: Mapping[str, Any], form: str = "") -> str:
     """Returns how much of a data set was evaluated: ``12 images``, ``6 of 12 images``.
 
@@ -107,7 +114,7 @@ def heading(report: Data) -> str:
     """Returns one line: the model, the data and the seed."""
     parts = [f"{row['name']}: {extent(row)}" for row in report["conditions"]["data"]]
     model, seed = report["model"]["source"], report["conditions"]["seed"]
-    return f"{model} on {'; '.join(parts) or 'unknown data'}, seed {plain(seed)}"
+    return f"{model} on {'; '.join(parts) or 'unknown data'}, seed {known(seed)}"
 
 
 def report_text(report: Data) -> str:

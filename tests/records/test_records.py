@@ -6,8 +6,8 @@ import zlib
 import pytest
 
 from RobustART.errors import ConfigError, RecordError
-from RobustART.records.journal import Journal, difference
 from RobustART.records.header import BEFORE
+from RobustART.records.journal import Journal, difference
 from RobustART.records.lines import FORMAT, Line, config_hash, is_result_file, read_lines, read_records
 from RobustART.records.sealing import seal, unsealed
 from tests.conftest import as_format_1, changed, sealed
