@@ -27,13 +27,18 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Writes the files and returns the exit status: 0, or 1 if the page could not be written."""
     from RobustART.core.files import Output, check_outputs, json_format
+    from RobustART.metrics.runs import result_files
     from RobustART.report import report_of_files, results_folder, write_report
     from RobustART.report.build import FILES
 
     results = results_folder(arguments.folder)
     begins = {"report.json": json_format("robustart-report"), "report.md": r"# .*\n\nNumbers are", "report.html": PAGE}
     check_outputs([Output("report", results / name, "a report", begins[name]) for name in FILES], ())
-    write_report(results, report_of_files(results))
+    report = report_of_files(results)
+    write_report(results, report)
     written = [name for name in FILES if (results / name).is_file()]
     print(f"Written to {results}: {', '.join(written)}")
+    others = [file.name for file in result_files(results) if file.stem not in report.data["benchmarks"]]
+    if others:
+        print(f"Left out, because the last run did not include them: {', '.join(others)}")
     return 0 if len(written) == len(FILES) else 1

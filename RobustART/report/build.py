@@ -97,7 +97,7 @@ def build_report(runs: Mapping[str, Records], facts: Facts, summaries: Mapping[s
 
 
 def _entry(records: Records, known: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a report says of a benchmark beside its numbers."""
+    """Returns the entry of a benchmark in a report, without its numbers."""
     stated, first = records.header["conditions"], records.passes[0]
     spent = attack_costs(first)
     totals = {way: sum(cost[way] for cost in spent.values()) for way in ("forward", "backward")}

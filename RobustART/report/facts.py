@@ -12,10 +12,9 @@ from RobustART.core.files import write_whole
 from RobustART.errors import RecordError
 from RobustART.metrics.reading import check_one_model, read_result
 from RobustART.metrics.runs import read_run
-from RobustART.records.header import parse_json
 from RobustART.records.lines import Records
 from RobustART.report.reading import read_report
-from RobustART.report.schema import faults, object_schema, report_schema
+from RobustART.report.schema import object_schema, read_json, report_schema
 
 FORMAT = "robustart-run/1"
 NAME = "run.json"
@@ -47,20 +46,7 @@ def read_facts(results: Path) -> Facts | None:
         RecordError: ``run.json`` cannot be read or is damaged.
     """
     path = results / NAME
-    try:
-        data = parse_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return _facts_of_report(results)
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise RecordError(f"{path} is not JSON: {error}") from None
-    fault = next(faults(data, _schema()), None)
-    if fault is not None:
-        raise RecordError(
-            f"{path} is damaged: {fault}. Without this file, the report is made from the result files alone"
-        )
-    return dict(data)
+    return read_json(path, _schema()) if path.is_file() else _facts_of_report(results)
 
 
 @functools.cache
@@ -89,14 +75,15 @@ def _facts_of_report(results: Path) -> Facts | None:
         report = read_report(results / "report.json")
     except RecordError:
         return None
-    sizes = {(row["name"], row["images"]): row["of"] for row in report["conditions"]["data"]}
+    sizes = {(row["name"], row["images"]): row for row in report["conditions"]["data"]}
     benchmarks = {}
     for name, entry in report["benchmarks"].items():
-        rows = [(row["name"], row["images"]) for row in entry["data"]]
         attacks = sum(cost["forward"] for cost in entry["passes"].values())
         benchmarks[name] = {
             "hash": entry["hash"],
-            "data": [{"name": row[0], "images": row[1], "of": sizes.get(row)} for row in rows],
+            "data": [
+                sizes[row["name"], row["images"]] for row in entry["data"] if (row["name"], row["images"]) in sizes
+            ],
             **({"folders": entry["folders"]} if "folders" in entry else {}),
             "forward": None if entry["cost"] is None else entry["cost"]["forward"] - attacks,
             "notes": [],
@@ -144,17 +131,18 @@ def read_results(results: Path) -> tuple[dict[str, Records], Facts]:
         files = {name: results / f"{name}.jsonl" for name in facts["benchmarks"]}
         if files and all(file.is_file() for file in files.values()):
             runs = {name: read_result(file) for name, file in files.items()}
-            if all(_belongs(records, facts["benchmarks"][name]) for name, records in runs.items()):
+            if all(_belongs(name, records, facts["benchmarks"][name]) for name, records in runs.items()):
                 check_one_model({str(files[name]): records for name, records in runs.items()})
                 return runs, facts
     runs = read_run(results).records
     return runs, stated_facts(runs, f"{NAME} is missing" if facts is None else f"{NAME} belongs to other result files")
 
 
-def _belongs(records: Records, known: Mapping[str, Any]) -> bool:
+def _belongs(name: str, records: Records, known: Mapping[str, Any]) -> bool:
     """Returns whether an entry of ``run.json`` is of these records."""
-    stated = records.header["conditions"].get("data", [])
-    return bool(records.header["hash"] == known["hash"] and len(stated) == len(known["data"]))
+    header = records.header
+    count = len(header["conditions"].get("data", []))
+    return (header["benchmark"], header["hash"], count) == (name, known["hash"], len(known["data"]))
 
 
 def stated_facts(runs: Mapping[str, Records], reason: str) -> Facts:

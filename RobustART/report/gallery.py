@@ -10,8 +10,7 @@ from typing import Any
 
 from RobustART.core.files import open_whole
 from RobustART.errors import RecordError
-from RobustART.records.header import parse_json
-from RobustART.report.schema import faults, object_schema
+from RobustART.report.schema import object_schema, read_json
 
 FOLDER = "pictures"
 CAPTIONS = "captions.json"
@@ -65,18 +64,7 @@ def read_captions(results: Path) -> dict[str, Any]:
     Raises:
         RecordError: it is missing or damaged.
     """
-    path = results / FOLDER / CAPTIONS
-    place = f"{FOLDER}/{CAPTIONS}"
-    try:
-        data = parse_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecordError(f"{place} is missing") from None
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{place} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    fault = next(faults(data, _SCHEMA), None)
-    if fault is not None:
-        raise RecordError(f"{place} is damaged: {fault}")
-    return dict(data)
+    return read_json(results / FOLDER / CAPTIONS, _SCHEMA, f"{FOLDER}/{CAPTIONS}")
 
 
 def read_gallery(results: Path, report: Mapping[str, Any]) -> list[Tile]:

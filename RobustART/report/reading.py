@@ -8,9 +8,8 @@ from typing import Any
 
 from RobustART.core.files import runs_within
 from RobustART.errors import RecordError
-from RobustART.records.header import parse_json
 from RobustART.report.plausible import impossible
-from RobustART.report.schema import faults, report_schema
+from RobustART.report.schema import faults, read_json, report_schema
 
 FORMAT: str = report_schema()["properties"]["format"]["const"]
 
@@ -53,22 +52,16 @@ def read_report(path: str | Path) -> dict[str, Any]:
             message names the file and the field.
     """
     path = Path(path)
-    try:
-        data = parse_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise RecordError(f"{path} is not JSON: {error}") from None
-    found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
+    data = read_json(path, {"type": "object"})
+    if data.get("format") != FORMAT:
         raise RecordError(
-            f"{path} is not a report of this version: its format must be {FORMAT!r}, got {found!r}; "
+            f"{path} is not a report of this version: its format must be {FORMAT!r}, got {data.get('format')!r}; "
             f"`robustart report {path.parent}` writes it again from the result files"
         )
     fault = next(report_faults(data), None)
     if fault is not None:
         raise RecordError(f"{path} is damaged: {fault}")
-    return dict(data)
+    return data
 
 
 def report_faults(data: dict[str, Any]) -> Iterator[str]:

@@ -7,7 +7,11 @@ import json
 import math
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
+
+from RobustART.errors import RecordError
+from RobustART.records.header import parse_json
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "object": (dict,), "array": (list,), "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,),
@@ -20,6 +24,30 @@ def report_schema() -> dict[str, Any]:
     """Returns the schema as plain data."""
     schema: dict[str, Any] = json.loads((files(__package__) / "schema.json").read_text(encoding="utf-8"))
     return schema
+
+
+def read_json(path: Path, schema: dict[str, Any], name: str = "") -> dict[str, Any]:
+    """Returns the content of a JSON file, an object.
+
+    Args:
+        path: of the file.
+        schema: that it must conform to.
+        name: what to call the file in messages; the path by default.
+
+    Raises:
+        RecordError: it cannot be read, is not JSON, or does not conform.
+    """
+    name = name or str(path)
+    try:
+        data = parse_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"{name} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise RecordError(f"{name} is not JSON: {error}") from None
+    fault = next(faults(data, schema), None)
+    if fault is not None:
+        raise RecordError(f"{name} is damaged: {fault}")
+    return dict(data)
 
 
 def object_schema(**properties: Any) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def fact_table(
 
 
 def estimate_table(rows: Mapping[str, Mapping[str, Estimate]], caption: str, first: str = "") -> Table:
-    """Returns a table of estimates, rows of columns; ``first`` says what the rows are."""
+    """Returns a table of estimates, rows of columns; ``first`` is the head of the rows."""
     names = columns(rows)
     return fact_table([first, *names], [(row, [rows[row].get(name) for name in names]) for row in rows], caption, "")
 

@@ -84,7 +84,7 @@ def test_without_facts_it_says_what_is_missing(results, report, tmp_path):
     page = read_page((results / "report.html").read_text(encoding="utf-8"))
     facts = {name: cells[0].text for name, cells in table(page, "Model, data and run")}
     assert facts["architecture"] == facts["wall time"] == "unknown"
-    assert "There are no example images: pictures/captions.json is missing." in examples(results).text
+    assert "There are no example images: pictures/captions.json cannot be read: No such file" in examples(results).text
     assert "| clean |  |  |  |  |  |  |" in (results / "report.md").read_text()
     board = tmp_path / "board.html"
     assert main(["leaderboard", str(results), "-o", str(board), "--csv", str(tmp_path / "board.csv")]) == 0
@@ -147,12 +147,13 @@ def test_folders_without_results(results, tmp_path, capsys):
     assert (results / "report.md").read_text() == "# My notes"
 
 
-def test_only_benchmarks_of_the_last_run_are_reported(tmp_path, photos):
+def test_only_benchmarks_of_the_last_run_are_reported(tmp_path, photos, capsys):
     """As the run itself does; result files of runs before are still there."""
     run = {"output_dir": tmp_path, "preprocessing": PREPROCESSING, "progress": False}
     evaluate(Tiny(), photos, {"clean": {}}, **run)
     report = evaluate(Tiny(), photos, {"imagenet_c": BENCHMARKS["imagenet_c"]}, **run)
     assert main(["report", str(tmp_path)]) == 0
+    assert "Left out, because the last run did not include them: clean.jsonl" in capsys.readouterr().out
     assert read_report(tmp_path / "results" / "report.json") == report.data
     assert list(report.data["benchmarks"]) == ["imagenet_c"]
 
