@@ -153,7 +153,7 @@ def test_norm_of_an_attack_can_be_an_option(data):
         (
             "adversarial",
             {"attacks": [{"fgsm": {"eps": 0.1}}]},
-            r"radii of fgsm do not stand with its options; say adversarial.eps: \{fgsm",
+            r"radii of fgsm do not go with its options; say adversarial.eps: \{fgsm",
         ),
         ("adversarial", {"stop": "firsd"}, "adversarial.stop must be 'first' or null, got 'firsd'"),
         (
