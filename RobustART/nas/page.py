@@ -190,7 +190,7 @@ class Analysis:
         heading = f"{factor}: \N{GREEK SMALL LETTER RHO} {both(estimate)}"
         label = f"{number.benchmark} {number.title} against {heading}, of {len(pairs)} sub-networks"
         name = f"{slug(number.benchmark)}-{slug(number.name)}-{factor}"
-        with plot(name, label, 4.2, 3.0) as (figure, found):
+        with plot(name, label, 4.2, 3.0) as (figure, panel):
             axes = figure.add_axes((0.12, 0.16, 0.85, 0.72))
             axes.plot(*zip(*pairs, strict=True), linestyle="", marker="o", markersize=4, color=SERIES[0], alpha=0.45)
             axes.plot(*zip(*medians(pairs), strict=True), color=SERIES[1], marker="D", markersize=4)
@@ -204,7 +204,7 @@ class Analysis:
             axes.set_title(heading, loc="left", fontsize=11)
             axes.set_xlabel(factor)
             axes.margins(0.06)
-        return Panel(found[0])
+        return panel
 
 
 def _estimate(

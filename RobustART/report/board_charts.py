@@ -8,7 +8,7 @@ from typing import Any
 
 from RobustART.report.board_runs import Run
 from RobustART.report.columns import Column
-from RobustART.report.plotting import MUTED, Panel, plot, series
+from RobustART.report.plotting import MUTED, Panel, plot, row_axis, series
 from RobustART.report.rendering import ARROWS, clean
 from RobustART.report.text import Estimate
 
@@ -40,7 +40,7 @@ def scatter(name: str, runs: Sequence[Run], x: Column | None, y: Column, familie
         return None
     across = "parameters" if x is None else title(x)
     label = f"{title(y)}, against {across}, of {len(shown)} runs; the numbers are in the table"
-    with plot(name, label, WIDTH, HEIGHT) as (figure, found):
+    with plot(name, label, WIDTH, HEIGHT) as (figure, panel):
         axes = figure.add_axes((0.08, 0.14, 0.89, 0.78))
         places: dict[int, tuple[float, float]] = {}
         for number in shown:
@@ -65,7 +65,7 @@ def scatter(name: str, runs: Sequence[Run], x: Column | None, y: Column, familie
         axes.margins(0.08)
         if len(runs) <= MANY:
             _write_numbers(axes, places)
-    return Panel(found[0])
+    return panel
 
 
 _SIDES = ((5, 4, "left", "bottom"), (5, -4, "left", "top"), (-5, 4, "right", "bottom"), (-5, -4, "right", "top"))
@@ -152,7 +152,7 @@ def strips(
     room = [max(0.4, 0.14 * len(own) + 0.12) for own in rows.values()]  # inches
     height = 0.6 + sum(room)
     label = f"{title(column)} of {', '.join(map(clean, rows))}; the numbers are in the table"
-    with plot(name, label, WIDTH, height) as (figure, found):
+    with plot(name, label, WIDTH, height) as (figure, panel):
         left = min(0.5, 0.05 + 0.018 * max(map(len, rows)))
         axes = figure.add_axes((left, 0.5 / height, 0.96 - left, 1 - 0.55 / height))
         middles, top = [], 0.0
@@ -171,10 +171,8 @@ def strips(
                 )
             top += tall
             axes.axhline(top, color=MUTED, linewidth=0.4, alpha=0.5)
-        axes.set_yticks(middles, [clean(row) for row in rows])
+        row_axis(axes, middles, list(rows))
         axes.set_ylim(top, 0)
-        axes.tick_params(axis="y", length=0)
         axes.yaxis.grid(visible=False)
-        axes.spines["left"].set_visible(False)
         axes.set_xlabel(title(column))
-    return Panel(found[0])
+    return panel

@@ -28,15 +28,8 @@ SERIES = tuple(f"#0a0b{i:02x}" for i in range(8))
 """Stand-ins for the colours of series, which differ in markers and lines too."""
 MARKERS = "osD^vPX*"
 DASHES: tuple[Any, ...] = (
-    "-",
-    (0, (5, 2)),
-    (0, (1, 1.5)),
-    (0, (5, 2, 1, 2)),
-    (0, (8, 2)),
-    (0, (3, 1)),
-    (0, (1, 3)),
-    (0, (8, 2, 1, 2, 1, 2)),
-)
+    "-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2)), (0, (3, 1)), (0, (1, 3)), (0, (8, 2, 1, 2, 1, 2)),
+)  # fmt: skip
 _VARIABLES = {
     INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", PAPER: "var(--paper)",
     **{colour: f"var(--s{i})" for i, colour in enumerate(SERIES)},
@@ -60,9 +53,33 @@ def series(number: int) -> tuple[str, str, Any]:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """One entry of a legend."""
+
+    name: str
+    """Of the series."""
+    colour: str
+    """CSS colour."""
+    marker: str = ""
+    """Its marker; none where areas are drawn."""
+    dashes: str | None = None
+    """Pattern of its line, empty for a solid one; None if no line is drawn."""
+
+
+@dataclasses.dataclass
+class Panel:
+    """A plot with its legend."""
+
+    svg: str = ""
+    """An SVG element, to be written into a page unescaped."""
+    legend: Sequence[Key] = ()
+    """Entries of the legend, which the page sets so that its lines break where they must."""
+
+
 @contextlib.contextmanager
-def plot(name: str, label: str, width: float, height: float) -> Iterator[tuple[Figure, list[str]]]:
-    """Yields a figure to draw in, and a list that holds its SVG when the block ends.
+def plot(name: str, label: str, width: float, height: float) -> Iterator[tuple[Figure, Panel]]:
+    """Yields a figure to draw in, and a panel that holds its SVG when the block ends.
 
     Args:
         name: unique in its page; the ids in the SVG begin with it.
@@ -81,11 +98,11 @@ def plot(name: str, label: str, width: float, height: float) -> Iterator[tuple[F
         matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": name})
         figure = figures.Figure(figsize=(width, height))
         backend.FigureCanvasSVG(figure)
-        found: list[str] = []
-        yield figure, found
+        panel = Panel()
+        yield figure, panel
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=_METADATA)
-    found.append(inline(buffer.getvalue(), name, label))
+    panel.svg = inline(buffer.getvalue(), name, label)
 
 
 def inline(svg: str, name: str, label: str) -> str:
@@ -111,30 +128,6 @@ def inline(svg: str, name: str, label: str) -> str:
     return re.sub(r"#[0-9a-f]{6}", lambda match: _VARIABLES.get(match[0], match[0]), svg)
 
 
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """One entry of a legend."""
-
-    name: str
-    """Of the series."""
-    colour: str
-    """CSS colour."""
-    marker: str = ""
-    """Its marker; none where areas are drawn."""
-    dashes: str | None = None
-    """Pattern of its line, empty for a solid one; None if no line is drawn."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """A plot with its legend."""
-
-    svg: str
-    """An SVG element, to be written into a page unescaped."""
-    legend: Sequence[Key] = ()
-    """Entries of the legend, which the page sets so that its lines break where they must."""
-
-
 def legend(names: Sequence[str], *, lines: bool = True, boxes: Sequence[str] | None = None) -> list[Key]:
     """Returns the legend of series 0, 1, and so on.
 
@@ -158,8 +151,14 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x"
 
 
-def percent_axis(axes: Axes, which: str = "y", low: float = 0.0, high: float = 100.0) -> None:
-    """Sets an axis to 0 to 100, a little wider so that points at its ends are not cut."""
-    margin = 0.03 * (high - low)
-    getattr(axes, f"set_{which}lim")(low - margin, high + margin)
-    getattr(axes, f"{which}axis").grid(visible=True, linewidth=0.8)
+def row_axis(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
+    """Writes the names of rows at the left, without ticks or a line."""
+    axes.set_yticks(places, [clean(name) for name in names])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def percent_axis(axes: Axes) -> None:
+    """Sets the vertical axis to 0 to 100, a little wider so that points at its ends are not cut."""
+    axes.set_ylim(-3, 103)
+    axes.yaxis.grid(visible=True, linewidth=0.8)

@@ -173,7 +173,11 @@ def test_what_is_no_report(tmp_path, run_folder):
     with pytest.raises(RecordError, match=r"holds no report: neither results/report.json nor report.json"):
         find_report(tmp_path)
     path = tmp_path / "report.json"
-    for text, message in (("{", "is not JSON"), ("[1]", r"must be of the type object, got \[1\]"), ('{"a": 1}', "got None")):
+    for text, message in (
+        ("{", "is not JSON"),
+        ("[1]", r"must be of the type object, got \[1\]"),
+        ('{"a": 1}', "got None"),
+    ):
         path.write_text(text)
         with pytest.raises(RecordError, match=message):
             read_report(path)
