@@ -18,6 +18,7 @@ from RobustART.core.options import (
     parse_number,
 )
 from RobustART.errors import ConfigError
+from RobustART.metrics.reading import has
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,12 @@ def attack_coordinates(name: str, norm: str | None = None) -> dict[str, Any]:
     """Returns the coordinates of a cell named ``attack/radius``; its norm follows from the attack's name by default."""
     attack, _, radius = name.partition("/")
     return {"attack": attack, "norm": norm or attack_norm(attack), "radius": radius, "eps": parse_number(radius)}
+
+
+def is_attack(coordinates: Mapping[str, Any]) -> bool:
+    """Returns whether coordinates are those of an attack and a radius."""
+    eps = coordinates.get("eps")
+    return has(coordinates, attack=str, norm=str, radius=str) and type(eps) in (int, float) and 0 <= eps < math.inf
 
 
 def bound_attacks(
