@@ -32,7 +32,11 @@ def run(arguments: argparse.Namespace) -> int:
     from RobustART.report.build import FILES
 
     results = results_folder(arguments.folder)
-    begins = {"report.json": json_format("robustart-report"), "report.md": r"# [\s\S]*\n\nNumbers are", "report.html": PAGE}
+    begins = {
+        "report.json": json_format("robustart-report"),
+        "report.md": r"# [\s\S]*\n\nNumbers are",
+        "report.html": PAGE,
+    }
     check_outputs([Output("report", results / name, "a report", begins[name]) for name in FILES], ())
     report = report_of_files(results)
     write_report(results, report)
