@@ -149,6 +149,10 @@ def build_benchmark(name: str, dataset: ImageDataset | None, options: Mapping[st
         ConfigError: an option is unknown or impossible, or the benchmark needs clean images.
     """
     spec = BENCHMARKS[name]
+    if spec.name not in BENCHMARKS:  # named module:spec, by a module that does not register it
+        BENCHMARKS.add(spec.name, spec)
+    elif BENCHMARKS[spec.name] is not spec:
+        raise ConfigError(f"the benchmark {name} has the name {spec.name!r}, which is that of another benchmark")
     builder = spec.build
     if options is not None and not isinstance(options, Mapping):
         raise ConfigError(f"the options of the benchmark {name} must be a mapping, got {options!r}")

@@ -15,6 +15,7 @@ from RobustART.report.columns import Column, all_columns, contrasts, headlines
 from RobustART.report.plotting import Panel, legend, slug
 from RobustART.report.rendering import render_page
 from RobustART.report.tables import fact_table
+from RobustART.report.text import not_imported
 
 TITLE = "RobustART leaderboard"
 """Of the page."""
@@ -87,6 +88,7 @@ def _table(
     marks = differences(runs)
     kinds = {"family": [run.family for run in runs], "technique": [run.technique for run in runs]}
     return {
+        "notes": not_imported(benchmarks),
         "benchmarks": benchmarks,
         "columns": columns,
         "details": [(column.benchmark, column.metric) not in main for column in columns],

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from RobustART.core.tables import markdown_table, text_table
-from RobustART.metrics.spec import BenchmarkSpec, face
+from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec, face
 
 Data = Mapping[str, Any]
 """What ``report.json`` holds, or a part of it."""
@@ -54,6 +54,16 @@ def title(spec: BenchmarkSpec, key: str) -> str:
     table = spec.table(key)
     rest = key.removeprefix(table.name).strip()
     return f"{rest} {table.title}" if rest and table.title != key else table.title
+
+
+def not_imported(names: Iterable[str]) -> list[str]:
+    """Returns a note for each benchmark that is not imported, of which only the numbers are known."""
+    return [
+        f"The benchmark {name} is not imported: what its numbers mean and which way they are better is unknown here. "
+        "A benchmark of your own is imported with --import MODULE."
+        for name in dict.fromkeys(names)
+        if name not in BENCHMARKS
+    ]
 
 
 def columns(table: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -267,6 +267,19 @@ def test_outputs_never_replace_what_is_read_or_is_of_another_kind(three, tmp_pat
     )
 
 
+def test_a_benchmark_that_is_not_imported_is_named(make_run, tmp_path, capsys):
+    def rename(data):
+        for holder in (data["benchmarks"], data["timing"]["benchmarks"]):
+            holder["mine"] = holder.pop("imagenet_c")
+
+    board = tmp_path / "board.html"
+    assert main(["leaderboard", make_run("a", rename), make_run("b", rename), "-o", str(board)]) == 0
+    text = board.read_text()
+    assert text.count("The benchmark mine is not imported: ") == 1
+    assert "is imported with --import MODULE" in text
+    assert "mean_error_of_these_cells" in text.replace("<wbr>", "")
+
+
 def test_labels(make_run, tmp_path, capsys):
     folder = make_run("a")
     labels = tmp_path / "labels.yaml"

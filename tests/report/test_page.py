@@ -21,6 +21,31 @@ from tests.conftest import make_picture
 from tests.report.conftest import PREPROCESSING, Tiny, read_page, shown, table
 
 
+def renamed(report, **names):
+    """Returns a report some of whose benchmarks have other names."""
+    data = copy.deepcopy(report)
+    for holder in (data["benchmarks"], data["timing"]["benchmarks"]):
+        for name, other in names.items():
+            holder[other] = holder.pop(name)
+    return data
+
+
+def test_a_benchmark_that_is_not_imported_is_named_with_its_numbers(report):
+    text = render(renamed(report, imagenet_c="mine", imagenet_s="ours"))
+    page = read_page(text)
+    (warnings,) = page.find("aside", class_="warnings")
+    notes = [item.text for item in warnings.find("li")][-2:]
+    for name, note in zip(("mine", "ours"), notes, strict=True):
+        assert note.startswith(f"The benchmark {name} is not imported")
+        assert "--import MODULE" in note
+    rows = {(name, cells[0].text): cells for name, cells in table(page, "Headline numbers")}
+    estimate = report["benchmarks"]["imagenet_c"]["metrics"]["mean_error_of_these_cells"]
+    cells = rows["mine", "mean_error_of_these_cells"]  # without an arrow
+    assert f"{cells[1].text} {cells[2].text}" == shown(estimate)
+    assert [row for row, _ in table(page, "mine: top1")] == ["gaussian_noise", "pixelate", "fog"]
+    assert "is not imported" not in render(report)
+
+
 @pytest.fixture
 def page(run_folder):
     return read_page((run_folder / "results" / "report.html").read_text(encoding="utf-8"))
