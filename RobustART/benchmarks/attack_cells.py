@@ -51,7 +51,8 @@ def attack_coordinates(name: str, norm: str | None = None) -> dict[str, Any]:
 def is_attack(coordinates: Mapping[str, Any]) -> bool:
     """Returns whether coordinates are those of an attack and a radius."""
     eps = coordinates.get("eps")
-    return has(coordinates, attack=str, norm=str, radius=str) and type(eps) in (int, float) and 0 <= eps < math.inf
+    number = isinstance(eps, (int, float)) and not isinstance(eps, bool) and 0 <= eps < math.inf
+    return number and has(coordinates, attack=str, norm=str, radius=str)
 
 
 def bound_attacks(

@@ -19,7 +19,14 @@ from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset, balanced_subset
 from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation.blocks import evaluation_passes
-from RobustART.evaluation.checks import check_labels, check_other, only_writer, prepare_output, probe
+from RobustART.evaluation.checks import (
+    check_labels,
+    check_other,
+    check_same_images,
+    only_writer,
+    prepare_output,
+    probe,
+)
 from RobustART.evaluation.conditions import fingerprint, make_header, versions
 from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.picture import draw_noise
@@ -141,6 +148,7 @@ def _run_plans(
         models: dict[str | None, Classifier] = {None: classifier, **benchmark.models}
         begun = time.monotonic()
         records, computed = run_benchmark(models, benchmark, header, chosen, stated, path, world, settings)
+        check_same_images([*runs, (benchmark, records)], results)
         timings[benchmark.name] = {**_timing(time.monotonic() - begun, computed), "images": sum(map(len, chosen))}
         runs.append((benchmark, records))
     every = {benchmark.name: records for benchmark, records in runs}
