@@ -85,7 +85,15 @@ def test_two_processes_by_torchrun_and_by_slurm(small_config, tmp_path):
     assert texts[1][0] == ""  # only the main process prints
     assert outputs(tmp_path / "slurm") == outputs(tmp_path / "one")
     assert sorted(p.name for p in (tmp_path / "slurm" / "results").iterdir()) == sorted(
-        [*(f"{name}.jsonl" for name in BENCHMARKS), "report.html", "report.json", "report.md", "noise.png"]
+        [
+            *(f"{name}.jsonl" for name in BENCHMARKS),
+            "report.html",
+            "report.json",
+            "report.md",
+            "run.json",
+            "noise.png",
+            "pictures",
+        ]
     )
 
 
