@@ -1,4 +1,4 @@
-"""The sub-commands of ``robustart nas``: sub-networks are drawn, evaluated, and what matters in them is told."""
+"""The sub-commands of ``robustart nas``: drawing sub-networks, evaluating them, and analysing the results."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from RobustART.cli.options import Commands, read_options
+from RobustART.core.files import write_whole
 from RobustART.errors import ConfigError
 
-DESCRIPTION = """Study how depth, width, kernel, expansion and input size of a network bear on its robustness.
+DESCRIPTION = """Study how depth, width, kernel, expansion and input size of a network affect its robustness.
 
 One supernet is trained, whose weights hold those of all sub-networks of a space (training.objective: {type: supernet}).
-Then sub-networks are drawn, evaluated, and the correlations told:
+Then sub-networks are drawn and evaluated, and correlations are reported:
 
   python -m RobustART.training.cls_solver --config supernet.yaml
   robustart nas sample --space mobilenet_v3 --count 600 --seed 0 --macs 100M-600M -o subnets.jsonl
   robustart nas evaluate --config supernet.yaml --subnets subnets.jsonl --weights checkpoints/ckpt.pth.tar -o results
   robustart nas analyse results -o analysis.html
 
-The spaces, resnet and mobilenet_v3, are of our own design: those of the original were never published."""
+The spaces, resnet and mobilenet_v3, are our own design: those of the original were never published."""
 
 
-def add_nas_commands(commands: Any) -> None:
-    """Adds ``nas`` to the sub-commands of ``robustart``."""
+def add(commands: Commands) -> None:
+    """Adds ``nas`` and its commands to the command line."""
     nas = commands.add_parser(
         "nas", help="sub-networks of a supernet: draw, evaluate, analyse", description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -40,7 +42,9 @@ def add_nas_commands(commands: Any) -> None:
         "--set", dest="options", action="append", default=[], metavar="KEY=VALUE",
         help="an option of the space, such as num_classes=10 or widths=[0.8,1.0]; with --config a key of the config",
     )  # fmt: skip
-    sample.add_argument("--data", metavar="DIR", help="folder of all data, for what the config says of it")
+    sample.add_argument(
+        "--data", metavar="DIR", help="folder of all data, for paths in the config that begin with $ROBUSTART_DATA"
+    )
     sample.add_argument("--count", type=int, required=True, metavar="N", help="how many")
     sample.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
     sample.add_argument("--macs", default=None, metavar="LOW-HIGH", help="range of multiply-adds, such as 100M-600M")
@@ -50,7 +54,7 @@ def add_nas_commands(commands: Any) -> None:
     evaluate = kinds.add_parser(
         "evaluate", help="run the benchmarks of a config on every sub-network of a list; resumable",
         description="Runs the benchmarks of a config on every sub-network of a list, after measuring its BatchNorm "
-        "statistics on training images, and writes one row for each: rows.jsonl, rows.csv. A run that was killed goes on. "
+        "statistics on training images, and writes one row for each: rows.jsonl, rows.csv. A run that was killed resumes. "
         "Under torchrun or srun the processes share the list.",
     )  # fmt: skip
     evaluate.add_argument(
@@ -69,7 +73,7 @@ def add_nas_commands(commands: Any) -> None:
     evaluate.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="lay a value over the config"
     )
-    evaluate.add_argument("--quiet", action="store_true", help="do not tell of each sub-network")
+    evaluate.add_argument("--quiet", action="store_true", help="do not report each sub-network")
     evaluate.set_defaults(function=_evaluate)
 
     analyse = kinds.add_parser(
@@ -99,12 +103,9 @@ def _sample(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from RobustART.nas import create_space
-    from RobustART.nas.rows import write_whole
     from RobustART.nas.sampling import draw_subnets, parse_range, subnet_lines
 
     if arguments.config is None:
-        from RobustART.cli.parser import read_options
-
         space = create_space(arguments.space, read_options(arguments.options))
     else:
         from RobustART.nas.evaluation import space_of
@@ -114,7 +115,7 @@ def _sample(arguments: argparse.Namespace) -> None:
     macs = (0.0, np.inf) if arguments.macs is None else parse_range(arguments.macs)
     subnets = draw_subnets(space, arguments.count, seed=arguments.seed, macs=macs)
     stated = {"seed": arguments.seed, "macs": arguments.macs}
-    write_whole(Path(arguments.output), "".join(subnet_lines(space, subnets, stated)))
+    write_whole(arguments.output, "".join(subnet_lines(space, subnets, stated)), unique=True)
     costs = sorted(subnet.cost.macs / 1e6 for subnet in subnets)
     ends, middle = f"{costs[0]:.4g}M to {costs[-1]:.4g}M", costs[len(costs) // 2]
     print(f"{arguments.output}: {len(subnets)} sub-networks of {ends} multiply-adds, median {middle:.4g}M")
@@ -130,7 +131,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     written = evaluate_subnets(
         config, folder, Path(arguments.subnets), Path(arguments.output), weights=arguments.weights,
         bn_images=arguments.bn_images, share=parse_shard(arguments.shard), placement=placement,
-        tell=lambda text: None if arguments.quiet else print(prefix + text, file=sys.stderr, flush=True),
+        report=lambda text: None if arguments.quiet else print(prefix + text, file=sys.stderr, flush=True),
     )  # fmt: skip
     if written:
         print(f"{prefix}Written: {', '.join(map(str, written))}")
@@ -141,7 +142,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _analyse(arguments: argparse.Namespace) -> None:
     from RobustART.metrics.correlation import spearman
     from RobustART.nas.page import Analysis
-    from RobustART.nas.rows import read_rows, write_whole
+    from RobustART.nas.rows import read_rows
 
     outputs = [Path(path) for path in arguments.output]
     for path in outputs:
@@ -150,5 +151,6 @@ def _analyse(arguments: argparse.Namespace) -> None:
     header, rows = read_rows(Path(arguments.results))
     analysis = Analysis.of(header, rows, functools.partial(spearman, seed=arguments.seed))
     for path in outputs:
-        write_whole(path, {".html": analysis.page, ".md": analysis.markdown, ".json": analysis.json}[path.suffix]())
+        make = {".html": analysis.page, ".md": analysis.markdown, ".json": analysis.json}[path.suffix]
+        write_whole(path, make(), unique=True)
     print(analysis.markdown(), end="")

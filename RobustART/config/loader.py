@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -16,6 +17,9 @@ import yaml
 from RobustART.config.schema import Config
 from RobustART.core.options import FRACTION, parse_number, to_plain
 from RobustART.errors import ConfigError, nearest
+from RobustART.original.upgrade import upgrade
+
+log = logging.getLogger("RobustART")
 
 C = TypeVar("C")
 DATA_ROOT = "ROBUSTART_DATA"
@@ -105,13 +109,19 @@ def apply_override(data: dict[str, Any], override: str) -> dict[str, Any]:
     return merge(data, tree)
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = (), data_root: str | Path | None = None) -> Config:
+def load_config(
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    data_root: str | Path | None = None,
+    warn: Callable[[str], None] = log.warning,
+) -> Config:
     """Returns the checked configuration of a YAML file.
 
     Args:
         path: the file.
         overrides: ``a.b=c`` texts laid over it, later ones last.
         data_root: what paths that begin with ``$ROBUSTART_DATA`` begin with; by default the value of that variable.
+        warn: called with each thing in a file of the original project that is not used.
 
     Raises:
         ConfigError: it cannot be read, or something in it is unknown, of the wrong type or impossible.
@@ -120,7 +130,10 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), data_root: str 
     for override in overrides:
         data = apply_override(data, override)
     root = os.environ.get(DATA_ROOT) if data_root is None else str(data_root)
-    return build(Config, _with_data_root(data, "", os.path.abspath(root) if root else None), "")
+    data, warnings = upgrade(_with_data_root(data, "", os.path.abspath(root) if root else None))
+    for warning in warnings:
+        warn(warning)
+    return build(Config, data, "")
 
 
 def _with_data_root(data: Any, place: str, root: str | None) -> Any:

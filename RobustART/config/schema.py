@@ -1,9 +1,8 @@
 """The configuration: what a YAML file may say. The string under each field is its manual.
 
-Everything below the solver takes plain keyword arguments; only ``training`` and the command line know this module. The
-file format is that of the original RobustART (all its keys load) plus two sections of our own, ``training`` and
-``evaluation``. Reading and checking of files is in ``config_loader.py``; here and in ``config_training.py`` stands only the
-schema.
+Everything below the solver takes plain keyword arguments; only ``training``, ``nas`` and the command line know this
+package. Files are read and checked in ``loader.py``; those of the 2021 project are translated there by
+``original/upgrade.py``, so no field here is only that project's.
 """
 
 from __future__ import annotations
@@ -66,16 +65,6 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ServerConfig:
-    """A server of meta data, which only the original's clusters had."""
-
-    ip: str = ""
-    """Its address."""
-    port: int = 0
-    """Its port."""
-
-
-@dataclasses.dataclass(frozen=True)
 class DatasetConfig:
     """One data set, for training or testing."""
 
@@ -90,52 +79,22 @@ class DatasetConfig:
     meta_file: str | None = None
     """Text file with ``path label`` on each line, or JSON lines with ``filename`` and ``label``; paths are relative to
     ``root_dir``, or without one to the list's own folder."""
-    server: ServerConfig | None = None
-    """Not used: files are read directly."""
     image_reader: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("pil"))
     """The decoder: ``pil``, ``opencv`` or ``ffmpeg``; ``kwargs: {exif_orientation: true}`` turns photos as their EXIF
     tag says. Published sets that hold pictures are read by it too, unless their own options say otherwise."""
     sampler: TypeConfig | None = None
-    """Order of the images in training: ``distributed_epoch`` (also called ``distributed``; a permutation per epoch),
+    """Order of the images in training: ``distributed_epoch`` (a permutation per epoch, the default),
     ``distributed_iteration`` (all epochs shuffled as one) or ``ranked_iteration`` (each process keeps to its part of the
-    list). In testing each image is seen once, so it must be ``distributed`` there."""
-    use_ranked: bool = False
-    """Each process owns a part of the training list."""
+    list)."""
     transforms: dict[str, Any] | list[dict[str, Any]] | None = None
-    """``{type: NAME}`` or a list of ``{type, kwargs}``. In testing ``ONECROP`` is what the model's preprocessing does."""
-    evaluator: TypeConfig | None = None
-    """The original's evaluator; ``imagenet`` is the ``clean`` benchmark here."""
-    imagenet_c: bool = False
-    """The original's switch for published ImageNet-C files."""
-    imagenet_p: bool = False
-    """The original's switch for ImageNet-P videos."""
-    imagenet_a_o: bool = dataclasses.field(default=False, metadata={"key": "imagenet_a&o"})
-    """The original's switch ``imagenet_a&o`` for ImageNet-A and -O."""
-    imagenet_val_root_dir: str | None = None
-    """The validation images, for ImageNet-O."""
-    imagenet_a_root_dir: str | None = None
-    """The images of ImageNet-A."""
-    imagenet_o_root_dir: str | None = None
-    """The images of ImageNet-O."""
-    imagenet_o_folder: str | None = None
-    """Where the original put links for ImageNet-O; not needed."""
-    save_acc_var_neg: bool = False
-    """The original's extra file of ImageNet-S; the report holds these numbers."""
-    limit_samples: int | None = None
-    """The original's name for ``evaluation.limit``."""
+    """What is done to a training image: ``{type: NAME}`` or a list of ``{type, kwargs}``. Test images are resized and
+    cropped as ``model.preprocessing`` says."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """The data sets and how they are read."""
 
-    type: Literal["imagenet", "custom", "multiclass"] = "imagenet"
-    """The original's kind of data; ``custom`` meta files are JSON lines, which are recognised by themselves."""
-    read_from: Literal["fs", "mc", "fake", "osg", "ceph", "petrel"] = "fs"
-    """Where files come from: ``fs``, the file system; or ``fake``, made-up images in place of ``train`` and ``test``, to
-    try a config. The others exist on the original's clusters alone."""
-    use_dali: bool = False
-    """The original's GPU decoder; here images are decoded on the CPU, and a warning says so."""
     batch_size: int = 64
     """Images per process and training step; or"""
     images_per_step: int | None = None
@@ -146,20 +105,10 @@ class DataConfig:
     """Pinned host memory on a GPU."""
     prefetch_factor: int | None = None
     """Batches each loader process prepares ahead."""
-    persistent_workers: bool = False
-    """Either is fine: loader processes live as long as the training."""
-    input_size: int | None = None
-    """The original's name for ``model.preprocessing.input_size``."""
-    test_resize: int | None = None
-    """The original's name for ``model.preprocessing.resize``."""
-    use_ranked: bool = False
-    """As in ``train``."""
     train: DatasetConfig | None = None
     """The training set."""
     test: DatasetConfig | None = None
     """The test set."""
-    arch: DatasetConfig | None = None
-    """The original's split for architecture search."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,12 +139,11 @@ class EvaluationConfig:
 class Config:
     """The whole file."""
 
+    imports: list[str] = items()
+    """Modules of your own that register attacks, corruptions, benchmarks, data sets or model families. They are found
+    beside this file, in the current folder, or installed."""
     model: ModelConfig | None = None
     """The classifier."""
-    model_src: ModelConfig | None = None
-    """Source model of a transfer attack."""
-    model_tgt: ModelConfig | None = None
-    """Target model of a transfer attack."""
     eval_list: list[str] = items()
     """Names of models to evaluate one after the other, each into a folder of its name under ``output_dir``;
     ``model.weights`` may then hold ``{name}``, and is ``pretrained`` by default."""
@@ -207,8 +155,8 @@ class Config:
     """The learning rate (training)."""
     label_smooth: float = 0.0
     """Label smoothing (training)."""
-    mixup: float = 1.0
-    """Mixup's alpha (training), below 1; as in the original 1.0 is off. See ``training.mixup_alpha``."""
+    mixup: float = 0.0
+    """Mixup's alpha (training); 0 is off."""
     cutmix: float = 0.0
     """Cutmix's alpha (training); 0 is off."""
     switch_prob: float = 0.5
@@ -217,14 +165,12 @@ class Config:
     """Weight of kurtosis regularisation, ``(kurtosis - 1.8)^2``, mean over layers (training); 0 is off."""
     ema: SwitchConfig = section(SwitchConfig)
     """Moving average of the weights (training)."""
-    lms: SwitchConfig = section(SwitchConfig)
-    """The original's large-model support, which needs a private torch build."""
     data: DataConfig = section(DataConfig)
     """The data sets."""
     saver: SaverConfig = section(SaverConfig)
     """Checkpoints and logging."""
     training: TrainingConfig = section(TrainingConfig)
-    """How the model is trained, beyond what the original's sections say."""
+    """How the model is trained, beyond the sections above."""
     evaluation: EvaluationConfig | None = None
     """What is measured; after a training, on the trained model."""
     output_dir: str | None = None

@@ -47,10 +47,6 @@ class OptimizerConfig:
     pconfig: dict[str, dict[str, Any]] = mapping()
     """Options of single kinds of parameters (``conv_b, conv_w, conv_dw_w, conv_dense_b, linear_w, linear_b, bn_w, bn_b,
     other``), such as ``{bn_w: {weight_decay: 0}}``; they go before ``no_wd``."""
-    fp16_normal_bn: bool = False
-    """BatchNorm in float32 under half precision, as it is here anyway."""
-    fp16_normal_fc: bool = False
-    """The last layer in float32 under half precision; here its weights and the loss are, not its product."""
     kwargs: dict[str, Any] = mapping()
     """Arguments of the class, without ``lr`` (it is ``lr_scheduler.kwargs.base_lr``)."""
 
@@ -108,10 +104,6 @@ class PretrainConfig:
     path: str | None = None
     """The file; in evaluation the same as ``model.weights``. A training takes optimiser, step and averages from it too
     unless they are ignored, and does not ask whether it was the same training."""
-    path_src: str | None = None
-    """Weights of the source model of a transfer attack."""
-    path_tgt: str | None = None
-    """Weights of the target model of a transfer attack."""
     ignore: IgnoreConfig = section(IgnoreConfig)
     """What is not taken from it."""
 
@@ -190,7 +182,7 @@ class MocoConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """What the original's sections of training do not say."""
+    """How a model is trained, beyond the sections for optimiser, learning rate and data."""
 
     seed: int = 0
     """Seed of everything that is drawn: first weights, order of the images, augmentation, mixup, dropout, attacks."""
@@ -206,12 +198,10 @@ class TrainingConfig:
     """Keep images and convolutions in the order channels-last: often faster; rounds differently."""
     compile: bool = False
     """Compile the network with ``torch.compile``; rounds differently."""
-    sync_bn: bool | None = None
-    """BatchNorm statistics over all processes (GPUs only); by default what ``model.kwargs.bn.use_sync_bn`` says."""
+    sync_bn: bool = False
+    """BatchNorm statistics over all processes (GPUs only); off by default."""
     deterministic: bool = False
     """Only GPU functions that give the same bits each time, an error where there is none. CPUs do by themselves."""
-    mixup_alpha: float | None = None
-    """Mixup's alpha as the paper has it, where 1.0 is on and 0 off; the original's ``mixup`` cannot say 1.0."""
     save_freq: int | None = None
     """Steps between checkpoints; by default ``saver.val_freq``."""
     swa: SwaConfig = section(SwaConfig)

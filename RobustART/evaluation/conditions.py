@@ -9,7 +9,7 @@ import importlib.metadata
 import inspect
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,9 +19,10 @@ from RobustART import __version__
 from RobustART.benchmarks import Benchmark, Pass
 from RobustART.core.options import option_defaults, to_plain
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.sources import source_digests
 from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
-from RobustART.records.lines import FORMAT, config_hash
+from RobustART.records.header import FORMAT, conditions_hash, config_hash
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -114,12 +115,19 @@ def make_header(
         name: {**describe(other), "preprocessing": to_plain(dataclasses.asdict(other.preprocessing))}
         for name, other in benchmark.models.items()
     }
+    sources = source_digests(_used(benchmark))
+    code = source_digests(type(module) for module in model.modules())
     conditions = {
         "benchmark": benchmark.name,
         "options": to_plain(benchmark.options),
         "attacks": to_plain(attack_settings(benchmark, settings.proposals)),
         "data": data,
-        "model": {"source": model.source, "arguments": model.arguments, "weights": weights},
+        "model": {
+            "source": model.source,
+            "arguments": model.arguments,
+            "weights": weights,
+            **({"code": code} if code else {}),
+        },
         "preprocessing": to_plain(dataclasses.asdict(model.preprocessing)),
         "seed": settings.seed,
         "batch_size": settings.batch_size,
@@ -128,18 +136,35 @@ def make_header(
         "device": device.type,
         "version": __version__,
         **({"models": others} if others else {}),
+        **({"sources": sources} if sources else {}),
     }
     return {
         "format": FORMAT,
         "benchmark": benchmark.name,
-        "hash": config_hash({**conditions, "data": [{**row, "name": None} for row in data]}),
+        "hash": conditions_hash(conditions),
         "conditions": conditions,
         "passes": [
-            {"name": part.name, "cells": [cell.name for cell in part.cells], "ids": len(part_ids), **_models_of(part)}
+            {
+                "name": part.name,
+                "cells": [cell.name for cell in part.cells],
+                "coordinates": [to_plain(dict(cell.coordinates)) for cell in part.cells],
+                "ids": len(part_ids),
+                **_models_of(part),
+            }
             for part, part_ids in zip(benchmark.passes, ids, strict=True)
         ],
         "versions": versions(),
     }
+
+
+def _used(benchmark: Benchmark) -> Iterator[Any]:
+    """Yields the functions and classes that decide what a benchmark shows to the models."""
+    yield benchmark.spec.build
+    yield from benchmark.uses
+    for part in benchmark.passes:
+        yield from (type(part.dataset), part.measure, part.preprocessing)
+        for cell in part.cells:
+            yield from (cell.view, cell.attack)
 
 
 def _own_preprocessing(part: Pass, stated: Preprocessing) -> dict[str, Any]:
@@ -157,14 +182,3 @@ def _models_of(part: Pass) -> dict[str, Any]:
         if (cell.victim, cell.judge) != (None, None)
     }
     return {"models": pairs} if pairs else {}
-
-
-def data_rows(plans: Sequence[tuple[Benchmark, list[list[int]]]]) -> list[dict[str, Any]]:
-    """Returns name, evaluated images and size of each data set, once."""
-    rows = []
-    for benchmark, chosen in plans:
-        for part, ids in zip(benchmark.passes, chosen, strict=True):
-            row = {"name": part.dataset.name, "images": len(ids), "of": len(part.dataset)}
-            if row not in rows:
-                rows.append(row)
-    return rows

@@ -1,17 +1,18 @@
-"""What was measured of sub-networks: one row for each, as JSON lines and as a spreadsheet."""
+"""Results of sub-networks: one row for each, as JSON lines and as CSV."""
 
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.files import write_whole
 from RobustART.errors import RecordError
-from RobustART.report.columns import numbers_of
+from RobustART.metrics.spec import face
 
 FORMAT = "robustart-nas/1"
 NAME = "rows.jsonl"
@@ -19,58 +20,39 @@ Row = Mapping[str, Any]
 
 
 def row_of(subnet: Row, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the row of a sub-network: what it is, and the values that its report has, by benchmark.
+    """Returns the row of a sub-network: its description, and the values of its report by benchmark.
 
-    Those are the benchmarks' numbers, robust accuracy under each attack, and the mean error under each corruption and each
-    group of them.
+    The values are the benchmark's numbers, robust accuracy under each attack, and the mean error under each corruption and
+    each group of them.
 
     Args:
-        subnet: its line in the list of sub-networks.
-        report: what ``report.json`` holds.
+        subnet: the sub-network's line in the list.
+        report: the content of ``report.json``.
     """
     numbers = {
-        benchmark: {name: estimate["value"] for name, estimate in {**numbers_of(entry), **_errors(entry)}.items()}
+        benchmark: {name: estimate["value"] for name, estimate in face(benchmark).listed_numbers(entry).items()}
         for benchmark, entry in report["benchmarks"].items()
     }
     return {**subnet, "weights": report["model"]["weights"], "numbers": numbers}
 
 
-def _errors(entry: Mapping[str, Any]) -> dict[str, Any]:
-    column = "mean error"
-    tables = [entry["tables"].get(key, {}) for key in ("group_errors", "corruption_errors")]
-    return {f"{name} {column}": row[column] for table in tables for name, row in table.items() if column in row}
-
-
 def columns_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Returns benchmark and name of every number, in the order in which they first come."""
+    """Returns benchmark and name of every number, in the order of first appearance."""
     found = [(benchmark, name) for row in rows for benchmark, own in row["numbers"].items() for name in own]
     return list(dict.fromkeys(found))
 
 
+write_file = functools.partial(write_whole, durable=True, unique=True, error=RecordError)
+"""Writes a file of a study whole or not at all; several processes may write the same one."""
+
+
 def write_rows(folder: Path, header: Mapping[str, Any], rows: Sequence[Row]) -> list[Path]:
-    """Writes ``rows.jsonl`` and ``rows.csv``, each under a temporary name first; returns their paths."""
+    """Writes ``rows.jsonl`` and ``rows.csv``, each whole or not at all; returns their paths."""
     lines = [json.dumps(row) + "\n" for row in ({"format": FORMAT, **header}, *rows)]
     texts = {NAME: "".join(lines), "rows.csv": _spreadsheet(rows)}
     for name, text in texts.items():
-        write_whole(folder / name, text)
+        write_file(folder / name, text)
     return [folder / name for name in texts]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file that is there whole or not at all; several processes may write the same one.
-
-    Raises:
-        RecordError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RecordError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _spreadsheet(rows: Sequence[Row]) -> str:
@@ -90,14 +72,14 @@ def read_rows(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Returns the header and the rows of a folder of results, or of a ``rows.jsonl`` itself.
 
     Raises:
-        RecordError: they are not there, not all, or none.
+        RecordError: the file is missing, incomplete or damaged.
     """
     path = folder / NAME if folder.is_dir() else folder
     if not path.is_file():
         done = len(list((folder / "subnets").glob("*/row.json")))
         raise RecordError(
-            f"there is no {path}: it is written when every sub-network is evaluated ({done} are so far); the same "
-            "robustart nas evaluate goes on"
+            f"there is no {path}: it is written when every sub-network is evaluated ({done} so far); the same "
+            "robustart nas evaluate resumes"
             if done
             else f"there is no {path}; robustart nas evaluate writes it"
         )
@@ -106,7 +88,7 @@ def read_rows(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read: {error}") from None
     if not rows or not isinstance(rows[0], dict) or rows[0].get("format") != FORMAT:
-        raise RecordError(f"{path} is no file of rows: its first line must say {FORMAT!r}")
+        raise RecordError(f"{path} is not a file of rows: its first line must have the format {FORMAT!r}")
     header, *rest = rows
     for number, row in enumerate(rest, 2):
         keys = {"id", "factors", "parameters", "macs", "numbers"}

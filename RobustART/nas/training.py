@@ -1,17 +1,17 @@
-"""Training of a supernet by the sandwich rule, with in-place distillation."""
+"""Trains a supernet by the sandwich rule with in-place distillation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.ranges import Numbers
 from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError
-from RobustART.nas import Encoding, Space, Supernet, create_space
+from RobustART.nas import Encoding, Space, Supernet
 from RobustART.training.loading import Batch
 from RobustART.training.objectives.objective import (
     OBJECTIVES,
@@ -28,41 +28,37 @@ from RobustART.training.objectives.techniques import distance
 class Sandwich(Objective):
     """The sandwich rule and in-place distillation (Yu and Huang 2019, https://arxiv.org/abs/1903.05134).
 
-    Each step trains the largest sub-network, the smallest, and some drawn ones; their losses are added up. The largest
-    learns from the labels, the others its predictions, which are not moved by that, or without distillation from the labels
-    too. All see the same images, blended ones too, each at its own input size. The draws depend on the seed and the step
-    alone: they are the same in all processes and portions, and a run that was stopped goes on with them. As the largest
-    takes part in every step, every weight has a gradient, which distributed training needs.
+    Each step trains the largest sub-network, the smallest, and some random ones; their losses are added. The largest learns
+    from the labels, the others from its predictions (without their gradient) or, without distillation, from the labels. All
+    get the same images, blended ones too, each at its own input size. The draws depend on the seed and the step alone: they
+    are the same in all processes and portions, and a resumed run repeats them. As the largest takes part in every step,
+    every weight has a gradient, which distributed training needs.
 
     The graphs of all sub-networks are held until the backward pass; ``training.accumulate`` saves memory.
 
     Args:
-        context: of the training.
-        random: how many are drawn.
+        context: what the training provides.
+        random: number of random sub-networks in a step.
         distill: whether the others learn from the largest.
     """
 
     def __init__(self, context: ObjectiveContext, random: int, distill: bool) -> None:
         super().__init__()
-        if isinstance(random, bool) or not isinstance(random, int) or random < 0:
-            raise ConfigError(f"training.objective: random must be a whole number from 0 up, got {random!r}")
-        if not isinstance(distill, bool):
-            raise ConfigError(f"training.objective: distill must be true or false, got {distill!r}")
         self.classes, self.label_smooth, self.mixing = context.classes, context.label_smooth, context.mixing
         self.seed, self.random, self.distill = context.seed, random, distill
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the sum of the losses, those of the largest and smallest, and where labels are whole their accuracy."""
+        """Returns the sum of the losses, and those of the largest and smallest, with accuracy if labels are not blended."""
         network = plain_model(model).network
         if not isinstance(network, Supernet):
-            raise ConfigError(f"{NEEDS}, got {type(network).__name__}")
+            raise ConfigError(f"training.objective 'supernet' needs a supernet, got {type(network).__name__}")
         targets = soft_targets(batch.labels, self.classes, self.label_smooth)
         images, targets = self.mixing(single_view(batch.images), targets, rng)
         size = network.space.input_sizes[-1]
         if images.shape[-1] != size:
             raise ConfigError(
                 f"training.objective 'supernet': images have {images.shape[-1]} pixels, the largest network takes {size}; "
-                "leave out model.preprocessing.input_size and data.input_size, or set them to that"
+                "leave out model.preprocessing.input_size, or set it to that"
             )
         with network.together(self.encodings(network.space, batch.step)):
             logits = model(images)
@@ -78,43 +74,14 @@ class Sandwich(Objective):
         return torch.stack(losses).sum(), numbers
 
     def encodings(self, space: Space, step: int) -> list[Encoding]:
-        """Returns what is trained at a step, the largest and the smallest first."""
+        """Returns the sub-networks of a step, the largest and the smallest first."""
         rng = numpy_generator(self.seed, step, "supernet")
         return [space.largest(), space.smallest(), *(space.sample(rng) for _ in range(self.random))]
 
 
-NEEDS = "training.objective 'supernet' needs a supernet, model: {type: nas:resnet} or {type: nas:mobilenet_v3}"
-
-
 @OBJECTIVES.register("supernet")
-def supernet(context: ObjectiveContext, *, random: int = 2, distill: bool = True) -> Objective:
+def supernet(
+    context: ObjectiveContext, *, random: Annotated[int, Numbers(0, whole=True)] = 2, distill: bool = True
+) -> Objective:
     """Returns the sandwich rule."""
     return Sandwich(context, random, distill)
-
-
-def refuse_unfit(objective: str, model: str, kwargs: Mapping[str, Any], *, compiled: bool, sync_bn: bool) -> None:
-    """Raises a ConfigError where model, objective and settings of a training do not go together.
-
-    Args:
-        objective: its name.
-        model: the type of the model.
-        kwargs: of its builder.
-        compiled: ``training.compile``.
-        sync_bn: whether BatchNorm's statistics are to be those of all processes.
-    """
-    elastic = model.startswith("nas:") and kwargs.get("encoding") is None
-    if objective == "supernet" and not elastic:
-        alone = (
-            ", which one sub-network (model.kwargs.encoding) is not" if model.startswith("nas:") else f", got {model!r}"
-        )
-        raise ConfigError(NEEDS + alone)
-    if model.startswith("nas:"):
-        options = {key: value for key, value in kwargs.items() if key != "encoding"}
-        create_space(model.partition(":")[2], options)  # it must be possible
-    if elastic and compiled:
-        raise ConfigError("training.compile: a supernet is another network at every step; say compile: false")
-    if elastic and sync_bn:
-        raise ConfigError(
-            "training.sync_bn: a supernet's smaller networks have no synchronised BatchNorm; statistics are measured on "
-            "each sub-network before it is evaluated, so say sync_bn: false"
-        )

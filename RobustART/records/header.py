@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from RobustART.errors import RecordError
+from RobustART.records.sealing import unsealed
 
-FORMAT = "robustart-records/1"
+FORMAT = "robustart-records/2"
+BEFORE = "robustart-records/1"
+"""The format before, without coordinates and checksums, which is read too."""
 _ANY_VERSION = FORMAT.partition("/")[0] + "/"
 _DEPTH = 50
 """Levels that a header may be nested."""
 _KINDS = {str: "a text", dict: "an object", list: "a list", int: "a whole number"}
+
+
+def config_hash(conditions: Mapping[str, Any]) -> str:
+    """Returns 16 hexadecimal digits that differ when anything in ``conditions`` (plain data) does."""
+    text = json.dumps(conditions, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def conditions_hash(conditions: Mapping[str, Any]) -> str:
+    """Returns the hash of a result file's conditions; what its data sets are called does not count."""
+    data = [{**row, "name": None} for row in conditions.get("data", [])]
+    return config_hash({**conditions, **({"data": data} if "data" in conditions else {})})
 
 
 def parse_json(text: str) -> Any:
@@ -66,19 +82,26 @@ def check_header(text: str, path: object) -> dict[str, Any]:
     Raises:
         RecordError: it is none, of another version, or lacks what readers rely on; the message says what came.
     """
+    place = f"the header of {path}"
     try:
         header = parse_json(text)
     except ValueError:
         header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if not isinstance(header, dict) or header.get("format") not in (FORMAT, BEFORE):
         raise RecordError(f"{path} is not a result file of this version: its first line must say {FORMAT!r}")
-    place = f"the header of {path}"
+    if header["format"] == FORMAT or "crc" in header:  # its version may be what was damaged
+        unsealed(text, place)
+    sealed = "crc" in header
+    header.pop("crc", None)
     _check_depth(header, place)
     field(header, "benchmark", str, place)
     field(header, "hash", str, place)
     _check_conditions(field(header, "conditions", dict, place), f"{place}, in 'conditions',")
     if "versions" in header:
         field(header, "versions", dict, place)
+    found = conditions_hash(header["conditions"])
+    if sealed and found != header["hash"]:
+        raise RecordError(f"{place} was edited: the hash of its conditions is {found}, but it states {header['hash']}")
     passes = field(header, "passes", list, place)
     if not passes:
         raise RecordError(f"{place} needs at least one entry in 'passes', got none")
@@ -137,6 +160,9 @@ def _check_pass(info: dict[str, Any], place: str) -> None:
     if len(set(cells)) < len(cells):
         twice = next(cell for cell in cells if cells.count(cell) > 1)
         raise RecordError(f"{place} names the cell {twice!r} twice")
+    places = field(info, "coordinates", list, place) if "coordinates" in info else [{} for _ in cells]
+    if len(places) != len(cells) or not all(isinstance(entry, dict) for entry in places):
+        raise RecordError(f"{place} needs 'coordinates', an object for each of its cells, got {shown(places)}")
     if field(info, "ids", int, place) < 0:
         raise RecordError(f"{place} needs 'ids', the number of images, from 0, got {info['ids']}")
     if "models" in info:
@@ -147,6 +173,11 @@ def _check_pass(info: dict[str, Any], place: str) -> None:
                     f"{place} needs in 'models' for one of its cells the names of two models or null, got "
                     f"{shown({cell: pair})}"
                 )
+
+
+def coordinates_of(info: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Returns the coordinates of each cell of a pass in a header; empty ones in files of format 1."""
+    return tuple(info.get("coordinates") or ({} for _ in info["cells"]))
 
 
 def _texts(values: object) -> bool:

@@ -1,4 +1,4 @@
-"""Clean accuracy on the test set during a training: a number to watch. What is reported comes from the evaluation."""
+"""Clean accuracy on the test set during a training, to watch it; reports come from the evaluation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from RobustART.core.imaging import Array
 from RobustART.data import ImageDataset, Sample, load_views
 from RobustART.models import Classifier
+from RobustART.records.lines import CLEAN
 from RobustART.training.parallel import Parallel
 
 
@@ -24,11 +25,11 @@ def validate(
     """Returns the top-1 accuracy of each model in percent, and top-5 where there are more than five classes.
 
     Args:
-        models: names, such as ``""`` and ``"ema_"``, that go before the numbers' names; on the device. They are used in
-            evaluation mode and float32, and put back into the mode they were in.
-        dataset: every process takes a part of it.
+        models: models on the device by the prefix of their numbers' names, such as ``""`` and ``"ema_"``. They are used in
+            evaluation mode and float32; their mode is restored.
+        dataset: the test set, of which every process evaluates a part.
         parallel: the processes.
-        batch_size: images at once.
+        batch_size: images in one forward pass.
         workers: loader processes.
     """
     world = parallel.world
@@ -41,7 +42,7 @@ def validate(
     for model in models.values():
         model.eval()
     views = load_views(
-        dataset, mine, {"clean": _crop}, preprocessing.apply, size=preprocessing.input_size, seed=0, workers=workers
+        dataset, mine, {CLEAN: _crop}, preprocessing.apply, size=preprocessing.input_size, seed=0, workers=workers
     )
     for group, (pixels, _) in zip(mine, views, strict=True):
         images = pixels[:, 0].permute(0, 3, 1, 2).to(world.device).float().div_(255)

@@ -9,11 +9,11 @@ from torch import nn
 from RobustART.benchmarks import build_benchmark, clean_view
 from RobustART.data import array_dataset, create_dataset
 from RobustART.errors import ConfigError, RecordError
-from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
+from RobustART.evaluation import Cell, Pass, evaluate
 from RobustART.evaluation.engine import grid
-from RobustART.metrics import summaries
 from RobustART.models import create_model
-from tests.conftest import SIZE, make_picture
+from RobustART.records.sealing import unsealed
+from tests.conftest import SIZE, make_picture, own_benchmark
 
 
 def rows(folder, benchmark):
@@ -131,14 +131,8 @@ def test_channels_last_is_what_the_record_says(tmp_path, data, model):
 def test_report_of_another_data_set_names_that(tmp_path, data, model):
     other = array_dataset(data.images[:5], [0] * 5, "others")
 
-    @BENCHMARKS.register("others")
-    def others(dataset):
-        return Benchmark("others", (Pass(other, (Cell("clean", clean_view),)),), summaries.classification)
-
-    try:
+    with own_benchmark("others", lambda dataset: (Pass(other, (Cell("clean", clean_view),)),)):
         report = evaluate(model, data, {"others": {}}, output_dir=tmp_path, progress=False)
-    finally:
-        BENCHMARKS.remove("others")
     assert "others: 5 images" in report.heading()
     assert "arrays" not in report.heading()
 
@@ -153,7 +147,7 @@ def test_full_disk_at_the_report(tmp_path, data, model, monkeypatch, caplog):
             raise OSError(28, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr("RobustART.evaluation.report.os.replace", full)
+    monkeypatch.setattr("RobustART.core.files.os.replace", full)
     with pytest.raises(
         RecordError, match="cannot write .*report.md: No space left on device. The results are recorded"
     ):
@@ -182,7 +176,8 @@ def test_processes_agree_on_the_merge_though_process_0_has_begun_it(tmp_path, da
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:5] + lines[9:]))
     path.with_name("clean.jsonl.rank1").write_bytes(b"".join([lines[0], *lines[5:9]]))
-    header, benchmark = json.loads(lines[0]), build_benchmark("clean", data)
+    header = json.loads(unsealed(lines[0].decode(), "the header"))
+    benchmark = build_benchmark("clean", data)
     barriers = []
 
     def barrier():

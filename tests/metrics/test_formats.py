@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from RobustART.benchmarks.photos import imagenet_a_classes
 from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,
@@ -17,8 +18,8 @@ from RobustART.metrics import (
     ImageNetSEvaluator,
     WorstCaseAdvRobustEvaluator,
 )
-from RobustART.metrics.baselines import imagenet_a_classes
-from RobustART.original.results import read_verdicts, result_files
+from RobustART.original.results.files import result_files
+from RobustART.original.results.scores import read_verdicts
 from tests.metrics.conftest import score_lines, verdict_lines, write_records
 
 NESTED = "[" * 5000 + "]" * 5000
@@ -45,8 +46,8 @@ NESTED = "[" * 5000 + "]" * 5000
         (b'{"label": 0, "score": {"0": 1}}', "needs 'score', a list of numbers, got"),
         (b'{"label": 0, "score": 1}', "needs 'score', a list of numbers, got 1"),
         (b'{"label": 0, "score": []}', "needs 'score'"),
-        (b'{"label": 0, "score": [1, 2], "filename": null}', "needs 'filename', a text or a whole number, got None"),
-        (b'{"label": 0, "score": [1, 2], "image_id": [1]}', r"needs 'image_id', a text or a whole number, got \[1\]"),
+        (b'{"label": 0, "score": [1, 2], "filename": null}', "needs 'filename', a string or an integer, got None"),
+        (b'{"label": 0, "score": [1, 2], "image_id": [1]}', r"needs 'image_id', a string or an integer, got \[1\]"),
         (b'{"label": 0, "score": [1e999, 2]}', "has a score that is not a finite number"),
         (f'{{"label": {10**30}, "prediction": 1}}'.encode(), "needs 'score' .* and 'label', a class from 0, got"),
         (f'{{"label": 0, "prediction": {10**30}}}'.encode(), "needs 'score' "),

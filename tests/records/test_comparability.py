@@ -6,13 +6,13 @@ import json
 import pytest
 from torch import nn
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.evaluation import evaluate
 from RobustART.models import Classifier, create_model, wrap_model
 from RobustART.records.comparability import board_conditions, paired_conditions
+from RobustART.report.board_runs import read_runs
 from RobustART.report.columns import all_columns, contrasts
-from RobustART.report.runs import read_runs
 from tests.report.conftest import PREPROCESSING, Tiny, photos  # noqa: F401 - a fixture
 
 OWN = Preprocessing(**PREPROCESSING)
@@ -119,7 +119,7 @@ def test_what_is_the_models_own():
     again = wrap_model(told, {"resize": 300})
     assert (again.source, again.arguments, again.notes) == (told.source, told.arguments, told.notes)
     larger = wrap_model(told, {"resize": 100})
-    assert any("pictures get black borders" in note for note in larger.notes)
+    assert any("images get black borders" in note for note in larger.notes)
     assert wrap_model(larger, {"resize": 300}).notes == told.notes
     unstated = wrap_model(nn.Flatten(), {"input_size": 32})
     assert (unstated.own, unstated.overridden, wrap_model(unstated, {"resize": 40}).overridden) == (None, {}, {})

@@ -85,7 +85,15 @@ def test_two_processes_by_torchrun_and_by_slurm(small_config, tmp_path):
     assert texts[1][0] == ""  # only the main process prints
     assert outputs(tmp_path / "slurm") == outputs(tmp_path / "one")
     assert sorted(p.name for p in (tmp_path / "slurm" / "results").iterdir()) == sorted(
-        [*(f"{name}.jsonl" for name in BENCHMARKS), "report.html", "report.json", "report.md", "noise.png"]
+        [
+            *(f"{name}.jsonl" for name in BENCHMARKS),
+            "report.html",
+            "report.json",
+            "report.md",
+            "run.json",
+            "noise.png",
+            "pictures",
+        ]
     )
 
 
@@ -288,7 +296,7 @@ def test_arguments_of_ones_own_model_may_have_any_name(tmp_path, photo_folder, m
         ("evaluation.workers=-1", "workers must be"),
         ("evaluation.limit=1000", "limit must be a whole number from 1 to 12"),
         ("evaluation.device=mps", "device must be auto, cpu, cuda"),
-        ("evaluation.benchmarks.adversarial.stop=frist", "stop must be"),
+        ("evaluation.benchmarks.adversarial.stop=firsd", "stop must be"),
         ("evaluation.benchmarks.adversarial.eps=[.nan]", "radii from 0 up"),
         ("model.type=./own:build", "the names as in an import"),
         ("data.type=multiclass", "several labels an image"),
@@ -297,7 +305,7 @@ def test_arguments_of_ones_own_model_may_have_any_name(tmp_path, photo_folder, m
             "model={type: 'timm:resnet18', weights: 'pretrained:a1'}",
             "has no pretrained weights 'a1'; known: a1_in1k, a2_in1k",
         ),
-        ("model.kwargs.heigth=3", "unexpected keyword argument 'heigth'"),
+        ("model.kwargs.heightt=3", "unexpected keyword argument 'heightt'"),
         ("data.test.evaluator={type: imagenet, kwargs: {topk: [1, 3]}}", "topk must be [1, 5]"),
         ("saver={pretrain: {path: b.pth}}", "say it once"),
     ],
@@ -396,13 +404,15 @@ def test_a_trial_leaves_the_run_alone(original, tmp_path, capsys):
     assert main([*command, "--trial", "3", "--quiet"]) == 2  # a trial tries again
     assert "cannot be decoded" in capsys.readouterr().err
     assert main([*command, "--trial", "0"]) == 2
-    assert "--trial takes a whole number above 0" in capsys.readouterr().err
+    assert "--trial takes an integer from 1 up" in capsys.readouterr().err
 
 
 def test_made_up_images_in_place_of_real_ones(original, tmp_path, capsys):
-    """The original's configs ship with this, and it gave one image for all; here they differ, and everything says so."""
-    command = ["--config", str(original), "--evaluate", "--set", "data.read_from=fake", "--trial", "5"]
-    assert main([*command, "--set", "model.kwargs={classes: 1000}"]) == 0
+    """The original's configs ship with ``read_from: fake``, which is refused; our data set ``fake`` is named in reports."""
+    command = ["--config", str(original), "--evaluate", "--trial", "5"]
+    assert main([*command, "--set", "data.read_from=fake"]) == 2
+    assert "data.read_from: 'fake' means made-up images, but data.train.root_dir" in capsys.readouterr().err
+    assert main([*command, "--set", "data.test.type=fake", "--set", "model.kwargs={classes: 1000}"]) == 0
     captured = capsys.readouterr()
     assert "images are made up" in captured.err
     report = json.loads((tmp_path / "trial" / "results" / "report.json").read_text())

@@ -71,7 +71,7 @@ def test_distillation_from_a_trained_teacher(digits, tmp_path, capsys):
         ),
         ("{teacher: {type: 'MODULE:build', weights: none.pth}}", "kwargs.teacher: there is no weights file none.pth"),
         (
-            "{teacher: {type: 'MODULE:build', weights: w.pth, kwargs: {widht: 4}}}",
+            "{teacher: {type: 'MODULE:build', weights: w.pth, kwargs: {widthh: 4}}}",
             "kwargs.teacher: model 'MODULE:build' does not take",
         ),
         ("{teacher: {type: 'MODULE:build', weights: w.pth, kwargs: {width: 4}}}", "kwargs.teacher: "),
@@ -149,7 +149,7 @@ def test_augmix_with_its_loss(digits, tmp_path, capsys):
     for overrides, message in (
         ([views[1]], "'jsd' needs several views"),
         ([*views, "mixup=0.2"], "mixup and cutmix must be off"),
-        ([*views, "training.adversary={type: pgd}"], "training.adversary needs training.objective 'plain', got 'jsd'"),
+        ([*views, "training.adversary={type: pgd}"], "training.adversary cannot be used with training.objective"),
         ([*views, "training.objective.kwargs={weight: 0}"], "'weight' of training.objective must be a number above 0"),
     ):
         capsys.readouterr()

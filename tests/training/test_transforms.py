@@ -98,7 +98,7 @@ def test_erased_parts_have_the_models_mean():
         ([{"type": "timm_augment", "kwargs": {"config": "rnd-m9"}}], "timm does not know the policy 'rnd-m9'"),
         ([{"type": "to_grayscale", "kwargs": {"num_output_channels": 1}}], "three equal channels"),
         ([{"type": "views", "kwargs": {"transforms": []}}], "two or more lists"),
-        ([{"tpye": "flip"}], "each must be"),
+        ([{"typ": "flip"}], "each must be"),
         ("STANDARD", "must be {type: NAME}"),
         ({"type": "STANDARD", "kwargs": {"a": 1}}, "takes no kwargs"),
         ([{"type": "resize", "kwargs": {"interpolation": "cubic"}}], "interpolation must be one of"),
@@ -219,4 +219,8 @@ def test_broken_pictures_are_named(photo_folder):
     data = create_dataset(root_dir=photo_folder)
     for workers in (0, 1):
         with pytest.raises(DataError, match=r"04.png cannot be decoded"):
-            list(load_batches(data, view({"type": "STANDARD"}), Plan(12, 4, steps=3), "distributed", workers=workers))
+            list(
+                load_batches(
+                    data, view({"type": "STANDARD"}), Plan(12, 4, steps=3), "distributed_epoch", workers=workers
+                )
+            )

@@ -142,14 +142,6 @@ class FreeTraining(Objective):
         check_above_zero("eps", eps)
         if repeats < 1:
             raise ConfigError(f"training.adversary.replays must be a whole number above 0, got {repeats}")
-        if context.mixing:
-            raise ConfigError(
-                "training.adversary: free shows the same images several times; mixup and cutmix must be off"
-            )
-        if context.accumulate > 1:
-            raise ConfigError(
-                "training.adversary: free keeps a perturbation of the batch; training.accumulate must be 1"
-            )
         self.classes, self.label_smooth = context.classes, context.label_smooth
         self.eps, self.repeats = eps, repeats
         self.perturbation = torch.zeros(0)

@@ -1,0 +1,135 @@
+"""Numbers of adversarial noise: robust accuracy, AR, WCAR; what attacks cost, and what they found suspicious."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from RobustART.core.options import parse_number
+from RobustART.metrics import estimates
+from RobustART.metrics.results import Summary, Table
+from RobustART.records.lines import CLEAN, Records
+from RobustART.records.table import PassRecords
+
+SQUARE_SHARE = 0.002
+"""Share of images beyond which it is suspicious that Square was needed."""
+
+
+class Attacked(NamedTuple):
+    """One attack at one radius."""
+
+    attack: str
+    """Its name."""
+    eps: str
+    """Its radius as people write it, such as ``8/255``."""
+    norm: str
+    """Its norm: ``Linf``, ``L2``, ``L1``."""
+
+
+def robustness(clean: NDArray[np.bool_], attacked: Mapping[Attacked, NDArray[np.bool_]]) -> Summary:
+    """Returns robust accuracy, AR and WCAR.
+
+    * robust accuracy: images right under the attack, of all;
+    * AR (adversarial robustness): of the images right when clean, those still right;
+    * WCAR (worst-case AR) of one eps: of the images right when clean, those right under every attack of that eps; and of
+      one magnitude over all norms, where each norm has as many radii.
+
+    Args:
+        clean: whether each image is right without an attack, (N,).
+        attacked: whether it is right under each attack, (N,).
+    """
+    robust: Table = {}
+    pairs = {}
+    for which, right in attacked.items():
+        robust.setdefault(which.attack, {})[which.eps] = estimates.accuracy(right)
+        pairs["AR", which.attack, which.eps] = (right, clean)
+    for (row, column), group in _worst_groups(list(attacked)).items():
+        pairs["WCAR", row, column] = (np.all([attacked[which] for which in group], axis=0), clean)
+    tables: dict[str, Table] = {"robust_accuracy": robust}
+    reason = "adversarial robustness is undefined: no image is classified right when clean"
+    for (title, row, column), estimate in estimates.ratios(pairs, reason).items():
+        tables.setdefault(title, {}).setdefault(row, {})[column] = estimate
+    return Summary({"clean_accuracy": estimates.accuracy(clean)}, tables)
+
+
+def _worst_groups(attacked: list[Attacked]) -> dict[tuple[str, str], list[Attacked]]:
+    """Returns the attacks that WCAR takes together, by row and column of its table.
+
+    Attacks of one norm and radius are one group. Where several norms have as many radii each, their smallest are a group
+    too, and so on up to the largest, as the benchmark's small, middle and large magnitudes are.
+    """
+    by_radius: dict[str, dict[str, list[Attacked]]] = {}
+    for which in attacked:
+        by_radius.setdefault(which.norm, {}).setdefault(which.eps, []).append(which)
+    groups = {}
+    for norm, by_eps in by_radius.items():
+        for eps, group in by_eps.items():
+            if len(group) > 1:
+                groups[f"all {len(group)} {norm} attacks", eps] = group
+    if len(by_radius) > 1 and len({len(radii) for radii in by_radius.values()}) == 1:
+        ordered = [sorted(radii.items(), key=lambda item: parse_number(item[0])) for radii in by_radius.values()]
+        for level in zip(*ordered, strict=True):
+            group = [which for _, members in level for which in members]
+            radii = " + ".join(f"{norm} {eps}" for norm, (eps, _) in zip(by_radius, level, strict=True))
+            groups[f"all {len(group)} attacks", radii] = group
+    return groups
+
+
+def broken_by_stage(table: PassRecords) -> Table:
+    """Returns, for attacks of several stages, which share of all images each stage broke."""
+    if table.broken_by is None:
+        return {}
+    rows: Table = {}
+    for column, (cell, place) in enumerate(zip(table.cells, table.coordinates, strict=True)):
+        verdicts = [row[column] for row in table.broken_by]
+        stages = [stage for stage in dict.fromkeys(verdicts) if stage not in (None, CLEAN, place.get("attack"))]
+        for stage in stages:
+            rows.setdefault(cell, {})[str(stage)] = estimates.accuracy([verdict == stage for verdict in verdicts])
+    return rows
+
+
+def attack_costs(table: PassRecords) -> dict[str, dict[str, int]]:
+    """Returns the forward and backward passes of each attacked cell, over all images."""
+    if table.forward is None or table.backward is None:
+        return {}
+    forward, backward = table.forward.sum(axis=0).tolist(), table.backward.sum(axis=0).tolist()
+    return {
+        cell: {"forward": forward[i], "backward": backward[i]}
+        for i, cell in enumerate(table.cells)
+        if forward[i] or backward[i]
+    }
+
+
+def attack_warnings(records: Records) -> list[str]:
+    """Returns what attacks found suspicious, with the number of images, and whether Square was needed.
+
+    Square needs no gradient; if it breaks more than 0.2 % of the images after attacks with gradients, theirs may be masked
+    (the rule of AutoAttack, Croce and Hein 2020, https://arxiv.org/abs/2003.01690).
+    """
+    warnings = []
+    settings = records.header["conditions"].get("attacks", {})
+    for table in records.passes:
+        found: dict[tuple[str, str], int] = {}
+        for row in table.flags:
+            for cell, flags in row.items():
+                for name, meaning in flags.items():
+                    found[cell, f"{name}: {meaning}"] = found.get((cell, f"{name}: {meaning}"), 0) + 1
+        n = len(table.ids)
+        warnings += [f"{cell}: {text} (noted with {count} of {n} images)" for (cell, text), count in found.items()]
+        for column, (cell, place) in enumerate(zip(table.cells, table.coordinates, strict=True)):
+            stages = settings.get(cell, {}).get("attacks") or ("apgd_ce", "square")
+            white_box = str(place.get("attack")).startswith("autoattack_") and place.get("source") == place.get(
+                "target"
+            )
+            if not table.broken_by or not white_box or set(stages) == {"square"}:
+                continue
+            by_square = sum(row[column] == "square" for row in table.broken_by or ())
+            if by_square > SQUARE_SHARE * n:
+                warnings.append(
+                    f"{cell}: Square broke {by_square} of {n} images that attacks with gradients left standing; gradients "
+                    "may be masked, and the true robustness may be lower still"
+                )
+    return warnings
