@@ -107,7 +107,7 @@ def _described(tile: Tile, place: tuple[int, int]) -> dict[str, Any]:
 
 def _comment(path: Path) -> str | None:
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=("PNG",)) as picture:
             return getattr(picture, "text", {}).get("records")
     except OSError:
         return None

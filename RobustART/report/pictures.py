@@ -29,7 +29,7 @@ def read_tiles(path: Path, hashes: Sequence[str]) -> list[tuple[dict[str, Any], 
     """
     if not path.is_file():
         return []
-    with Image.open(path) as picture:
+    with Image.open(path, formats=("PNG",)) as picture:
         texts = getattr(picture, "text", {})
         if "tiles" not in texts or texts.get("records", "").split()[1:] != list(hashes):
             return []
