@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from RobustART.core.imaging import Array, decode, read_bytes
+from RobustART.core.imaging.npy import from_npy
 from RobustART.core.published import PublishedSet
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.folders import IMAGE_SUFFIXES, class_files, enumerate_names, what_is_there
@@ -69,13 +69,10 @@ class VariantSample(Sample):
 
 
 def _from_npy(data: bytes) -> Array:
-    try:
-        image = np.load(io.BytesIO(data), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"the .npy file cannot be read: {error}") from None
+    image = from_npy(data, "the file")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise DataError(f"a stored picture must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
-    return np.asarray(image)
+    return np.array(image, order="C")
 
 
 @dataclasses.dataclass(frozen=True)
