@@ -72,7 +72,7 @@ class Report:
             "model": self.data["model"],
             "conditions": self.data["conditions"],
             "options": {
-                name: {key: value for key, value in entry.items() if key not in ("metrics", "tables")}
+                name: {key: value for key, value in entry.items() if key not in ("metrics", "tables", "cells")}
                 for name, entry in self.data["benchmarks"].items()
             },
             "timing": self.data["timing"],
