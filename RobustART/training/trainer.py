@@ -34,9 +34,6 @@ from RobustART.training.validation import validate
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 10.0
-"""Seconds that a run waits for loader processes of a killed one: they look every 5 s whether theirs is still there."""
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainerSettings:
@@ -92,8 +89,7 @@ class Trainer:
             recover: go on from this checkpoint instead of the newest.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        alone = only_writer(self.checkpoints, self.world.is_main, patience=PATIENCE)
-        with alone, _deterministic(self.settings.deterministic):
+        with only_writer(self.checkpoints, self.world.is_main), _deterministic(self.settings.deterministic):
             if fresh and self.world.is_main:
                 delete_checkpoints(self.checkpoints)
             self.world.barrier()
