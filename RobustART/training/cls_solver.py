@@ -14,7 +14,7 @@ import yaml
 
 from RobustART.config.loader import load_config, without_defaults
 from RobustART.config.schema import Config, EvaluationConfig, ModelConfig
-from RobustART.core.distributed import World
+from RobustART.core.distributed import World, lost_processes_named
 from RobustART.core.options import to_plain
 from RobustART.core.plugins import import_plugins
 from RobustART.errors import ConfigError, UserError
@@ -226,7 +226,8 @@ def run(arguments: argparse.Namespace) -> int:
             configure_logging(output_dir(one, folder), world, arguments.quiet)
             for warning in unused:
                 log.warning("%s", warning)
-            _run_model(ClsSolver(one, folder, world, trial), arguments, training)
+            with lost_processes_named(world.rank, world.size):
+                _run_model(ClsSolver(one, folder, world, trial), arguments, training)
     return 0
 
 

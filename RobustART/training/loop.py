@@ -18,7 +18,7 @@ from RobustART.training.ema import Ema, Swa
 from RobustART.training.loading import Batch
 from RobustART.training.objectives.objective import Objective
 from RobustART.training.optim import set_rate
-from RobustART.training.parallel import Parallel, lost_processes_named
+from RobustART.training.parallel import Parallel
 from RobustART.training.schedules import Schedule
 
 AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -267,7 +267,7 @@ def run(training: Training, batches: Iterator[Batch], due: Due, last_good: Calla
     on_cpu = training.device.type == "cpu"  # elsewhere looking at the loss would make the device wait
     devices = [] if on_cpu else [training.device]
     steps = training.settings.steps
-    with torch.random.fork_rng(devices=devices), lost_processes_named(training.parallel.world):
+    with torch.random.fork_rng(devices=devices):
         for batch in batches:
             training.train_step(batch)
             tasks = [task for every, task in (due.log, due.validate, due.save) if _is_due(training.step, every, steps)]

@@ -6,7 +6,6 @@ whole batch.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -16,21 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from RobustART.core.distributed import World
-from RobustART.errors import ConfigError, ProcessLostError
-
-
-@contextlib.contextmanager
-def lost_processes_named(world: World) -> Iterator[None]:
-    """Turns the failure of a message between processes into a :class:`ProcessLostError`."""
-    try:
-        yield
-    except RuntimeError as error:
-        words = ("connection closed", "connection reset", "broken pipe", "gloo", "nccl", "socket", "timed out waiting")
-        if world.size > 1 and any(word in str(error).lower() for word in words):
-            raise ProcessLostError(
-                f"process {world.rank} of {world.size} stops because another one ended; its own message says why ({error})"
-            ) from error
-        raise
+from RobustART.errors import ConfigError
 
 
 class Parallel:
