@@ -28,6 +28,7 @@ class Parallel:
     def __init__(self, world: World) -> None:
         self.world = world
         self.group: Any = None
+        self._wishes: tuple[Any, Tensor] | None = None
         if world.size > 1 and world.device.type == "cuda" and dist.is_nccl_available():
             devices: list[Any] = [None] * world.size
             dist.all_gather_object(devices, (_host(), world.device.index))
@@ -113,6 +114,21 @@ class Parallel:
         if self.world.size > 1:
             dist.all_reduce(values, op=dist.ReduceOp.MIN, group=self.group)
         return values
+
+    def agreed(self, wish: bool) -> bool:
+        """Returns whether any process wished this at the call before; the same on all. Alone, whether this one does.
+
+        So the message is on its way while a step is made, and nobody waits for it.
+        """
+        if self.world.size == 1:
+            return wish
+        before = self._wishes
+        wishes = torch.tensor(int(wish))
+        self._wishes = dist.all_reduce(wishes, async_op=True), wishes
+        if before is None:
+            return False
+        before[0].wait()
+        return bool(before[1])
 
     def gather(self, value: Any) -> list[Any]:
         """Returns the values of all processes on process 0, and an empty list on the others."""
