@@ -24,7 +24,9 @@ class Command:
         return self.log.read_bytes()[self.before :].decode() if self.log.exists() else ""
 
     def send(self, number):
-        os.kill(self.pid, number)
+        """Sends a signal, unless the command has ended."""
+        if self.process.exitcode is None:
+            os.kill(self.pid, number)
 
     def end(self, seconds=60):
         """Waits for the end; returns the exit status, negative for a signal.
