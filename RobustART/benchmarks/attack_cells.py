@@ -86,11 +86,12 @@ def _entry(item: Mapping[str, Any]) -> Any:
 
 def _attack_spec(item: Any, where: str) -> tuple[str, Callable[..., Tensor], dict[str, Any]]:
     """Returns the label of an attack, the attack, and its checked options."""
+    from RobustART.noise.libraries import is_library_attack
     from RobustART.noise.reference import OURS, resolve_attack
 
     name, options = (item, None) if isinstance(item, str) else next(iter(item.items()), (None, None))
     if isinstance(name, str) and (isinstance(item, str) or len(item) == 1) and isinstance(options or {}, Mapping):
-        if ":" in name:
+        if is_library_attack(name):
             raise ConfigError(
                 f"{where}.attacks cannot contain {name!r}: the norm and radius of a library's attack are unknown; use it "
                 "through AddNoise, or name one of ours with backend: foolbox, torchattacks or autoattack"

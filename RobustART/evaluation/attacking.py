@@ -16,7 +16,7 @@ from RobustART.core.seeding import image_seeds
 from RobustART.errors import ModelError, RecordError
 from RobustART.evaluation.scoring import Verdict, check_finite, score, to_float
 from RobustART.noise.attacks.log import CLEAN, AttackLog
-from RobustART.noise.attacks.stages import Stage
+from RobustART.noise.attacks.stages import Stage, run_stages
 
 Answer = Callable[[str | None, Tensor], Tensor]
 """(name of a model, images) -> logits."""
@@ -70,17 +70,17 @@ class BlockAttack:
         """
         for verdict in verdicts.values():
             verdict.broken_by = [None if right else CLEAN for right in verdict.right.tolist()]
-        standing = active.nonzero()[:, 0].cpu()
         first = next(iter(verdicts.values()))
         done = {entry["stage"]: entry for entry in saved}
-        for number, stage in enumerate(self.stages):
-            if not len(standing):
-                break
+
+        def attack(stage: Stage, left: Tensor) -> Tensor:
+            if not len(left):
+                return left
             entry = done.get(stage.name)
             if entry is None:
-                entry = self._stage(stage, view, standing, last=number == len(self.stages) - 1)
+                entry = self._stage(stage, view, left, last=stage is self.stages[-1])
                 commit(entry)
-            elif entry["ran"] != standing.tolist():
+            elif entry["ran"] != left.tolist():
                 raise RecordError(f"the progress of {self.name} does not match its block; --fresh starts over")
             finished = torch.tensor(entry["finished"], dtype=torch.int64)
             for cell, verdict in verdicts.items():
@@ -92,9 +92,11 @@ class BlockAttack:
                         verdict.broken_by[row] = None if right else stage.name
                 for row in entry["ran"]:
                     verdict.flags[row].update(entry["flags"])
-            first.forward[standing] += torch.tensor(entry["forward"], dtype=torch.int64)
-            first.backward[standing] += torch.tensor(entry["backward"], dtype=torch.int64)
-            standing = standing[~torch.isin(standing, finished)]
+            first.forward[left] += torch.tensor(entry["forward"], dtype=torch.int64)
+            first.backward[left] += torch.tensor(entry["backward"], dtype=torch.int64)
+            return finished
+
+        run_stages(self.stages, active.nonzero()[:, 0].cpu(), attack)
 
     def _stage(self, stage: Stage, view: Tensor, standing: Tensor, *, last: bool) -> dict[str, Any]:
         """Returns the entry of a stage that attacks the images ``standing``, as JSON data.

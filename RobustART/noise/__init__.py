@@ -1,4 +1,4 @@
-"""Noise: ``AddNoise`` for pictures, ``corrupt`` and ``CORRUPTIONS`` for ImageNet-C, ``ATTACKS`` for adversarial noise."""
+"""Noise: ``AddNoise`` for images, ``corrupt`` and ``CORRUPTIONS`` for ImageNet-C, ``ATTACKS`` for adversarial noise."""
 
 from RobustART.noise.add_noise import AddNoise
 from RobustART.noise.attacks import ATTACKS

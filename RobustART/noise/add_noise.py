@@ -1,4 +1,4 @@
-"""``AddNoise``: one class for every noise. It looks up, holds options and calls; the algorithms are functions elsewhere."""
+"""``AddNoise``: one class for every noise. It holds options and calls the functions that make the noise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from RobustART.core.seeding import image_seeds, numpy_generator
 from RobustART.errors import ConfigError, UnknownNameError, nearest
 from RobustART.noise.attacks import ATTACKS, AttackLog
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
-from RobustART.noise.kinds import kind_of, on_pictures, to_colour, to_grey
+from RobustART.noise.kinds import kind_of, on_images, to_colour, to_grey
+from RobustART.noise.libraries import is_library_attack
 from RobustART.noise.reference import OURS, resolve_attack
 from RobustART.noise.system import system_noise
 
@@ -30,7 +31,7 @@ ALIASES = {
     "eps_step": "step_size",
     "decay_factor": "decay",
 }
-"""The original's names of options, and ours."""
+"""The 2021 project's names of options to ours."""
 
 _HIDDEN = ("seeds", "log")
 _IMAGE_NOISES: dict[str, dict[str, Any]] = {
@@ -41,16 +42,17 @@ _IMAGE_NOISES: dict[str, dict[str, Any]] = {
         "decoder_type": REFERENCE[0], "resize_type": REFERENCE[1], "transform_type": "val", "size": 224,
     },
 }  # fmt: skip
-"""Noises of pictures, which need no model, with the defaults of their options."""
+"""Noises that need no model, with the defaults of their options."""
 
 
 class AddNoise:
-    """Adds one kind of noise to pictures.
+    """Adds one kind of noise to images.
 
     Args:
-        noise_type: ``imagenet-c``, ``imagenet-s``, the name of an attack (``fgsm``, ``pgd_linf``, ...), or an attack of
-            a library (``foolbox:L2DeepFoolAttack``, ``torchattacks:CW``) with that library's own options.
-        seed: of the noise. The i-th image of a call has noise that depends on the seed and on i alone.
+        noise_type: ``imagenet-c``, ``imagenet-s``, the name of an attack (``fgsm``, ``pgd_linf``, ...), a user's own
+            attack (``module:function``), or an attack of a library (``foolbox:L2DeepFoolAttack``, ``torchattacks:CW``) with
+            that library's own options.
+        seed: seed of the noise. The noise of the i-th image of a call depends on the seed and on i alone.
 
     Raises:
         UnknownNameError: there is no such noise.
@@ -71,7 +73,7 @@ class AddNoise:
         self._config: dict[str, Any] = dict(_IMAGE_NOISES.get(noise_type, {}))
         if self._function is not None:
             self._config = _attack_defaults(noise_type, self._function, OURS)
-        self._set: set[str] = set()  # what was set, as opposed to the defaults
+        self._set: set[str] = set()  # names of the options that the user has set
 
     def set_config(self, **options: Any) -> None:
         """Sets options of this instance; see :meth:`get_config` for their names and values.
@@ -79,13 +81,13 @@ class AddNoise:
         For an attack: ``model`` (any callable from images in [0, 1] to logits; normalisation belongs inside it),
         ``eps`` and the attack's own keywords. For ``imagenet-c``: ``corruption_name`` or ``corruption_number`` (0 to 18,
         the name wins), ``severity`` (0 to 5), ``jpeg_quality``. For ``imagenet-s``: ``decoder_type``, ``resize_type``,
-        ``transform_type`` (``val``, or ``train`` for a random crop), ``size`` of the result. The original's names
-        work too (``f_model``, ``num_steps``, ...), and ``verbose=True`` prints what an attack did. ``backend`` names the
-        library that makes the noise: ``"foolbox"``, ``"torchattacks"`` or ``"autoattack"`` for attacks, with the options
-        that it knows, and ``"imagecorruptions"`` for corruptions; ours is ``"robustart"``.
+        ``transform_type`` (``val``, or ``train`` for a random crop), ``size`` of the result. The 2021 project's names
+        are accepted too (``f_model``, ``num_steps``, ...), and ``verbose=True`` prints a report of an attack.
+        ``backend`` selects a library that makes the noise instead of this package: ``"foolbox"``, ``"torchattacks"`` or
+        ``"autoattack"`` for attacks, with the options that the library has, and ``"imagecorruptions"`` for corruptions.
 
         Raises:
-            ConfigError: an option is unknown; nothing is changed then.
+            ConfigError: an option is unknown or invalid; no option changes then.
         """
         function, known = self._function, self._config
         backend = str(options.get("backend", known.get("backend")))
@@ -111,7 +113,7 @@ class AddNoise:
         self._set |= set(update)
 
     def _with_backend(self, backend: str) -> tuple[Callable[..., Tensor], dict[str, Any]]:
-        """Returns the attack as another library makes it, and its options; what was set for both keeps its value."""
+        """Returns the attack by another library, and its options; those that were set keep their values."""
         function = _attack_function(self.noise_type, backend)
         fresh = _attack_defaults(self.noise_type, function, backend)
         chosen = {key: value for key, value in self._config.items() if key in self._set}
@@ -130,23 +132,23 @@ class AddNoise:
         return dict(self._config)
 
     def add_noise(self, image: Any, label: Any = None) -> Any:
-        """Returns noisy pictures, of the kind that was given, new.
+        """Returns noisy images of the same kind as the input; the input is not changed.
 
         Args:
             image: for ``imagenet-c`` and ``imagenet-s`` a path, the bytes of a file, a PIL image, uint8 (H, W, 3),
-                (N, H, W, 3) or, greyscale, (H, W), or a list of such pictures; a file gives uint8 (H, W, 3), see
+                (N, H, W, 3) or, greyscale, (H, W), or a list of such images; a file gives uint8 (H, W, 3), see
                 :mod:`RobustART.noise.kinds`. For an attack a float tensor (N, C, H, W) in [0, 1], or uint8 (H, W, 3)
-                or (N, H, W, 3). An attacked uint8 picture is rounded towards the clean one, so it stays inside the ball.
-            label: for an attack the true classes, (N,) or one number.
+                or (N, H, W, 3). An attacked uint8 image is rounded towards the clean one, so it stays inside the ball.
+            label: for an attack the true classes, (N,) or one integer.
 
         Raises:
-            ConfigError, DataError: an option, the picture or the label cannot be; the message says what is allowed.
+            ConfigError, DataError: an option, the image or the label is invalid; the message says what is allowed.
         """
         who = f"the noise {self.noise_type}"
         if self.noise_type == "imagenet-s":
-            return on_pictures(image, self._system, who, read=lambda file: file)
+            return on_images(image, self._system, who, read=lambda file: file)
         if self._function is None:
-            return on_pictures(image, self._corrupt, who)
+            return on_images(image, self._corrupt, who)
         return self._attack(self._function, image, label)
 
     def _corrupt(self, image: Array, index: int) -> Array:
@@ -222,13 +224,13 @@ class AddNoise:
         if pixels is None:
             return attacked
         change = attacked.permute(0, 2, 3, 1).cpu().double().numpy() * 255 - pixels
-        # 1e-4 of a grey level takes back the rounding of float32 before the fraction is cut off.
+        # 1e-4 of a grey level undoes the rounding of float32 before the fraction is truncated.
         noisy = (pixels + np.trunc(change + 1e-4 * np.sign(change))).astype(np.uint8)
         return noisy[0] if image.ndim == 3 else noisy
 
 
 def _attack_function(noise_type: str, backend: str) -> Callable[..., Tensor]:
-    """Returns the attack of a name, ours or a library's."""
+    """Returns the attack with this name, ours or a library's."""
     if ":" not in noise_type and noise_type not in ATTACKS:
         known = [*_IMAGE_NOISES, *ATTACKS]
         raise UnknownNameError(
@@ -239,12 +241,12 @@ def _attack_function(noise_type: str, backend: str) -> Callable[..., Tensor]:
 
 
 def _attack_defaults(noise_type: str, function: Callable[..., Tensor], backend: str) -> dict[str, Any]:
-    """Returns a fresh mapping of an attack's options to their defaults."""
+    """Returns a new mapping of an attack's options to their defaults."""
     options = option_defaults(function, hidden=_HIDDEN)
     if options.get("eps") is inspect.Parameter.empty:
-        # Where the norm is an option, the radius waits for it.
+        # If the norm is an option, the default radius follows from it when the attack is run.
         options["eps"] = None if "norm" in options else DEFAULT_EPS[attack_norm(noise_type)][-1]
-    if ":" in noise_type:
+    if is_library_attack(noise_type):
         return {"model": None, **options}
     if "log" in options_of(function):
         options["verbose"] = False
@@ -254,7 +256,7 @@ def _attack_defaults(noise_type: str, function: Callable[..., Tensor], backend: 
 
 
 def _costs(log: AttackLog) -> str:
-    """Returns what an attack did, a line for each stage."""
+    """Returns a report of an attack, one line per stage."""
     lines = []
     for stage in log.stages:
         broken = sum(name == stage for name in log.broken_by)

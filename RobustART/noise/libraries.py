@@ -18,14 +18,14 @@ from RobustART.errors import ConfigError, UnknownNameError, nearest
 from RobustART.noise.attacks.victim import check_output, guarded, parameter_dtype
 
 LIBRARIES = ("foolbox", "torchattacks")
-"""What is allowed before the colon."""
+"""Names before the colon."""
 
 
 class _Module(nn.Module):
-    """Any callable as the module that the libraries ask for, with a parameter that says on which device it works.
+    """Wraps any callable as the module that the libraries need, with a parameter from which they read the device.
 
-    Takes images in the type of the libraries and gives logits in it, whatever the model's own is. A library that switches
-    modes leaves the model in its own.
+    It takes images in the type of the libraries and returns logits in it, whatever type the model has. When a library
+    switches modes, the model keeps its mode.
     """
 
     def __init__(self, model: Callable[[Tensor], Tensor], device: torch.device) -> None:
@@ -41,16 +41,22 @@ class _Module(nn.Module):
         return logits.to(images.dtype)
 
     def train(self, mode: bool = True) -> _Module:
-        """Does nothing: the mode is the model's own affair."""
+        """Does nothing: the model keeps its mode."""
         return self
+
+
+def is_library_attack(name: str) -> bool:
+    """Returns whether a name is ``LIBRARY:CLASS``, or a misspelling of one, rather than a user's ``module:function``."""
+    library, colon, _ = name.partition(":")
+    return bool(colon) and (library in LIBRARIES or bool(nearest(library, LIBRARIES)))
 
 
 def library_attack(name: str) -> Callable[..., Tensor]:
     """Returns ``attack(model, images, labels, *, seeds=None, **options) -> images`` for a library's attack.
 
     Its options are those of the library's class, by the library's names; ``inspect.signature`` shows them. An attack of
-    foolbox also has ``eps``: the radius, or None for the smallest change where the attack looks for that. The libraries
-    draw from the global generators, which are seeded from the first image's key and put back, so a draw depends on the
+    foolbox also has ``eps``: the radius, or None for the smallest perturbation if the attack searches that. The libraries
+    draw from the global generators, which are seeded from the first image's key and restored, so a draw depends on the
     batch, unlike those of our own attacks.
 
     Args:
@@ -103,12 +109,12 @@ def isolated(
 
     Args:
         run: (module, images, labels, options) -> images.
-        name: of the attack, for its draws.
+        name: name of the attack, for its default seeds.
         model: any callable.
         images: float (N, C, H, W) in [0, 1].
         labels: (N,).
-        seeds: keys of the images; the first seeds the global generators, since the libraries know no other.
-        options: for ``run``.
+        seeds: keys of the images; the first seeds the global generators, which the libraries use.
+        options: options for ``run``.
     """
     seeds = image_seeds(0, range(len(images)), name) if seeds is None else seeds
     first = int(seeds[0]) % 2**63 if len(seeds) else 0
@@ -121,7 +127,7 @@ def isolated(
             found = run(wrapped, images.detach().clone(), labels.to(images.device), options).detach()
     finally:
         np.random.set_state(state)
-    # An attack that looks for the smallest change may find none: the image is then returned as it came.
+    # An attack that searches the smallest perturbation may find none: the image is then returned unchanged.
     finite = found.flatten(1).isfinite().all(dim=1).view(-1, 1, 1, 1)
     return torch.where(finite, found, images).clamp(0, 1)
 

@@ -1,8 +1,8 @@
-"""Our attacks as the reference libraries make them, behind our signatures: the judges of our own code.
+"""Our attacks as the reference libraries implement them, with our signatures: they judge our own code.
 
 ``backend="foolbox"``, ``"torchattacks"`` or ``"autoattack"`` (the PyPI build ``pyautoattack`` of the authors' code) runs
-the library's version of an attack with our option names and our defaults. An option that the library does not have is not
-an option here either. Known deviations of the libraries from the papers stay: foolbox's momentum attack accumulates signs
+the library's version of an attack with our option names and defaults. Options that the library does not have are not
+options here either. Known deviations of the libraries from the papers are kept: foolbox's momentum attack accumulates signs
 instead of gradients; torchattacks divides by a mean gradient that may be zero; their draws depend on the batch.
 """
 
@@ -26,7 +26,7 @@ from RobustART.noise.attacks.ascent import REL_STEPSIZE
 from RobustART.noise.attacks.autoattack import plan
 from RobustART.noise.attacks.inputs import AttackOptions, check_inputs
 from RobustART.noise.attacks.task import attack_task
-from RobustART.noise.libraries import construct, isolated, library_attack, run_foolbox
+from RobustART.noise.libraries import construct, is_library_attack, isolated, library_attack, run_foolbox
 
 OURS = "robustart"
 _STEPS = {"steps": "steps", "rel_stepsize": "rel_stepsize", "step_size": "abs_stepsize", "random_start": "random_start"}
@@ -86,10 +86,10 @@ AUTOATTACK: dict[str, tuple[str, ...]] = {
 """Our attacks in the authors' AutoAttack, with the options it has."""
 
 _PLAIN = {"pgd_l1": {"rel_stepsize": REL_STEPSIZE, "random_start": True}}
-"""Defaults where ours belong to a course of steps that no library has."""
+"""Defaults that differ from ours, which are for a course of steps that no library has."""
 
 BACKENDS: dict[str, Mapping[str, Any]] = {"foolbox": FOOLBOX, "torchattacks": TORCHATTACKS, "autoattack": AUTOATTACK}
-_PARTS = {  # what the authors call the attribute and the setting of an option
+_PARTS = {  # the authors' names of the attribute and of our options
     "apgd": {"steps": "n_iter", "restarts": "n_restarts", "rho": "thr_decr", "eot_iter": "eot_iter"},
     "apgd_targeted": {
         "steps": "n_iter", "restarts": "n_restarts", "rho": "thr_decr", "eot_iter": "eot_iter",
@@ -109,14 +109,14 @@ def resolve_attack(name: str, backend: str = OURS) -> Callable[..., Tensor]:
     """Returns an attack by name: ours, a reference library's version of ours, or any attack of a library.
 
     Args:
-        name: in ``ATTACKS``, or ``foolbox:CLASS`` or ``torchattacks:CLASS``.
-        backend: ``"robustart"``, or the library that makes it.
+        name: in ``ATTACKS``, ``module:function`` of a user's own, ``foolbox:CLASS`` or ``torchattacks:CLASS``.
+        backend: ``"robustart"``, or the library whose version is meant.
 
     Raises:
         UnknownNameError: there is no such attack.
         ConfigError: there is no such backend, it does not have this attack, or it is not installed.
     """
-    if ":" in name:
+    if is_library_attack(name):
         if backend != OURS:
             raise ConfigError(f"{name} names its library; give it without backend, got {backend!r}")
         return library_attack(name)
@@ -140,7 +140,7 @@ def resolve_attack(name: str, backend: str = OURS) -> Callable[..., Tensor]:
 
 
 def _attack(name: str, backend: str, options: tuple[str, ...], run: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Returns the attack with the part of our signature that the library knows.
+    """Returns the attack with those of our options that the library has.
 
     Its arguments are checked, and its successes confirmed, as those of ours; points outside the ball or [0, 1] are moved
     into it.

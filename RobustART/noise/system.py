@@ -1,10 +1,10 @@
-"""System noise, ImageNet-S: the same file, decoded and resized by other libraries (Tang et al. 2021, section 3).
+"""System noise, ImageNet-S: the same file decoded and resized by different libraries (Tang et al. 2021, section 3).
 
-A deployed classifier rarely sees its pictures through the library it was trained with. The two procedures are those of
-the benchmark's generator; both end in a square of ``size`` pixels:
+A deployed classifier rarely gets its images through the library it was trained with. The two procedures are those of
+the benchmark's generator; both return a square of ``size`` pixels:
 
-* ``val``: the picture, *without* keeping its aspect, is resized to a square of 8/7 of ``size`` (256 for 224), then the
-  middle is cropped;
+* ``val``: the image is resized to a square of 8/7 of ``size`` (256 for 224), *without* keeping its aspect, then the
+  centre is cropped;
 * ``train``: a random crop of 8 to 100 % of the area with an aspect of 3/4 to 4/3, then resized to the square.
 """
 
@@ -35,21 +35,21 @@ def system_noise(
     rng: np.random.Generator | None = None,
     exif_orientation: bool = False,
 ) -> Array:
-    """Returns a picture as a system with this decoder and this resize sees it, uint8 (size, size, 3).
+    """Returns an image as decoded and resized by a system, uint8 (size, size, 3).
 
     Args:
-        source: a path, the bytes of a file, or an image uint8 (H, W, 3), which only the decoder ``pil`` leaves alone.
+        source: a path, the bytes of a file, or, for the decoder ``pil`` only, an image uint8 (H, W, 3).
         decoder: one of ``DECODERS``.
         resize: one of ``RESIZES``.
         transform: ``val`` or ``train``.
         size: side of the result in pixels.
-        rng: generator of the crop of ``train``; None starts one at seed 0.
-        exif_orientation: turn the picture as its EXIF tag says, whatever the decoder.
+        rng: generator of the crop of ``train``; None for a new one with seed 0.
+        exif_orientation: whether to turn the image as its EXIF tag says, for every decoder.
 
     Raises:
         UnknownNameError: there is no such decoder or resize.
-        ConfigError: the procedure or the source cannot be, or a library is not installed.
-        DataError: the picture cannot be decoded.
+        ConfigError: the procedure or the source is invalid, or a library is not installed.
+        DataError: the image cannot be decoded.
     """
     size = convert(size, Count, "size")
     DECODERS[decoder]

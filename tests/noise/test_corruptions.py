@@ -181,7 +181,7 @@ def test_missing_frost_pictures_name_their_package(monkeypatch, tmp_path):
     assert frost_folder().name == "frost"
     monkeypatch.setattr("RobustART.noise.corruptions.weather.importlib.util.find_spec", lambda name: None)
     with pytest.raises(
-        ConfigError, match="frost needs the pictures .* not installed: pip install imagecorruptions-imaug"
+        ConfigError, match="frost needs the images .* not installed: pip install imagecorruptions-imaug"
     ):
         frost_folder()
 

@@ -187,13 +187,13 @@ def test_system_noise_names_what_is_no_picture(decoder):
 def test_add_noise_names_what_is_no_picture(noise):
     check_refused(made(noise).add_noise, NO_PICTURES)
     check_refused(
-        lambda value: made(noise).add_noise([PICTURE, value]), NO_PICTURES, f"for picture 1 of the list, {REFUSAL}"
+        lambda value: made(noise).add_noise([PICTURE, value]), NO_PICTURES, f"for image 1 of the list, {REFUSAL}"
     )
 
 
 def test_nothing_is_no_call():
     for nothing in ([], (), np.zeros((0, 40, 40, 3), np.uint8), np.zeros((2, 0, 40, 3), np.uint8)):
-        with pytest.raises(ConfigError, match="picture, got an empty|at least 1, got|pixels or more, got 0 x 40"):
+        with pytest.raises(ConfigError, match="image, got an empty|at least 1, got|pixels or more, got 0 x 40"):
             made("fog").add_noise(nothing)
 
 

@@ -1,4 +1,4 @@
-"""The loop of Auto-PGD: projected gradient ascent that finds its step size by itself.
+"""The loop of Auto-PGD: projected gradient ascent that adapts its step size.
 
 Croce and Hein 2020, https://arxiv.org/abs/2003.01690 (Linf and L2), and Croce and Hein 2021,
 https://arxiv.org/abs/2103.01208 (L1). Every quantity of the algorithm is kept per image, so each row of the packed
@@ -47,7 +47,7 @@ def checkpoints(steps: int, total: int, norm: str) -> list[int]:
 
     Args:
         steps: iterations of the phase.
-        total: iterations of all phases, from which the distances follow.
+        total: iterations of all phases, which determine the distances.
         norm: in L1 the distance is constant, otherwise it shrinks.
     """
     if norm == "L1":
@@ -85,7 +85,7 @@ def auto_pgd(
     eot_iter: int,
     large_reps: bool,
 ) -> None:
-    """Runs Auto-PGD on the images ``index`` and stores what it finds in ``task``.
+    """Runs Auto-PGD on the images ``index`` and stores the successes in ``task``.
 
     Args:
         task: the call this belongs to.
@@ -103,7 +103,7 @@ def auto_pgd(
 
 
 class _Run:
-    """The loop of :func:`auto_pgd`: what stays the same over its iterations, and one iteration for all rows."""
+    """The loop of :func:`auto_pgd`: its constants, and one iteration for all rows."""
 
     def __init__(
         self, task: Task, index: Tensor, loss: str, targets: Tensor | None, plan: list[Phase], rho: float, eot_iter: int
@@ -149,7 +149,7 @@ class _Run:
         return rows
 
     def advance(self, rows: Rows) -> Tensor:
-        """Looks at each row's point, learns from it, and moves on; returns the rows that are finished."""
+        """Runs one iteration for each row; returns the rows that are finished."""
         task = self.task
         last = rows["t"] == self.steps[rows["phase"]]
         logits, losses, gradient = self._look(rows, bool(last.all()))
@@ -167,7 +167,7 @@ class _Run:
         return finished
 
     def _look(self, rows: Rows, verdict_only: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns logits, losses and gradients; without gradients where only verdict and loss are still wanted."""
+        """Returns logits, losses and gradients; if only verdicts and losses are needed, the old gradients."""
 
         def value(logits: Tensor) -> Tensor:
             if self.loss == "targeted_dlr":
@@ -207,7 +207,7 @@ class _Run:
         return where(back, rows["gradient"], gradient)
 
     def _start(self, rows: Rows, losses: Tensor, gradient: Tensor) -> None:
-        """Sets what a phase begins with in the rows that have just begun one."""
+        """Sets the initial values of a phase in the rows that have just begun one."""
         fresh = rows["t"] == 0
         if self.loss != "ce" and bool((fresh & (gradient.flatten(1) == 0).all(1)).any()):
             self.task.flags["zero_gradients"] = "some images have a zero gradient; gradient attacks may fail on them"
@@ -225,7 +225,7 @@ class _Run:
             rows["support"] = torch.where(fresh, support, rows["support"])
 
     def _check(self, rows: Rows, check: Tensor, window: Tensor) -> Tensor:
-        """Halves the steps of rows that oscillate or stagnate; returns those, which go back to their best point."""
+        """Halves the steps of rows that oscillate or stagnate; returns those, which return to their best point."""
         stuck = ~rows["reduced"] & (rows["loss_check"] >= rows["loss_best"])
         reduce = (rows["n_improved"] <= window * self.rho) | stuck
         rows["reduced"] = torch.where(check, reduce, rows["reduced"])
@@ -236,7 +236,7 @@ class _Run:
         return reduce
 
     def _check_l1(self, rows: Rows, check: Tensor) -> Tensor:
-        """Adapts sparsity and step to the support of the best point; returns the rows that go back to it."""
+        """Adapts sparsity and step to the support of the best point; returns the rows that return to it."""
         support = self._support(rows["best"], rows["origin"])
         sparser = support / rows["support"] < 0.95
         step = torch.where(sparser, rows["radius"], rows["step"] / _L1_STEP_CUT)
@@ -251,7 +251,7 @@ class _Run:
         return (points != origin).flatten(1).sum(1).to(points.dtype)
 
     def _report(self, rows: Rows, fooled: Tensor, finished: Tensor) -> Tensor:
-        """Hands successes to the task; returns the rows that have nothing more to do."""
+        """Passes successes to the task; returns the rows of broken images."""
         task, image = self.task, rows["image"]
         if task.stop is None:
             rows["found"] = where(fooled, rows["x"], rows["found"])

@@ -167,10 +167,9 @@ def autoattack(
         checks: whether to look for signs of a misleading evaluation, which become flags in the log and warnings.
         common: options of every attack; the log has an entry for each stage.
     """
-    assert isinstance(eps, Tensor)
     radii, seeds = eps, common["seeds"]
+    assert isinstance(radii, Tensor)
     assert seeds is not None
-    keys = seeds
     todo = plan(norm, version, attacks, stage_options)
     log = common["log"] or AttackLog()
     log.broken_by[:] = [None] * len(images)
@@ -180,15 +179,8 @@ def autoattack(
 
     def run(name: str, left: Tensor) -> Tensor:
         one = AttackLog()
-        given = {
-            **option_defaults(STAGES[name]),
-            **todo[name],
-            "eps": radii[left],
-            "norm": norm,
-            "stop": stop,
-            "log": one,
-        }
-        given |= {"seeds": _stage_seeds(keys[left], name), "batch_size": slots, "amp": common["amp"]}
+        given = {**option_defaults(STAGES[name]), **todo[name], "seeds": _stage_seeds(seeds[left], name), "log": one}
+        given |= {"eps": radii[left], "norm": norm, "stop": stop, "batch_size": slots, "amp": common["amp"]}
         found = inspect.unwrap(STAGES[name])(model, images[left], labels[left], **given)
         broken = ~one.robust.to(images.device)
         adversarial[left[broken]] = found[broken]
@@ -221,7 +213,7 @@ def _for_norm(name: str, norm: Norm) -> Any:
     parameters = [value for key, value in signature.parameters.items() if key != "norm"]
     fixed.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     fixed.__name__ = fixed.__qualname__ = name
-    fixed.__doc__ = f"AutoAttack in {norm}; arguments as in :func:`autoattack`."
+    fixed.__doc__ = str(autoattack.__doc__).replace("AutoAttack", f"AutoAttack in {norm}", 1)
     fixed.stages = functools.partial(_stages, norm=norm)  # type: ignore[attr-defined]
     return fixed
 

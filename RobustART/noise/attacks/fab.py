@@ -1,8 +1,8 @@
 """Fast adaptive boundary attack: a walk along the decision boundary towards the image.
 
 Croce and Hein 2020, https://arxiv.org/abs/1907.02044. The model is linearised at the current point; the next one lies
-between the projections of this point and of the image onto the boundary, a little beyond it. The attack looks for the
-smallest perturbation; what is inside the ball counts as a success.
+between the projections of this point and of the image onto the boundary, a little beyond it. The attack searches the
+smallest perturbation; one inside the ball is a success.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DUAL = {"Linf": "L1", "L2": "L2", "L1": "Linf"}
 
 
 class _Walk:
-    """The loop of FAB: what stays the same over its iterations, and one iteration for all rows."""
+    """The loop of FAB: its constants, and one iteration for all rows."""
 
     def __init__(self, task: Task, index: Tensor, targets: Tensor | None, options: FabOptions) -> None:
         self.task, self.index, self.targets = task, index, targets

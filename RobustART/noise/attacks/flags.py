@@ -1,7 +1,7 @@
-"""Signs that an evaluation would mislead, found before it starts and given as data: name of the sign to what it means.
+"""Signs that an attack would give a misleading result, found before it starts: a mapping of names to explanations.
 
-The questions are those of AutoAttack (Croce and Hein 2020, https://arxiv.org/abs/2003.01690); a few images and passes
-answer them, and nothing traces the interpreter.
+The checks are those of AutoAttack (Croce and Hein 2020, https://arxiv.org/abs/2003.01690); they take a few passes on a
+few images and do not trace the interpreter.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _REPEATS = 3
 
 
 class AttackWarning(UserWarning):
-    """The result of an attack may not mean what it seems to mean."""
+    """The result of an attack may be misleading."""
 
 
 def check_model(model: Model, images: Tensor, labels: Tensor, stages: Sequence[str] = ()) -> dict[str, str]:
-    """Asks the model a few times about the first images and returns the flags that its answers raise.
+    """Runs the model a few times on the first images and returns the flags that follow from its outputs.
 
     Args:
         model: any callable, images (N, C, H, W) in [0, 1] to logits (N, K).
         images: in [0, 1]; the first eight are used.
         labels: classes (N,).
-        stages: names of the attacks that will run, for the number of classes they need.
+        stages: names of the attacks that will run; some need a number of classes.
     """
     images, labels = images[:_IMAGES].detach(), labels[:_IMAGES].to(images.device, torch.int64)
     if not len(images):
@@ -65,20 +65,20 @@ def check_model(model: Model, images: Tensor, labels: Tensor, stages: Sequence[s
 
 
 def warn(flags: dict[str, str]) -> None:
-    """Gives each flag as an :class:`AttackWarning`."""
+    """Issues an :class:`AttackWarning` for each flag."""
     for name, meaning in flags.items():
         warnings.warn(f"{name}: {meaning}", AttackWarning, stacklevel=3)
 
 
 def _versions(model: Model) -> list[int]:
-    """Returns the in-place version of every parameter and buffer, which every change raises."""
+    """Returns the version counter of every parameter and buffer, which every in-place change increments."""
     if not isinstance(model, nn.Module):
         return []
     return [value._version for tensors in (model.parameters(), model.buffers()) for value in tensors]
 
 
 class _GradientWatch(TorchFunctionMode):
-    """Notices calls of autograd in its scope."""
+    """Detects calls of autograd in its scope."""
 
     _CALLS = (torch.autograd.grad, torch.autograd.backward, torch.Tensor.backward)
 

@@ -1,7 +1,7 @@
 """Balls and boxes: norms, projections, random starts and steepest steps in Linf, L2 and L1.
 
-Points are (N, C, H, W), radii and norms (N,). Every function works on each image by itself, so that nothing depends on
-the batch; norms are summed in float64, so that the order of summation does not show either.
+Points are (N, C, H, W), radii and norms (N,). Every function works on each image independently of the batch; norms are
+summed in float64, so that the order of summation has no effect either.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def project(images: Tensor, points: Tensor, eps: Tensor, norm: str) -> Tensor:
 
     Args:
         images: centres in [0, 1].
-        points: what to project.
+        points: points to project.
         eps: radius of each image's ball, (N,).
         norm: ``"Linf"``, ``"L2"`` or ``"L1"``.
     """

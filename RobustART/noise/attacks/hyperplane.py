@@ -1,7 +1,7 @@
 """The nearest point of a hyperplane inside the box, in Linf, L2 and L1, for many points at once.
 
 To change ``w . x`` by a given amount at the least cost, every coordinate moves in the useful direction: by the same
-length in Linf, in proportion to its weight in L2, the heaviest ones first in L1, and none further than the box allows
+length in Linf, in proportion to its weight in L2, the largest weights first in L1, all within the box
 (Croce and Hein 2020, https://arxiv.org/abs/1907.02044, section 2.2 and appendix A).
 """
 

@@ -1,4 +1,4 @@
-"""What an attack did to each image, as data: which stage broke it, what it cost, and what looked suspicious."""
+"""The record of an attack: which stage broke each image, how many passes it took, and signs of a misleading result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLEAN = "clean"
 
 @dataclass
 class AttackLog:
-    """A record that an attack fills when it is given one as ``log=``; one log belongs to one call.
+    """A record that an attack fills if it gets one as ``log=``; one log is for one call.
 
     A pass with a gradient counts as one forward and one backward pass.
     """

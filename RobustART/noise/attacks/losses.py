@@ -1,6 +1,6 @@
-"""What attacks climb: losses of logits (N, K) and labels (N,), one value per image, higher is worse for the model.
+"""Losses of attacks: logits (N, K) and labels (N,) to one value per image; higher is worse for the model.
 
-Nothing is averaged: a loss summed over images gives every image the gradient that it would have alone.
+Nothing is averaged, so the gradient of an image does not depend on the others in the batch.
 """
 
 from __future__ import annotations

@@ -26,11 +26,11 @@ from RobustART.noise.attacks.victim import Model
 _TINY = 1e-12
 _BITS = 20  # random bits of a position; the shares of places differ by less than 2**-12 for sides below 256
 _FILL = 1 << 16
-"""Values in a batch below which a device is not busy: small images are worth more proposals at once."""
+"""Values in a batch below which a device is not fully used: batches of small images get more proposals."""
 
 
 def schedule(queries: int, p_init: float, rescale: bool) -> list[float]:
-    """Returns the share of the image that the square of each query covers, halved at fixed numbers of queries."""
+    """Returns the fraction of the image that the square of each query covers, halved at fixed numbers of queries."""
     bounds = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
     shares = []
     for query in range(queries):
@@ -40,7 +40,7 @@ def schedule(queries: int, p_init: float, rescale: bool) -> list[float]:
 
 
 def side(share: float, height: int, width: int, norm: str) -> int:
-    """Returns the side of a square that covers ``share`` of the image; in L2 and L1 it is odd and at least 3."""
+    """Returns the side of a square that covers a fraction of the image; in L2 and L1 it is odd and at least 3."""
     length = round(math.sqrt(share * height * width))
     if norm == "Linf":
         length = max(length, 1)
@@ -62,7 +62,7 @@ def bump(size: int, norm: str) -> Tensor:
 
 
 def _pyramid(height: int, width: int, power: int) -> Tensor:
-    """Returns a sum of rectangles around the centre, ever wider and ever lower, of unit norm."""
+    """Returns a sum of concentric rectangles of increasing width and decreasing height, of unit norm."""
     pattern = torch.zeros(height, width, dtype=torch.float64)
     top, left = height // 2, width // 2
     for ring in range(max(top, left) + 1):
@@ -156,7 +156,7 @@ class _Search:
         return origin + shrink_l1(delta, room(origin, delta), eps * (1 - 1e-6))
 
     def _gap(self, points: Tensor, image: Tensor) -> Tensor:
-        """Returns by how much the model is still right, (M,); a point is adversarial at 0 or below."""
+        """Returns the margin of the correct class, (M,); a point is adversarial at 0 or below."""
         task, sign = self.task, 1 if self.task.targeted else -1
         gap = sign * margin(task.victim.logits(points, image), task.labels[image])
         if task.victim.amp and bool((gap <= 0).any()):
@@ -210,7 +210,7 @@ class _Search:
     def _propose_bump(
         self, rows: Rows, query: Tensor, places: Tensor, first: Tensor, second: Tensor, signs: Tensor, turned: Tensor
     ) -> Tensor:
-        """Returns proposals of L2 and L1: what the second window holds moves into the first, shaped by a pattern."""
+        """Returns proposals of L2 and L1: the second window's perturbation moves into the first, shaped by a pattern."""
         order = 2 if self.task.norm == "L2" else 1
         channels = self.shape[0]
         origin, eps = rows["origin"], rows["eps"][:, None, None, None, None]
@@ -245,7 +245,7 @@ class _Search:
         return rows[:, :, None, :, None] & columns[:, :, None, None, :]
 
     def _signs(self, words: Tensor) -> Tensor:
-        """Returns a random bit for each channel, bool (M, Q, C), from words of 32 bits; the last bit is spared."""
+        """Returns a random bit for each channel, bool (M, Q, C), from words of 32 bits, without the last bit."""
         return (words[..., self.channels // 32] >> (self.channels % 32)) & 1 != 0
 
     def _pattern(self, query: Tensor, places: Tensor, window: Tensor, turned: Tensor) -> Tensor:

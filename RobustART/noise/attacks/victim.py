@@ -1,4 +1,4 @@
-"""The model under attack: asked for logits and input gradients, checked, counted, and left as it was found."""
+"""The model under attack: its logits and input gradients, checked and counted; the model itself is not changed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Loss = Callable[[Tensor], Tensor]
 
 @contextmanager
 def guarded(model: Model, device: torch.device) -> Iterator[None]:
-    """Runs an attack so that the model and the random number generators are afterwards as before, come what may.
+    """Restores the model and the random number generators after an attack, also after an exception.
 
-    A module in training mode is put into evaluation mode, since its running statistics would otherwise move with the
-    attack; a module in evaluation mode is left alone, sub-modules that train on purpose included.
+    A module in training mode is put into evaluation mode, since the attack would otherwise change its running statistics;
+    a module in evaluation mode is not changed, even if some of its sub-modules are in training mode.
     """
     module = model if isinstance(model, nn.Module) else None
     training = [part for part in module.modules() if part.training] if module is not None and module.training else []
@@ -46,16 +46,16 @@ def guarded(model: Model, device: torch.device) -> Iterator[None]:
 
 
 class Victim:
-    """A classifier that answers for points of known images and keeps count of the passes of each image.
+    """A classifier that is run on points of known images, with a count of the passes of each image.
 
-    The model is given the points in the type of its first floating-point parameter (float32, bf16, ...); a callable
-    without parameters gets them as they are. Logits come back as float32, or as float64 from a float64 model.
+    The model gets the points in the type of its first floating-point parameter (float32, bf16, ...); a callable
+    without parameters gets them unchanged. Logits are returned as float32, or as float64 from a float64 model.
 
     Args:
         model: any callable, (N, C, H, W) in [0, 1] to logits (N, K).
-        labels: of the images whose passes are counted, int64 (N,); checked against the model's classes when it answers.
-        amp: ``"bf16"`` asks under autocast to bfloat16, except where an exact answer is wanted; None leaves the caller's
-            own autocast as it is.
+        labels: labels of the images, int64 (N,); the first pass checks them against the model's classes.
+        amp: ``"bf16"`` runs the model under autocast to bfloat16, except for exact logits; None keeps the caller's
+            autocast.
     """
 
     def __init__(self, model: Model, labels: Tensor, amp: str | None = None) -> None:
@@ -69,7 +69,7 @@ class Victim:
     def logits(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
         """Returns the logits (M, K) of points (M, C, H, W) of the images ``index``, (M,), without a graph.
 
-        With ``exact`` no autocast lowers their precision, this victim's own or the caller's.
+        With ``exact`` no autocast lowers their precision, neither this victim's nor the caller's.
         """
         # Not inference_mode: a defence that takes gradients while it predicts could not run in it.
         with torch.no_grad():
@@ -80,7 +80,7 @@ class Victim:
 
         Args:
             points: (M, C, H, W).
-            index: whose points they are, (M,).
+            index: the image of each point, (M,).
             loss: logits (M, K) to losses (M,); they are summed, so no image's gradient depends on the batch size.
         """
         leaf = points.detach().requires_grad_()
@@ -103,7 +103,7 @@ class Victim:
 
         Args:
             points: (M, C, H, W).
-            index: whose points they are, (M,).
+            index: the image of each point, (M,).
             source: a class per point, (M,).
             others: the classes to compare it with, (M, J).
         """

@@ -1,7 +1,7 @@
 """The 15 corruptions of ImageNet-C and its 4 extra ones (Hendrycks and Dietterich 2019, https://arxiv.org/abs/1903.12261).
 
-They do what the official generator does (``imagenet_c/corruptions.py`` of github.com/hendrycks/robustness), its quirks
-included; each function's docstring names them. The library ``imagecorruptions`` can be asked instead, by ``backend``.
+They follow the official generator (``imagenet_c/corruptions.py`` of github.com/hendrycks/robustness), its quirks
+included; each function's docstring names them. ``backend`` selects the library ``imagecorruptions`` instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from RobustART.core.options import convert
 from RobustART.core.ranges import Range
 from RobustART.errors import ConfigError
 from RobustART.noise.corruptions import blur, digital, library, noise, weather
-from RobustART.noise.kinds import check_array, check_generator, on_picture, to_colour, to_grey
+from RobustART.noise.kinds import check_array, check_generator, on_image, to_colour, to_grey
 from RobustART.registry import Registry
 
 Corruption = Callable[[Array, int, np.random.Generator], Array]
@@ -40,13 +40,13 @@ for _function in _FUNCTIONS:
     CORRUPTIONS.add(_function.__name__, _function)
 
 SMALLEST = 32
-"""Pixels that the sides of a picture have at least for these."""
+"""Least height and width for these, in pixels."""
 
 CHANNELWISE = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
-"""Corruptions whose noise falls on each channel for itself; they take (H, W) too."""
+"""Corruptions with independent noise for each channel; they take (H, W) too."""
 
 BACKENDS = ("robustart", "imagecorruptions")
-"""Who makes the noise: this package, or the library."""
+"""What makes the noise: this package, or the library."""
 
 
 def check_backend(backend: str, names: Sequence[str] = (), option: str = "backend") -> None:
@@ -71,21 +71,21 @@ def corrupt(
     *,
     backend: str = "robustart",
 ) -> Any:
-    """Returns a corrupted copy of a picture, in the kind that came.
+    """Returns a corrupted copy of an image, of the same kind.
 
     Args:
         image: uint8 (H, W, 3) or, greyscale, (H, W), H and W at least 32; a PIL image, a path or the bytes of a file, see
-            :mod:`RobustART.noise.kinds`; not changed. Noise is drawn for the one channel of a grey picture. The other
-            corruptions see it as the official generator does, with three equal channels, and the result is the luminance
-            of theirs: where they colour it, as ``saturate`` does, the colour is lost.
+            :mod:`RobustART.noise.kinds`; not changed. In a grey image, noise is drawn for its one channel. Other
+            corruptions get it with three equal channels, as in the official generator, and their luminance is the result:
+            if they colour it, as ``saturate`` does, the colour is lost.
         name: a name in :data:`CORRUPTIONS`.
         severity: 1 (weakest) to 5; 0 returns a copy.
-        rng: generator of the noise; None starts one at seed 0.
+        rng: generator of the noise; None for a new one with seed 0.
         backend: ``robustart``, or ``imagecorruptions`` for the library of that name.
 
     Raises:
         UnknownNameError: there is no such corruption.
-        ConfigError: the image, the severity or the backend cannot be.
+        ConfigError: the image, the severity or the backend is invalid.
         DataError: the file cannot be read.
     """
     function = CORRUPTIONS[name]
@@ -104,4 +104,4 @@ def corrupt(
         noisy = function(to_colour(pixels), int(severity), rng)
         return noisy[..., 0].copy() if name in CHANNELWISE else to_grey(noisy)
 
-    return on_picture(image, change, "a corruption")
+    return on_image(image, change, "a corruption")

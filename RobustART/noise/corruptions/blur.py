@@ -1,7 +1,7 @@
 """ImageNet-C's blurs: defocus, glass, motion, zoom and Gaussian blur (Hendrycks and Dietterich 2019).
 
 Each function takes an image uint8 (H, W, 3), a severity from 1 to 5 and a generator, and returns a new image. Lengths are
-in pixels and do not scale with the picture: the official generator knows 224 x 224 only.
+in pixels and do not scale with the image: the official generator is for 224 x 224 only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GAUSSIAN = (1, 2, 3, 4, 6)
 
 @functools.cache
 def disk_kernel(severity: int) -> tuple[Floats, float]:
-    """Returns the kernel, and the nudge that cuts flat areas off as float64 would: down if the kernel's sum is below 1."""
+    """Returns the kernel, and the nudge that truncates flat areas as float64 would: down if the kernel's sum is below 1."""
     cv2 = require("cv2")
     radius, sigma = DEFOCUS[severity - 1]
     half, size = (8, 3) if radius <= 8 else (radius, 5)
@@ -44,9 +44,9 @@ def disk_kernel(severity: int) -> tuple[Floats, float]:
 def defocus_blur(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image filtered by a smoothed disk of radius 3 to 10.
 
-    Quirks: outside the picture it is mirrored without its edge pixel (OpenCV's default); the disks of radius 8 and 10 are
-    smoothed on a grid that ends where they do, so they brighten by 1 %; the others' sums are a rounding error below 1, so
-    flat areas lose a grey level as the result is cut off to uint8.
+    Quirks: outside the image it is mirrored without its edge pixel (OpenCV's default); the disks of radius 8 and 10 are
+    smoothed on a grid that ends at their edge, so they brighten by 1 %; the others' sums are a rounding error below 1, so
+    flat areas lose a grey level as the result is truncated to uint8.
     """
     cv2 = require("cv2")
     disk, nudge = disk_kernel(severity)
@@ -88,7 +88,7 @@ def glass_blur(image: Array, severity: int, rng: np.random.Generator) -> Array:
       neighbour keeps it;
     * shifts are drawn from -d to d - 1, so that pixels move to the lower right on average;
     * rows and columns up to d, and the last d - 1, are not visited;
-    * cut off to uint8 before the pixels move and again at the end.
+    * truncated to uint8 before the pixels move and again at the end.
     """
     sigma, shift, rounds = GLASS[severity - 1]
     colours = to_uint8(pixels.gaussian_blur(image, sigma), NUDGE).reshape(-1, 3)
@@ -100,7 +100,7 @@ def glass_blur(image: Array, severity: int, rng: np.random.Generator) -> Array:
 def motion_blur(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image blurred along a line at a random angle from -45 to 45 degrees.
 
-    Quirk: ImageMagick's half-Gaussian kernel, which moves the picture; see :func:`pixels.motion_blur`.
+    Quirk: ImageMagick's half-Gaussian kernel, which moves the image; see :func:`pixels.motion_blur`.
     """
     radius, sigma = MOTION[severity - 1]
     return pixels.motion_blur(image, radius, sigma, rng.uniform(-45, 45))
@@ -110,7 +110,7 @@ def motion_blur(image: Array, severity: int, rng: np.random.Generator) -> Array:
 def _zoom_operators(length: int, severity: int) -> tuple[Any, Any]:
     """Returns the zooms of one axis by all factors as sparse matrices: on top of each other, and side by side.
 
-    Those side by side are divided by the number of pictures that are averaged.
+    Those side by side are divided by the number of images that are averaged.
     """
     from scipy.sparse import csr_matrix, hstack, vstack
 
@@ -134,8 +134,8 @@ def zoom_blur(image: Array, severity: int, rng: np.random.Generator) -> Array:
     A zoom is linear and works on rows and columns apart, so all of them are two products with sparse matrices.
 
     Quirks: the factors begin at 1, so the image itself counts twice; ``np.arange`` with floats reaches its end, 1.11, at
-    severity 1 but at no other; the crop before each enlargement is whole pixels, so that the picture moves a little to and
-    fro; cut off to uint8. A picture that is not square is cropped on each axis by its own length.
+    severity 1 but at no other; the crop before each enlargement is whole pixels, so that the image moves a little to and
+    fro; truncated to uint8. An image that is not square is cropped on each axis by its own length.
     """
     cv2 = require("cv2")
     height, width = image.shape[:2]
@@ -155,6 +155,6 @@ def zoom_blur(image: Array, severity: int, rng: np.random.Generator) -> Array:
 def gaussian_blur(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image blurred by a Gaussian of sigma 1 to 6.
 
-    Quirk: cut off to uint8.
+    Quirk: truncated to uint8.
     """
     return to_uint8(pixels.gaussian_blur(image, GAUSSIAN[severity - 1]), NUDGE)

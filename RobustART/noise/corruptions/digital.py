@@ -27,9 +27,9 @@ SATURATE = ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2))
 
 
 def contrast(image: Array, severity: int, rng: np.random.Generator) -> Array:
-    """Returns the image drawn together around its mean colour, to 0.4 to 0.05 of its range.
+    """Returns the image with its contrast reduced around its mean colour, to 0.4 to 0.05 of its range.
 
-    Quirk: cut off to uint8.
+    Quirk: truncated to uint8.
     """
     factor = CONTRAST[severity - 1]
     sums = np.array(require("cv2").sumElems(image)[:3])
@@ -41,7 +41,7 @@ def contrast(image: Array, severity: int, rng: np.random.Generator) -> Array:
 
 @functools.lru_cache(maxsize=32)
 def gaussian_response(length: int, sigma: float) -> NDArray[np.float64]:
-    """Returns what a Gaussian filter cut off at 3 sigma, mirroring edge pixels too, does to each DCT-II coefficient."""
+    """Returns the factors of the DCT-II coefficients under a Gaussian filter, truncated at 3 sigma, edges mirrored."""
     taps = gaussian_kernel(sigma, 3.0).astype(np.float64)
     radius = len(taps) // 2
     angles = np.pi * np.arange(length)[:, None] * np.arange(1, radius + 1) / length
@@ -66,7 +66,7 @@ def _smooth_field(height: int, width: int, sigma: float, strength: float, rng: n
 def _displaced(image: Floats, down: Floats, right: Floats) -> Array:
     """Returns the image (H, W, 3) read at shifted places, linearly between pixels, mirrored outside with its edge pixel.
 
-    OpenCV reads the four neighbours; its own interpolation is not used, since it may know 1/32 of a pixel only.
+    OpenCV reads the four neighbours; its own interpolation is not used, since it may be limited to 1/32 of a pixel.
     """
     cv2 = require("cv2")
     y = down + np.arange(image.shape[0], dtype=np.float32)[:, None]
@@ -93,7 +93,7 @@ def _between(first: Floats, second: Floats, part: Floats) -> Floats:
 
 
 def elastic_lengths(height: int, width: int, severity: int) -> tuple[float, float, float]:
-    """Returns strength, sigma and largest shift of :func:`elastic_transform` in pixels of a picture."""
+    """Returns strength, sigma and largest shift of :func:`elastic_transform` in pixels of an image."""
     base = 244 * min(height, width) / 224
     strength, sigma, shift = (base * value for value in ELASTIC[severity - 1])
     return strength, sigma, shift
@@ -115,8 +115,9 @@ def affinely_bent(image: Array, severity: int, rng: np.random.Generator) -> Floa
 def elastic_transform(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image bent by a random affine map and then by a smooth random field.
 
-    Quirks: base 244, not 224, for all lengths; severities 1 and 2 bend in broad, 3 to 5 in small waves; the affine map
-    mirrors without the edge pixel, the field with it; cut off to uint8. At other sizes lengths scale with the shorter side.
+    Quirks: base 244, not 224, for all lengths; the waves of severities 1 and 2 are broad, those of 3 to 5 small; the affine
+    map mirrors without the edge pixel, the field with it; truncated to uint8. At other sizes lengths scale with the
+    shorter side.
     """
     height, width = image.shape[:2]
     strength, sigma, _ = elastic_lengths(height, width, severity)
@@ -128,7 +129,7 @@ def elastic_transform(image: Array, severity: int, rng: np.random.Generator) -> 
 
 @functools.lru_cache(maxsize=64)
 def _enlarges_alike(small: int, length: int) -> bool:
-    """Returns whether OpenCV's nearest neighbours are pillow's box filter: they are if no centre lies between pixels."""
+    """Returns whether OpenCV's nearest neighbours equal pillow's box filter: if no centre lies between pixels."""
     cv2 = require("cv2")
     ramp = np.arange(small, dtype=np.float32)[None]
     nearest = cv2.resize(ramp, (length, 1), interpolation=cv2.INTER_NEAREST_EXACT)
@@ -139,7 +140,7 @@ def _enlarges_alike(small: int, length: int) -> bool:
 def pixelate(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image shrunk to 0.6 to 0.25 of its size and enlarged again, both by pillow's box filter.
 
-    Quirk: sizes are cut off, not rounded: 224 becomes 134, 112, 89, 67, 56.
+    Quirk: sizes are truncated, not rounded: 224 becomes 134, 112, 89, 67, 56.
     """
     height, width = image.shape[:2]
     part = PIXELATE[severity - 1]
@@ -166,7 +167,7 @@ def _jpeg_by_opencv(image: Array, quality: int) -> Array:
 
 @functools.cache
 def _jpegs_are_equal(quality: int) -> bool:
-    """Returns whether OpenCV's JPEG, which has less overhead, gives pillow's pixels in this environment."""
+    """Returns whether OpenCV's JPEG, which has less overhead, has pillow's pixels in this environment."""
     rng = np.random.default_rng(0)
     picture = np.kron(rng.integers(0, 256, (7, 9, 3)), np.ones((6, 6, 1))).astype(np.uint8)
     picture[:, :27] = rng.integers(0, 256, (42, 27, 3))
@@ -197,11 +198,11 @@ def saturation_tables(severity: int) -> tuple[Floats, Array]:
 def saturate(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image with its saturation in HSV scaled and shifted.
 
-    With hue and value kept, the distances of a pixel's channels from the brightest one are scaled alike, by the new
-    saturation over the old.
+    With hue and value unchanged, the distances of a pixel's channels from the brightest one are scaled by the ratio of the
+    new saturation to the old.
 
-    Quirks: severities 1 and 2 take colour away, 3 to 5 add it; a grey pixel has hue 0, so that the offset of severities 4
-    and 5 makes it red; cut off to uint8.
+    Quirks: severities 1 and 2 reduce the colour, 3 to 5 increase it; a grey pixel has hue 0, so that the offset of
+    severities 4 and 5 makes it red; truncated to uint8.
     """
     cv2 = require("cv2")
     ratio_table, red_table = saturation_tables(severity)

@@ -1,8 +1,8 @@
 """ImageNet-C's noise: Gaussian, shot, impulse and speckle noise (Hendrycks and Dietterich 2019).
 
 Each function takes an image uint8 (H, W, 3), a severity from 1 to 5 and a generator, and returns a new image. The noise of
-each channel is its own, on grey pictures too. What the official generator draws as floats and cuts off to whole grey
-levels is a discrete distribution, drawn here as such by inversion: the same distribution from one number per value.
+each channel is independent, on grey images too. What the official generator draws as floats and truncates to integer grey
+levels has a discrete distribution, which is drawn here by inversion, from one number per value.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def gaussian_table(severity: int) -> InverseTable:
 def gaussian_noise(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns x + N(0, sigma), sigma 0.08 to 0.38 of the range.
 
-    Quirk: cut off to uint8. As x is whole, that cuts off the noise itself, ``floor(255 sigma N)``, which is what is drawn.
+    Quirk: truncated to uint8. As x is an integer, the noise itself is truncated, and ``floor(255 sigma N)`` is drawn.
     """
     noisy = gaussian_table(severity).outcome(random_words(rng, image.shape))
     noisy -= 255
@@ -56,7 +56,7 @@ def shot_table(severity: int) -> tuple[InverseTable, NDArray[np.uint8]]:
 def shot_noise(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns Poisson(x c) / c, where white is c = 60, 25, 12, 5 or 3 photons.
 
-    Quirk: cut off to uint8.
+    Quirk: truncated to uint8.
     """
     table, grey = shot_table(severity)
     return grey.take(table.outcome(random_words(rng, image.shape), image))
@@ -80,7 +80,7 @@ def impulse_noise(image: Array, severity: int, rng: np.random.Generator) -> Arra
 def speckle_noise(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns x + x N(0, sigma), sigma 0.15 to 0.6.
 
-    Quirk: cut off to uint8.
+    Quirk: truncated to uint8.
     """
     noisy = rng.standard_normal(image.shape, dtype=np.float32)
     noisy *= np.float32(SPECKLE_SIGMA[severity - 1])

@@ -1,4 +1,4 @@
-"""What corruptions and perturbations share: the way back to uint8, Gaussian and motion blur, zooms, brightness."""
+"""Helpers of corruptions and perturbations: conversion to uint8, Gaussian and motion blur, zooms, brightness."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Floats = NDArray[np.float32]
 
 
 NUDGE = 1e-3
-"""Grey levels added before a blur in float32 is cut off, so that flat areas, whole in exact arithmetic, stay so."""
+"""Grey levels added before a blur in float32 is truncated, so that flat areas keep their value as in exact arithmetic."""
 
 
 _memory = threading.local()
 
 
 def scratch(shape: tuple[int, ...]) -> Floats:
-    """Returns uninitialised float32 memory that the next call in this thread hands out again.
+    """Returns uninitialised float32 memory that the next call in this thread reuses.
 
-    Large arrays that are made anew for every image cost more in page faults than in arithmetic.
+    Allocating large arrays for every image costs more in page faults than in arithmetic.
     """
     size = math.prod(shape)
     if getattr(_memory, "floats", np.empty(0)).size < size:
@@ -36,9 +36,9 @@ def scratch(shape: tuple[int, ...]) -> Floats:
 
 
 def to_uint8(values: NDArray[Any], nudge: float = 0) -> Array:
-    """Returns grey levels clipped to [0, 255] and cut off below, as ``np.uint8`` does; ``values`` is overwritten.
+    """Returns grey levels clipped to [0, 255] and truncated, as ``np.uint8`` does; ``values`` is overwritten.
 
-    Quirk: the official generator cuts off where one would round, so its pictures are half a grey level darker.
+    Quirk: the official generator truncates instead of rounding, so its images are half a grey level darker.
     """
     if nudge:
         values += values.dtype.type(nudge)
@@ -54,14 +54,14 @@ def three_channels(plane: NDArray[Any]) -> NDArray[Any]:
 
 @functools.lru_cache(maxsize=64)
 def gaussian_kernel(sigma: float, truncate: float = 4.0) -> Floats:
-    """Returns the taps of ``scipy.ndimage.gaussian_filter1d``, cut off at ``truncate`` standard deviations."""
+    """Returns the taps of ``scipy.ndimage.gaussian_filter1d``, truncated at ``truncate`` standard deviations."""
     radius = int(truncate * sigma + 0.5)
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     return (taps / taps.sum()).astype(np.float32)
 
 
 def gaussian_blur(image: NDArray[Any], sigma: float) -> Floats:
-    """Returns what ``skimage.filters.gaussian`` does by default: cut off at 4 sigma, the edge pixel repeated outside.
+    """Blurs as ``skimage.filters.gaussian`` does by default: truncated at 4 sigma, the edge pixel repeated outside.
 
     Args:
         image: float32 or uint8, (H, W) or (H, W, 3); channels are blurred one by one.
@@ -81,7 +81,7 @@ def motion_kernel(radius: int, sigma: float) -> tuple[float, ...]:
 
 
 def motion_offsets(count: int, angle: float) -> list[tuple[int, int]]:
-    """Returns how many pixels to the right and down each of ``count`` taps of a motion blur is read."""
+    """Returns the offset to the right and down, in pixels, at which each of ``count`` taps of a motion blur is read."""
     step_x, step_y = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     return [(math.ceil(i * step_x - 0.5), math.ceil(i * step_y - 0.5)) for i in range(count)]
 
@@ -93,17 +93,17 @@ def motion_blur(
 
     Quirks of ImageMagick, which the official generator calls through Wand:
 
-    * half-Gaussian kernel: ``2 * radius + 1`` taps fall off from the pixel itself to one side only, so the picture moves;
+    * half-Gaussian kernel: ``2 * radius + 1`` taps fall off from the pixel itself to one side only, so the image moves;
     * whole pixels: tap i is read ``ceil(i * cos - 0.5), ceil(i * sin - 0.5)`` pixels away, without interpolation;
-    * outside the picture the nearest edge pixel is read;
-    * the sum is rounded, not cut off.
+    * outside the image the nearest edge pixel is read;
+    * the sum is rounded, not truncated.
 
     Args:
         image: uint8 (H, W) or (H, W, 3); not changed.
         radius: of the kernel, in pixels.
         sigma: standard deviation of the half-Gaussian, in pixels.
         angle: direction of the line in degrees, from the x axis towards the y axis, which points down.
-        dtype: of the sums; in float32 one value in 100,000 rounds to the other side.
+        dtype: type of the sums; in float32 one value in 100,000 is rounded the other way.
     """
     cv2 = require("cv2")
     height, width = image.shape[:2]
@@ -155,15 +155,15 @@ def value_table(amount: float, nudge: float) -> Array:
 
 
 def raise_value(image: Array, amount: float, nudge: float = 0) -> Array:
-    """Returns the image with ``amount`` added to its value in HSV, which is clipped at 0 and 1, and cut off to uint8.
+    """Returns the image with ``amount`` added to its value in HSV, which is clipped at 0 and 1, and truncated to uint8.
 
-    With hue and saturation kept, all channels of a pixel are scaled alike, by the new value over the old, so each depends
-    on two numbers, the channel and the brightest of the three. Black has no hue and becomes grey.
+    With hue and saturation unchanged, all channels of a pixel are scaled by the ratio of the new value to the old, so each
+    depends on two numbers, the channel and the brightest of the three. Black has no hue and becomes grey.
 
     Args:
         image: uint8 (H, W, 3); not changed.
         amount: from -1 to 1.
-        nudge: grey levels added before the result is cut off.
+        nudge: grey levels added before the result is truncated.
     """
     cv2 = require("cv2")
     table = value_table(amount, nudge)

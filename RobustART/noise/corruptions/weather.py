@@ -44,7 +44,7 @@ WATER, MUD = (175, 238, 238), (63, 42, 20)
 
 
 def snow_draws(height: int, width: int, severity: int, rng: np.random.Generator) -> Floats:
-    """Returns what becomes the flakes of a picture (height, width): normal draws, only those that are enlarged."""
+    """Returns the normal draws that are enlarged to the flakes of an image (height, width)."""
     mean, deviation, zoom = SNOW[severity - 1][:3]
     crop = rng.standard_normal((zoom_positions(height, zoom)[1], zoom_positions(width, zoom)[1]), dtype=np.float32)
     crop *= np.float32(deviation)
@@ -55,9 +55,9 @@ def snow_draws(height: int, width: int, severity: int, rng: np.random.Generator)
 def snow(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image whitened, with blown flakes on it.
 
-    Quirks: the flakes are added twice, the second time turned by 180 degrees; they are cut off to uint8 before
-    ImageMagick's motion blur (:func:`pixels.motion_blur`), at an angle from -135 to -45 degrees, and rounded after it; cut
-    off to uint8.
+    Quirks: the flakes are added twice, the second time turned by 180 degrees; they are truncated to uint8 before
+    ImageMagick's motion blur (:func:`pixels.motion_blur`), at an angle from -135 to -45 degrees, and rounded after it;
+    truncated to uint8.
     """
     cv2 = require("cv2")
     _, _, zoom, threshold, radius, sigma, weight = SNOW[severity - 1]
@@ -77,10 +77,10 @@ def snow(image: Array, severity: int, rng: np.random.Generator) -> Array:
 
 
 def frost_folder() -> Path:
-    """Returns the folder of the frost pictures in the installed ``imagecorruptions-imaug``, which is not imported.
+    """Returns the folder of the frost images in the installed ``imagecorruptions-imaug``, which is not imported.
 
     Raises:
-        ConfigError: it is not there.
+        ConfigError: the folder is missing.
     """
     spec = importlib.util.find_spec("imagecorruptions")
     folders = [] if spec is None else [Path(place) / "frost" for place in spec.submodule_search_locations or ()]
@@ -88,7 +88,7 @@ def frost_folder() -> Path:
         if all((folder / name).is_file() for name in FROST_FILES):
             return folder
     raise ConfigError(
-        f"the corruption frost needs the pictures {FROST_FILES[0]} to {FROST_FILES[-1]}, which come with a package that is "
+        f"the corruption frost needs the images {FROST_FILES[0]} to {FROST_FILES[-1]}, which come with a package that is "
         f"{'not installed' if not folders else f'incomplete in {folders[0]}'}: pip install imagecorruptions-imaug"
     )
 
@@ -100,7 +100,7 @@ def _frost_picture(index: int) -> Array:
 
 
 def _frost_at_least(index: int, height: int, width: int) -> Array:
-    """Returns a frost picture that is larger than (height, width); one that is not is enlarged just so far."""
+    """Returns a frost image larger than (height, width); a smaller one is enlarged as far as needed."""
     picture = _frost_picture(index)
     scale = max((height + 1) / picture.shape[0], (width + 1) / picture.shape[1])
     if scale <= 1:
@@ -120,18 +120,18 @@ def frost_table(severity: int) -> Array:
 
 
 def frost_crop(height: int, width: int, rng: np.random.Generator) -> Array:
-    """Returns a random part (height, width) of a random picture of frost."""
+    """Returns a random part (height, width) of a random image of frost."""
     texture = _frost_at_least(int(rng.integers(len(FROST_FILES))), height, width)
     top, left = int(rng.integers(texture.shape[0] - height)), int(rng.integers(texture.shape[1] - width))
     return texture[top : top + height, left : left + width]
 
 
 def frost(image: Array, severity: int, rng: np.random.Generator) -> Array:
-    """Returns the image under a random crop of a picture of frost.
+    """Returns the image under a random crop of an image of frost.
 
-    Quirks: the official generator has six pictures and uses the first five; the crop is taken at their own size, so frost
-    does not scale with the picture (a picture larger than the frost needs it enlarged, which the official one cannot);
-    the last row and column of the frost are never used; cut off to uint8.
+    Quirks: the official generator has six images and uses the first five; the crop is taken at their own size, so frost
+    does not scale with the image (for an image larger than the frost, which the official one refuses, the frost is
+    enlarged); the last row and column of the frost are never used; truncated to uint8.
     """
     pair = image.astype(np.uint16)
     pair <<= 8
@@ -176,15 +176,15 @@ def plasma(size: int, decay: float, rng: np.random.Generator) -> Floats:
 
 
 def plasma_size(height: int, width: int) -> int:
-    """Returns the side of the map that :func:`fog` cuts its own from: 256 for 224 x 224."""
+    """Returns the side of the map from which :func:`fog` is cut: 256 for 224 x 224."""
     return 1 << (max(height, width) - 1).bit_length()
 
 
 def fog(image: Array, severity: int, rng: np.random.Generator) -> Array:
-    """Returns the image under a plasma fractal, brought back to its old range.
+    """Returns the image under a plasma fractal, scaled back to its old range.
 
     Quirks: double wibble decay, see :func:`plasma`; the upper left part of a map of 256 x 256, which is normalised before
-    it is cut (for other sizes, of the next power of two); a black picture stays black; cut off to uint8.
+    it is cut (for other sizes, of the next power of two); a black image stays black; truncated to uint8.
     """
     strength, decay = FOG[severity - 1]
     height, width = image.shape[:2]
@@ -200,13 +200,13 @@ def fog(image: Array, severity: int, rng: np.random.Generator) -> Array:
 def brightness(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image with 0.1 to 0.5 added to its value in HSV.
 
-    Quirks: the value is clipped at 1; black has no hue and becomes grey (:func:`pixels.raise_value`); cut off to uint8.
+    Quirks: the value is clipped at 1; black has no hue and becomes grey (:func:`pixels.raise_value`); truncated to uint8.
     """
     return pixels.raise_value(image, BRIGHTNESS[severity - 1])
 
 
 def edge_shading(liquid: NDArray[np.uint8]) -> Floats:
-    """Returns how strongly each point of the water shines, 0 to 255: embossed distance from the edges of its drops.
+    """Returns the brightness of each point of the water, 0 to 255: embossed distance from the edges of its drops.
 
     Args:
         liquid: uint8 (H, W), amount of water, 0 where there is no water.
@@ -224,7 +224,7 @@ def spatter(image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image behind drops of water (severity 1 to 3) or under mud (4 and 5).
 
     Quirks: the strength of water is relative to its brightest point (without any drop the official generator divides by
-    zero; here the picture stays as it is); the soft edge of mud ends where it covers less than 0.8; cut off to uint8.
+    zero; here the image is unchanged); the soft edge of mud ends where it covers less than 0.8; truncated to uint8.
     """
     cv2 = require("cv2")
     mean, deviation, sigma, threshold, strength, mud = SPATTER[severity - 1]

@@ -2,12 +2,15 @@
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 
+from RobustART.benchmarks import build_benchmark
 from RobustART.core.manual import manual
 from RobustART.core.options import checked, option_defaults
-from RobustART.errors import ConfigError
+from RobustART.data import array_dataset
+from RobustART.errors import ConfigError, UnknownNameError
 from RobustART.noise import ATTACKS, AddNoise
 from RobustART.noise.attacks import AttackLog, autoattack, inputs, pgd_linf
 from RobustART.noise.attacks.stages import stages_of
@@ -23,7 +26,7 @@ def test_every_option_has_a_default_and_a_description(name):
     assert shown["stop"] == ("first" if name.startswith("autoattack") else None)
     assert ("targeted" in shown) == (not name.startswith(("autoattack", "deepfool")))
     assert ("loss" in shown) == name.startswith(("pgd", "mim"))
-    assert set(manual(ATTACKS[name])) >= set(shown) - {"eps"} or name.startswith("autoattack_")
+    assert set(manual(ATTACKS[name])) >= set(shown) - {"eps"}
 
 
 def test_unknown_options_are_refused_with_the_nearest_name(half_spaces):
@@ -85,3 +88,23 @@ def test_an_attack_by_position_alone_draws_as_with_keys_by_position(half_spaces)
     keys = image_seeds(0, range(len(images)), "pgd_linf")
     found = [pgd_linf(model, images, labels, eps=0.05, steps=0, seeds=seeds, log=AttackLog()) for seeds in (None, keys)]
     assert torch.equal(*found)
+
+
+def test_a_users_attack_by_module_and_function(half_spaces, tmp_path, monkeypatch):
+    """Wherever a name is allowed; what is nearly the name of a library is one misspelt."""
+    (tmp_path / "own_attacks_here.py").write_text(
+        "def lighten_l2(model, images, labels, *, eps, gain: float = 1.0):\n    return (images + gain * eps).clamp(0, 1)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model, images, labels = half_spaces(2)
+    noise = AddNoise("own_attacks_here:lighten_l2")
+    assert noise.get_config() == {"model": None, "backend": "robustart", "eps": 8.0, "gain": 1.0}
+    data = array_dataset([np.zeros((8, 8, 3), np.uint8)], [0])
+    given = {"attacks": [{"own_attacks_here:lighten_l2": {"gain": 0.5}}], "eps": [0.1]}
+    (cell,) = build_benchmark("adversarial", data, given).passes[0].cells[1:]
+    assert cell.coordinates["norm"] == "L2"
+    assert torch.equal(cell.attack(model, images, labels), (images + 0.05).clamp(0, 1))
+    with pytest.raises(ConfigError, match="there is no module 'own_attacks_there'"):
+        AddNoise("own_attacks_there:lighten_l2")
+    with pytest.raises(UnknownNameError, match="unknown library 'foolbax'; did you mean 'foolbox'"):
+        AddNoise("foolbax:LinfPGD")

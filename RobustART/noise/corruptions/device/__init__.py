@@ -1,10 +1,10 @@
-"""The corruptions for batches, in torch, on any device: the same draws and the same pictures as image by image on the CPU.
+"""The corruptions for batches, in torch, on any device: the same draws and the same images as image by image on the CPU.
 
-What is drawn is drawn on the CPU from each image's own generator, in the same order; the arithmetic happens on the device.
+Random draws are made on the CPU from each image's own generator, in the same order; the arithmetic is done on the device.
 Results differ from :func:`RobustART.noise.corrupt` by at most one grey level on 99.9 % of values, mostly not at all.
 
-Not here, because their work is one after another or a library's: ``glass_blur``, ``jpeg_compression`` and ``spatter``.
-``elastic_transform`` makes its affine map on the CPU.
+``glass_blur``, ``jpeg_compression`` and ``spatter`` are missing: they are sequential or done by a library. The affine map
+of ``elastic_transform`` is done on the CPU.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def corrupt_batch(
         corruption: a name in :data:`BATCHED`.
         severity: 1 (weakest) to 5; 0 returns a copy.
         rngs: a generator for each image; each gives the draws that :func:`RobustART.noise.corrupt` takes from it.
-        device: where to work; None is where the images are.
+        device: device of the computation; None for that of the images.
 
     Raises:
         UnknownNameError: there is no such corruption.
-        ConfigError: it is not one of the batched ones, or the images, the severity, the generators or the device cannot be.
+        ConfigError: it is not a batched one, or the images, the severity, the generators or the device are invalid.
     """
     if corruption not in BATCHED:
         CORRUPTIONS[corruption]
@@ -81,7 +81,7 @@ def corrupt_batch(
     try:
         here = images.to(device=images.device if device is None else device)
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise ConfigError(f"device must be one of torch's that is here, got {device!r}: {error}") from None
+        raise ConfigError(f"device must be an available device of torch, got {device!r}: {error}") from None
     if severity == 0:
         return here.clone()
     with torch.no_grad(), exact_arithmetic():

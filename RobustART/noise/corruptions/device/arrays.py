@@ -1,4 +1,4 @@
-"""What the batched corruptions share: the way to the device and back to uint8, filters, motion, enlarging."""
+"""Helpers of the batched corruptions: transfer to the device, conversion to uint8, filters, motion blur, enlarging."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def on_device(array: NDArray[Any], like: Tensor) -> Tensor:
 
 
 def to_uint8(values: Tensor, nudge: float = 0) -> Tensor:
-    """Returns grey levels clipped to [0, 255] and cut off below, see :func:`pixels.to_uint8`; ``values`` is overwritten."""
+    """Returns grey levels clipped to [0, 255] and truncated, see :func:`pixels.to_uint8`; ``values`` is overwritten."""
     if nudge:
         values += nudge
     return values.clamp_(0, 255).to(torch.uint8)
@@ -39,7 +39,7 @@ def to_planes(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float().contiguous()
 
 
-def to_pictures(planes: Tensor) -> Tensor:
+def to_images(planes: Tensor) -> Tensor:
     """Returns planes (N, 3, H, W) as images (N, H, W, 3)."""
     return planes.permute(0, 2, 3, 1).contiguous()
 

@@ -1,4 +1,4 @@
-"""ImageNet-C's blurs in batches, but for glass blur, which moves pixels one after another."""
+"""ImageNet-C's blurs in batches, except glass blur, which moves pixels one after another."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 from RobustART.noise.corruptions import blur
 from RobustART.noise.corruptions.device import arrays
-from RobustART.noise.corruptions.device.arrays import Generators, filtered, stretched, to_pictures, to_planes, to_uint8
+from RobustART.noise.corruptions.device.arrays import Generators, filtered, stretched, to_images, to_planes, to_uint8
 from RobustART.noise.corruptions.pixels import NUDGE, zoom_positions
 
 
 def defocus_blur(images: Tensor, severity: int, rngs: Generators) -> Tensor:
     """Returns :func:`blur.defocus_blur` of each image."""
     kernel, nudge = blur.disk_kernel(severity)
-    return to_pictures(to_uint8(filtered(to_planes(images), kernel, "reflect"), nudge))
+    return to_images(to_uint8(filtered(to_planes(images), kernel, "reflect"), nudge))
 
 
 def motion_blur(images: Tensor, severity: int, rngs: Generators) -> Tensor:
@@ -39,4 +39,4 @@ def zoom_blur(images: Tensor, severity: int, rngs: Generators) -> Tensor:
 def gaussian_blur(images: Tensor, severity: int, rngs: Generators) -> Tensor:
     """Returns :func:`blur.gaussian_blur` of each image."""
     blurred: Tensor = arrays.gaussian_blur(to_planes(images), blur.GAUSSIAN[severity - 1])
-    return to_pictures(to_uint8(blurred, NUDGE))
+    return to_images(to_uint8(blurred, NUDGE))

@@ -1,4 +1,4 @@
-"""ImageNet-C's digital corruptions in batches; JPEG stays with its encoder."""
+"""ImageNet-C's digital corruptions in batches, except JPEG, which needs its encoder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from RobustART.noise.corruptions.device.arrays import (
     Generators,
     looked_up,
     on_device,
-    to_pictures,
+    to_images,
     to_planes,
     to_uint8,
 )
@@ -94,7 +94,7 @@ def pixelate(images: Tensor, severity: int, rngs: Generators) -> Tensor:
     """Returns :func:`digital.pixelate` of each image."""
     (height, width), part = images.shape[1:3], digital.PIXELATE[severity - 1]
     small = _resized(to_planes(images), int(height * part), int(width * part))
-    return to_pictures(to_uint8(_resized(small, height, width)))
+    return to_images(to_uint8(_resized(small, height, width)))
 
 
 def saturate(images: Tensor, severity: int, rngs: Generators) -> Tensor:

@@ -1,4 +1,4 @@
-"""ImageNet-C's weather in batches; the extra spatter stays with OpenCV."""
+"""ImageNet-C's weather in batches, except the extra spatter, which needs OpenCV."""
 
 from __future__ import annotations
 
