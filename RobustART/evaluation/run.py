@@ -84,7 +84,9 @@ def evaluate(
     try:
         return _evaluate(
             model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
-            run_settings(batch_size, workers, amp, channels_last, seed, progress),
+            run_settings(
+                batch_size=batch_size, workers=workers, amp=amp, channels_last=channels_last, seed=seed, progress=progress
+            ),
         )  # fmt: skip
     finally:
         if world is None:

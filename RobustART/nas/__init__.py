@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from RobustART.core.options import check_options
+from RobustART.core.options import checked
 from RobustART.errors import ConfigError
 from RobustART.nas import families as _families  # registers the spaces
 from RobustART.nas.networks import Network, Supernet
@@ -24,7 +24,7 @@ def create_space(name: str, options: Mapping[str, Any]) -> Space:
         ConfigError: an option is unknown, or cannot be.
     """
     function = SPACES[name]
-    check_options(options, function, f"the space {name!r}")
+    checked(function, options, f"the space {name!r}")
     try:
         return function(**options)
     except TypeError as error:

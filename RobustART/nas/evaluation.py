@@ -200,7 +200,12 @@ def evaluate_subnets(
         raise ConfigError("the config has no data.train, whose images the sub-networks' BatchNorm statistics are of")
     workers = section.workers if section.workers is not None else config.data.num_workers
     settings = run_settings(
-        section.batch_size, workers, section.amp, section.channels_last, section.seed, progress=False
+        batch_size=section.batch_size,
+        workers=workers,
+        amp=section.amp,
+        channels_last=section.channels_last,
+        seed=section.seed,
+        progress=False,
     )
     device = choose_device(section.device, placement.local_rank)
     supernet = build_supernet(config, folder, weights)

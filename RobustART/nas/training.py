@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.ranges import Number
 from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError
 from RobustART.nas import Encoding, Space, Supernet, create_space
@@ -44,10 +45,6 @@ class Sandwich(Objective):
 
     def __init__(self, context: ObjectiveContext, random: int, distill: bool) -> None:
         super().__init__()
-        if isinstance(random, bool) or not isinstance(random, int) or random < 0:
-            raise ConfigError(f"training.objective: random must be a whole number from 0 up, got {random!r}")
-        if not isinstance(distill, bool):
-            raise ConfigError(f"training.objective: distill must be true or false, got {distill!r}")
         self.classes, self.label_smooth, self.mixing = context.classes, context.label_smooth, context.mixing
         self.seed, self.random, self.distill = context.seed, random, distill
 
@@ -87,7 +84,7 @@ NEEDS = "training.objective 'supernet' needs a supernet, model: {type: nas:resne
 
 
 @OBJECTIVES.register("supernet")
-def supernet(context: ObjectiveContext, *, random: int = 2, distill: bool = True) -> Objective:
+def supernet(context: ObjectiveContext, *, random: Number = 2, distill: bool = True) -> Objective:
     """Returns the sandwich rule."""
     return Sandwich(context, random, distill)
 

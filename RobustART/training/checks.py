@@ -18,7 +18,6 @@ from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.scoring import check_logits
-from RobustART.evaluation.settings import run_settings
 from RobustART.models import Classifier
 from RobustART.models.macs import meta_device
 from RobustART.models.normalize import logits_of
@@ -152,7 +151,6 @@ def check(config: Config, folder: Path) -> None:
     elif model_section(config).kwargs:
         outline(config, folder, 0)
     section = evaluation_section(config)
-    run_settings(section.batch_size, section.workers, section.amp, section.channels_last, section.seed, progress=False)
     choose_device(section.device, 0)
     dataset, limit = clean_dataset(config, folder), limit_of(config)
     if limit is not None and dataset is not None:

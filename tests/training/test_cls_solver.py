@@ -284,9 +284,9 @@ def test_arguments_of_ones_own_model_may_have_any_name(tmp_path, photo_folder, m
     ("override", "message"),
     [
         ("evaluation.batch_size=0", "batch_size must be"),
-        ("evaluation.seed=1e20", "seed must be a whole number of 64 bits"),
+        ("evaluation.seed=1e20", "seed must be an integer of 64 bits"),
         ("evaluation.workers=-1", "workers must be"),
-        ("evaluation.limit=1000", "limit must be a whole number from 1 to 12"),
+        ("evaluation.limit=1000", "limit must be an integer from 1 to 12"),
         ("evaluation.device=mps", "device must be auto, cpu, cuda"),
         ("evaluation.benchmarks.adversarial.stop=frist", "stop must be"),
         ("evaluation.benchmarks.adversarial.eps=[.nan]", "radii from 0 up"),

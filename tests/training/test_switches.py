@@ -175,9 +175,7 @@ def test_check_tries_limit_on_published_sets(write, corrupted, capsys):
     arguments = [*write(corrupted), *few(), "--check"]
     assert main([*arguments, "--set", "evaluation.limit=2"]) == 0
     assert main([*arguments, "--set", "evaluation.limit=3"]) == 2
-    assert (
-        "limit must be a whole number from 1 to 2, the number of images of ImageNet-C, got 3" in capsys.readouterr().err
-    )
+    assert "limit must be an integer from 1 to 2, the number of images of ImageNet-C, got 3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from RobustART.core.imaging.decoding import (
     DECODERS,
     Array,
+    JpegQuality,
     check_jpeg_quality,
     decode,
     decode_picture,
@@ -17,6 +18,7 @@ __all__ = [
     "FILTERS",
     "RESIZES",
     "Array",
+    "JpegQuality",
     "center_crop",
     "check_jpeg_quality",
     "decode",

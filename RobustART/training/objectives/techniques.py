@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from RobustART.config.loader import build
 from RobustART.config.schema import ModelConfig
-from RobustART.core.ranges import Numbers
+from RobustART.core.options import build
+from RobustART.core.ranges import Range, Share
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import probe
 from RobustART.models import Classifier, build_model
@@ -82,8 +82,8 @@ def distance(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:
 
 @OBJECTIVES.register("distillation")
 def distillation(
-    context: ObjectiveContext, *, teacher: Mapping[str, Any], alpha: Annotated[float, Numbers(0, 1)] = 0.5,
-    temperature: Annotated[float, Numbers(0, 1000, above=True)] = 4.0,
+    context: ObjectiveContext, *, teacher: Mapping[str, Any], alpha: Share = 0.5,
+    temperature: Annotated[float, Range(0, 1000, above=True)] = 4.0,
 ) -> Objective:  # fmt: skip
     """Returns knowledge distillation; ``teacher`` is written as the section ``model``, weights relative to the config."""
     model = build_teacher(teacher, context.folder).to(context.device)
@@ -159,7 +159,7 @@ def jensen_shannon(logits: Tensor) -> Tensor:
 
 
 @OBJECTIVES.register("jsd")
-def jsd(context: ObjectiveContext, *, weight: Annotated[float, Numbers(0, 1e6, above=True)] = 12.0) -> Objective:
+def jsd(context: ObjectiveContext, *, weight: Annotated[float, Range(0, 1e6, above=True)] = 12.0) -> Objective:
     """Returns AugMix's loss."""
     return Consistency(context, weight)
 
