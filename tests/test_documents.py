@@ -61,7 +61,7 @@ wait -n && wait -n"""
     for name, text in (("pip", pip), ("srun", srun), ("python", f'exec "{sys.executable}" "$@"')):
         (tools / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
         (tools / name).chmod((tools / name).stat().st_mode | stat.S_IXUSR)
-    for name, module in (("torchrun", "torch.distributed.run"), ("robustart", "RobustART.cli.parser")):
+    for name, module in (("torchrun", "torch.distributed.run"), ("robustart", "RobustART.cli")):
         (tools / name).write_text(f'#!/usr/bin/env bash\nexec "{sys.executable}" -m {module} "$@"\n')
         (tools / name).chmod((tools / name).stat().st_mode | stat.S_IXUSR)
     return folder

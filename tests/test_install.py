@@ -40,4 +40,4 @@ def test_wheel_carries_every_file(tmp_path):
     assert "RobustART/py.typed" in carried
     for requirement in (ROOT / "requirements.txt").read_text().split():
         assert f"Requires-Dist: {requirement}" in metadata
-    assert "robustart = RobustART.cli.parser:main" in scripts
+    assert "robustart = RobustART.cli:main" in scripts

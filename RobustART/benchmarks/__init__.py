@@ -1,14 +1,38 @@
-"""Benchmarks as data. Adding one is adding a record to a file here; the engine knows none of them."""
+"""Benchmarks: one file holds all that the package knows of one. Importing them needs no torch.
 
-from RobustART.benchmarks import (  # noqa: F401 - they register their benchmarks
+A benchmark is a :class:`BenchmarkSpec` in :data:`BENCHMARKS`: its numbers, how records become them, how pages show them,
+and a builder that returns the cells to run. CONTRIBUTING shows one of your own.
+"""
+
+from RobustART.benchmarks import (  # noqa: F401 - they add their specs
     adversarial,
-    cifar,
-    natural,
-    perturbed,
-    published,
-    shifted,
-    system,
+    cifar_c,
+    clean,
+    corruption_sets,
+    imagenet_c,
+    imagenet_o,
+    imagenet_p,
+    imagenet_s,
+    photos,
+    transfer,
 )
-from RobustART.benchmarks.core import BENCHMARKS, Batched, Benchmark, Cell, Pass, build_benchmark, clean_view
+from RobustART.benchmarks.building import Batched, Benchmark, Cell, Pass, build_benchmark, clean_view
+from RobustART.benchmarks.layout import Layout
+from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Companions, Headline, MetricSpec, TableSpec
 
-__all__ = ["BENCHMARKS", "Batched", "Benchmark", "Cell", "Pass", "build_benchmark", "clean_view"]
+__all__ = [
+    "BENCHMARKS",
+    "Axis",
+    "Batched",
+    "Benchmark",
+    "BenchmarkSpec",
+    "Cell",
+    "Companions",
+    "Headline",
+    "Layout",
+    "MetricSpec",
+    "Pass",
+    "TableSpec",
+    "build_benchmark",
+    "clean_view",
+]

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from RobustART.cli.options import Commands, read_options
+from RobustART.core.files import write_whole
 from RobustART.errors import ConfigError
 
 DESCRIPTION = """Study how depth, width, kernel, expansion and input size of a network bear on its robustness.
@@ -24,8 +26,8 @@ Then sub-networks are drawn, evaluated, and the correlations told:
 The spaces, resnet and mobilenet_v3, are of our own design: those of the original were never published."""
 
 
-def add_nas_commands(commands: Any) -> None:
-    """Adds ``nas`` to the sub-commands of ``robustart``."""
+def add(commands: Commands) -> None:
+    """Adds ``nas`` and its commands to the command line."""
     nas = commands.add_parser(
         "nas", help="sub-networks of a supernet: draw, evaluate, analyse", description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -99,12 +101,9 @@ def _sample(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from RobustART.nas import create_space
-    from RobustART.nas.rows import write_whole
     from RobustART.nas.sampling import draw_subnets, parse_range, subnet_lines
 
     if arguments.config is None:
-        from RobustART.cli.parser import read_options
-
         space = create_space(arguments.space, read_options(arguments.options))
     else:
         from RobustART.nas.evaluation import space_of
@@ -114,7 +113,7 @@ def _sample(arguments: argparse.Namespace) -> None:
     macs = (0.0, np.inf) if arguments.macs is None else parse_range(arguments.macs)
     subnets = draw_subnets(space, arguments.count, seed=arguments.seed, macs=macs)
     stated = {"seed": arguments.seed, "macs": arguments.macs}
-    write_whole(Path(arguments.output), "".join(subnet_lines(space, subnets, stated)))
+    write_whole(arguments.output, "".join(subnet_lines(space, subnets, stated)), unique=True)
     costs = sorted(subnet.cost.macs / 1e6 for subnet in subnets)
     ends, middle = f"{costs[0]:.4g}M to {costs[-1]:.4g}M", costs[len(costs) // 2]
     print(f"{arguments.output}: {len(subnets)} sub-networks of {ends} multiply-adds, median {middle:.4g}M")
@@ -141,7 +140,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _analyse(arguments: argparse.Namespace) -> None:
     from RobustART.metrics.correlation import spearman
     from RobustART.nas.page import Analysis
-    from RobustART.nas.rows import read_rows, write_whole
+    from RobustART.nas.rows import read_rows
 
     outputs = [Path(path) for path in arguments.output]
     for path in outputs:
@@ -150,5 +149,6 @@ def _analyse(arguments: argparse.Namespace) -> None:
     header, rows = read_rows(Path(arguments.results))
     analysis = Analysis.of(header, rows, functools.partial(spearman, seed=arguments.seed))
     for path in outputs:
-        write_whole(path, {".html": analysis.page, ".md": analysis.markdown, ".json": analysis.json}[path.suffix]())
+        make = {".html": analysis.page, ".md": analysis.markdown, ".json": analysis.json}[path.suffix]
+        write_whole(path, make(), unique=True)
     print(analysis.markdown(), end="")

@@ -1,14 +1,16 @@
-"""Files that a command writes: never over what it reads, over each other, or over a file of another kind."""
+"""Files that are written whole or not at all, and never over what a command reads or over a file of another kind."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from RobustART.errors import ConfigError, RecordError
+from RobustART.errors import ConfigError, RecordError, UserError
 
 _HEAD = 4096
 """How many bytes of a file show what it is."""
@@ -76,18 +78,69 @@ def _check_existing(output: Output) -> None:
         )
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Writes a text file under a temporary name first, so that it is never half there; a ConfigError if it cannot be."""
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+def temporary_path(path: Path, *, unique: bool = False) -> Path:
+    """Returns the name under which :func:`open_whole` writes a file: ``.NAME.tmp``, or ``.NAME.PID.tmp`` if ``unique``."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp" if unique else f".{path.name}.tmp")
+
+
+@contextlib.contextmanager
+def open_whole(
+    path: Path, *, durable: bool = False, unique: bool = False, backup: Path | None = None
+) -> Iterator[BinaryIO]:
+    """Opens a file for writing that gets its name only when the block ends without an error; until then nothing changes.
+
+    Args:
+        path: the file; an older one is replaced.
+        durable: wait until the bytes are on the disk, so that the file survives a power failure.
+        unique: several processes may write this file at once; the last one to finish wins. A process that is killed
+            leaves a temporary file that the next one does not overwrite.
+        backup: the older file gets this name instead of being replaced.
+
+    Raises:
+        OSError: the file cannot be written. The temporary file is deleted, as after any error in the block.
+    """
+    temporary = temporary_path(path, unique=unique)
     try:
-        try:
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
+        with open(temporary, "wb") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        if backup is not None and path.exists():
+            os.replace(path, backup)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(
+    path: str | Path, content: str | bytes, *, durable: bool = False, unique: bool = False, make_folder: bool = False,
+    error: type[UserError] = ConfigError, hint: str = "",
+) -> None:  # fmt: skip
+    """Writes a file as :func:`open_whole` does.
+
+    Args:
+        path: the file; an older one is replaced.
+        content: its bytes, or a string, which is encoded as UTF-8 with lone surrogates escaped.
+        durable: as in :func:`open_whole`.
+        unique: as in :func:`open_whole`.
+        make_folder: create the folder if it is missing.
+        error: class of the error that is raised.
+        hint: what to do about it, added to the message after ``cannot write PATH: REASON``.
+
+    Raises:
+        UserError: the file cannot be written; of class ``error``.
+    """
+    path = Path(path)
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    try:
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with open_whole(path, durable=durable, unique=unique) as file:
+            file.write(data)
+    except OSError as reason:
+        raise error(f"cannot write {path}: {reason.strerror or reason}{hint}") from None
 
 
 def same_file(one: str | Path, other: str | Path) -> bool:

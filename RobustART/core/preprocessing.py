@@ -16,6 +16,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Channel standard deviations, of the same source."""
 CHANNELS = Sizes((1, 3))
+INNER = ("mean", "std")
+"""Fields of :class:`Preprocessing` that the model applies itself; the others make its input."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from RobustART.core.imaging import Array, decode, read_bytes
+from RobustART.core.published import PublishedSet
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.folders import IMAGE_SUFFIXES, class_files, enumerate_names, what_is_there
 from RobustART.data.imagenet import class_index, imagenet_wnids
-from RobustART.data.published import Published, looks_right
+from RobustART.data.published import looks_right, missing
 from RobustART.data.samples import Sample
 from RobustART.errors import DataError
 
@@ -117,12 +118,12 @@ class StackedDataset(VariantDataset):
 
 
 def same_files(
-    spec: Published, root: Path, folders: Mapping[str, str], suffixes: tuple[str, ...] = IMAGE_SUFFIXES
+    published: PublishedSet, root: Path, folders: Mapping[str, str], suffixes: tuple[str, ...] = IMAGE_SUFFIXES
 ) -> list[str]:
     """Returns ``class/name`` of each file in the class folders of all these folders, which must hold the same.
 
     Args:
-        spec: the published set.
+        published: the published set.
         root: its folder.
         folders: name of a part of the set to its folder, relative to ``root``.
         suffixes: of the files.
@@ -133,7 +134,8 @@ def same_files(
     absent = [folder for folder in folders.values() if not (root / folder).is_dir()]
     if absent:
         found = what_is_there(root, looks_right(folders.values()))
-        raise spec.missing(
+        raise missing(
+            published,
             f"{root}/{enumerate_names(folders.values(), 3)}",
             f"{len(absent)} of these {len(folders)} folders are not there, such as {absent[0]}: {found}. Restrict the run "
             "to what is there, or fetch the rest",
@@ -144,20 +146,21 @@ def same_files(
         found_here = class_files(root / folder, suffixes)
         if not found_here:
             there = what_is_there(root / folder, lambda _: False)
-            raise spec.missing(f"{spec.unit} in {root / folder}/{{wnid}}/", f"there are none: {there}")
+            raise missing(published, f"{published.unit} in {root / folder}/{{wnid}}/", f"there are none: {there}")
         if not first:
             names, first = found_here, folder
         elif found_here != names:
             odd = sorted(set(names) ^ set(found_here))
-            raise spec.missing(
-                f"the same {spec.unit} in all {len(folders)} folders",
+            raise missing(
+                published,
+                f"the same {published.unit} in all {len(folders)} folders",
                 f"{folder} has {len(found_here)} and {first} {len(names)}; {odd[0]} is in only one of them. Restrict the "
                 "run to what is complete, or fetch the rest",
             )
     return names
 
 
-def class_labels(spec: Published, names: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...] | None]:
+def class_labels(published: PublishedSet, names: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...] | None]:
     """Returns the label of each ``class/name``, and the names of the classes where they are not ImageNet's own.
 
     Raises:
@@ -169,31 +172,32 @@ def class_labels(spec: Published, names: Sequence[str]) -> tuple[tuple[int, ...]
         wnids = set(imagenet_wnids())
         foreign = [folder for folder in folders if folder not in wnids]
         if len(foreign) < len(folders):
-            raise spec.missing(
+            raise missing(
+                published,
                 "class folders that are WordNet ids of ImageNet-1k",
                 f"{len(foreign)} of {len(folders)} are not: {enumerate_names(foreign)}",
             )
     return tuple(index[name.split("/", 1)[0]] for name in names), class_names
 
 
-def scan_variants(spec: Published, root: Path, folders: Mapping[str, str]) -> VariantDataset:
+def scan_variants(published: PublishedSet, root: Path, folders: Mapping[str, str]) -> VariantDataset:
     """Returns the images of a published set with one folder of class folders for each version.
 
     Args:
-        spec: the published set.
+        published: the published set.
         root: its folder.
         folders: name of a version to its folder, relative to ``root``.
 
     Raises:
         DataError: a folder is missing, or the folders do not hold the same images.
     """
-    names = same_files(spec, root, folders)
-    labels, class_names = class_labels(spec, names)
-    return VariantDataset(tuple(names), labels, root, class_names, name=spec.title, folders=dict(folders))
+    names = same_files(published, root, folders)
+    labels, class_names = class_labels(published, names)
+    return VariantDataset(tuple(names), labels, root, class_names, name=published.title, folders=dict(folders))
 
 
 def listed_variants(
-    spec: Published, root: Path, folders: Mapping[str, str], lists: Mapping[str, Sequence[tuple[str, int]]]
+    published: PublishedSet, root: Path, folders: Mapping[str, str], lists: Mapping[str, Sequence[tuple[str, int]]]
 ) -> VariantDataset:
     """Returns the images that lists name, one list of (path relative to ``root``, label) for each version.
 
@@ -208,31 +212,34 @@ def listed_variants(
         for path, label in lists[name]:
             file = path[len(folder) + 1 :]
             if not path.startswith(folder + "/"):
-                raise spec.missing(f"paths in {folder}/ in the list of {name}", f"it names {path}")
+                raise missing(published, f"paths in {folder}/ in the list of {name}", f"it names {path}")
             if file in found:
-                raise spec.missing(
+                raise missing(
+                    published,
                     f"one line for each image in the list of {name}",
                     f"{path} stands there twice, with the labels {found[file]} and {label}",
                 )
             found[file] = label
         if not found:
-            raise spec.missing(f"images in the list of {name}", "it is empty")
+            raise missing(published, f"images in the list of {name}", "it is empty")
         if not first:
             rows, first = found, name
         elif found != rows:
             odd = sorted(file for file in {*rows, *found} if rows.get(file) != found.get(file))[0]
-            raise spec.missing(
+            raise missing(
+                published,
                 "the same images and labels in every list",
                 f"{odd} is {found.get(odd, 'not there')} in that of {name} and {rows.get(odd, 'not there')} in that of "
                 f"{first}",
             )
         absent = _absent(root / folder, found)
         if absent:
-            raise spec.missing(
+            raise missing(
+                published,
                 f"the {len(found)} images that the list of {name} names",
                 f"{len(absent)} of them are not there, such as {root / folder / absent[0]}",
             )
-    return VariantDataset(tuple(rows), tuple(rows.values()), root, name=spec.title, folders=dict(folders))
+    return VariantDataset(tuple(rows), tuple(rows.values()), root, name=published.title, folders=dict(folders))
 
 
 def _absent(root: Path, files: Iterable[str]) -> list[str]:

@@ -11,8 +11,8 @@ import numpy as np
 
 from RobustART.core.imaging import Array, read_bytes
 from RobustART.core.imaging.video import read_video
+from RobustART.core.published import PublishedSet
 from RobustART.data.datasets import ImageDataset
-from RobustART.data.published import Published
 from RobustART.data.samples import Sample
 from RobustART.data.variants import class_labels, same_files
 from RobustART.errors import DataError
@@ -68,24 +68,24 @@ class VideoDataset(ImageDataset):
         return sample
 
 
-def video_folders(spec: Published, root: Path, folders: Mapping[str, str]) -> dict[str, VideoDataset]:
+def video_folders(published: PublishedSet, root: Path, folders: Mapping[str, str]) -> dict[str, VideoDataset]:
     """Returns the videos of folders of class folders, which hold the same names; a set's length is that of its first.
 
     Args:
-        spec: the published set.
+        published: the published set.
         root: its folder.
         folders: name of a set of videos to its folder, relative to ``root``.
 
     Raises:
         DataError: a folder is missing or holds no videos, or the folders do not hold the same ones.
     """
-    files = tuple(same_files(spec, root, folders, VIDEO_SUFFIXES))
-    labels, class_names = class_labels(spec, files)
+    files = tuple(same_files(published, root, folders, VIDEO_SUFFIXES))
+    labels, class_names = class_labels(published, files)
     found = {}
     for name, folder in folders.items():
         place = root / folder
         length = len(read_video(read_bytes(place / files[0]), str(place / files[0])))
-        title = f"{spec.title} {folder}"
+        title = f"{published.title} {folder}"
         found[name] = VideoDataset(files, labels, place, class_names, name=title, length=length)
     return found
 

@@ -22,21 +22,22 @@ from RobustART.records.lines import Line
 
 def view_names(cells: Sequence[Cell]) -> list[str]:
     """Returns, for each cell, the name of its view: that of the first cell with the same view."""
-    first: dict[int, str] = {}
-    return [first.setdefault(id(cell.view), cell.name) for cell in cells]
+    first: dict[str, str] = {}
+    return [first.setdefault(cell.view_key or cell.name, cell.name) for cell in cells]
 
 
 def shipped_views(cells: Sequence[Cell]) -> tuple[dict[str, View], list[int]]:
     """Returns the views that the loader makes for cells of different views, by name, and which of them each cell needs."""
-    first: dict[int, int] = {}
+    first: dict[tuple[bool, str], int] = {}
     views: dict[str, View] = {}
     places = []
     for cell in cells:
-        view = cell.view if cell.batched is None else cell.batched.source
-        if id(view) not in first:
-            first[id(view)] = len(views)
-            views[cell.name] = view
-        places.append(first[id(view)])
+        batched = cell.batched
+        key = (False, cell.view_key or cell.name) if batched is None else (True, batched.key)
+        if key not in first:
+            first[key] = len(views)
+            views[cell.name] = cell.view if batched is None else batched.source
+        places.append(first[key])
     return views, places
 
 
@@ -45,10 +46,10 @@ def attack_groups(cells: Sequence[Cell]) -> list[list[int]]:
 
     The attack is made once for all of them, with the draws of the first.
     """
-    groups: dict[tuple[int, int, str | None], list[int]] = {}
-    for i, cell in enumerate(cells):
+    groups: dict[tuple[str, str, str | None], list[int]] = {}
+    for i, (cell, view) in enumerate(zip(cells, view_names(cells), strict=True)):
         if cell.attack is not None:
-            groups.setdefault((id(cell.view), id(cell.attack), cell.victim), []).append(i)
+            groups.setdefault((view, cell.attack_key or cell.name, cell.victim), []).append(i)
     return list(groups.values())
 
 
@@ -158,8 +159,9 @@ class PassRunner:
                 f"{journal.path} holds progress of {cell.name} on other images than {self.part.dataset.files[ids[0]]} and "
                 "those after it are now. Results are never mixed: take another output_dir, or --fresh"
             )
+        stages = stages_of(cell.attack, str(cell.coordinates.get("attack", cell.name)))
         attack = BlockAttack(
-            cell.name, stages_of(cell.attack, cell.name.partition("/")[0]), self.models[cell.victim], cell.victim,
+            cell.name, stages, self.models[cell.victim], cell.victim,
             {c.name: c.judge for c in cells}, self.logits, labels, ids, self._names(ids),
             self.classes, batch_size=self.settings.batch_size, seed=self.settings.seed, amp=self.settings.proposals,
         )  # fmt: skip

@@ -135,7 +135,13 @@ def make_header(
         "hash": config_hash({**conditions, "data": [{**row, "name": None} for row in data]}),
         "conditions": conditions,
         "passes": [
-            {"name": part.name, "cells": [cell.name for cell in part.cells], "ids": len(part_ids), **_models_of(part)}
+            {
+                "name": part.name,
+                "cells": [cell.name for cell in part.cells],
+                "coordinates": [to_plain(dict(cell.coordinates)) for cell in part.cells],
+                "ids": len(part_ids),
+                **_models_of(part),
+            }
             for part, part_ids in zip(benchmark.passes, ids, strict=True)
         ],
         "versions": versions(),

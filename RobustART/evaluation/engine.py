@@ -28,8 +28,9 @@ from RobustART.errors import RecordError
 from RobustART.evaluation.blocks import PassRunner, view_names
 from RobustART.evaluation.portions import Portions
 from RobustART.evaluation.settings import Settings
+from RobustART.metrics.reading import read_result
 from RobustART.records.journal import Journal
-from RobustART.records.lines import Key, Records, read_records
+from RobustART.records.lines import Key, Records
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def run_benchmark(
         if world.is_main:
             journal.compact()
     world.barrier()
-    return read_records(path), sum(len(block) for _, block in left)
+    return read_result(path), sum(len(block) for _, block in left)
 
 
 def check_images(benchmark: Benchmark, lines: Mapping[Key, str], path: Path) -> None:

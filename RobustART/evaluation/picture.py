@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import nn
 
 from RobustART.benchmarks import Benchmark, Cell, Pass
+from RobustART.core.files import open_whole
 from RobustART.core.imaging import Array, resize
 from RobustART.core.seeding import image_seeds
 from RobustART.data.imagenet import imagenet_class_names
@@ -23,7 +24,7 @@ from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float
 from RobustART.models import Classifier
 from RobustART.noise.attacks import AttackWarning
-from RobustART.records.lines import PassRecords, Records
+from RobustART.records.lines import CLEAN, PassRecords, Records
 
 LAYOUT = "tiles-1"
 """Changes when the same records give another picture, so that an older one is drawn again."""
@@ -81,9 +82,8 @@ def draw_noise(
     info = PngImagePlugin.PngInfo()
     info.add_text("records", key)
     info.add_itxt("tiles", json.dumps([_described(*placed) for placed in zip(shown, _places(shown), strict=True)]))
-    temporary = path.with_name(path.name + ".tmp")
-    page.save(temporary, "PNG", pnginfo=info)
-    temporary.replace(path)
+    with open_whole(path) as file:
+        page.save(file, "PNG", pnginfo=info)
 
 
 def shown_cells(part: Pass) -> tuple[Cell, ...]:
@@ -118,8 +118,8 @@ def _photo(runs: Sequence[tuple[Benchmark, Records]], part: Pass, table: PassRec
     for benchmark, records in runs:
         first = records.passes[0]
         same = benchmark.passes[0].dataset is part.dataset and np.array_equal(first.ids, table.ids)
-        if same and "clean" in first.cells and first.correct[:, first.cell("clean")].any():
-            return int(first.correct[:, first.cell("clean")].argmax())
+        if same and CLEAN in first.cells and first.correct[:, first.cell(CLEAN)].any():
+            return int(first.correct[:, first.cell(CLEAN)].argmax())
     return 0
 
 

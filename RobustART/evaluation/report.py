@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.files import write_whole
 from RobustART.errors import RecordError
+from RobustART.metrics.spec import face
 from RobustART.report.terms import COSTS, UNTIMED, columns, costs, interval, number, title
+
+_RECORDED = ". The results are recorded; when this is mended, the same command writes the report"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,22 +24,14 @@ class Report:
     """Plain data."""
 
     def metric(self, benchmark: str, name: str) -> float | None:
-        """Returns a headline number, such as ``metric("clean", "top1")``; None where it is undefined."""
+        """Returns a headline number; None where it is undefined."""
         value: float | None = self.data["benchmarks"][benchmark]["metrics"][name]["value"]
         return value
 
     def write(self, folder: Path) -> None:
         """Writes ``report.json`` and ``report.md``, each under a temporary name first."""
         for name, text in (("report.json", json.dumps(self.data, indent=2) + "\n"), ("report.md", self.markdown())):
-            temporary = folder / f"{name}.tmp"
-            try:
-                temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-                os.replace(temporary, folder / name)
-            except OSError as error:
-                raise RecordError(
-                    f"cannot write {folder / name}: {error.strerror or error}. The results are recorded; when this is "
-                    "mended, the same command writes the report"
-                ) from error
+            write_whole(folder / name, text, error=RecordError, hint=_RECORDED)
 
     def heading(self) -> str:
         """Returns one line: the model, the data, how many images, the seed."""
@@ -55,7 +50,7 @@ class Report:
             for key, table in entry["tables"].items():
                 names = columns(table)
                 cells = [[row, *(number(table[row].get(c)) for c in names)] for row in table]
-                parts.append(_text_table([title(key), *names], cells))
+                parts.append(_text_table([title(face(name), key), *names], cells))
         parts += [f"Warning: {warning}" for warning in self.data["warnings"]]
         return "\n\n".join(parts)
 
@@ -69,7 +64,7 @@ class Report:
             for key, table in entry["tables"].items():
                 names = columns(table)
                 cells = [[row, *(_both(table[row].get(c)) for c in names)] for row in table]
-                parts.append(_markdown_table([title(key), *names], cells))
+                parts.append(_markdown_table([title(face(name), key), *names], cells))
         if self.data["warnings"]:
             parts.append("## Warnings\n\n" + "\n".join(f"- {warning}" for warning in self.data["warnings"]))
         parts.append(f"## Time and passes\n\n{_markdown_table(list(COSTS), costs(self.data))}\n\n{UNTIMED}")

@@ -27,10 +27,11 @@ from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.picture import draw_noise
 from RobustART.evaluation.report import Report
 from RobustART.evaluation.settings import Settings, run_settings
-from RobustART.metrics.summaries import attack_costs, attack_warnings, summarize
+from RobustART.metrics.robustness import attack_costs, attack_warnings
+from RobustART.metrics.spec import summarize
 from RobustART.models import Classifier, wrap_model
 from RobustART.records.journal import Journal
-from RobustART.records.lines import Records
+from RobustART.records.lines import CLEAN, Records
 from RobustART.report import write_page
 from RobustART.report.reading import FORMAT
 
@@ -153,8 +154,8 @@ def _run_plans(
         if records.header["versions"] != header["versions"]:
             warnings.append(f"{benchmark.name} was recorded with other library versions: {records.header['versions']}")
         first = records.passes[0]
-        if "clean" in first.cells:
-            correct = first.correct[:, first.cell("clean")]
+        if CLEAN in first.cells:
+            correct = first.correct[:, first.cell(CLEAN)]
             warning = chance_warning(int(correct.sum()), len(correct), classes)
             if warning and warning not in warnings:
                 warnings.append(warning)
@@ -167,6 +168,7 @@ def _run_plans(
                 if key in conditions
             },
             **({"folders": benchmark.folders} if benchmark.folders else {}),
+            "cells": dict(zip(first.cells, first.coordinates, strict=True)),
             "passes": (costs := attack_costs(first)),
             "cost": {
                 "forward": evaluation_passes(benchmark.passes, chosen)
@@ -175,7 +177,7 @@ def _run_plans(
             },
         }
         runs.append((benchmark, records))
-    found = summarize({b.name: records for b, records in runs}, {b.name: b.summarize for b, _ in runs})
+    found = summarize({b.name: records for b, records in runs})
     for benchmark, _ in runs:
         summary = found[benchmark.name]
         suited = benchmark.notes_on(stated) if benchmark.notes_on else ()

@@ -7,13 +7,14 @@ of the photo and of its files too; when everything is there, only those lines ar
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.files import temporary_path, write_whole
 from RobustART.data.generated import MANIFEST, PHOTOS
 from RobustART.errors import ConfigError
 from RobustART.records.journal import difference
@@ -45,7 +46,7 @@ class Ledger:
         """
         path = self.root / MANIFEST
         if not path.is_file():
-            mine = {_temporary(path).name, _temporary(self.root / PHOTOS).name}
+            mine = {temporary_path(path).name, temporary_path(self.root / PHOTOS).name}
             if self.root.is_dir() and any(entry.name not in mine for entry in self.root.iterdir()):
                 raise ConfigError(f"{self.root} is not empty and has no {MANIFEST}; take another folder")
             return False
@@ -115,7 +116,7 @@ class Ledger:
             with open(self.root / PHOTOS, "ab", buffering=0) as file:
                 file.write(_line(photo))
         except OSError as error:
-            raise _write_error(self.root / PHOTOS, error) from None
+            raise ConfigError(f"cannot write {self.root / PHOTOS}: {error.strerror or error}{_KEPT}") from None
 
     def finish(self) -> dict[str, Any]:
         """Says on disk that the data set is whole; returns its manifest."""
@@ -135,40 +136,9 @@ def _line(photo: Photo) -> bytes:
     return (json.dumps(photo) + "\n").encode()
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
-
-
-def _write_error(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(
-        f"cannot write {path}: {error.strerror or error}. What is written is kept; when this is mended, the same command "
-        "goes on"
-    )
-
-
-def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Writes a file that has its name only when it is whole.
-
-    Args:
-        path: the file; its folder is made.
-        data: its bytes.
-        durable: wait until they are on the disk.
-
-    Raises:
-        ConfigError: it cannot be written; the disk is full, for example.
-    """
-    temporary = _temporary(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _write_error(path, error) from None
+_KEPT = ". What is written is kept; when this is mended, the same command goes on"
+write_file = functools.partial(write_whole, make_folder=True, error=ConfigError, hint=_KEPT)
+"""Writes a file of the data set, whole or not at all; the next run writes what is missing."""
 
 
 def digest(data: bytes) -> str:

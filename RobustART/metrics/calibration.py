@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from RobustART.errors import UndefinedError
-from RobustART.metrics.resampling import RESAMPLES, draw_counts, resampled_sums
+from RobustART.metrics import estimates
+from RobustART.metrics.resampling import RESAMPLES, distance_interval, draw_counts, resampled_sums
+from RobustART.metrics.results import Summary
 
 BIN_SIZE = 100
 """Images in each bin of the RMS calibration error, as in hendrycks/natural-adv-examples."""
@@ -175,3 +177,26 @@ def _aurra(right: NDArray[np.int64], counts: NDArray[np.int64], starts: NDArray[
     ends = np.cumsum(sizes, axis=1)
     share = hits / np.maximum(sizes, 1)
     return np.asarray(100.0 * ((upto[ends] - upto[ends - sizes]) * share).sum(axis=1) / n)
+
+
+def calibration(confidence: ArrayLike, correct: ArrayLike) -> Summary:
+    """Returns ``top1``, ``rms_calibration_error``, ``ece`` (expected calibration error, 15 bins) and ``aurra``.
+
+    Args:
+        confidence: probability of the predicted class, (N,).
+        correct: whether it is right, (N,).
+    """
+    values = {
+        "rms_calibration_error": rms_calibration_error(confidence, correct),
+        "ece": expected_calibration_error(confidence, correct),
+        "aurra": aurra(confidence, correct),
+    }
+    draws = calibration_draws(confidence, correct)
+    n = len(np.asarray(correct))
+    found = {
+        name: estimates.from_draws(
+            value, draws[name], n, ends=distance_interval(value, draws[name]), one_sided=True
+        ) if name != "aurra" else estimates.from_draws(value, draws[name], n)
+        for name, value in values.items()
+    }  # fmt: skip
+    return Summary({"top1": estimates.accuracy(correct), **found})

@@ -18,7 +18,7 @@ from RobustART.metrics.paired import holm, mcnemar, paired_difference
 from RobustART.metrics.resampling import reflected_interval, unseen_interval
 from RobustART.metrics.results import Estimate, Summary
 from RobustART.metrics.runs import Run, check_comparable, read_run, result_files
-from RobustART.metrics.summaries import summarize
+from RobustART.metrics.spec import summarize
 
 FORMAT = "robustart-comparison/1"
 BEGINS = {".json": json_format("robustart-comparison"), ".md": "# Comparison\n"}

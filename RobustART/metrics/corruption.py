@@ -9,6 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from RobustART.errors import UndefinedError
 
+GROUPS = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    "weather": ("snow", "frost", "fog", "brightness"),
+    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+    "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
+}
+"""The 19 corruptions by their official group."""
+SCORED = tuple(name for group, names in GROUPS.items() if group != "extra" for name in names)
+"""The 15 corruptions that the scores count; the other 4 are extra."""
 Errors = Mapping[str, ArrayLike]
 """Per corruption the top-1 error at each severity, (..., severities)."""
 

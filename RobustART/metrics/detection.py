@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from RobustART.errors import UndefinedError
-from RobustART.metrics.resampling import RESAMPLES, draw_counts
+from RobustART.metrics import estimates
+from RobustART.metrics.resampling import RESAMPLES, draw_counts, reflected_interval
+from RobustART.metrics.results import Estimate, Summary
 
 NAMES = ("aupr", "auroc", "fpr95")
 """The numbers of :func:`detection`, all in percent."""
@@ -84,3 +86,17 @@ def _measure(
     far[np.cumsum(tpr >= 1.0, axis=1) > 1] = np.inf
     nearest = far.shape[1] - 1 - far[:, ::-1].argmin(axis=1)
     return np.stack([aupr, auroc, fpr[np.arange(len(fpr)), nearest]]) * 100.0
+
+
+def unknown_images(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> Summary:
+    """Returns the numbers of ImageNet-O from the confidences of known images, (Q,), and of unknown ones, (P,)."""
+    values = detection(-unknown, -known)
+    draws = detection_draws(-unknown, -known)
+    n = len(known) + len(unknown)
+    metrics: dict[str, Estimate] = {}
+    for name, value in values.items():
+        # The rarer kind of images says how far chance may go; the number stands on all.
+        ends = reflected_interval(value, draws[name])
+        metrics[name] = estimates.from_draws(value, draws[name], n, ends=ends, fewest=min(len(known), len(unknown)))
+    metrics["chance_aupr"] = estimates.exact(100.0 * len(unknown) / n, n)
+    return Summary(metrics)

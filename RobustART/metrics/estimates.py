@@ -19,7 +19,7 @@ from RobustART.metrics.resampling import (
     resampled_sums,
     unseen_interval,
 )
-from RobustART.metrics.results import Estimate
+from RobustART.metrics.results import Estimate, Summary
 
 
 def proportion(successes: int, n: int) -> Estimate:
@@ -32,6 +32,11 @@ def accuracy(correct: ArrayLike) -> Estimate:
     """Returns the percentage of true entries with Wilson's interval."""
     array = np.asarray(correct, dtype=bool)
     return dataclasses.replace(proportion(int(array.sum()), array.size), hits=array)
+
+
+def top_k(ranks: NDArray[np.int64], ks: Sequence[int]) -> Summary:
+    """Returns ``top1``, ``top5``, ... from how many classes are scored above the true one, (N,)."""
+    return Summary({f"top{k}": accuracy(ranks < k) for k in ks})
 
 
 def exact(value: float, n: int) -> Estimate:

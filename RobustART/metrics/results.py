@@ -56,6 +56,15 @@ class Estimate:
         return data
 
 
+def complement(estimate: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns 100 minus a percentage, with its interval, as plain data."""
+    if estimate["value"] is None:
+        return dict(estimate)
+    ends = {"low": estimate["high"], "high": estimate["low"]}
+    flipped = {end: None if value is None else 100.0 - value for end, value in ends.items()}
+    return {"value": 100.0 - estimate["value"], **flipped, "n": estimate["n"]}
+
+
 Table = dict[str, dict[str, Estimate]]
 """Rows of columns."""
 

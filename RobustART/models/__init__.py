@@ -15,7 +15,7 @@ from RobustART.models.builders import UNSTATED, preprocessing_of
 from RobustART.models.deploy import check_form, deploy_form, split_deploy
 from RobustART.models.normalize import Classifier, Normalize
 from RobustART.models.weights import PACKAGED, load_weights, pretrained_entry, read_state_dict
-from RobustART.models.zoo import build_network
+from RobustART.models.zoo import build_network, is_untrained
 
 __all__ = ["Classifier", "Normalize", "Preprocessing", "create_model", "load_weights", "read_state_dict", "wrap_model"]
 
@@ -90,7 +90,7 @@ def build_model(
     notes = list(built.notes)
     stated = built.preprocessing.changed(preprocessing)
     if weights is None:
-        if not name.partition(":")[2] or name.startswith(("timm:", "torchvision:", "robustart:", "nas:")):
+        if is_untrained(name):
             notes.append(UNTRAINED)
     elif entry is None:
         if from_file and fused is not None:

@@ -1,4 +1,4 @@
-"""What builds a network: timm, torchvision or a user's own function, with the preprocessing it states."""
+"""What a builder returns: a network with the preprocessing that it states. A user's function is a builder."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import importlib
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import ModelError, UserError, nearest
-from RobustART.models.arguments import refuse_none
 from RobustART.models.normalize import Classifier
 
 UNSTATED = "the model states no preprocessing; torchvision's ImageNet defaults are used"
@@ -31,91 +30,6 @@ class Built:
     """What built it, such as ``timm:resnet50``."""
     notes: tuple[str, ...] = ()
     """What a report should say about it."""
-
-
-def build_timm(name: str, pretrained: str | None, kwargs: dict[str, Any]) -> Built:
-    """Returns timm's network of a name, with the preprocessing that timm states for it.
-
-    Args:
-        name: as timm has it.
-        pretrained: tag of the weights to load, "" for timm's own choice, None for none.
-        kwargs: of the builder.
-    """
-    import timm
-
-    if pretrained is not None:
-        check_timm_entry(name, pretrained)
-    if pretrained:
-        name = f"{name}.{pretrained}"
-    refuse_none(f"timm:{name}", kwargs)
-    wanted = pretrained is not None
-    network = call(timm.create_model, f"timm:{name}", (name,), {"pretrained": wanted, **kwargs}, library=True)
-    preprocessing, notes = preprocessing_of(network)
-    trained = getattr(network, "pretrained_cfg", {}).get("num_classes")
-    if wanted and kwargs.get("num_classes", trained) != trained:
-        notes = (*notes, f"the head is randomly initialised: the library's weights have {trained} classes")
-    return Built(network, preprocessing, f"timm:{name}", notes)
-
-
-def check_timm_entry(name: str, entry: str) -> None:
-    """Raises a ModelError if timm has no such weights of a network; "" is its own choice."""
-    import timm
-
-    if entry and "." in name:
-        raise ModelError(f"'timm:{name}' names its weights itself; say weights: pretrained, got {entry!r} too")
-    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{name}.*")]
-    if entry and entry not in tags:
-        raise _unknown_entry(f"timm:{name}", entry, tags)
-    if not entry and not timm.is_model_pretrained(name):
-        raise ModelError(f"timm has no pretrained weights of 'timm:{name}'")
-
-
-def check_torchvision_entry(name: str, entry: str) -> None:
-    """Raises a ModelError if torchvision has no such weights of a network; "" is its default."""
-    import torchvision
-
-    choices = torchvision.models.get_model_weights(name)
-    if entry and entry not in choices.__members__:
-        raise _unknown_entry(f"torchvision:{name}", entry, (known.name for known in choices))
-    if not len(choices):
-        raise ModelError(f"torchvision has no pretrained weights of 'torchvision:{name}'")
-
-
-def _unknown_entry(name: str, entry: str, known: Iterable[str]) -> ModelError:
-    known = list(known)
-    return ModelError(
-        f"{name!r} has no pretrained weights {entry!r}{nearest(entry, known) or ';'} known: {', '.join(known) or 'none'}"
-    )
-
-
-def build_torchvision(name: str, pretrained: str | None, kwargs: dict[str, Any]) -> Built:
-    """Returns torchvision's network of a name, with the preprocessing of its weights, without weights of the first ones.
-
-    Args:
-        name: as torchvision has it.
-        pretrained: entry of the weights to load, "" for torchvision's default, None for none.
-        kwargs: of the builder.
-    """
-    import torchvision
-
-    choices = torchvision.models.get_model_weights(name)
-    # A weights file of one's own goes with the first recipe (256, 224); the library's default weights bring their own.
-    if pretrained is not None:
-        check_torchvision_entry(name, pretrained)
-    entry = next(iter(choices)) if pretrained is None else choices[pretrained] if pretrained else choices.DEFAULT
-    weights = None if pretrained is None else entry
-    network = call(
-        torchvision.models.get_model, f"torchvision:{name}", (name,), {"weights": weights, **kwargs}, library=True
-    )
-    preset = entry.transforms()
-    preprocessing = Preprocessing(
-        input_size=preset.crop_size[0],
-        resize=preset.resize_size[0],
-        interpolation=preset.interpolation.value,
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-    )
-    return Built(network, preprocessing, f"torchvision:{name}")
 
 
 def own_function(module_name: str, function_name: str) -> Callable[..., Any]:
@@ -141,8 +55,16 @@ def own_function(module_name: str, function_name: str) -> Callable[..., Any]:
 
 
 def build_own(name: str, function: Callable[..., Any], kwargs: dict[str, Any]) -> Built:
-    """Returns what a user's own function builds; a :class:`Classifier` keeps its preprocessing."""
-    network = call(function, name, (), kwargs)
+    """Returns what a user's function builds."""
+    return as_built(call(function, name, (), kwargs), name)
+
+
+def as_built(network: Any, name: str) -> Built:
+    """Returns what a builder returned, with the preprocessing that it states; a :class:`Classifier` keeps its own.
+
+    Raises:
+        ModelError: it is not a network.
+    """
     if not isinstance(network, nn.Module):
         raise ModelError(f"model {name!r} must return a torch.nn.Module, got {type(network).__name__}")
     if isinstance(network, Classifier):

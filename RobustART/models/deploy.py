@@ -13,8 +13,8 @@ from typing import Any
 from torch import nn
 
 from RobustART.errors import ModelError, WeightsError
-from RobustART.models.zoo import check_name
-from RobustART.original.weight_names import new_names
+from RobustART.models.renaming import new_names
+from RobustART.models.zoo import has_usual_arguments
 
 METHODS = ("reparameterize", "fuse", "switch_to_deploy")
 """What timm's blocks call their fusion."""
@@ -26,7 +26,7 @@ def split_deploy(name: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], 
     Raises:
         ModelError: it is neither true nor false.
     """
-    if "deploy" not in kwargs or check_name(name)[0] not in ("timm", "torchvision", "robustart"):
+    if "deploy" not in kwargs or not has_usual_arguments(name):
         return dict(kwargs), None
     deploy = kwargs["deploy"]
     if not isinstance(deploy, bool):

@@ -10,6 +10,7 @@ import json
 
 from RobustART.errors import ConfigError
 from RobustART.models.architectures import Architecture, select
+from RobustART.models.libraries import LIBRARIES
 
 COLUMNS = ("name", "set", "family", "params (M)", "MACs", "input", "resize", "built by", "other names")
 
@@ -64,14 +65,7 @@ def library_names(library: str, pattern: str | None, style: str = "text") -> lis
         pattern: of names.
         style: ``text`` for a name on each line, ``csv`` for the same under a head, ``json`` for a list.
     """
-    if library == "timm":
-        import timm
-
-        names = timm.list_models()
-    else:
-        import torchvision
-
-        names = torchvision.models.list_models(torchvision.models)
+    names = LIBRARIES[library].names()
     wanted = "*" if pattern is None else pattern if "*" in pattern or "?" in pattern else f"*{pattern}*"
     chosen = [name for name in names if fnmatch.fnmatchcase(name.lower(), wanted.lower())]
     if not chosen:

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.preprocessing import INNER, Preprocessing
 from RobustART.errors import ModelError
-from RobustART.records.comparability import INNER
 
 
 class Normalize(nn.Module):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import WeightsError
-from RobustART.original.weight_names import new_names, rename
+from RobustART.models.renaming import new_names, rename
 from RobustART.registry import Registry
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -11,26 +11,12 @@ from torch import nn
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import ModelError, UnknownNameError, nearest
 from RobustART.models.architectures import UNBUILT, Architecture, aliases, architectures
-from RobustART.models.arguments import check_arguments, refuse_none, row_arguments
-from RobustART.models.builders import (
-    Built,
-    build_own,
-    build_timm,
-    build_torchvision,
-    call,
-    check_timm_entry,
-    check_torchvision_entry,
-    own_function,
-)
+from RobustART.models.builders import Built, build_own, call, own_function
+from RobustART.models.kwargs import check_arguments, refuse_none, row_arguments
+from RobustART.models.libraries import BARE, LIBRARIES, build_by
 
-LIBRARIES: dict[str, Callable[[str, str | None, dict[str, Any]], Built]] = {
-    "timm": build_timm, "torchvision": build_torchvision,
-}  # fmt: skip
-
-ENTRIES: dict[str, Callable[[str, str], None]] = {
-    "timm": check_timm_entry, "torchvision": check_torchvision_entry,
-}  # fmt: skip
-"""Libraries that have weights, and what raises an error for an entry that they do not have."""
+TABLE = "robustart"
+"""The prefix of the table of architectures."""
 
 SIZED = ("vit", "deit", "mlp_mixer", "swin")
 """Families whose networks are built for one input size."""
@@ -56,18 +42,13 @@ def build_network(
         ModelError: the builder fails, or does not take an argument.
     """
     library, plain = check_name(name)
-    if library in (*LIBRARIES, "robustart"):
+    if library == TABLE:
         check_arguments(name, kwargs)
-        if library == "robustart":
-            return _build_row(architectures()[plain], name, dict(kwargs), pretrained, input_size)
-        return LIBRARIES[library](plain, pretrained, dict(kwargs))
+        return _build_row(architectures()[plain], name, dict(kwargs), pretrained, input_size)
     if pretrained is not None:
         check_entry(name, pretrained)
-    if library == "nas":
-        from RobustART.nas import build_nas
-
-        network = build_nas(plain, **kwargs)
-        return Built(network, network.preprocessing, name)
+    if library in LIBRARIES:
+        return build_by(library, plain, pretrained, dict(kwargs), asked=name)
     return build_own(name, own_function(library, plain), dict(kwargs))
 
 
@@ -79,61 +60,58 @@ def check_entry(name: str, entry: str) -> None:
         entry: of the library's weights, "" for its default.
     """
     library, plain = check_name(name)
-    row = architectures()[plain] if library == "robustart" else None
+    row = architectures()[plain] if library == TABLE else None
     if row is not None and row.family == "clip":
         if entry:
             raise ModelError(f"{name!r} has one entry of weights, its argument source; say weights: pretrained")
         return
     if row is not None:
         library, _, plain = row.builder.partition(":")
-        if library == "robustart" or set(row.arguments) - SAME_WEIGHTS:
+        if library == TABLE or set(row.arguments) - SAME_WEIGHTS:
             raise ModelError(
                 f"no library has weights of {name!r} as the benchmark builds it ({row.note or row.builder}); for a "
                 "library's network with its weights write timm:NAME or torchvision:NAME"
             )
-    if library not in ENTRIES:
-        whose = "ours, to be trained" if library == "nas" else "a function of yours"
-        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is {whose}")
-    ENTRIES[library](plain, entry)
+    if library not in LIBRARIES:
+        raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is a function of yours")
+    check = LIBRARIES[library].check_entry
+    if check is None:
+        raise ModelError(f"weights: pretrained means a library's own weights; {library!r} has none, train {name!r}")
+    check(plain, entry)
 
 
 def check_name(name: str) -> tuple[str, str]:
     """Returns (library, name there) of a model's name, or (module, function) of a function of one's own.
 
-    Rows of the table of architectures belong to the library ``robustart``.
+    Rows of the table of architectures belong to the library :data:`TABLE`.
 
     Raises:
         UnknownNameError: no library knows the name.
         ModelError: there is no such module or function.
     """
     library, _, rest = name.partition(":")
-    if library == "nas":
-        from RobustART.nas import SPACES
-
-        _ = SPACES[rest]  # an unknown one is an error
-        return library, rest
-    if rest and library not in (*LIBRARIES, "robustart"):
-        own_function(library, rest)
+    if rest and library not in (*BARE, TABLE):
+        if library not in LIBRARIES:
+            own_function(library, rest)
+        elif rest not in LIBRARIES[library]:
+            known = [f"{library}:{one}" for one in LIBRARIES[library].names()]
+            raise UnknownNameError(f"unknown model {name!r}{nearest(name, known) or ';'} Known: {', '.join(known)}")
         return library, rest
     plain = rest or name
     row = aliases().get(plain, plain)
     rows = [*architectures(), *aliases()]
-    if row in architectures() and library not in LIBRARIES:
-        return "robustart", row
+    if row in architectures() and library not in BARE:
+        return TABLE, row
     if plain in UNBUILT:
         raise UnknownNameError(f"the original's model {name!r} is not built here: {UNBUILT[plain]}")
-    if rest and library == "robustart":
+    if rest and library == TABLE:
         raise UnknownNameError(
             f"unknown model {name!r}{nearest(plain, rows) or ';'} it must be one of robustart models"
         )
-    import timm
-    import torchvision
-
-    if not (rest and library == "torchvision") and timm.is_model(plain):
-        return "timm", plain
-    if not (rest and library == "timm") and plain in torchvision.models.list_models(torchvision.models):
-        return "torchvision", plain
-    known = [*rows, *timm.list_models(), *torchvision.models.list_models(torchvision.models)]
+    for one in BARE:
+        if not (rest and library != one) and plain in LIBRARIES[one]:
+            return one, plain
+    known = [*rows, *(other for one in BARE for other in LIBRARIES[one].names())]
     raise UnknownNameError(
         f"unknown model {name!r}{nearest(plain.split('.')[0], known) or ';'} it must be one of robustart models, a timm or "
         "torchvision name or module:function"
@@ -144,7 +122,7 @@ def _build_row(
     row: Architecture, name: str, kwargs: dict[str, Any], pretrained: str | None, input_size: int | None
 ) -> Built:
     library, _, plain = row.builder.partition(":")
-    own = library == "robustart"
+    own = library == TABLE
     own_weights = row.family == "clip"
     if pretrained is not None:
         check_entry(name, pretrained)
@@ -159,7 +137,7 @@ def _build_row(
     if own_weights:
         arguments["pretrained"] = pretrained is not None
     elif pretrained is not None:
-        return LIBRARIES[library](plain, pretrained, arguments)
+        return build_by(library, plain, pretrained, arguments, asked=name)
     arguments = {**row.arguments, **arguments}
     if own:
         module, function = VARIANTS[plain]
@@ -167,7 +145,7 @@ def _build_row(
         refuse_none(name, arguments, inspect.signature(builder).parameters)
         network = call(builder, name, (), arguments, library=True)
     else:
-        network = LIBRARIES[library](plain, None, arguments).network
+        network = build_by(library, plain, None, arguments, asked=name).network
     _check_patches(name, network, size)
     stated = getattr(network, "preprocessing", None)
     if not isinstance(stated, Preprocessing):
@@ -204,3 +182,17 @@ VARIANTS = {
     "vit_convstem": ("transformers", "vit_convstem"),
 }
 """Networks made here of parts of timm's and torchvision's: module and function, imported when one is asked for."""
+
+
+def is_untrained(name: str) -> bool:
+    """Returns whether a model's name is of a network with random weights where none are given; a user's function may load
+    some.
+    """
+    library = check_name(name)[0]
+    return library == TABLE or (library in LIBRARIES and LIBRARIES[library].untrained)
+
+
+def has_usual_arguments(name: str) -> bool:
+    """Returns whether a model takes the arguments of timm and torchvision; see :attr:`Library.usual`."""
+    library = check_name(name)[0]
+    return library == TABLE or (library in LIBRARIES and LIBRARIES[library].usual)

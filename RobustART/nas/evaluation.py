@@ -31,7 +31,7 @@ from RobustART.evaluation.run import chosen_images, evaluate
 from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.models import Classifier, build_model
 from RobustART.nas import Space, Supernet, create_space
-from RobustART.nas.rows import row_of, write_rows, write_whole
+from RobustART.nas.rows import row_of, write_file, write_rows
 from RobustART.nas.sampling import Subnet, read_subnets
 from RobustART.records.journal import difference
 from RobustART.records.lines import config_hash
@@ -231,7 +231,7 @@ def evaluate_subnets(
                 world=world,
             )  # fmt: skip
             row = row_of(subnet.to_plain(), report.data)
-            write_whole(place / "row.json", json.dumps(row) + "\n")
+            write_file(place / "row.json", json.dumps(row) + "\n")
             tell(f"{number} of {len(mine)}: {subnet.id}, {subnet.cost.macs / 1e6:.4g}M multiply-adds")
     return _collect(output, conditions, wanted)
 
@@ -271,7 +271,7 @@ def _claim(output: Path, conditions: dict[str, Any]) -> None:
         raise ConfigError(f"{output} cannot be written: {error.strerror or error}") from None
     if not path.exists():
         temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-        write_whole(temporary, json.dumps(conditions, indent=2) + "\n")
+        write_file(temporary, json.dumps(conditions, indent=2) + "\n")
         try:
             os.link(temporary, path)  # of several processes that begin together one is the first
         except FileExistsError:

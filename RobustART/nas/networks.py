@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.models.libraries import LIBRARIES, Library
 from RobustART.nas.plans import POOL, Block, Conv, Plan
-from RobustART.nas.spaces import Encoding, Space
+from RobustART.nas.spaces import SPACES, Encoding, Space, create_space
 
 ACTIVATIONS = {"relu": nn.ReLU, "hswish": nn.Hardswish, "hsigmoid": nn.Hardsigmoid, None: nn.Identity}
 
@@ -196,3 +198,21 @@ def part(weights: Tensor, shape: Sequence[int]) -> Tensor:
         start = (weights.shape[dim] - length) // 2 if dim >= 2 else 0
         weights = weights.narrow(dim, start, length)
     return weights
+
+
+def build_nas(name: str, *, encoding: Mapping[str, Any] | None = None, **options: Any) -> Network:
+    """Returns the supernet of a space, or with ``encoding`` that sub-network alone, as a network with its own weights.
+
+    Args:
+        name: of the space.
+        encoding: of a sub-network.
+        options: of the space.
+    """
+    space = create_space(name, options)
+    if encoding is None:
+        return Supernet(space)
+    checked = space.check(encoding, f"model.kwargs.encoding of nas:{name}")
+    return Network(space.plan(checked), checked["input_size"])
+
+
+LIBRARIES.add("nas", Library(lambda name, _, kwargs: build_nas(name, **kwargs), lambda: list(SPACES), untrained=True))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from RobustART.errors import RecordError, UndefinedError
+from RobustART.metrics.spec import face
 from RobustART.nas.rows import Row, columns_of
 from RobustART.report import markup, terms
 from RobustART.report.board_charts import short
@@ -47,7 +48,7 @@ class Number:
     @property
     def better(self) -> str | None:
         """Which way it is better: ``high``, ``low``, or None where that is not known."""
-        return "high" if self.benchmark == "adversarial" and " " in self.name else terms.better(self.name)
+        return face(self.benchmark).metric(self.name).better
 
     @property
     def title(self) -> str:
@@ -176,9 +177,10 @@ class Analysis:
     def _plots(self, numbers: Sequence[Number]) -> Iterator[str]:
         """Yields a figure for each robust accuracy, or for the number that stands for the benchmark."""
         names = [number.name for number in numbers]
-        attacks = [name for name in names if numbers[0].benchmark == "adversarial" and " " in name]
+        spec = face(numbers[0].benchmark)
+        attacks = [name for name in names if spec.headlines is not None and spec.depends_on(name)]
         for number in numbers:
-            if not (number.name in attacks if attacks else number.name == terms.headline(names)):
+            if not (number.name in attacks if attacks else number.name == spec.headline(names)):
                 continue
             plots = [self._scatter(number, factor) for factor in self.factors]
             caption = f"{number.benchmark}: {number.title}. Points are sub-networks, the line joins medians."

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.files import write_whole
 from RobustART.errors import RecordError
-from RobustART.report.columns import numbers_of
+from RobustART.metrics.spec import face
 
 FORMAT = "robustart-nas/1"
 NAME = "rows.jsonl"
@@ -29,16 +30,10 @@ def row_of(subnet: Row, report: Mapping[str, Any]) -> dict[str, Any]:
         report: what ``report.json`` holds.
     """
     numbers = {
-        benchmark: {name: estimate["value"] for name, estimate in {**numbers_of(entry), **_errors(entry)}.items()}
+        benchmark: {name: estimate["value"] for name, estimate in face(benchmark).listed_numbers(entry).items()}
         for benchmark, entry in report["benchmarks"].items()
     }
     return {**subnet, "weights": report["model"]["weights"], "numbers": numbers}
-
-
-def _errors(entry: Mapping[str, Any]) -> dict[str, Any]:
-    column = "mean error"
-    tables = [entry["tables"].get(key, {}) for key in ("group_errors", "corruption_errors")]
-    return {f"{name} {column}": row[column] for table in tables for name, row in table.items() if column in row}
 
 
 def columns_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -47,30 +42,17 @@ def columns_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(found))
 
 
+write_file = functools.partial(write_whole, durable=True, unique=True, error=RecordError)
+"""Writes a file of a study whole or not at all; several processes may write the same one."""
+
+
 def write_rows(folder: Path, header: Mapping[str, Any], rows: Sequence[Row]) -> list[Path]:
     """Writes ``rows.jsonl`` and ``rows.csv``, each under a temporary name first; returns their paths."""
     lines = [json.dumps(row) + "\n" for row in ({"format": FORMAT, **header}, *rows)]
     texts = {NAME: "".join(lines), "rows.csv": _spreadsheet(rows)}
     for name, text in texts.items():
-        write_whole(folder / name, text)
+        write_file(folder / name, text)
     return [folder / name for name in texts]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file that is there whole or not at all; several processes may write the same one.
-
-    Raises:
-        RecordError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RecordError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _spreadsheet(rows: Sequence[Row]) -> str:

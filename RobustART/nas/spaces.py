@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from RobustART.core.options import check_options
 from RobustART.errors import ConfigError
 from RobustART.nas.plans import Cost, Plan, cost
 from RobustART.registry import Registry
@@ -178,8 +179,23 @@ class Space:
         return converted
 
 
-SPACES: Registry[Callable[..., Space]] = Registry("space of sub-networks")
+SPACES: Registry[Callable[..., Space]] = Registry("space of sub-networks", providers=("RobustART.nas.families",))
 """Names to functions (keyword-only options) -> space."""
+
+
+def create_space(name: str, options: Mapping[str, Any]) -> Space:
+    """Returns a space by its name in ``SPACES`` and the options of its function.
+
+    Raises:
+        UnknownNameError: there is no such space.
+        ConfigError: an option is unknown, or cannot be.
+    """
+    function = SPACES[name]
+    check_options(options, function, f"the space {name!r}")
+    try:
+        return function(**options)
+    except TypeError as error:
+        raise ConfigError(f"the space {name!r} cannot be made of {dict(options)}: {error}") from None
 
 
 def identity(encoding: Encoding) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from RobustART.config.schema import Config
 from RobustART.core.ranges import Number
 from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError
@@ -24,6 +22,8 @@ from RobustART.training.objectives.objective import (
 )
 from RobustART.training.objectives.smoothing import soft_cross_entropy, soft_targets
 from RobustART.training.objectives.techniques import distance
+from RobustART.training.recipe import model_arguments
+from RobustART.training.refusals import REFUSALS
 
 
 class Sandwich(Objective):
@@ -89,18 +89,13 @@ def supernet(context: ObjectiveContext, *, random: Number = 2, distill: bool = T
     return Sandwich(context, random, distill)
 
 
-def refuse_unfit(objective: str, model: str, kwargs: Mapping[str, Any], *, compiled: bool, sync_bn: bool) -> None:
-    """Raises a ConfigError where model, objective and settings of a training do not go together.
-
-    Args:
-        objective: its name.
-        model: the type of the model.
-        kwargs: of its builder.
-        compiled: ``training.compile``.
-        sync_bn: whether BatchNorm's statistics are to be those of all processes.
-    """
+@REFUSALS.register("supernet")
+def refuse_unfit(config: Config) -> None:
+    """Raises a ConfigError where model, objective and settings of a training do not go together."""
+    assert config.model is not None
+    model, kwargs, training = config.model.type, config.model.kwargs, config.training
     elastic = model.startswith("nas:") and kwargs.get("encoding") is None
-    if objective == "supernet" and not elastic:
+    if training.objective.type == "supernet" and not elastic:
         alone = (
             ", which one sub-network (model.kwargs.encoding) is not" if model.startswith("nas:") else f", got {model!r}"
         )
@@ -108,9 +103,9 @@ def refuse_unfit(objective: str, model: str, kwargs: Mapping[str, Any], *, compi
     if model.startswith("nas:"):
         options = {key: value for key, value in kwargs.items() if key != "encoding"}
         create_space(model.partition(":")[2], options)  # it must be possible
-    if elastic and compiled:
+    if elastic and training.compile:
         raise ConfigError("training.compile: a supernet is another network at every step; say compile: false")
-    if elastic and sync_bn:
+    if elastic and model_arguments(config)[1]:
         raise ConfigError(
             "training.sync_bn: a supernet's smaller networks have no synchronised BatchNorm; statistics are measured on "
             "each sub-network before it is evaluated, so say sync_bn: false"

@@ -13,35 +13,31 @@ How it was computed (batch size, precision, device, versions) hinders neither, b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
+
+from RobustART.core.preprocessing import INNER
 
 PLACES = ("root_dir", "meta")
 """Options that say where data lie: the same data may lie elsewhere, and their fingerprint tells them apart."""
-INNER = ("mean", "std")
-"""Fields of preprocessing that are part of the model."""
 _DATA = ("images", "subset", "decoder", "exif_orientation", "fingerprint")
 """What is said of each data set that decides which pixels a model is shown."""
 
 
-def protocol(stated: Mapping[str, Any], metric: str | None = None) -> dict[str, Any]:
+def protocol(stated: Mapping[str, Any], cells: Collection[str] | None = None) -> dict[str, Any]:
     """Returns what must be the same in two runs of a benchmark for their numbers to be of the same thing.
 
     Args:
         stated: ``options``, ``attacks``, ``data``, ``models`` and ``seed``, as in the conditions of a result file.
-        metric: a number ``attack radius`` of robust accuracy, or ``AR/attack/radius``, depends on that attack alone,
-            ``clean_accuracy`` on none; None is the whole benchmark.
+        cells: the attacked cells that the number depends on; None is the whole benchmark.
     """
     common = {
         "data": [{key: row.get(key) for key in _DATA} for row in stated.get("data", [])],
         "seed": stated.get("seed"),
     }
     attacks, options = stated.get("attacks", {}), stated.get("options", {})
-    cell = None if metric is None else metric.removeprefix("AR/").replace(" ", "/", 1)
-    if cell in attacks:
-        return {**common, "attacks": {cell: attacks[cell]}}
-    if metric == "clean_accuracy":
-        return common
+    if cells is not None and all(cell in attacks for cell in cells):
+        return {**common, "attacks": {cell: attacks[cell] for cell in cells}} if cells else common
     said_better = (*PLACES, "models", *(("attacks", "eps") if attacks else ()))
     return {
         **common,
@@ -55,17 +51,17 @@ def protocol(stated: Mapping[str, Any], metric: str | None = None) -> dict[str, 
     }
 
 
-def board_conditions(report: Mapping[str, Any], benchmark: str, metric: str | None = None) -> dict[str, Any]:
+def board_conditions(report: Mapping[str, Any], benchmark: str, cells: Collection[str] | None = None) -> dict[str, Any]:
     """Returns what two reports must share for a number to stand in one column of a board.
 
     Args:
         report: what ``report.json`` holds.
         benchmark: one that it has.
-        metric: as in :func:`protocol`.
+        cells: as in :func:`protocol`.
     """
     conditions = report["conditions"]
     entry = {**report["benchmarks"][benchmark], "seed": conditions["seed"]}
-    return {**protocol(entry, metric), "overridden preprocessing": conditions["overridden"]}
+    return {**protocol(entry, cells), "overridden preprocessing": conditions["overridden"]}
 
 
 def paired_conditions(header: Mapping[str, Any]) -> dict[str, Any]:

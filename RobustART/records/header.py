@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from RobustART.errors import RecordError
+from RobustART.records.sealing import unsealed
 
-FORMAT = "robustart-records/1"
+FORMAT = "robustart-records/2"
+BEFORE = "robustart-records/1"
+"""The format before, without coordinates and checksums, which is read too."""
 _ANY_VERSION = FORMAT.partition("/")[0] + "/"
 _DEPTH = 50
 """Levels that a header may be nested."""
@@ -66,13 +69,16 @@ def check_header(text: str, path: object) -> dict[str, Any]:
     Raises:
         RecordError: it is none, of another version, or lacks what readers rely on; the message says what came.
     """
+    place = f"the header of {path}"
     try:
         header = parse_json(text)
     except ValueError:
         header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if not isinstance(header, dict) or header.get("format") not in (FORMAT, BEFORE):
         raise RecordError(f"{path} is not a result file of this version: its first line must say {FORMAT!r}")
-    place = f"the header of {path}"
+    if header["format"] == FORMAT:
+        unsealed(text, place)
+    header.pop("crc", None)
     _check_depth(header, place)
     field(header, "benchmark", str, place)
     field(header, "hash", str, place)
@@ -137,6 +143,9 @@ def _check_pass(info: dict[str, Any], place: str) -> None:
     if len(set(cells)) < len(cells):
         twice = next(cell for cell in cells if cells.count(cell) > 1)
         raise RecordError(f"{place} names the cell {twice!r} twice")
+    places = field(info, "coordinates", list, place) if "coordinates" in info else [{} for _ in cells]
+    if len(places) != len(cells) or not all(isinstance(entry, dict) for entry in places):
+        raise RecordError(f"{place} needs 'coordinates', an object for each of its cells, got {shown(places)}")
     if field(info, "ids", int, place) < 0:
         raise RecordError(f"{place} needs 'ids', the number of images, from 0, got {info['ids']}")
     if "models" in info:
@@ -147,6 +156,11 @@ def _check_pass(info: dict[str, Any], place: str) -> None:
                     f"{place} needs in 'models' for one of its cells the names of two models or null, got "
                     f"{shown({cell: pair})}"
                 )
+
+
+def coordinates_of(info: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Returns the coordinates of each cell of a pass in a header; empty ones in files of format 1."""
+    return tuple(info.get("coordinates") or ({} for _ in info["cells"]))
 
 
 def _texts(values: object) -> bool:

@@ -20,8 +20,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.files import open_whole
 from RobustART.errors import RecordError
 from RobustART.records.lines import Key, Line, read_lines
+from RobustART.records.sealing import seal
 
 Progress = dict[str, Any]
 """One stage of one attack on one block, as plain data."""
@@ -38,6 +40,11 @@ def difference(old: Any, new: Any, path: str = "") -> list[str]:
         pairs = zip(old, new, strict=True)
         return [row for i, pair in enumerate(pairs) for row in difference(*pair, f"{path}[{i}]")]
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+
+
+def _encoded(text: str) -> bytes:
+    """Returns a line as bytes; those that were not UTF-8 in a file name come back as they were."""
+    return text.encode("utf-8", errors="surrogateescape")
 
 
 class Journal:
@@ -79,7 +86,7 @@ class Journal:
                     continue  # killed while writing the header: nothing is recorded here
             header, found, progress = read_lines(part)
             self._check(header, part)
-            self._noted |= bool(progress)
+            self._noted |= bool(progress) or header["format"] != self.header["format"]
             for entry in progress:
                 stages[entry["pass"], entry["first"], entry["progress"], entry["stage"]] = entry
             for key, line in found.items():
@@ -113,15 +120,11 @@ class Journal:
     def compact(self) -> None:
         """Rewrites all parts as the one result file: complete blocks only, sorted. Called by process 0 alone."""
         lines, progress = self._read()
-        temporary = self.path.with_name(self.path.name + ".tmp")
         try:
-            with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-                file.write(json.dumps(self.header, ensure_ascii=False) + "\n")
-                file.writelines(lines[key] for key in sorted(lines))
-                file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in progress)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
+            with open_whole(self.path, durable=True) as file:
+                file.write(_encoded(seal(json.dumps(self.header, ensure_ascii=False))))
+                file.writelines(_encoded(lines[key]) for key in sorted(lines))
+                file.writelines(_encoded(seal(json.dumps(entry, ensure_ascii=False))) for entry in progress)
             for part in self.parts():
                 if part != self.path:
                     part.unlink()
@@ -138,7 +141,7 @@ class Journal:
         try:
             self._file = open(self._part, "ab", buffering=0)  # noqa: SIM115 - it lives on until close
             if self.rank != 0:
-                self._write(json.dumps(self.header, ensure_ascii=False).encode() + b"\n")
+                self._write(_encoded(seal(json.dumps(self.header, ensure_ascii=False))))
         except OSError as error:
             raise self._write_error(error) from error
 
@@ -152,14 +155,14 @@ class Journal:
 
     def note(self, entry: Progress) -> None:
         """Writes one stage of an attack on the block at hand; errors as in :meth:`append`."""
-        self._append(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._append(seal(json.dumps(entry, ensure_ascii=False)))
 
     def stages(self, key: Key, cell: str) -> list[Progress]:
         """Returns the stages of an attack that the block of a first image has behind it, in their order."""
         return [e for e in self.progress if (e["pass"], e["first"]) == key and e["progress"] == cell]
 
     def _append(self, text: str) -> None:
-        data = text.encode("utf-8", errors="surrogateescape")
+        data = _encoded(text)
         start = self._file.seek(0, os.SEEK_END)
         try:
             self._write(data)

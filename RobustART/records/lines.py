@@ -2,25 +2,28 @@
 
 A result file is JSON lines. The first line is the header::
 
-    {"format": "robustart-records/1", "benchmark": "imagenet_c", "hash": "3f2a...", "conditions": {...},
-     "passes": [{"name": "", "cells": ["gaussian_noise/1", ...], "ids": 20}], "versions": {...}}
+    {"format": "robustart-records/2", "benchmark": "...", "hash": "3f2a...", "conditions": {...},
+     "passes": [{"name": "", "cells": ["fog/1", ...], "ids": 20,
+                 "coordinates": [{"corruption": "fog", "severity": 1}, ...]}],
+     "versions": {...}, "crc": 2774563219}
 
 and then comes one line per image, with one entry per cell in each list::
 
     {"id": 0, "file": "a.jpg", "label": 243, "digest": "9c...",
-     "prediction": [243, ...], "confidence": [0.91, ...], "label_rank": [0, ...]}
+     "prediction": [243, ...], "confidence": [0.91, ...], "label_rank": [0, ...], "crc": 1836477412}
 
 A line of a pass with attacks also has ``broken_by`` (per cell the stage of the attack that fooled the model, ``clean`` if
-it was wrong before, null if the image stands or is not attacked), ``forward`` and ``backward`` (passes that the attack
+it was wrong before, null if the image withstands or is not attacked), ``forward`` and ``backward`` (passes that the attack
 spent on it; the evaluation's own, and the few questions about the model before AutoAttack, are not counted), and,
 where an attack found the evaluation itself suspicious, ``flags`` (by cell, name and meaning).
 
 A pass may record further numbers of each cell under ``extra``: ``{"pixel_difference": [0.0, 1.2, ...]}``.
 
 ``label_rank`` is the number of classes scored above the true one, so 0 is right and anything under 5 is right in the
-top 5. Lines of a benchmark's second and later passes carry ``"pass": 1`` and so on.
+top 5. Lines of a benchmark's second and later passes carry ``"pass": 1`` and so on. ``crc`` is the CRC-32 of the line's
+other bytes. Files of format 1, which have neither ``crc`` nor ``coordinates``, are read too.
 
-How such a file is written and taken up again is told in :mod:`RobustART.records.journal`.
+:mod:`RobustART.records.journal` writes such files and resumes them.
 """
 
 from __future__ import annotations
@@ -34,14 +37,17 @@ from typing import Any
 
 from RobustART.core.options import as_path
 from RobustART.errors import RecordError
-from RobustART.records.header import FORMAT, check_header, field, is_header, parse_json, shown
+from RobustART.records.header import FORMAT, check_header, coordinates_of, field, is_header, parse_json, shown
+from RobustART.records.sealing import seal, unsealed
 from RobustART.records.table import PassRecords, Table
 
 __all__ = [
-    "FORMAT", "Key", "Line", "PassRecords", "Records", "config_hash", "is_result_file", "read_lines",
+    "CLEAN", "FORMAT", "Key", "Line", "PassRecords", "Records", "config_hash", "is_result_file", "read_lines",
     "read_records",
 ]  # fmt: skip
 
+CLEAN = "clean"
+"""The cell of an image without noise or attack, and the benchmark of such cells."""
 Key = tuple[int, int]
 """Number of the pass and id of the image."""
 
@@ -99,7 +105,7 @@ class Line:
         number = data.pop("pass_index")
         if number:
             data["pass"] = number
-        return json.dumps(data, ensure_ascii=False) + "\n"
+        return seal(json.dumps(data, ensure_ascii=False))
 
 
 def _parse_line(text: str, place: str) -> tuple[Key, dict[str, Any]]:
@@ -123,9 +129,9 @@ _PROGRESS = {
 """Entries of a line of progress."""
 
 
-def _first_line(path: Path) -> str:
+def _first_line(path: Path, errors: str = "replace") -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+        with open(path, encoding="utf-8", errors=errors, newline="\n") as file:
             return file.readline()
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
@@ -136,19 +142,24 @@ def is_result_file(path: str | Path) -> bool:
     return is_header(_first_line(Path(path)))
 
 
-def _entries(path: Path) -> Iterator[tuple[str, str, Key, dict[str, Any]]]:
-    """Yields (place for messages, text, key, data) of each line after the header, but not of a last one that is cut off."""
+def _entries(path: Path, header: dict[str, Any]) -> Iterator[tuple[str, str, Key, dict[str, Any]]]:
+    """Yields (place for messages, line, key, data) of each line after the header, but not of a last one that is cut off.
+
+    The line is as this version writes it, also where the file is of format 1.
+    """
+    sealed = header["format"] == FORMAT
     with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         file.readline()
         for number, text in enumerate(file, 2):
             if not text.endswith("\n"):
                 return
             place = f"line {number} of {path}"
-            yield place, text, *_parse_line(text, place)
+            body = unsealed(text, place) if sealed else text.removesuffix("\n")
+            yield place, text if sealed else seal(body), *_parse_line(body, place)
 
 
 def _whole_header(path: Path) -> dict[str, Any]:
-    text = _first_line(path)
+    text = _first_line(path, errors="surrogateescape")
     if not text.endswith("\n"):
         raise RecordError(f"{path} has no header")
     return check_header(text, path)
@@ -162,7 +173,7 @@ def read_lines(path: Path) -> tuple[dict[str, Any], dict[Key, str], list[dict[st
     header = _whole_header(path)
     lines: dict[Key, str] = {}
     progress = []
-    for place, text, key, data in _entries(path):
+    for place, text, key, data in _entries(path, header):
         if "progress" in data:
             progress.append(data)
         elif lines.setdefault(key, text) != text:
@@ -180,9 +191,9 @@ def read_records(path: str | Path) -> Records:
     if not path.is_file():
         raise RecordError(f"there is no result file {path}")
     header = _whole_header(path)
-    tables = [Table(info["name"], tuple(info["cells"])) for info in header["passes"]]
+    tables = [Table(info["name"], tuple(info["cells"]), coordinates_of(info)) for info in header["passes"]]
     seen: dict[Key, int] = {}
-    for place, text, key, data in _entries(path):
+    for place, text, key, data in _entries(path, header):
         if "progress" in data:
             continue
         if not 0 <= key[0] < len(tables):

@@ -46,6 +46,8 @@ class PassRecords:
     """Per image what attacks found suspicious: by cell, name and meaning; empty in a pass without attacks."""
     extra: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
     """Further numbers that the benchmark recorded, each (N, cells, ...), by name."""
+    coordinates: tuple[dict[str, Any], ...] = ()
+    """Where each cell is in its benchmark, as ``{"corruption": "fog", "severity": 3}``; empty where it is not known."""
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -71,10 +73,11 @@ class Table:
     Args:
         name: of the pass.
         cells: names of its columns.
+        coordinates: of the cells.
     """
 
-    def __init__(self, name: str, cells: tuple[str, ...]) -> None:
-        self.name, self.cells = name, cells
+    def __init__(self, name: str, cells: tuple[str, ...], coordinates: tuple[dict[str, Any], ...]) -> None:
+        self.name, self.cells, self.coordinates = name, cells, coordinates
         self.ids, self.labels = array("q"), array("q")
         self.files: list[str] = []
         self.digests: list[str] = []
@@ -146,6 +149,7 @@ class Table:
         found = PassRecords(
             name=self.name,
             cells=self.cells,
+            coordinates=self.coordinates,
             ids=ids[order],
             files=tuple(self.files[row] for row in rows),
             labels=labels[order],

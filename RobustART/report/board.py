@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from RobustART.metrics.spec import face
 from RobustART.report import board_charts, markup, plotting
 from RobustART.report.board_table import board_table, said
 from RobustART.report.charts import slug
@@ -50,7 +51,7 @@ def ranking(runs: Sequence[Run], shown: Sequence[Column]) -> tuple[list[int], Co
     It is the robustness that most runs were measured by, the first of these; clean accuracy only if there is no other.
     """
     ways = [column for column in shown if column.better is not None]
-    robust = [column for column in ways if column.benchmark != "clean"] or ways
+    robust = [column for column in ways if face(column.benchmark).noise != "none"] or ways
     if not robust:
         return list(range(len(runs))), None
     first = max(robust, key=lambda column: column.count)
@@ -97,8 +98,8 @@ def _plots(runs: Sequence[Run], shown: Sequence[Column], families: Sequence[str]
 def _drawn(
     runs: Sequence[Run], shown: Sequence[Column], families: Sequence[str]
 ) -> Iterator[tuple[str, str, list[str | None], str]]:
-    robust = [column for column in shown if column.benchmark != "clean"]
-    clean = next((column for column in shown if column.benchmark == "clean"), None)
+    robust = [column for column in shown if face(column.benchmark).noise != "none"]
+    clean = next((column for column in shown if face(column.benchmark).noise == "none"), None)
 
     def scatter(kind: str, x: Column | None, y: Column) -> str | None:
         return board_charts.scatter(f"{kind}-{_id(y)}", runs, x, y, families)
@@ -107,7 +108,7 @@ def _drawn(
         caption = (
             "Each point is a run, with its number in the table and the size of its model; bars are 95 % intervals."
         )
-        plots = [scatter("clean", clean, column) for column in robust]
+        plots = [scatter("accuracy", clean, column) for column in robust]
         yield "accuracy", "Robustness against clean accuracy", plots, caption
     caption = "The number of parameters is on a logarithmic axis."
     yield "size", "Robustness against size", [scatter("size", None, column) for column in shown], caption

@@ -53,7 +53,7 @@ def write_board(
     if csv_to is not None:
         texts[Path(csv_to)] = board_csv(runs)
     for path, text in texts.items():
-        write_whole(path, text)
+        write_whole(path, text, unique=True)
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     lines = [f"{', '.join(map(str, texts))}: {count}"]
     for benchmark in dict.fromkeys(name for run in runs for name in run.report["benchmarks"]):

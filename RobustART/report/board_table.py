@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from RobustART.report import markup, terms
+from RobustART.metrics.spec import face
+from RobustART.report import markup
 from RobustART.report.board_charts import short
 from RobustART.report.columns import Column
 from RobustART.report.markup import attributes, element, text
@@ -40,7 +41,7 @@ def board_table(
     main = {(column.benchmark, column.metric) for column in headlines}
     for run in runs:  # and what stands for a benchmark under other conditions
         entries = run.report["benchmarks"].items()
-        main |= {(name, terms.headline(e["metrics"]) or "") for name, e in entries if name != "adversarial"}
+        main |= {(name, face(name).headline(e["metrics"]) or "") for name, e in entries if face(name).headlines is None}
     details = [(column.benchmark, column.metric) not in main for column in columns]
     caption = (
         "All runs with 95 % intervals. The best of a column is bold; where intervals overlap it may be so by chance. "

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from RobustART.report.families import complement, norm_of
+from RobustART.metrics.results import complement
 from RobustART.report.markup import clean
 from RobustART.report.plotting import INK, LINE, MUTED, PAPER, SERIES, percent_axis, plot, series
 
@@ -49,17 +49,17 @@ def curves(entry: Mapping[str, Any], norm: str, name: str) -> tuple[str, list[st
     """Returns robust accuracy against the radius with 95 % bands, and the attacks drawn; None without two radii.
 
     Args:
-        entry: of the benchmark ``adversarial`` in a report.
+        entry: of a benchmark of attacks in a report.
         norm: whose attacks are drawn.
         name: of the plot.
     """
-    attacks, clean_accuracy = entry["attacks"], entry["metrics"].get("clean_accuracy")
+    cells, clean_accuracy = entry["cells"], entry["metrics"].get("clean_accuracy")
     lines: dict[str, list[tuple[float, str, Estimate]]] = {}
     for attack, row in entry["tables"].get("robust_accuracy", {}).items():
         for column, estimate in row.items():
-            settings = attacks.get(f"{attack}/{column}", {})
-            if norm_of(f"{attack}/{column}", attacks) == norm and "eps" in settings and estimate["value"] is not None:
-                lines.setdefault(attack, []).append((float(settings["eps"]), column, estimate))
+            place = cells.get(f"{attack}/{column}", {})
+            if place.get("norm") == norm and estimate["value"] is not None:
+                lines.setdefault(attack, []).append((float(place["eps"]), column, estimate))
     radii = {eps: label for line in lines.values() for eps, label, _ in line}
     if clean_accuracy is not None and clean_accuracy["value"] is not None:
         radii[0.0] = "0"

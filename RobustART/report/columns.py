@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from RobustART.metrics.spec import BenchmarkSpec, face
 from RobustART.records.comparability import board_conditions
-from RobustART.report import terms
-from RobustART.report.families import norm_of
 from RobustART.report.runs import Estimate, Run, flatten
 
 
@@ -35,7 +33,7 @@ class Column:
     @property
     def better(self) -> str | None:
         """Which way it is better: ``high``, ``low``, or None where that is not known."""
-        return "high" if self.benchmark == "adversarial" and " " in self.metric else terms.better(self.metric)
+        return face(self.benchmark).metric(self.metric).better
 
     def value(self, run: int) -> float | None:
         """Returns the value of a run, None where it has none."""
@@ -71,12 +69,13 @@ def all_columns(runs: Sequence[Run]) -> list[Column]:
     for benchmark in dict.fromkeys(name for run in runs for name in run.report["benchmarks"]):
         letters = {number: letter for letter, members in conditions_of(runs, benchmark).items() for number in members}
         several = len(set(letters.values())) > 1
-        numbers = {number: board_numbers(runs[number].report["benchmarks"][benchmark]) for number in letters}
+        spec = face(benchmark)
+        numbers = {number: spec.board_numbers(runs[number].report["benchmarks"][benchmark]) for number in letters}
         for metric in dict.fromkeys(metric for own in numbers.values() for metric in own):
             groups: dict[str, list[int]] = {}
             for number, own in numbers.items():
                 if metric in own:
-                    key = _key(board_conditions(runs[number].report, benchmark, metric))
+                    key = _key(board_conditions(runs[number].report, benchmark, spec.depends_on(metric)))
                     groups.setdefault(key, []).append(number)
             for members in groups.values():
                 of = " ".join(dict.fromkeys(letters[number] for number in members)) if several else ""
@@ -85,64 +84,46 @@ def all_columns(runs: Sequence[Run]) -> list[Column]:
     return found
 
 
-def numbers_of(entry: Mapping[str, Any]) -> dict[str, Estimate]:
-    """Returns the metrics of a benchmark and the robust accuracy of each attack and radius."""
-    robust = entry["tables"].get("robust_accuracy", {})
-    return {
-        **entry["metrics"],
-        **{f"{attack} {radius}": e for attack, row in robust.items() for radius, e in row.items()},
-    }
-
-
-def board_numbers(entry: Mapping[str, Any]) -> dict[str, Estimate]:
-    """Returns these and, as ``table/row/column``, AR, WCAR and the success rates of transfer attacks."""
-    ratios = {
-        f"{title}/{row}/{column}": estimate
-        for title, table in entry["tables"].items()
-        if title in ("AR", "WCAR") or title.startswith("transfer_success")
-        for row, cells in table.items()
-        for column, estimate in cells.items()
-    }
-    return {**numbers_of(entry), **ratios}
-
-
 def headlines(runs: Sequence[Run], columns: Sequence[Column]) -> list[Column]:
-    """Returns the columns that stand for each benchmark: a headline number, under the conditions that most runs share.
+    """Returns the columns that represent each benchmark: a headline number, under the conditions that most runs share.
 
-    Of adversarial noise there is one for each norm: the attack that leaves least, at the radius that tells the runs apart
-    most.
+    Of attacks there is one for each norm: the attack that leaves least, at the radius that separates the runs most.
     """
     found = []
     for benchmark in dict.fromkeys(column.benchmark for column in columns):
-        own = [column for column in columns if column.benchmark == benchmark and column.count]
-        if benchmark == "adversarial":
-            attacked = [column for column in own if re.match(r"[^/ ]+ ", column.metric)]  # robust accuracy
-            found += _adversarial(runs, attacked)
-        elif benchmark != "transfer" and own:
+        own, spec = [c for c in columns if c.benchmark == benchmark and c.count], face(benchmark)
+        by_norm = _attacked(runs, spec, own)
+        if by_norm:
+            found += [_telling(columns) for columns in by_norm.values()]
+        elif spec.headlines is None and own:
             names = list(dict.fromkeys(column.metric for column in own))
-            liked = [name for name in terms.HEADLINES if name in names] or names[:1]
+            liked = [metric.name for metric in spec.metrics if metric.headline and metric.name in names] or names[:1]
             most = max(column.count for column in own if column.metric in liked)
             found.append(next(c for name in liked for c in own if c.metric == name and c.count == most))
     return found
 
 
-def _adversarial(runs: Sequence[Run], columns: Sequence[Column]) -> list[Column]:
-    by_norm: dict[str, list[Column]] = {}
-    for column in columns:
-        cell = column.metric.replace(" ", "/", 1)
-        entries = [run.report["benchmarks"].get("adversarial") for run in runs]
-        attacks = next(entry["attacks"] for entry in entries if entry is not None and cell in entry["attacks"])
-        by_norm.setdefault(norm_of(cell, attacks), []).append(column)
-    found = []
-    for own in by_norm.values():
-        most = max(column.count for column in own)
-        by_radius: dict[str, list[Column]] = {}
-        for column in own:
-            if column.count == most:
-                by_radius.setdefault(column.metric.partition(" ")[2], []).append(column)
-        strongest = [min(same, key=_mean) for same in by_radius.values()]
-        found.append(max(strongest, key=_spread))
+def _attacked(runs: Sequence[Run], spec: BenchmarkSpec, columns: Sequence[Column]) -> dict[str, list[Column]]:
+    """Returns the columns of single attacks by norm; none of a benchmark that no attack represents."""
+    found: dict[str, list[Column]] = {}
+    entries = [run.report["benchmarks"].get(spec.name) for run in runs]
+    for column in columns if spec.headlines is not None else ():
+        shown = spec.table_of(column.metric)
+        for cell in (spec.depends_on(column.metric) or ()) if shown is not None and shown.listed else ():
+            places = (entry["cells"][cell] for entry in entries if entry is not None and cell in entry["cells"])
+            found.setdefault(str(next(places)["norm"]), []).append(column)
     return found
+
+
+def _telling(own: Sequence[Column]) -> Column:
+    """Returns the column of the strongest attack at the radius at which the runs differ most."""
+    most = max(column.count for column in own)
+    by_radius: dict[str, list[Column]] = {}
+    for column in own:
+        if column.count == most:
+            by_radius.setdefault(column.metric.partition(" ")[2], []).append(column)
+    strongest = [min(same, key=_mean) for same in by_radius.values()]
+    return max(strongest, key=_spread)
 
 
 def _given(column: Column) -> list[float]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.files import open_whole
 from RobustART.report import markup, sections, terms
 from RobustART.report.markup import element, text
 from RobustART.report.pictures import gallery, read_tiles
@@ -26,15 +26,14 @@ def write_page(results: Path) -> Path:
     Raises:
         RecordError: there is no whole report.
         ConfigError: matplotlib is not installed.
-        OSError: the page cannot be written, or the picture not be read.
+        OSError: the page cannot be written, or the picture cannot be read.
     """
     path = results / "report.html"
     report = read_report(results / "report.json")
     tiles = read_tiles(results / "noise.png", [entry["hash"] for entry in report["benchmarks"].values()])
-    page = render(report, tiles)
-    temporary = path.with_name("report.html.tmp")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    page = render(report, tiles).encode()
+    with open_whole(path) as file:
+        file.write(page)
     return path
 
 
@@ -63,9 +62,7 @@ def render(report: Mapping[str, Any], tiles: list[tuple[dict[str, Any], str]]) -
 def _parts(report: Mapping[str, Any], tiles: list[tuple[dict[str, Any], str]]) -> Iterator[Part]:
     yield sections.summary(report)
     yield from sections.families(report)
-    yield from sections.natural(report)
-    yield from sections.adversarial(report)
-    yield from sections.system(report)
+    yield from sections.drawn(report)
     yield from sections.others(report)
     if tiles:
         told = "<p>One photo under each noise, with the predicted class and its probability.</p>\n"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from RobustART.report import terms
+from RobustART.metrics.spec import BenchmarkSpec, face
 
 
 def impossible(report: Mapping[str, Any]) -> Iterator[str]:
@@ -22,25 +22,25 @@ def impossible(report: Mapping[str, Any]) -> Iterator[str]:
         if row["images"] > row["of"]:
             yield f"conditions.data[{number}].images is {row['images']}, more than the data set's {row['of']}"
     for name, entry in report["benchmarks"].items():
-        place = f"benchmarks.{name}"
+        place, spec = f"benchmarks.{name}", face(name)
         for metric, estimate in entry["metrics"].items():
-            yield from _estimate(estimate, f"{place}.metrics.{metric}", terms.bounds(metric))
+            yield from _estimate(estimate, f"{place}.metrics.{metric}", spec.metric(metric).bounds)
         for title, table in entry["tables"].items():
             for row_name, row in table.items():
                 for column, estimate in row.items():
-                    own = terms.table_bounds(title, column)
+                    own = spec.table(title).column(column).bounds
                     yield from _estimate(estimate, f"{place}.tables.{title}.{row_name}.{column}", own)
         if name not in report["timing"]["benchmarks"]:
             yield f"timing.benchmarks lacks {name}"
-        if name == "adversarial":
-            yield from _unstated(entry, place)
+        yield from _unstated(spec, entry, place)
 
 
-def _unstated(entry: Mapping[str, Any], place: str) -> Iterator[str]:
-    for attack, row in entry["tables"].get("robust_accuracy", {}).items():
-        for radius in row:
-            if f"{attack}/{radius}" not in entry["attacks"]:
-                yield f"{place}.tables.robust_accuracy has {attack}/{radius}, whose settings {place}.attacks lacks"
+def _unstated(spec: BenchmarkSpec, entry: Mapping[str, Any], place: str) -> Iterator[str]:
+    """Yields the numbers of attacked cells whose settings the entry lacks."""
+    for number in spec.board_numbers(entry):
+        for cell in spec.depends_on(number) or ():
+            if cell not in entry["attacks"]:
+                yield f"{place} has the number {number} of the cell {cell}, whose settings {place}.attacks lacks"
 
 
 def _estimate(estimate: Mapping[str, Any], place: str, bounds: tuple[float, float]) -> Iterator[str]:

@@ -5,42 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from RobustART.benchmarks.corruption_groups import GROUPS
+from RobustART.metrics.spec import BenchmarkSpec, MetricSpec, face
 from RobustART.report import charts, heat, markup, plotting, terms
-from RobustART.report.families import noise_families, norm_of, strongest
+from RobustART.report.families import noise_families
 from RobustART.report.markup import element, text
 
 Part = tuple[str, str, str]
 """Id, heading and HTML of a section."""
-_ADVERSARIAL = ("robust_accuracy", "AR", "WCAR")
-_ERRORS = ("group_errors", "corruption_errors")
 ARROWS = {"high": "\N{UPWARDS ARROW}", "low": "\N{DOWNWARDS ARROW}"}
 
 
-def direction(metric: str) -> str:
+def direction(metric: MetricSpec) -> str:
     """Returns an arrow that says which way a metric is better, in words too; nothing where that is not known."""
-    way = terms.better(metric)
+    way = metric.better
     if way is None:
         return ""
     return f' <span aria-hidden="true">{ARROWS[way]}</span><span class="spoken">{way}er is better</span>'
 
 
 def key_numbers(report: Mapping[str, Any]) -> str:
-    """Returns the number that stands for each benchmark, large."""
+    """Returns the numbers that represent each benchmark, large."""
     items = []
     for name, entry in report["benchmarks"].items():
-        metric = terms.headline(entry["metrics"])
-        if name == "adversarial":
-            found = [axis for axis in noise_families(report) if axis[1].startswith("robust accuracy")]
-            shown = [(f"{name}: robust accuracy, {short}", estimate, "robust_accuracy") for short, _, estimate in found]
-        else:
-            of_a_model = metric is None or name == "transfer"  # its accuracy on clean images says nothing of transfer
-            shown = [] if of_a_model else [(f"{name}: {metric}", entry["metrics"][str(metric)], str(metric))]
-        for label, estimate, kind in shown:
+        for shown in face(name).shown(entry):
             items.append(
-                f"<div>{element('dt', text(label) + direction(kind))}"
-                f"<dd>{element('span', text(terms.number(estimate)), class_='value')} "
-                f"{element('span', text(terms.interval(estimate)), class_='interval')}</dd></div>"
+                f"<div>{element('dt', text(f'{name}: {shown.name}') + direction(shown.spec))}"
+                f"<dd>{element('span', text(terms.number(shown.estimate)), class_='value')} "
+                f"{element('span', text(terms.interval(shown.estimate)), class_='interval')}</dd></div>"
             )
     return element("dl", "".join(items), class_="key-numbers") + "\n"
 
@@ -50,41 +41,34 @@ def summary(report: Mapping[str, Any]) -> Part:
     rows = []
     known: dict[str, str] = {}
     for name, entry in report["benchmarks"].items():
-        shown = list(entry["metrics"].items())
-        if name == "adversarial":
-            shown += [
-                (f"robust_accuracy {norm} {radius} ({attack})", estimate)
-                for norm, radius, attack, estimate in strongest(entry)
-            ]
-        for metric, estimate in shown:
+        spec = face(name)
+        for metric, estimate, about in spec.overview(entry):
             cells = [
-                element("td", text(metric) + direction(metric)),
+                element("td", text(metric) + direction(about)),
                 element("td", text(terms.number(estimate)), class_="number value", data_value=estimate["value"]),
                 element("td", text(terms.interval(estimate)), class_="number interval", data_value=estimate["low"]),
                 markup.plain_cell(estimate["n"]),
-                element("td", _bar(metric, estimate)),
+                element("td", _bar(about, estimate)),
             ]
             rows.append((name, cells))
-            if (meaning := terms.meaning(metric)) is not None:
-                known.setdefault(metric.partition(" ")[0], meaning)
+            if about.meaning:
+                known.setdefault(about.name, about.meaning)
     head = ["benchmark", "metric", "value", "95 % interval", "images", "0 to 100"]
     inner = markup.table(head, rows, "Headline numbers with 95 % intervals", sortable=True)
     meanings = "".join(f"{element('dt', text(metric))}{element('dd', text(line))}" for metric, line in known.items())
     if meanings:
         inner += f"<details><summary>What these numbers mean</summary><dl>{meanings}</dl></details>\n"
-    if "adversarial" in report["benchmarks"]:
-        inner += (
-            "<p>Robust accuracy is that under the strongest attack of each norm and radius, named in brackets.</p>\n"
-        )
+    notes = dict.fromkeys(note for name in report["benchmarks"] if (note := face(name).overview_note))
+    inner += "".join(element("p", text(note)) + "\n" for note in notes)
     return "summary", "Summary", inner
 
 
-def _bar(metric: str, estimate: Mapping[str, Any]) -> str:
+def _bar(metric: MetricSpec, estimate: Mapping[str, Any]) -> str:
     """Returns value and interval as a mark on a line from 0 to 100; nothing where they are not between."""
     value, low, high = (estimate[key] for key in ("value", "low", "high"))
     if (
         value is None
-        or not terms.in_percent(metric)
+        or metric.unit not in ("percent", "ratio")
         or not all(0 <= end <= 100 for end in (value, low or 0, high or 0))
     ):
         return ""
@@ -107,12 +91,17 @@ def families(report: Mapping[str, Any]) -> Iterator[Part]:
     yield "families", "Noise families", inner
 
 
-def adversarial(report: Mapping[str, Any]) -> Iterator[Part]:
+def drawn(report: Mapping[str, Any]) -> Iterator[Part]:
+    """Yields the sections that benchmarks have of their own, those of one kind together."""
+    for kind, section in (("corruptions", corruptions), ("attacks", attacks), ("systems", systems)):
+        for name, entry in report["benchmarks"].items():
+            if face(name).section == kind:
+                yield from section(face(name), entry)
+
+
+def attacks(spec: BenchmarkSpec, entry: Mapping[str, Any]) -> Iterator[Part]:
     """Yields robust accuracy against the radius, with its tables, and where the images were broken."""
-    entry = report["benchmarks"].get("adversarial")
-    if entry is None:
-        return
-    norms = list(dict.fromkeys(norm_of(cell, entry["attacks"]) for cell in entry["attacks"]))
+    norms = list(dict.fromkeys(place["norm"] for place in entry["cells"].values() if "norm" in place))
     plots = []
     for norm in norms:
         drawn = charts.curves(entry, norm, f"curves-{charts.slug(norm)}")
@@ -121,17 +110,18 @@ def adversarial(report: Mapping[str, Any]) -> Iterator[Part]:
     inner = ""
     if plots:
         caption = (
-            "Robust accuracy against the radius, with 95 % bands; at radius 0 stands clean accuracy. The axis is linear up "
+            "Robust accuracy against the radius, with 95 % bands; clean accuracy is at radius 0. The axis is linear up "
             "to the smallest radius and logarithmic from there."
         )
         inner += markup.figure(plots, caption)
     tables = "".join(
-        heat.heat_map(part, f"{terms.title(key)}{of}: {terms.MEANINGS[key]}", first="attack")
-        for key in _ADVERSARIAL
-        for of, part in _by_norm(entry["tables"].get(key, {}), norms, entry["attacks"])
+        heat.heat_map(part, f"{terms.title(spec, table.name)}{of}: {table.meaning}", first=table.rows)
+        for table in spec.tables
+        if table.heat
+        for of, part in _by_norm(entry["tables"].get(table.name, {}), norms, entry["cells"])
     )
     inner += f'<div class="plots">{tables}</div>\n{heat.scale()}'
-    yield "adversarial", "Adversarial noise", inner
+    yield spec.name, "Adversarial noise", inner
     drawn_stages = charts.stages(entry)
     if drawn_stages is not None:
         plot, parts, colours, rows = drawn_stages
@@ -144,14 +134,14 @@ def adversarial(report: Mapping[str, Any]) -> Iterator[Part]:
 
 
 def _by_norm(
-    table: Mapping[str, Any], norms: Sequence[str], attacks: Mapping[str, Any]
+    table: Mapping[str, Any], norms: Sequence[str], places: Mapping[str, Any]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yields the rows of each norm, whose radii cannot be compared; those of no one attack with what shares their radii."""
     rest = {row: cells for row, cells in table.items() if cells}
     for norm in norms if len(norms) > 1 else ():
         own = {
             row: cells for row, cells in table.items()
-            if any(f"{row}/{radius}" in attacks and norm_of(f"{row}/{radius}", attacks) == norm for radius in cells)
+            if any(places.get(f"{row}/{radius}", {}).get("norm") == norm for radius in cells)
         }  # fmt: skip
         rest = {row: cells for row, cells in rest.items() if row not in own}
         if own:
@@ -163,56 +153,54 @@ def _by_norm(
         yield "", own
 
 
-def natural(report: Mapping[str, Any]) -> Iterator[Part]:
-    """Yields the heat map of each benchmark of corruptions and severities."""
-    for name, entry in report["benchmarks"].items():
-        table = entry["tables"].get("top1")
-        if not table:
-            continue
+def corruptions(spec: BenchmarkSpec, entry: Mapping[str, Any]) -> Iterator[Part]:
+    """Yields the heat map of a benchmark of corruptions and severities, with its other tables."""
+    maps = [table for table in spec.tables if table.heat and entry["tables"].get(table.name)]
+    if not maps:
+        return
+    inner = ""
+    for kind in maps:
+        table = entry["tables"][kind.name]
         severities = [column for column in terms.columns(table) if column.isdigit() or column == "mean"]
         caption = "Top-1 accuracy (%) by corruption and severity, with 95 % intervals"
-        inner = heat.heat_map(table, caption, coloured=severities, first="corruption", groups=GROUPS)
-        inner += heat.scale()
-        errors = [key for key in _ERRORS if entry["tables"].get(key)]
-        tables = [
-            markup.estimates(entry["tables"][key], f"{terms.title(key)}: {terms.MEANINGS[key]}") for key in errors
-        ]
-        inner += f'<div class="plots">{"".join(tables)}</div>\n' if tables else ""
-        yield f"corruptions-{charts.slug(name)}", f"Corruption by severity: {name}", inner
+        inner += heat.heat_map(table, caption, coloured=severities, first=kind.rows, groups=spec.groups)
+    inner += heat.scale()
+    tables = [
+        markup.estimates(entry["tables"][kind.name], f"{terms.title(spec, kind.name)}: {kind.meaning}")
+        for kind in sorted(spec.tables, key=lambda kind: kind.rows != "group")
+        if not kind.heat and entry["tables"].get(kind.name)
+    ]
+    inner += f'<div class="plots">{"".join(tables)}</div>\n' if tables else ""
+    yield f"corruptions-{charts.slug(spec.name)}", f"Corruption by severity: {spec.name}", inner
 
 
-def system(report: Mapping[str, Any]) -> Iterator[Part]:
+def systems(spec: BenchmarkSpec, entry: Mapping[str, Any]) -> Iterator[Part]:
     """Yields the accuracy of each decoder and resize."""
-    entry = report["benchmarks"].get("imagenet_s")
-    table = None if entry is None else entry["tables"].get("systems")
+    kind = spec.tables[0]
+    table = entry["tables"].get(kind.name)
     if not table:
         return
     column = terms.columns(table)[0]
     rows = [(row, cells[column]) for row, cells in table.items() if column in cells]
     inner = '<div class="beside">'
     if any(estimate["value"] is not None for _, estimate in rows):
-        plot = charts.dots(
-            "systems", rows, "Top-1 accuracy by decoder and resize; the numbers are in the table", column
-        )
+        plot = charts.dots(kind.name, rows, f"Top-1 accuracy by {kind.title}; the numbers are in the table", column)
         inner += markup.figure([plot], "Top-1 accuracy by decoder and resize, with 95 % intervals.")
-    inner += markup.estimates(table, "Accuracy, and how far the pixels are from the reference's", "decoder/resize")
+    inner += markup.estimates(table, kind.meaning.removesuffix("."), kind.rows)
     yield "system", "System noise", inner + "</div>\n"
 
 
 def others(report: Mapping[str, Any]) -> Iterator[Part]:
-    """Yields the tables that no other section shows."""
+    """Yields the tables of benchmarks that have no section of their own, and those that their section does not show."""
     for name, entry in report["benchmarks"].items():
-        inner = ""
+        inner, spec = "", face(name)
         for key, table in entry["tables"].items():
-            shown = key in ("top1", "broken_by", *(_ERRORS if "top1" in entry["tables"] else ())) or (name, key) == (
-                "imagenet_s",
-                "systems",
-            )
-            if shown or (name == "adversarial" and key in _ADVERSARIAL) or not table:
+            kind = spec.table(key)
+            if not table or (spec.section and kind in spec.tables):
                 continue
-            if key.startswith("transfer_success"):
-                inner += heat.heat_map(table, terms.title(key), first="source")
+            if kind.heat:
+                inner += heat.heat_map(table, terms.title(spec, key), first=kind.rows)
             else:
-                inner += markup.estimates(table, f"{name}: {terms.readable(terms.title(key))}")
+                inner += markup.estimates(table, f"{name}: {terms.readable(terms.title(spec, key))}")
         if inner:
             yield f"tables-{charts.slug(name)}", f"Tables: {name}", inner

@@ -7,7 +7,6 @@ is read with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 
+from RobustART.core.files import open_whole
 from RobustART.errors import TrainingError
 from RobustART.models.weights import unwrap
 
@@ -44,17 +44,11 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any], *, many: bool = Fals
         TrainingError: it cannot be written.
     """
     path = folder / (name or checkpoint_name(state["last_iter"], many))
-    temporary = folder / f".{path.name}.{os.getpid()}.tmp"
+    backup = folder / BEFORE if path.name == NEWEST else None
     try:
-        with open(temporary, "wb") as file:
+        with open_whole(path, durable=True, unique=True, backup=backup) as file:
             torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.name == NEWEST and path.exists():
-            path.replace(folder / BEFORE)
-        temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
         raise TrainingError(f"the checkpoint {path} cannot be written: {error}") from None
     return path
 

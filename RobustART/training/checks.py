@@ -22,7 +22,7 @@ from RobustART.models import Classifier
 from RobustART.models.macs import meta_device
 from RobustART.models.normalize import logits_of
 from RobustART.models.weights import PACKAGED, pretrained_entry
-from RobustART.models.zoo import LIBRARIES, check_entry, check_name
+from RobustART.models.zoo import check_entry, check_name, is_untrained
 from RobustART.training.augment.transforms import TrainingView, create_transform
 from RobustART.training.freezing import train_only
 from RobustART.training.loading import generators_kept, seed_generators
@@ -69,7 +69,7 @@ def outline(config: Config, folder: Path, seed: int) -> Classifier:
     Raises:
         UserError: what building it, and giving it its weights, would raise; weights that would be fetched are left out.
     """
-    own = check_name(model_section(config).type)[0] not in (*LIBRARIES, "robustart", "nas")
+    own = not is_untrained(model_section(config).type)
     with contextlib.nullcontext() if own else meta_device(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
         return configured_model(config, folder, seed, fetch=False)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from RobustART.core.files import write_whole
+from RobustART.errors import TrainingError
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +35,7 @@ class TrainingLog:
         self.path = folder / "train.jsonl"
         self.steps, self.steps_per_epoch, self.images = steps, steps_per_epoch, images
         keep = kept_lines(self.path, done)
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(keep), encoding="utf-8")
-        os.replace(temporary, self.path)
+        write_whole(self.path, "".join(keep), error=TrainingError)
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
         seconds = [int(path.name.split(".")[3]) for path in (folder / "events").glob("events.out.tfevents.*.*")]
         # Files are read in the order of the seconds in their names: this one must come after those of a killed run.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,8 +14,8 @@ from RobustART.core.options import check_options, check_types
 from RobustART.core.ranges import check_ranges, given_options, ranges_of
 from RobustART.data.fake import FAKE_NOTE
 from RobustART.errors import ConfigError
-from RobustART.nas.training import refuse_unfit
 from RobustART.original.switches import unused_with_switches
+from RobustART.registry import Registry
 from RobustART.training.ema import Ema
 from RobustART.training.objectives.objective import OBJECTIVES
 from RobustART.training.objectives.smoothing import check_smoothing
@@ -29,6 +30,9 @@ from RobustART.training.recipe import (
 from RobustART.training.resolve import model_section
 
 log = logging.getLogger("RobustART")
+
+REFUSALS: Registry[Callable[[Config], None]] = Registry("refusal", providers=("RobustART.nas.training",))
+"""Functions of other rooms that raise a ConfigError for a training that they cannot do."""
 
 
 def _refuse_evaluator(test: DatasetConfig) -> None:
@@ -171,10 +175,8 @@ def refuse_impossible_training(config: Config) -> list[str]:
     check_types(options, objective, "training.objective")
     check_ranges(given_options(options, objective), ranges_of(objective), "training.objective")
     assert config.model is not None
-    refuse_unfit(
-        training.objective.type, config.model.type, config.model.kwargs, compiled=training.compile,
-        sync_bn=model_arguments(config)[1],
-    )  # fmt: skip
+    for refuse in REFUSALS.values():
+        refuse(config)
     if training.moco is None and (training.adversary is not None or training.objective.type in ("plain", "jsd")):
         objective_of(config, 2, torch.device("cpu"), Path())
     pretrain = config.saver.pretrain

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from RobustART.benchmarks import BENCHMARKS
-from RobustART.benchmarks.core import PLACES
+from RobustART.benchmarks.building import PLACES
 from RobustART.config.schema import Config, DatasetConfig, EvaluationConfig, ModelConfig
 from RobustART.core.options import option_defaults
 from RobustART.core.preprocessing import Preprocessing
@@ -147,7 +147,7 @@ def _read_by(config: Config, chosen: dict[str, dict[str, Any]]) -> dict[str, dic
     readers = [
         name
         for name, options in chosen.items()
-        if options.get("root_dir") is not None and "decoder" in option_defaults(BENCHMARKS[name])
+        if options.get("root_dir") is not None and "decoder" in option_defaults(BENCHMARKS[name].build)
     ]
     if not readers and not _has_images(config.data.test):
         raise ConfigError(

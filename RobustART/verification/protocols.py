@@ -15,7 +15,7 @@ number is of) and ``precision``. The others are of the records themselves:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,13 @@ import numpy as np
 
 from RobustART.core.options import parse_number
 from RobustART.errors import ConfigError
-from RobustART.metrics.baselines import imagenet_a_classes, imagenet_r_classes
+from RobustART.metrics.spec import BENCHMARKS
 from RobustART.records.lines import PassRecords, Records
 
 LISTS = {"robustbench": "robustbench/helper_files/imagenet_test_image_ids.txt of RobustBench"}
 """Lists of images that published numbers are of and that are not part of this package, and where they are found."""
 Lists = Mapping[str, Collection[str]]
 """Names of lists to the file names that they hold, without folder and suffix."""
-_LABELS: dict[str, Callable[[], tuple[int, ...]]] = {"imagenet_a": imagenet_a_classes, "imagenet_r": imagenet_r_classes}
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})")
 
 
@@ -132,10 +131,15 @@ def _of_images(name: str, wanted: str, part: PassRecords, lists: Lists) -> str:
         same = bool((counts == int(wanted)).all())
         return "" if same else f"is not of {wanted} images of each class, as the published number is"
     if name == "labels":
-        foreign = sorted(set(classes.tolist()) - set(_LABELS[wanted]()))
+        foreign = sorted(set(classes.tolist()) - set(_classes(wanted)))
         return f"has images of class {foreign[0]}, which {wanted} has not" if foreign else ""
     assert name == "list", name
     return _of_list(wanted, {_stem(file) for file in part.files}, lists)
+
+
+def _classes(benchmark: str) -> tuple[int, ...]:
+    classes = BENCHMARKS[benchmark].classes
+    return tuple(range(1000)) if classes is None else classes()
 
 
 def _of_list(wanted: str, found: Collection[str], lists: Lists) -> str:

@@ -15,16 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from RobustART.benchmarks.corruption_groups import SCORED
 from RobustART.errors import ConfigError, UserError, nearest
 from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors
 from RobustART.metrics.corruption import (
+    SCORED,
     corruption_errors,
     mean_corruption_error,
     relative_mean_corruption_error,
 )
 from RobustART.metrics.runs import Run
-from RobustART.metrics.summaries import summarize
+from RobustART.metrics.spec import BENCHMARKS, summarize
 from RobustART.records.lines import Records
 from RobustART.verification.protocols import Lists, assumed, unmet
 
@@ -209,7 +209,8 @@ def _check(row: Row, run: Run, metrics: dict[str, Any], lists: Lists, baseline: 
     reason = unmet(row.conditions, records, row.metric, lists)
     if reason:
         return _skipped(row, f"{run.place} {reason}")
-    if row.metric in ("mFR", "mT5D"):
+    spec = BENCHMARKS[row.benchmark]
+    if spec.baseline and spec.metric(row.metric).unit == "ratio":
         if baseline is None:
             return _skipped(
                 row, f"{run.place} has no {row.metric}; --baseline FILE gives AlexNet's result, which it is over"

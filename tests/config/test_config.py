@@ -2,7 +2,7 @@
 
 import pytest
 
-from RobustART.cli.parser import field_manual, schema_lines
+from RobustART.cli.schema import field_manual, schema_lines
 from RobustART.config.loader import build, load_config, without_defaults
 from RobustART.config.schema import Config
 from RobustART.core.options import parse_number, to_plain

@@ -153,7 +153,7 @@ def test_full_disk_at_the_report(tmp_path, data, model, monkeypatch, caplog):
             raise OSError(28, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr("RobustART.evaluation.report.os.replace", full)
+    monkeypatch.setattr("RobustART.core.files.os.replace", full)
     with pytest.raises(
         RecordError, match="cannot write .*report.md: No space left on device. The results are recorded"
     ):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from RobustART.benchmarks.corruption_groups import SCORED
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.data import array_dataset
 from RobustART.evaluation import evaluate
 from RobustART.metrics import ImageNetCEvaluator

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from RobustART.benchmarks import build_benchmark, clean_view
-from RobustART.cli.parser import GENERATE_OPTIONS, main
+from RobustART.cli import main
+from RobustART.cli.generate import GENERATE_OPTIONS
 from RobustART.core.imaging import decode, encode_jpeg
 from RobustART.core.imaging.video import read_video
 from RobustART.core.options import option_defaults

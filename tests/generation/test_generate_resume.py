@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError, DataError, ProcessLostError, RecordError
 from RobustART.evaluation.checks import only_writer
@@ -67,7 +67,7 @@ def dies_at(calls, photos, out, after):
         if not after:
             replace(old, new)
 
-    ledger.os.replace = dying
+    os.replace = dying
     generate("imagenet_c", photos, out, **SMALL)
 
 
@@ -339,7 +339,7 @@ def test_a_full_disk_is_an_error_and_the_run_goes_on_later(tmp_path, photos, who
         replace(old, new)
 
     with monkeypatch.context() as patch:
-        patch.setattr("RobustART.generation.manifest.os.replace", full)
+        patch.setattr("RobustART.core.files.os.replace", full)
         with pytest.raises(ConfigError, match=r"cannot write .*JPEG: No space left on device. What is written is kept"):
             generate("imagenet_c", photos, tmp_path / "c", **SMALL)
     assert not list((tmp_path / "c").rglob(".*"))

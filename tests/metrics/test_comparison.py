@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from RobustART.benchmarks.corruption_groups import SCORED
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.errors import RecordError
 from RobustART.metrics import compare
 from RobustART.metrics.comparison import _number

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,

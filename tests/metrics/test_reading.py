@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from RobustART.benchmarks.corruption_groups import SCORED
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.errors import RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,

@@ -2,6 +2,8 @@
 
 import logging
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from RobustART.models import (
     read_state_dict,
     wrap_model,
 )
-from RobustART.original.weight_names import rename_efficientnet_lite
+from RobustART.models.libraries import LIBRARIES, Library
+from RobustART.models.renaming import rename_efficientnet_lite
+from tests.conftest import solver_environ
 
 
 @pytest.fixture
@@ -115,6 +119,42 @@ def test_pretrained_without_a_network_is_a_clear_error(monkeypatch):
     monkeypatch.setattr("timm.create_model", offline)
     with pytest.raises(ModelError, match="could not be fetched .OSError: Name or service not known.*model.weights"):
         create_model("resnet18", weights="pretrained")
+
+
+def test_a_library_of_ones_own():
+    """An entry of ``LIBRARIES`` makes its names models, beside timm's and torchvision's."""
+
+    def small(name, entry, kwargs):
+        assert entry is None
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, kwargs["classes"]))
+
+    LIBRARIES.add("lab", Library(small, lambda: ["small"], untrained=True))
+    try:
+        model = create_model("lab:small", classes=5, preprocessing={"input_size": 8})
+        assert model(torch.rand(2, 3, 8, 8)).shape == (2, 5)
+        assert model.source == "lab:small"
+        assert model.notes[-1] == "no weights were given: the model is randomly initialised"
+        with pytest.raises(
+            UnknownNameError, match="unknown model 'lab:smal'; did you mean 'lab:small'. Known: lab:small"
+        ):
+            create_model("lab:smal")
+        with pytest.raises(ModelError, match="'lab' has none, train 'lab:small'"):
+            create_model("lab:small", weights="pretrained")
+    finally:
+        LIBRARIES.remove("lab")
+    with pytest.raises(ModelError, match="there is no module 'lab'"):
+        create_model("lab:small")
+
+
+def test_networks_of_a_space_are_imported_when_they_are_asked_for():
+    code = (
+        "import sys; from RobustART.models import create_model; create_model('resnet18'); create_model('timm:resnet18');"
+        "print('RobustART.nas' in sys.modules); create_model('nas:resnet'); print('RobustART.nas' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=solver_environ(), check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["False", "True"]
 
 
 def test_own_module(own_model):

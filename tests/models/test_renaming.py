@@ -8,7 +8,7 @@ import torch
 from RobustART.errors import WeightsError
 from RobustART.models import create_model, load_weights
 from RobustART.models.macs import meta_device
-from RobustART.original.weight_names import rename
+from RobustART.models.renaming import rename
 
 
 def parameters(name, *shape, bias=None):

@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError, ModelError, UnknownNameError
 from RobustART.evaluation import evaluate
 from RobustART.models import Preprocessing, create_model
 from RobustART.models.architectures import aliases, architectures, select
-from RobustART.models.arguments import row_arguments
+from RobustART.models.kwargs import row_arguments
 from RobustART.models.macs import count_macs, count_parameters, meta_device
 from tests.conftest import ROOT
 

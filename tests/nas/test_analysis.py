@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.errors import RecordError
 from RobustART.metrics.correlation import spearman
 from RobustART.nas.page import Analysis, medians

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.config.loader import load_config
 from RobustART.core.distributed import Placement
 from RobustART.data import sklearn_digits
@@ -124,7 +124,7 @@ def test_shards_and_processes_write_the_same_rows(trained, whole, tmp_path, monk
 def test_a_killed_run_goes_on(trained, whole, tmp_path):
     """Killed by SIGKILL after its first row; then what a kill within a sub-network leaves: half a line, no row."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "RobustART.cli.parser", *command(trained, tmp_path)], env=solver_environ()
+        [sys.executable, "-m", "RobustART.cli", *command(trained, tmp_path)], env=solver_environ()
     )
     until = time.monotonic() + 120
     while time.monotonic() < until and process.poll() is None and not list(tmp_path.glob("subnets/*/row.json")):

@@ -122,15 +122,15 @@ import sys
 
 import torch
 
-from RobustART.distributed import World
+from RobustART.core.distributed import World
 from RobustART.models import create_model
 from RobustART.training.loading import Batch
 from RobustART.training.loop import LoopSettings, Training
-from RobustART.training.mixing import Mixing
-from RobustART.training.objective import ObjectiveContext
+from RobustART.training.augment.mixing import Mixing
+from RobustART.training.objectives.objective import ObjectiveContext
 from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
-from RobustART.training.supernet import Sandwich
+from RobustART.nas.training import Sandwich
 
 
 def train(world, sync):

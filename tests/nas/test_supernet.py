@@ -110,9 +110,9 @@ def test_by_name_and_weights_between_supernet_and_subnet(tmp_path):
     images = torch.rand(2, 3, 16, 16)
     supernet.network.set(encoding)
     torch.testing.assert_close(small(images), supernet(images))
-    with pytest.raises(UnknownNameError, match="did you mean 'resnet'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'nas:resnet'"):
         create_model("nas:resnett")
-    with pytest.raises(ModelError, match="'nas:resnet' is ours, to be trained"):
+    with pytest.raises(ModelError, match="'nas' has none, train 'nas:resnet'"):
         create_model("nas:resnet", weights="pretrained")
     with pytest.raises(ConfigError, match="model.kwargs.encoding of nas:resnet must be a mapping"):
         create_model("nas:resnet", encoding=[1])

@@ -6,7 +6,7 @@ import json
 import pytest
 from torch import nn
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.evaluation import evaluate
 from RobustART.models import Classifier, create_model, wrap_model

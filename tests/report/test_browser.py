@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 DRIVER = shutil.which("chromedriver")

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.errors import ConfigError, RecordError
 from RobustART.report.board import ranking, render_board
 from RobustART.report.board_files import board_csv, board_data

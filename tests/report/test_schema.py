@@ -6,7 +6,7 @@ import json
 import jsonschema
 import pytest
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.errors import RecordError
 from RobustART.report import find_report, read_report
 from RobustART.report.schema import faults, report_schema, schema_lines

@@ -126,13 +126,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from RobustART.distributed import World
+from RobustART.core.distributed import World
 from RobustART.models import wrap_model
 from RobustART.training.loading import Batch
 from RobustART.training.loop import LoopSettings, Training
-from RobustART.training.mixing import Mixing
-from RobustART.training.moco import Moco, replace_head
-from RobustART.training.objective import ObjectiveContext
+from RobustART.training.augment.mixing import Mixing
+from RobustART.training.objectives.moco import Moco, replace_head
+from RobustART.training.objectives.objective import ObjectiveContext
 from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
 

@@ -17,12 +17,12 @@ import sys
 import torch
 from torch import nn
 
-from RobustART.distributed import World
+from RobustART.core.distributed import World
 from RobustART.errors import TrainingError
 from RobustART.models import Classifier, Preprocessing
 from RobustART.training.loading import Batch
 from RobustART.training.loop import LoopSettings, Training
-from RobustART.training.objective import Plain
+from RobustART.training.objectives.objective import Plain
 from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
 

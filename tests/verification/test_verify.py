@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from RobustART.cli.parser import main
+from RobustART.cli import main
 from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics.baselines import alexnet_corruption_errors
 from RobustART.metrics.runs import read_run

@@ -11,11 +11,12 @@ from RobustART.core.imaging.decoding import (
     picture_pixels,
     read_bytes,
 )
-from RobustART.core.imaging.resizing import FILTERS, RESIZES, center_crop, resize, resize_shorter
+from RobustART.core.imaging.resizing import FILTERS, REFERENCE, RESIZES, center_crop, resize, resize_shorter
 
 __all__ = [
     "DECODERS",
     "FILTERS",
+    "REFERENCE",
     "RESIZES",
     "Array",
     "JpegQuality",

@@ -70,6 +70,10 @@ for _name, _filter in (
     RESIZES.add(f"opencv-{_name}", functools.partial(resize_opencv, interpolation=_filter))
 
 
+REFERENCE = ("pil", "pil-bilinear")
+"""Decoder and resize that ImageNet-S compares the others with."""
+
+
 def resize_shorter(image: Array, length: int, interpolation: str) -> Array:
     """Returns the image with its shorter side at ``length`` pixels and its aspect kept, as torchvision's ``Resize``."""
     height, width = image.shape[:2]

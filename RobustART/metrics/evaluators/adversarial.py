@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from RobustART.errors import RecordError
-from RobustART.metrics import estimates, summaries
-from RobustART.metrics.evaluators.common import check_list, joined, ours, records_of
+from RobustART.metrics import estimates
+from RobustART.metrics.evaluators.common import check_list, joined, numbers_of, ours, records_for
 from RobustART.metrics.results import Estimate, Metric, Summary
 
 
@@ -28,7 +28,7 @@ class AdvRobustEvaluator:
             RecordError: a file is missing or damaged, or they are of different images.
         """
         if attacked_file is None:
-            return Metric(Summary(_of_ours(res_file, "AR")))
+            return Metric(Summary(_of_ours(self, res_file, "AR")))
         summary = _of_originals(res_file, [attacked_file], "AR")
         return Metric(summary)
 
@@ -49,17 +49,17 @@ class WorstCaseAdvRobustEvaluator:
             RecordError: a file is missing or damaged, they are of different images, or no radius has several attacks.
         """
         if attacked_files is None:
-            return Metric(Summary(_of_ours(res_file, "WCAR")))
+            return Metric(Summary(_of_ours(self, res_file, "WCAR")))
         return Metric(_of_originals(res_file, check_list(attacked_files, "attacked_files"), "WCAR"))
 
 
-def _of_ours(res_file: str | Path, title: str) -> dict[str, Estimate]:
+def _of_ours(evaluator: object, res_file: str | Path, title: str) -> dict[str, Estimate]:
     if not ours(res_file) and Path(res_file).exists():
         raise RecordError(
             f"{res_file} is no result file of the benchmark adversarial; of the original's files name the clean one, then "
             "those under attack"
         )
-    table = summaries.adversarial(records_of(res_file, "adversarial")).tables.get(title)
+    table = numbers_of(records_for(evaluator, res_file)).tables.get(title)
     if table is None:
         raise RecordError(f"{res_file} has no radius with several attacks, which WCAR is over")
     return {f"{title}/{row}/{column}": cell for row, cells in table.items() for column, cell in cells.items()}

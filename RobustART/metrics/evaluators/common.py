@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.core.options import as_path
 from RobustART.errors import ConfigError, RecordError
+from RobustART.metrics.formats import original
 from RobustART.metrics.join import Joiner
 from RobustART.metrics.reading import read_result
-from RobustART.original import results as formats
+from RobustART.metrics.results import Summary
+from RobustART.metrics.spec import BENCHMARKS, Companions, spec_of
 from RobustART.records.lines import Records, is_result_file
 
 
@@ -22,15 +25,30 @@ def ours(res_file: str | Path) -> bool:
     return path.is_file() and is_result_file(path)
 
 
-def records_of(res_file: str | Path, *benchmarks: str) -> Records:
-    """Returns a result file's records, or raises a RecordError if it is of none of these benchmarks."""
+def records_for(evaluator: object, res_file: str | Path) -> Records:
+    """Returns the records of a result file of ours; a RecordError names the evaluator that its benchmark has, if not this.
+
+    Args:
+        evaluator: the evaluator that asks.
+        res_file: the file.
+    """
     records = read_result(res_file)
-    if records.header["benchmark"] not in benchmarks:
-        raise RecordError(
-            f"{res_file} is of the benchmark {records.header['benchmark']}, but this evaluator reads "
-            f"{' or '.join(benchmarks)}"
-        )
+    name, own = records.header["benchmark"], type(evaluator).__name__
+    readers = [spec.name for spec in BENCHMARKS.values() if own in spec.evaluator.split(" or ")]
+    if name not in readers:
+        raise RecordError(f"{res_file} is of the benchmark {name}, but this evaluator reads {' or '.join(readers)}")
     return records
+
+
+def classes_for(evaluator: object) -> tuple[int, ...]:
+    """Returns the classes that compete in the benchmark of an evaluator."""
+    own = type(evaluator).__name__
+    return next(spec.classes() for spec in BENCHMARKS.values() if spec.evaluator == own and spec.classes)
+
+
+def numbers_of(records: Records, **companions: Any) -> Summary:
+    """Returns the numbers of records by the rule of their benchmark; ``companions`` are those of ``Companions``."""
+    return spec_of(records.header["benchmark"]).numbers(records, Companions(**companions))
 
 
 def check_top(ks: Sequence[int]) -> tuple[int, ...]:
@@ -57,7 +75,7 @@ def joined(res_files: Sequence[str | Path]) -> list[NDArray[np.bool_]]:
     found: list[NDArray[np.bool_]] = []
     joiner: Joiner | None = None
     for path in res_files:
-        verdicts = formats.read_verdicts(path)
+        verdicts = original().verdicts(path)
         joiner = joiner or Joiner(verdicts.place, verdicts.names, verdicts.labels)
         found.append(verdicts.correct[joiner.rows(verdicts.place, verdicts.names, verdicts.labels)])
     return found

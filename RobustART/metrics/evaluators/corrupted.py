@@ -9,14 +9,16 @@ import numpy as np
 
 from RobustART.core.options import as_path
 from RobustART.errors import ConfigError, RecordError
-from RobustART.metrics import summaries
-from RobustART.metrics.evaluators.common import check_top, joined, ours, records_of
+from RobustART.metrics.corrupted import corrupted
+from RobustART.metrics.evaluators.common import check_top, joined, numbers_of, ours, records_for
 from RobustART.metrics.evaluators.photos import top_of
-from RobustART.metrics.reading import DIFFICULTIES, check_one_model
+from RobustART.metrics.formats import original
+from RobustART.metrics.reading import check_one_model, matched_clean, read_result, single_pass
 from RobustART.metrics.results import Metric
-from RobustART.original import results as formats
-
-_OTHER_SETS = ("cifar_c", "imagenet_3dcc", "imagenet_c_bar")
+from RobustART.metrics.spec import spec_of
+from RobustART.metrics.steadiness import flips
+from RobustART.metrics.systems import systems
+from RobustART.records.lines import CLEAN
 
 
 class ImageNetCEvaluator:
@@ -32,7 +34,7 @@ class ImageNetCEvaluator:
     def eval(self, res_file: str | Path | Sequence[str | Path], clean: str | Path | None = None) -> Metric:
         """Returns ``mCE`` (divided by AlexNet's errors), ``mean_error_15`` and ``mean_error_19`` (not divided), and more.
 
-        See :func:`summaries.corrupted`. Of one cell alone, ``top1`` and ``top5``. Nothing is written.
+        See :func:`~RobustART.metrics.corrupted.corrupted`. Of one cell alone, ``top1`` and ``top5``. Nothing is written.
 
         Args:
             res_file: a result file of the benchmark ``imagenet_c``; of ``imagenet_c_bar``, ``imagenet_3dcc`` and
@@ -52,23 +54,27 @@ class ImageNetCEvaluator:
         if isinstance(res_file, Path) and not res_file.is_dir():
             if clean is not None:
                 raise RecordError(f"relative mCE needs all cells; {res_file} is one of them, name their folder")
-            return Metric(top_of(formats.read_verdicts(res_file), self.topk))
-        cells = formats.corruption_files(res_file)
+            return Metric(top_of(original().verdicts(res_file), self.topk))
+        cells = original().cells(res_file)
         columns = joined([*cells.values(), *([] if clean is None else [clean])])
         without_noise = None if clean is None else columns.pop()
-        return Metric(summaries.corrupted(list(cells), np.stack(columns, axis=1), without_noise))
+        return Metric(corrupted(list(cells), np.stack(columns, axis=1), without_noise))
 
     def _ours(self, res_file: str | Path, clean: str | Path | None) -> Metric:
-        records = records_of(res_file, "imagenet_c", *_OTHER_SETS)
-        if records.header["benchmark"] == "imagenet_c":
-            if clean is None:
-                return Metric(summaries.imagenet_c(records))
-            without_noise = records_of(clean, "clean")
-            check_one_model({str(res_file): records, str(clean): without_noise})
-            return Metric(summaries.imagenet_c(records, without_noise))
-        if clean is not None:
-            raise RecordError(f"relative mCE is ImageNet-C's; {res_file} is of {records.header['benchmark']}")
-        return Metric(summaries.corruption_errors(records))
+        records = records_for(self, res_file)
+        if clean is None:
+            return Metric(numbers_of(records))
+        name = records.header["benchmark"]
+        if not spec_of(name).companions:
+            raise RecordError(f"relative mCE is ImageNet-C's; {res_file} is of {name}")
+        without_noise = read_result(clean)
+        if without_noise.header["benchmark"] != CLEAN:
+            raise RecordError(
+                f"{clean} is of the benchmark {without_noise.header['benchmark']}, but must be of {CLEAN}"
+            )
+        check_one_model({str(res_file): records, str(clean): without_noise})
+        matched_clean(single_pass(records), without_noise)  # clean results of other images are refused here
+        return Metric(numbers_of(records, run={CLEAN: without_noise}))
 
 
 class ImageNetPEvaluator:
@@ -79,7 +85,7 @@ class ImageNetPEvaluator:
     """
 
     def __init__(self, difficulty: int = 1) -> None:
-        if type(difficulty) is not int or difficulty not in DIFFICULTIES:
+        if type(difficulty) is not int or difficulty not in (1, 2, 3):
             raise ConfigError(f"difficulty must be 1, 2 or 3, got {difficulty!r}")
         self.difficulty = difficulty
 
@@ -98,16 +104,15 @@ class ImageNetPEvaluator:
         if ours(res_file):
             if perturbation is not None:
                 raise RecordError(f"{res_file} says itself which perturbations it is of, but got {perturbation!r}")
-            records = records_of(res_file, "imagenet_p")
-            other = None if baseline is None else records_of(baseline, "imagenet_p")
-            return Metric(summaries.imagenet_p(records, other))
-        predictions = formats.read_video_predictions(res_file, perturbation, self.difficulty)
+            other = None if baseline is None else records_for(self, baseline)
+            return Metric(numbers_of(records_for(self, res_file), baseline=other))
+        predictions = original().video_predictions(res_file, perturbation, self.difficulty)
         if baseline is None:
-            return Metric(summaries.flips(predictions, self.difficulty))
+            return Metric(flips(predictions, self.difficulty))
         if ours(baseline):
             raise RecordError(f"the baseline {baseline} is a result file of ours, {res_file} is the original's")
-        other_predictions = formats.read_video_predictions(baseline, perturbation, self.difficulty)
-        return Metric(summaries.flips(predictions, self.difficulty, other_predictions))
+        other_predictions = original().video_predictions(baseline, perturbation, self.difficulty)
+        return Metric(flips(predictions, self.difficulty, other_predictions))
 
 
 class ImageNetSEvaluator:
@@ -130,10 +135,10 @@ class ImageNetSEvaluator:
                     f"{res_file} must be a result file of imagenet_s; of the original's files give a list, one for each "
                     "decoder or resize"
                 )
-            return Metric(summaries.imagenet_s(records_of(res_file, "imagenet_s")))
+            return Metric(numbers_of(records_for(self, res_file)))
         names = [str(as_path(path, "a result file")) for path in res_file]
         if len(names) < 2 or len(set(names)) < len(names):
             raise RecordError(
                 f"ImageNet-S compares systems, so two different result files or more are needed, got {len(set(names))}"
             )
-        return Metric(summaries.systems(names, np.stack(joined(names), axis=1)))
+        return Metric(systems(names, np.stack(joined(names), axis=1)))

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.errors import ConfigError, RecordError
-from RobustART.metrics import summaries
-from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
-from RobustART.metrics.evaluators.common import check_top, ours, records_of
+from RobustART.metrics.calibration import calibration
+from RobustART.metrics.detection import unknown_images
+from RobustART.metrics.estimates import top_k
+from RobustART.metrics.evaluators.common import check_top, classes_for, numbers_of, ours, records_for
+from RobustART.metrics.formats import Verdicts, original
 from RobustART.metrics.reading import one_cell, read_result
-from RobustART.metrics.results import Metric
-from RobustART.original import results as formats
+from RobustART.metrics.results import Metric, Summary
+from RobustART.metrics.spec import BENCHMARKS
 from RobustART.records.lines import PassRecords
 
 
@@ -38,36 +40,27 @@ class ImageNetEvaluator:
             RecordError: the file is missing or damaged, or has several cells.
         """
         if ours(res_file):
-            return Metric(summaries.top_k(_only_cell(res_file).label_rank[:, 0], self.topk))
-        return Metric(top_of(formats.read_verdicts(res_file), self.topk))
-
-
-_EVALUATORS = {
-    **dict.fromkeys(("imagenet_c", "imagenet_c_bar", "imagenet_3dcc", "cifar_c"), "ImageNetCEvaluator"),
-    "imagenet_o": "ImageNetOEvaluator",
-    "imagenet_p": "ImageNetPEvaluator",
-    "imagenet_s": "ImageNetSEvaluator",
-    "adversarial": "AdvRobustEvaluator or WorstCaseAdvRobustEvaluator",
-}
-"""Which evaluators take the result files of benchmarks of several cells."""
+            return Metric(top_k(_only_cell(res_file).label_rank[:, 0], self.topk))
+        return Metric(top_of(original().verdicts(res_file), self.topk))
 
 
 def _only_cell(res_file: str | Path) -> PassRecords:
     records = read_result(res_file)
     benchmark = records.header["benchmark"]
-    other = f"{_EVALUATORS[benchmark]} takes" if benchmark in _EVALUATORS else "the command `robustart score` takes"
+    known = BENCHMARKS[benchmark].evaluator if benchmark in BENCHMARKS else ""
+    other = f"{known} takes" if known else "the command `robustart score` takes"
     return one_cell(records, f"{res_file}, of which ImageNetEvaluator gives top-k,", f"; {other} files of {benchmark}")
 
 
-def top_of(verdicts: formats.Verdicts, ks: Sequence[int]) -> summaries.Summary:
+def top_of(verdicts: Verdicts, ks: Sequence[int]) -> Summary:
     """Returns top-k accuracies of the original's lines; predictions without scores say top-1 alone."""
     if verdicts.ranks is not None:
-        return summaries.top_k(verdicts.ranks, ks)
+        return top_k(verdicts.ranks, ks)
     if set(ks) != {1}:
         raise RecordError(
             f"{verdicts.place} holds predictions without scores, which say top-1 alone; take topk=(1,) instead of {ks}"
         )
-    return summaries.top_k(np.where(verdicts.correct, 0, 1), ks)
+    return top_k(np.where(verdicts.correct, 0, 1), ks)
 
 
 class ImageNetAEvaluator:
@@ -94,19 +87,19 @@ class ImageNetAEvaluator:
         """
         if ours(res_file):
             return self._ours(res_file)
-        if self.masked or not formats.holds_confidences(res_file):
-            return Metric(summaries.calibration(*_confidences(res_file, imagenet_a_classes() if self.masked else None)))
+        if self.masked or not original().holds_confidences(res_file):
+            return Metric(calibration(*_confidences(res_file, classes_for(self) if self.masked else None)))
         raise RecordError(f"{res_file} holds masked confidences only; the 1,000-way result cannot be made from it")
 
     def _ours(self, res_file: str | Path) -> Metric:
-        records = records_of(res_file, "imagenet_a")
+        records = records_for(self, res_file)
         masked = bool(records.header["conditions"]["options"].get("masked", False))
         if masked != self.masked:
             raise RecordError(
                 f"{res_file} was made with masked: {str(masked).lower()}, but this evaluator is for masked: "
                 f"{str(self.masked).lower()}"
             )
-        return Metric(summaries.imagenet_a(records))
+        return Metric(numbers_of(records))
 
 
 class ImageNetOEvaluator:
@@ -128,19 +121,19 @@ class ImageNetOEvaluator:
                 raise RecordError(
                     f"{res_file} must be a result file of imagenet_o; of the original's files name both: eval(part1, part2)"
                 )
-            return Metric(summaries.imagenet_o(records_of(res_file, "imagenet_o")))
-        known, unknown = (_confidences(path, imagenet_o_classes())[0] for path in (res_file, unknown_file))
-        return Metric(summaries.unknown_images(known, unknown))
+            return Metric(numbers_of(records_for(self, res_file)))
+        known, unknown = (_confidences(path, classes_for(self))[0] for path in (res_file, unknown_file))
+        return Metric(unknown_images(known, unknown))
 
 
 def _confidences(
     res_file: str | Path, competing: Sequence[int] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Returns confidences and whether each is right, from the original's lists of them or from its score lines."""
-    if formats.holds_confidences(res_file):
-        confidence, correct = formats.read_confidences(res_file)
+    if original().holds_confidences(res_file):
+        confidence, correct = original().confidences(res_file)
         return np.array(confidence), np.array(correct)
-    verdicts = formats.read_verdicts(res_file, competing)
+    verdicts = original().verdicts(res_file, competing)
     if verdicts.confidence is None:
         raise RecordError(f"{res_file} holds logits, or no scores at all; calibration needs softmax scores")
     return verdicts.confidence, verdicts.correct

@@ -1,16 +1,10 @@
 """Reading the original RobustART's result files: JSON lines without a header, one file or one per process."""
 
-from RobustART.original.results.files import corruption_files, result_files, video_files
+from RobustART.metrics.formats import FORMATS, ORIGINAL, Format
+from RobustART.original.results.files import corruption_files
 from RobustART.original.results.lists import holds_confidences, read_confidences, read_video_predictions
-from RobustART.original.results.scores import Verdicts, read_verdicts
+from RobustART.original.results.scores import read_verdicts
 
-__all__ = [
-    "Verdicts",
-    "corruption_files",
-    "holds_confidences",
-    "read_confidences",
-    "read_verdicts",
-    "read_video_predictions",
-    "result_files",
-    "video_files",
-]
+FORMATS.add(
+    ORIGINAL, Format(read_verdicts, holds_confidences, read_confidences, read_video_predictions, corruption_files)
+)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from RobustART.benchmarks.corruption_groups import GROUPS
 from RobustART.core.options import as_path
 from RobustART.errors import ConfigError, RecordError, nearest
+from RobustART.metrics.corruption import GROUPS
 from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, is_noise
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from array import array
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from RobustART.errors import RecordError
 from RobustART.metrics import functional
+from RobustART.metrics.formats import Verdicts
 from RobustART.original.results.lines import NUMBERS, original_lines, whole
 from RobustART.records.header import shown
 
@@ -22,28 +22,6 @@ ROUNDING = 0.02
 """How far the sum of a softmax over 1,000 classes may be above 1, in bfloat16 say."""
 LEAST_MASS = 1e-5
 """What some classes must have of a softmax with 8 decimals, so that the rest can be told apart."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdicts:
-    """What the original's lines of one data set say, one row for each image."""
-
-    place: str
-    """The file, for messages."""
-    names: dict[str, list[Any]]
-    """How images are called, by the kind of name: ``filename``, ``image_id``; only kinds that all lines have."""
-    labels: NDArray[np.int64]
-    """True classes, (N,)."""
-    prediction: NDArray[np.int64]
-    """Predicted classes, (N,)."""
-    correct: NDArray[np.bool_]
-    """Whether they are right, (N,)."""
-    ranks: NDArray[np.int64] | None
-    """Classes scored above the true one, (N,); None where lines hold predictions only."""
-    confidence: NDArray[np.float64] | None
-    """Highest score, (N,); None where lines hold predictions only, or a mask was applied to logits."""
-    classes: int | None
-    """Scores in a line; None where lines hold predictions only."""
 
 
 def read_verdicts(res_file: str | Path, competing: ArrayLike | None = None) -> Verdicts:

@@ -160,7 +160,7 @@ class ObjectiveContext:
     """Side of the model's input; None where it is not known."""
 
 
-OBJECTIVES: Registry[Callable[..., Objective]] = Registry("training objective")
+OBJECTIVES: Registry[Callable[..., Objective]] = Registry("training objective", providers=("RobustART.nas.training",))
 """Names to functions (context, keyword-only options) -> objective."""
 
 

@@ -1,24 +1,26 @@
-"""What a benchmark is: cells, passes, and a function from records to numbers."""
+"""What a benchmark's builder returns: cells, passes, and the benchmark they make."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from importlib import resources
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from torch import Tensor
-
-from RobustART.core.imaging import Array
 from RobustART.core.options import check_options, option_defaults
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.data import ImageDataset, Sample, View
 from RobustART.errors import ConfigError
-from RobustART.metrics.results import Summary
-from RobustART.models import Classifier
-from RobustART.records.lines import Records
-from RobustART.registry import Registry
+from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from RobustART.core.imaging import Array
+    from RobustART.data import ImageDataset, Sample
+    from RobustART.data.loader import View
+    from RobustART.models import Classifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Batched:
     """How a view is made for many images at once, on a device: the loader makes ``source``, ``change`` the view of it."""
 
     source: View
-    """What is shipped, without draws; cells that share the object share the work."""
+    """What is shipped, without draws."""
+    key: str
+    """Sources of one key are shipped once."""
     change: Callable[..., Tensor]
     """(images uint8 (N, S, S, 3) on any device, *, rngs) -> uint8 (N, S, S, 3), with the draws that the view would make."""
 
@@ -36,11 +40,17 @@ class Cell:
     """One column of the results: how an image is seen, and how it is attacked."""
 
     name: str
-    """Unique in its pass."""
+    """Unique in its pass; its draws depend on it."""
     view: View
-    """Made by a loader process; cells that share the object share the work."""
+    """Made by a loader process."""
+    coordinates: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Where the cell is in the benchmark, as plain data: ``{"corruption": "fog", "severity": 3}``."""
     attack: Callable[..., Tensor] | None = None
-    """(model, images, labels, *, seeds) -> images, on the device. Cells that share the object share its images."""
+    """(model, images, labels, *, seeds) -> images, on the device."""
+    view_key: str = ""
+    """Cells of one key are seen through one view, which is made once; the name by default."""
+    attack_key: str = ""
+    """Cells of one key, view and victim share the images of one attack, made once; the name by default."""
     victim: str | None = None
     """Name of the model that is attacked, on the images that it sees right; None is the one under evaluation."""
     judge: str | None = None
@@ -94,23 +104,26 @@ class Pass:
 class Benchmark:
     """What is measured on one model."""
 
-    name: str
-    """Name of the result file."""
+    spec: BenchmarkSpec
+    """The benchmark it is of."""
     passes: tuple[Pass, ...]
     """Data sets and cells."""
-    summarize: Callable[[Records], Summary]
-    """From the result file to numbers."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """All options, defaults too, each in one spelling: they belong to the result. A builder gives those that differ from
-    what it was given, such as ``["fog"]`` for ``"fog"``."""
+    """All options, defaults too, each in one spelling: they are conditions of the result. A builder gives those that
+    differ from what it was given, such as ``["fog"]`` for ``"fog"``."""
     folders: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Where its files lie. That is no condition of the result, since the fingerprint of what they hold is one."""
+    """Where its files are. That is no condition of the result; the fingerprint of their content is one."""
     notes: tuple[str, ...] = ()
-    """What the report must warn of, such as a data set that is not complete."""
+    """Warnings of the report, such as that of an incomplete data set."""
     notes_on: Callable[[Preprocessing], tuple[str, ...]] | None = None
-    """What it must warn of with a model of a preprocessing, such as pictures that were made for another one."""
+    """Further warnings for a model of a preprocessing, such as that the images were generated for another one."""
     models: dict[str | None, Classifier] = dataclasses.field(default_factory=dict)
-    """Other models than the one under evaluation, by the names that cells give them."""
+    """Models beside the one under evaluation, by the names that cells give them."""
+
+    @property
+    def name(self) -> str:
+        """Its name, and that of its result file."""
+        return self.spec.name
 
 
 PLACES = ("root_dir", "meta")
@@ -118,17 +131,14 @@ PLACES = ("root_dir", "meta")
 READING = ("preprocess", "decoder", "exif_orientation")
 """Options that say how files are read; without files they are no part of a result."""
 STORED = "stored"
-"""Name of a cell of published photos as they are; ``clean`` says that a model should be far better than chance on it."""
-Builder = Callable[..., Benchmark]
-BENCHMARKS: Registry[Builder] = Registry("benchmark")
-"""Names to functions (dataset, *, options) -> :class:`Benchmark`."""
+"""Name of the cell of published images as they are stored."""
 
 
 def build_benchmark(name: str, dataset: ImageDataset | None, options: Mapping[str, Any] | None = None) -> Benchmark:
     """Returns the benchmark of a name over a data set.
 
     Args:
-        name: in :data:`BENCHMARKS`.
+        name: in :data:`~RobustART.metrics.spec.BENCHMARKS`, or ``module:spec``.
         dataset: clean images; None will do for a benchmark that is a data set of its own.
         options: its options.
 
@@ -136,7 +146,8 @@ def build_benchmark(name: str, dataset: ImageDataset | None, options: Mapping[st
         UnknownNameError: there is no such benchmark.
         ConfigError: an option is unknown or impossible, or the benchmark needs clean images.
     """
-    builder = BENCHMARKS[name]
+    spec = BENCHMARKS[name]
+    builder = spec.build
     if options is not None and not isinstance(options, Mapping):
         raise ConfigError(f"the options of the benchmark {name} must be a mapping, got {options!r}")
     given = dict(options or {})
@@ -163,13 +174,19 @@ def refuse_without_files(benchmark: str, **given: Any) -> None:
         benchmark: its name.
         given: values of those options; what differs from the default is refused.
     """
-    defaults = option_defaults(BENCHMARKS[benchmark])
+    defaults = option_defaults(BENCHMARKS[benchmark].build)
     for name, value in given.items():
         if value != defaults[name]:
             raise ConfigError(
                 f"{benchmark}.{name} is {value!r}, but that is for published files, and {benchmark}.root_dir names none; "
                 "clean images are read as data.test says"
             )
+
+
+def class_list(name: str) -> tuple[int, ...]:
+    """Returns the classes of a published set, from the file ``{name}_classes.txt`` of this package."""
+    text = resources.files(__package__).joinpath(f"{name}_classes.txt").read_text(encoding="utf-8")
+    return tuple(int(line) for line in text.split())
 
 
 def clean_view(sample: Sample, rng: np.random.Generator) -> Array:

@@ -1,4 +1,4 @@
-"""Numbers of ImageNet-P: how steady a model is over the frames of videos."""
+"""Numbers of ImageNet-P, with intervals: how steady a model is over the frames of videos."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.errors import RecordError
-from RobustART.metrics import estimates, stability
+from RobustART.metrics import estimates
 from RobustART.metrics.estimates import Sample
 from RobustART.metrics.results import Estimate, Summary, Table
-from RobustART.records.lines import Records
+from RobustART.metrics.stability import SCORED_PERTURBATIONS, T5D_MAX, ZIPF_MAX, flip_probability, is_noise
 
 
 class _Measure(NamedTuple):
@@ -28,33 +28,12 @@ class _Measure(NamedTuple):
 
 _MEASURES = {
     "FP (%)": _Measure("mFP", "mFR", 100.0),
-    "T5D": _Measure("mean_T5D", "mT5D", stability.T5D_MAX),
-    "zipf": _Measure("mean_zipf", "", stability.ZIPF_MAX),
+    "T5D": _Measure("mean_T5D", "mT5D", T5D_MAX),
+    "zipf": _Measure("mean_zipf", "", ZIPF_MAX),
 }
 
-Found = dict[str, dict[str, Sample]]
+Found = Mapping[str, Mapping[str, Sample]]
 """By perturbation the numbers of each video, by column."""
-
-
-def imagenet_p(records: Records, baseline: Records | None = None) -> Summary:
-    """Returns ImageNet-P's numbers from cells named ``perturbation/frame``, in one pass or several.
-
-    * ``mFP``: mean over the 10 scored perturbations of the flip probability (the original RobustART's number), with
-      ``mean_T5D`` and ``mean_zipf`` the same of the two distances between rankings;
-    * ``mFR`` and ``mT5D``, only with a baseline: mean over perturbations of the number over the baseline's.
-
-    Videos of one file name are drawn together in the bootstrap, also the baseline's.
-
-    Raises:
-        RecordError: the baseline is of other frames, or made ready for the model in another way.
-    """
-    for option in ("difficulty", "preprocess") if baseline is not None else ():
-        mine, theirs = (r.header["conditions"]["options"].get(option) for r in (records, baseline) if r is not None)
-        if mine != theirs:
-            raise RecordError(
-                f"the baseline of imagenet_p has {option} {theirs}, the result that is divided has {mine}"
-            )
-    return _summary(_of_records(records), None if baseline is None else _of_records(baseline))
 
 
 def flips(
@@ -67,48 +46,36 @@ def flips(
     They are all that the original's files hold: no names, so each perturbation's videos are drawn apart, and so are the
     baseline's.
     """
-    return _summary(
+    return steadiness(
         _of_predictions(predictions, difficulty, "own"),
         None if baseline is None else _of_predictions(baseline, difficulty, "baseline"),
     )
 
 
-def _of_records(records: Records) -> Found:
-    difficulty = int(records.header["conditions"]["options"].get("difficulty", 1))
-    found: Found = {}
-    for table in records.passes:
-        columns: dict[str, list[int]] = {}
-        for column, cell in enumerate(table.cells):
-            columns.setdefault(cell.rpartition("/")[0], []).append(column)
-        for name, own in columns.items():
-            noise = stability.is_noise(name)
-            stride = 1 if noise else difficulty
-            videos = tuple("/".join(part for part in file.split("/") if part != name) for file in table.files)
-            values = {
-                "FP (%)": stability.flip_probability(table.prediction[:, own], noise=noise, stride=stride),
-                "T5D": stability.top5_distance(table.extra["top5"][:, own], noise=noise, stride=stride),
-                "zipf": stability.mean_over_pairs(table.extra["zipf"][:, own], noise=noise, stride=stride),
-            }
-            found[name] = {column: Sample(row, videos) for column, row in values.items()}
-    return found
-
-
 def _of_predictions(predictions: Mapping[str, NDArray[np.int64]], difficulty: int, whose: Hashable) -> Found:
-    found: Found = {}
+    found = {}
     for name, array in predictions.items():
-        noise = stability.is_noise(name)
-        row = stability.flip_probability(array, noise=noise, stride=1 if noise else difficulty)
+        noise = is_noise(name)
+        row = flip_probability(array, noise=noise, stride=1 if noise else difficulty)
         found[name] = {"FP (%)": Sample(row, (whose, name))}
     return found
 
 
-def _summary(found: Found, baseline: Found | None) -> Summary:
+def steadiness(found: Found, baseline: Found | None = None) -> Summary:
+    """Returns the numbers of ImageNet-P from those of each video.
+
+    * ``mFP``: mean over the 10 scored perturbations of the flip probability (the original RobustART's number), with
+      ``mean_T5D`` and ``mean_zipf`` the same of the two distances between rankings;
+    * ``mFR`` and ``mT5D``, only with a baseline: mean over perturbations of the number over the baseline's.
+
+    Where not all scored perturbations are there, names end in ``_of_these``.
+    """
     rows: Table = {
         name: {column: estimates.mean(sample.values, _MEASURES[column].upto) for column, sample in row.items()}
         for name, row in found.items()
     }
-    whole = set(stability.SCORED_PERTURBATIONS) <= set(found)
-    names = list(stability.SCORED_PERTURBATIONS) if whole else list(found)
+    whole = set(SCORED_PERTURBATIONS) <= set(found)
+    names = list(SCORED_PERTURBATIONS) if whole else list(found)
     of = "" if whole else "_of_these"
     columns = list(found[names[0]])
     metrics = {

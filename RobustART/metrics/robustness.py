@@ -1,4 +1,4 @@
-"""Numbers of adversarial noise."""
+"""Numbers of adversarial noise: robust accuracy, AR, WCAR; what attacks cost, and what they found suspicious."""
 
 from __future__ import annotations
 
@@ -8,35 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from RobustART.core.options import attack_norm, parse_number
+from RobustART.core.options import parse_number
 from RobustART.metrics import estimates
 from RobustART.metrics.results import Summary, Table
-from RobustART.metrics.summaries.common import single_pass
-from RobustART.records.lines import PassRecords, Records
+from RobustART.records.lines import CLEAN, Records
+from RobustART.records.table import PassRecords
 
 SQUARE_SHARE = 0.002
 """Share of images beyond which it is suspicious that Square was needed."""
-
-
-def adversarial(records: Records) -> Summary:
-    """Returns robust accuracy, AR and WCAR from a cell ``clean`` and cells named ``attack/eps``.
-
-    * robust accuracy: images right under the attack, of all;
-    * AR (adversarial robustness): of the images right when clean, those still right;
-    * WCAR (worst-case AR) of one eps: of the images right when clean, those right under every attack of that eps; and of
-      one magnitude over all norms, where each norm has as many radii.
-    """
-    table = single_pass(records)
-    settings = records.header["conditions"].get("attacks", {})
-    attacked = {}
-    for column, cell in enumerate(table.cells):
-        if cell != "clean":
-            attack, _, eps = cell.partition("/")
-            norm = settings.get(cell, {}).get("norm") or attack_norm(attack)
-            attacked[Attacked(attack, eps, norm)] = table.correct[:, column]
-    summary = robustness(table.correct[:, table.cell("clean")], attacked)
-    stages = _stages(table)
-    return Summary(summary.metrics, {**summary.tables, **({"broken_by": stages} if stages else {})})
 
 
 class Attacked(NamedTuple):
@@ -51,7 +30,17 @@ class Attacked(NamedTuple):
 
 
 def robustness(clean: NDArray[np.bool_], attacked: Mapping[Attacked, NDArray[np.bool_]]) -> Summary:
-    """Returns the numbers of :func:`adversarial` from whether images are right when clean and under each attack, (N,)."""
+    """Returns robust accuracy, AR and WCAR.
+
+    * robust accuracy: images right under the attack, of all;
+    * AR (adversarial robustness): of the images right when clean, those still right;
+    * WCAR (worst-case AR) of one eps: of the images right when clean, those right under every attack of that eps; and of
+      one magnitude over all norms, where each norm has as many radii.
+
+    Args:
+        clean: whether each image is right without an attack, (N,).
+        attacked: whether it is right under each attack, (N,).
+    """
     robust: Table = {}
     pairs = {}
     for which, right in attacked.items():
@@ -89,14 +78,14 @@ def _worst_groups(attacked: list[Attacked]) -> dict[tuple[str, str], list[Attack
     return groups
 
 
-def _stages(table: PassRecords) -> Table:
+def broken_by_stage(table: PassRecords) -> Table:
     """Returns, for attacks of several stages, which share of all images each stage broke."""
     if table.broken_by is None:
         return {}
     rows: Table = {}
-    for column, cell in enumerate(table.cells):
+    for column, (cell, place) in enumerate(zip(table.cells, table.coordinates, strict=True)):
         verdicts = [row[column] for row in table.broken_by]
-        stages = [stage for stage in dict.fromkeys(verdicts) if stage not in (None, "clean", cell.partition("/")[0])]
+        stages = [stage for stage in dict.fromkeys(verdicts) if stage not in (None, CLEAN, place.get("attack"))]
         for stage in stages:
             rows.setdefault(cell, {})[str(stage)] = estimates.accuracy([verdict == stage for verdict in verdicts])
     return rows
@@ -122,7 +111,7 @@ def attack_warnings(records: Records) -> list[str]:
     """
     warnings = []
     settings = records.header["conditions"].get("attacks", {})
-    for number, table in enumerate(records.passes):
+    for table in records.passes:
         found: dict[tuple[str, str], int] = {}
         for row in table.flags:
             for cell, flags in row.items():
@@ -130,11 +119,12 @@ def attack_warnings(records: Records) -> list[str]:
                     found[cell, f"{name}: {meaning}"] = found.get((cell, f"{name}: {meaning}"), 0) + 1
         n = len(table.ids)
         warnings += [f"{cell}: {text} (noted with {count} of {n} images)" for (cell, text), count in found.items()]
-        pairs = records.header["passes"][number].get("models", {})
-        for column, cell in enumerate(table.cells if table.broken_by else ()):
-            source, target = pairs.get(cell, (None, None))
+        for column, (cell, place) in enumerate(zip(table.cells, table.coordinates, strict=True)):
             stages = settings.get(cell, {}).get("attacks") or ("apgd_ce", "square")
-            if not cell.startswith("autoattack_") or source != target or set(stages) == {"square"}:
+            white_box = str(place.get("attack")).startswith("autoattack_") and place.get("source") == place.get(
+                "target"
+            )
+            if not table.broken_by or not white_box or set(stages) == {"square"}:
                 continue
             by_square = sum(row[column] == "square" for row in table.broken_by or ())
             if by_square > SQUARE_SHARE * n:
@@ -143,30 +133,3 @@ def attack_warnings(records: Records) -> list[str]:
                     "may be masked, and the true robustness may be lower still"
                 )
     return warnings
-
-
-def transfer(records: Records) -> Summary:
-    """Returns transfer success rates, in one table per attack and radius from sources (rows) to targets (columns).
-
-    The rate of a pair: among the images that source and target both classify right when clean, those that the target gets
-    wrong after the attack on the source. The header tells the models of each cell; the one under evaluation is ``model``.
-    """
-    table = single_pass(records)
-    pairs = records.header["passes"][0].get("models", {})
-    attacked = records.header["conditions"].get("attacks", {})
-    names = {cell: [name or "model" for name in pairs.get(cell, (None, None))] for cell in table.cells}
-    clean = {
-        names[cell][1]: table.correct[:, column] for column, cell in enumerate(table.cells) if cell not in attacked
-    }
-    rates: dict[tuple[str, str, str], tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}
-    for column, cell in enumerate(table.cells):
-        if cell in attacked:
-            source, target = names[cell]
-            both = clean[source] & clean[target]
-            rates[f"transfer_success {cell.partition(' ')[0]}", source, target] = (~table.correct[:, column], both)
-    tables: dict[str, Table] = {}
-    found = estimates.ratios(rates, "no image is right for both source and target")
-    for (title, source, target), estimate in found.items():
-        tables.setdefault(title, {}).setdefault(source, {})[target] = estimate
-    metrics = {f"clean_accuracy {name}": estimates.accuracy(right) for name, right in clean.items()}
-    return Summary(metrics, tables)

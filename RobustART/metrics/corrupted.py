@@ -1,4 +1,4 @@
-"""Numbers of clean images and natural noise."""
+"""Numbers of ImageNet-C, with intervals, from which images are right in which cell."""
 
 from __future__ import annotations
 
@@ -8,44 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from RobustART.benchmarks.corruption_groups import GROUPS, SCORED
-from RobustART.metrics import calibration as measures
 from RobustART.metrics import estimates
 from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors
-from RobustART.metrics.corruption import corruption_errors, relative_corruption_errors
+from RobustART.metrics.corruption import GROUPS, SCORED, corruption_errors, relative_corruption_errors
 from RobustART.metrics.estimates import Statistic
-from RobustART.metrics.reading import check_one_model
-from RobustART.metrics.resampling import distance_interval
 from RobustART.metrics.results import Estimate, Summary, Table
-from RobustART.metrics.summaries.common import matched_clean, single_pass
-from RobustART.records.lines import Records
 
 SEVERITIES = (1, 2, 3, 4, 5)
-
-
-def classification(records: Records) -> Summary:
-    """Returns top-1 and top-5 accuracy of the first cell."""
-    table = single_pass(records)
-    return top_k(table.label_rank[:, 0], (1, 5))
-
-
-def top_k(ranks: NDArray[np.int64], ks: Sequence[int]) -> Summary:
-    """Returns ``top1``, ``top5``, ... from how many classes are scored above the true one, (N,)."""
-    return Summary({f"top{k}": estimates.accuracy(ranks < k) for k in ks})
-
-
-def imagenet_c(records: Records, clean: Records | None = None) -> Summary:
-    """Returns ImageNet-C's numbers from cells named ``corruption/severity``; see :func:`corrupted`.
-
-    Args:
-        records: of ImageNet-C.
-        clean: of the same model without noise, on the same photos; with it there is ``relative_mCE``.
-    """
-    table = single_pass(records)
-    if clean is not None:
-        check_one_model({"the result file": records, "the clean result file": clean})
-    cells = [(name, int(severity)) for name, _, severity in (cell.rpartition("/") for cell in table.cells)]
-    return corrupted(cells, table.correct, None if clean is None else matched_clean(table, clean))
 
 
 def corrupted(
@@ -137,35 +106,3 @@ def _mean_ce(means: NDArray[np.float64], columns: Columns, clean: int | None = N
     else:
         rows = relative_corruption_errors(errors, means[..., clean], baseline, ALEXNET_CLEAN_ERROR)
     return np.asarray(np.mean(list(rows.values()), axis=0))
-
-
-def imagenet_a(records: Records) -> Summary:
-    """Returns top-1 accuracy, RMS calibration error, expected calibration error and AURRA of the first cell.
-
-    The engine restricts predictions, confidences and ranks to the 200 classes of ImageNet-A where the benchmark says so.
-    """
-    table = single_pass(records)
-    return calibration(table.confidence[:, 0], table.correct[:, 0])
-
-
-def calibration(confidence: ArrayLike, correct: ArrayLike) -> Summary:
-    """Returns ``top1``, ``rms_calibration_error``, ``ece`` (expected calibration error, 15 bins) and ``aurra``.
-
-    Args:
-        confidence: probability of the predicted class, (N,).
-        correct: whether it is right, (N,).
-    """
-    values = {
-        "rms_calibration_error": measures.rms_calibration_error(confidence, correct),
-        "ece": measures.expected_calibration_error(confidence, correct),
-        "aurra": measures.aurra(confidence, correct),
-    }
-    draws = measures.calibration_draws(confidence, correct)
-    n = len(np.asarray(correct))
-    found = {
-        name: estimates.from_draws(
-            value, draws[name], n, ends=distance_interval(value, draws[name]), one_sided=True
-        ) if name != "aurra" else estimates.from_draws(value, draws[name], n)
-        for name, value in values.items()
-    }  # fmt: skip
-    return Summary({"top1": estimates.accuracy(correct), **found})

@@ -1,0 +1,150 @@
+"""Attacks of a configuration as cells: names, options and radii, checked and bound."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from RobustART.benchmarks.building import as_list
+from RobustART.core.options import (
+    NUMBERS,
+    attack_norm,
+    check_options,
+    check_types,
+    format_eps,
+    option_defaults,
+    parse_number,
+)
+from RobustART.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DEFAULT_EPS = {
+    "Linf": (0.5 / 255, 2 / 255, 8 / 255),
+    "L2": (0.5, 2.0, 8.0),
+    "L1": (100.0, 400.0, 1600.0),
+}
+"""The benchmark's small, middle and large radius of each norm, in units of images in [0, 1] of 3 x 224 x 224."""
+
+
+class BoundAttack(NamedTuple):
+    """An attack with its options and one radius."""
+
+    name: str
+    """``attack/radius``."""
+    coordinates: dict[str, Any]
+    """``attack``, ``norm``, ``radius`` as people write it, and ``eps``."""
+    attack: functools.partial[Tensor]
+    """(model, images, labels, *, seeds) -> images."""
+
+
+def attack_coordinates(name: str, norm: str | None = None) -> dict[str, Any]:
+    """Returns the coordinates of a cell named ``attack/radius``; its norm follows from the attack's name by default."""
+    attack, _, radius = name.partition("/")
+    return {"attack": attack, "norm": norm or attack_norm(attack), "radius": radius, "eps": parse_number(radius)}
+
+
+def bound_attacks(
+    where: str, attacks: Sequence[Any], eps: Sequence[Any] | Mapping[str, Sequence[Any]] | None, stop: str | None
+) -> list[BoundAttack]:
+    """Returns attacks with their options bound, one for each radius; ``where`` names the benchmark in errors."""
+    specs = [_attack_spec(item, where) for item in as_list(attacks, (str, Mapping), f"{where}.attacks")]
+    if not specs:
+        raise ConfigError(f"{where}.attacks must name at least one attack")
+    labels = [label for label, _, _ in specs]
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"{where}.attacks names an attack twice: {labels}")
+    norm_of = {label: options.get("norm", attack_norm(label)) for label, _, options in specs}
+    norms = set(norm_of.values())
+    if eps is not None and not isinstance(eps, Mapping) and len(norms) > 1:
+        raise ConfigError(
+            f"{where}.eps is one list, but the attacks are of the norms {', '.join(sorted(norms))}, whose radii "
+            "cannot be compared; say eps: {Linf: [...], L2: [...]}"
+        )
+    if isinstance(eps, Mapping):
+        for key in eps:
+            if key not in norms and key not in labels:
+                raise ConfigError(f"{where}.eps names {key!r}, which is neither a norm nor one of these attacks")
+    bound = []
+    if stop not in (None, "first"):
+        raise ConfigError(f"{where}.stop must be 'first' or null, got {stop!r}")
+    for label, function, options in specs:
+        place = f"the attack {label}"
+        given = {**({"stop": stop} if "stop" in option_defaults(function) else {}), **options}
+        if "eps" in given:
+            raise ConfigError(f"the radii of {label} do not go with its options; say {where}.eps: {{{label}: [...]}}")
+        # Targeted attacks need the classes to lead to, and a benchmark has but the true ones.
+        check_options({"eps": 0, **given}, function, place, hidden=("seeds", "log", "targeted"))
+        written = {key: v for key, v in given.items() if key in NUMBERS and isinstance(v, str)}
+        given |= {key: parse_number(v, f"{key} of {place}") for key, v in written.items()}
+        check_types(given, function, place)
+        for radius in _radii(where, label, norm_of[label], eps):
+            attack = functools.partial(function, eps=radius, **given)
+            _try_options(attack, label)
+            written_radius = format_eps(radius, norm_of[label])
+            coordinates = {"attack": label, "norm": norm_of[label], "radius": written_radius, "eps": radius}
+            bound.append(BoundAttack(f"{label}/{written_radius}", coordinates, attack))
+    return bound
+
+
+def one_spelling(attacks: Any, eps: Any) -> dict[str, Any]:
+    """Returns the two options, which are checked, in one spelling: lists, numbers, names without empty options."""
+    specs: list[Any] = []
+    for item in [attacks] if isinstance(attacks, (str, Mapping)) else attacks:
+        name, options = (item, {}) if isinstance(item, str) else next(iter(item.items()))
+        given = {k: parse_number(v) if k in NUMBERS and isinstance(v, str) else v for k, v in (options or {}).items()}
+        specs.append({name: given} if given else name)
+
+    def numbers(values: Any) -> list[float]:
+        return [parse_number(value) for value in ([values] if isinstance(values, (int, float, str)) else values)]
+
+    if isinstance(eps, Mapping):
+        radii: Any = {key: None if values is None else numbers(values) for key, values in eps.items()}
+    else:
+        radii = None if eps is None else numbers(eps)
+    return {"attacks": specs, "eps": radii}
+
+
+def _attack_spec(item: Any, where: str) -> tuple[str, Callable[..., Tensor], dict[str, Any]]:
+    """Returns what to call an attack, the attack, and its options."""
+    from RobustART.noise.reference import OURS, resolve_attack
+
+    name, options = (item, None) if isinstance(item, str) else next(iter(item.items()), (None, None))
+    if isinstance(name, str) and (isinstance(item, str) or len(item) == 1) and isinstance(options or {}, Mapping):
+        if ":" in name:
+            raise ConfigError(
+                f"{where}.attacks cannot hold {name!r}: a library's attack has no radius and norm that a benchmark knows; "
+                "use it through AddNoise, or name one of ours with backend: foolbox, torchattacks or autoattack"
+            )
+        given = dict(options or {})
+        backend = given.pop("backend", OURS)
+        return (name if backend == OURS else f"{backend}.{name}"), resolve_attack(name, backend), given
+    raise ConfigError(f"an entry of {where}.attacks must be a name or {{name: {{option: value}}}}, got {item!r}")
+
+
+def _try_options(attack: Callable[..., Tensor], name: str) -> None:
+    """Raises what the attack itself says of its options, by running it on no images."""
+    import torch
+
+    images, labels = torch.zeros(0, 3, 8, 8), torch.zeros(0, dtype=torch.long)
+    try:
+        attack(lambda x: x.flatten(1)[:, :10], images, labels)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the options of the attack {name}: {error}") from error
+
+
+def _radii(where: str, name: str, norm: str, eps: Any) -> list[float]:
+    if norm not in DEFAULT_EPS:
+        raise ConfigError(f"the norm of {name} must be one of {', '.join(DEFAULT_EPS)}, got {norm!r}")
+    if isinstance(eps, Mapping):
+        eps = eps.get(name, eps.get(norm))
+    values = DEFAULT_EPS[norm] if eps is None else as_list(eps, (int, float, str), f"{where}.eps")
+    radii = [parse_number(value, f"{where}.eps") for value in values]
+    if not radii or any(not 0 <= radius < math.inf for radius in radii):
+        raise ConfigError(f"{where}.eps must be a list of radii from 0 up, got {eps!r}")
+    if len({format_eps(radius, norm) for radius in radii}) < len(radii):
+        raise ConfigError(f"{where}.eps names a radius twice: {eps!r}")
+    return radii

@@ -1,0 +1,43 @@
+"""Clean images: accuracy without noise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from RobustART.benchmarks.building import Benchmark, Cell, Pass, clean_view
+from RobustART.metrics.estimates import top_k
+from RobustART.metrics.reading import check_one_cell, single_pass
+from RobustART.metrics.results import Summary
+from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Entry, MetricSpec
+from RobustART.records.lines import CLEAN, Records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from RobustART.data import ImageDataset
+
+TOP1 = MetricSpec("top1", "Percentage of images whose true class is the first.", "high", headline=True)
+TOP5 = MetricSpec("top5", "Percentage of images whose true class is among the first five.", "high")
+
+
+def build(dataset: ImageDataset) -> Benchmark:
+    """Returns accuracy without noise."""
+    return Benchmark(SPEC, (Pass(dataset, (Cell(CLEAN, clean_view),)),))
+
+
+def summarize(records: Records) -> Summary:
+    """Returns top-1 and top-5 accuracy of the first cell."""
+    return top_k(single_pass(records).label_rank[:, 0], (1, 5))
+
+
+def _axes(entry: Entry) -> Iterator[Axis]:
+    yield Axis(CLEAN, "top-1 accuracy without noise", entry["metrics"]["top1"])
+
+
+SPEC = BENCHMARKS.add(
+    CLEAN,
+    BenchmarkSpec(
+        CLEAN, build, summarize, (TOP1, TOP5), title="clean images", noise="none", check=check_one_cell, axes=_axes,
+        evaluator="ImageNetEvaluator",
+    ),
+)  # fmt: skip

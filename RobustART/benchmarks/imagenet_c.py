@@ -1,0 +1,367 @@
+"""ImageNet-C: 15 corruptions (and 4 extra ones) at 5 severities (Hendrycks and Dietterich 2019)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from RobustART.benchmarks.building import (
+    Batched,
+    Benchmark,
+    Cell,
+    Pass,
+    build_benchmark,
+    clean_view,
+    refuse_without_files,
+)
+from RobustART.benchmarks.layout import Layout, Row, encoded_views
+from RobustART.benchmarks.stored import (
+    LEVELS,
+    Grade,
+    check_grades,
+    corruption_grades,
+    grade_coordinates,
+    grade_name,
+    grade_options,
+    grades_of,
+    stored_cells,
+    stored_preprocessing,
+)
+from RobustART.core.imaging import Array, check_jpeg_quality, decode, encode_jpeg
+from RobustART.core.published import PublishedSet
+from RobustART.errors import ConfigError, DataError, RecordError
+from RobustART.metrics.corrupted import corrupted
+from RobustART.metrics.corruption import GROUPS
+from RobustART.metrics.reading import check_one_model, matched_clean, single_pass
+from RobustART.metrics.results import Summary, complement
+from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Companions, Entry, MetricSpec, TableSpec
+from RobustART.records.lines import CLEAN, Records
+
+if TYPE_CHECKING:
+    import torch
+
+    from RobustART.data import ImageDataset, Sample
+    from RobustART.data.variants import VariantDataset
+
+NAME = "imagenet_c"
+PUBLISHED = PublishedSet(
+    "ImageNet-C", "{corruption}/{1..5}/{wnid}/*.JPEG", "https://zenodo.org/record/2235448", 50000, 1000
+)
+EVERY = tuple(name for names in GROUPS.values() for name in names)
+"""The 19 corruptions."""
+
+MEAN_ERROR = MetricSpec("mean error", "Mean of top-1 error over the severities.", "low")
+CE = MetricSpec("CE", "Error over AlexNet's, both summed over the severities.", "low", "ratio")
+RELATIVE_CE = MetricSpec(
+    "relative CE", "Rise of the error over that of AlexNet's.", "low", "ratio", lowest=float("-inf")
+)
+TOP1 = MetricSpec("top1", "Percentage of images whose true class is the first.", "high")
+OF_THESE = MetricSpec(
+    "mean_error_of_these_cells",
+    "Plain mean of top-1 error over the corruptions and severities that were run.",
+    "low",
+    headline=True,
+)
+METRICS = (
+    MetricSpec(
+        "mCE",
+        "ImageNet-C's official score: per corruption the error over AlexNet's error, then the mean over the 15 scored.",
+        "low",
+        "ratio",
+        headline=True,
+    ),
+    MetricSpec(
+        "relative_mCE",
+        "What is lost against clean images over what AlexNet loses, mean over the 15 scored corruptions.",
+        "low",
+        "ratio",
+        lowest=float("-inf"),
+    ),
+    MetricSpec(
+        "mean_error_15",
+        "Plain mean of top-1 error over the 15 scored corruptions and 5 severities.",
+        "low",
+        headline=True,
+    ),
+    MetricSpec("mCE_19", "The same as mCE over all 19 corruptions.", "low", "ratio"),
+    MetricSpec(
+        "relative_mCE_19", "The same as relative_mCE over all 19 corruptions.", "low", "ratio", lowest=float("-inf")
+    ),
+    MetricSpec("mean_error_19", "Plain mean of top-1 error over all 19 corruptions and 5 severities.", "low"),
+    OF_THESE,
+)
+ACCURACY_TABLE = TableSpec(
+    "top1", "top-1 accuracy (%)", TOP1, "Top-1 accuracy by corruption and severity.", rows="corruption", heat=True
+)
+TABLES = (
+    ACCURACY_TABLE,
+    TableSpec(
+        "corruption_errors", "errors by corruption (%)", (MEAN_ERROR, CE, RELATIVE_CE),
+        "mean error, CE (error over AlexNet's) and relative CE of each corruption; lower is better.",
+        rows="corruption", listed=("mean error",), naming="{row} {column}",
+    ),
+    TableSpec(
+        "group_errors", "errors by group (%)", (MEAN_ERROR, CE, RELATIVE_CE),
+        "mean error, CE (error over AlexNet's) and relative CE of each group of corruptions; lower is better.",
+        rows="group", listed=("mean error",), naming="{row} {column}",
+    ),
+)  # fmt: skip
+
+
+def corrupted_view(
+    sample: Sample, rng: np.random.Generator, *, name: str, severity: int, quality: int | None, backend: str
+) -> Array:
+    """The model's crop, corrupted, in the order of the official generator: crop first."""
+    from RobustART.noise.corruptions import corrupt
+
+    image: Array = corrupt(sample.crop, name, severity, rng, backend=backend)
+    return image if quality is None else decode(encode_jpeg(image, quality))
+
+
+def made_cells(
+    grades: Sequence[Grade], view: Callable[..., Array], device: torch.device | None = None
+) -> tuple[Cell, ...]:
+    """Returns the cells of corruptions that are made on the fly.
+
+    Args:
+        grades: corruption and severity of each.
+        view: makes them, given ``name`` and ``severity``.
+        device: makes those that can be in batches there; None makes all in the loader processes.
+    """
+    from RobustART.noise.corruptions.device import BATCHED, corrupt_batch
+
+    cells = []
+    for name, severity in grades:
+        batched = None
+        if device is not None and name in BATCHED:
+            change = functools.partial(corrupt_batch, corruption=name, severity=severity, device=device)
+            batched = Batched(clean_view, CLEAN, change)
+        own = functools.partial(view, name=name, severity=severity)
+        cell = grade_name((name, severity))
+        cells.append(Cell(cell, own, grade_coordinates(cell), batched=batched))
+    return tuple(cells)
+
+
+def build(
+    dataset: ImageDataset,
+    *,
+    corruptions: Sequence[str] = EVERY,
+    severities: Sequence[int] = LEVELS,
+    jpeg_quality: int | None = None,
+    backend: str = "robustart",
+    root_dir: str | None = None,
+    meta: str | None = None,
+    preprocess: str = "crop",
+    decoder: str = "pil",
+    exif_orientation: bool = False,
+    device: str = "cpu",
+) -> Benchmark:
+    """Returns ImageNet-C, made on the fly from clean images or read from its files (Hendrycks and Dietterich 2019).
+
+    Args:
+        dataset: clean images; not used with ``root_dir``.
+        corruptions: names in ``CORRUPTIONS``; all 19 by default.
+        severities: from 1 to 5.
+        jpeg_quality: store each image as JPEG of this quality and read it again; the published files went through 85.
+        backend: who makes the noise: ``robustart``, or the library ``imagecorruptions``.
+        root_dir: folder of the published files, ``{corruption}/{1..5}/{wnid}/*``; null makes the images on the fly.
+        meta: the original's ``meta/all.json``, whose lists say which files count and their labels; null takes all.
+        preprocess: of published files. ``crop``, the official one, only crops, because they are 224 x 224 already;
+            ``resize256``, the original RobustART's, resizes first and so enlarges by 8/7; ``model`` is the model's own.
+        decoder: of published files, one of ``imaging.DECODERS``.
+        exif_orientation: turn published files as their EXIF tag says.
+        device: where corruptions are made: ``cpu``, in the loader processes, or ``cuda``, for batches on the GPU, at most a
+            grey level apart. ``glass_blur``, ``jpeg_compression``, ``spatter`` and a user's own stay on the CPU.
+
+    Source: https://arxiv.org/abs/1903.12261.
+    """
+    if root_dir is not None:
+        for option, value, default in (
+            ("device", device, "cpu"), ("backend", backend, "robustart"), ("jpeg_quality", jpeg_quality, None),
+        ):  # fmt: skip
+            if value != default:
+                raise ConfigError(
+                    f"{NAME}.{option} is {value!r}, but files in root_dir are corrupted and stored already"
+                )
+        return _stored(root_dir, meta, preprocess, corruptions, severities, decoder, exif_orientation)
+
+    import torch
+
+    from RobustART.noise.corruptions import CORRUPTIONS, check_backend
+    from RobustART.noise.corruptions.weather import frost_folder
+
+    refuse_without_files(NAME, meta=meta, preprocess=preprocess, decoder=decoder, exif_orientation=exif_orientation)
+    grades = corruption_grades(NAME, corruptions, severities)
+    names = list(dict.fromkeys(name for name, _ in grades))
+    if jpeg_quality is not None:
+        check_jpeg_quality(jpeg_quality)
+    for name in names:
+        CORRUPTIONS[name]
+    check_backend(backend, names, f"{NAME}.backend")
+    if "frost" in names and backend == "robustart":
+        frost_folder()
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"{NAME}.device must be cpu or cuda, got {device!r}")
+    if device == "cuda":
+        if backend != "robustart" or jpeg_quality is not None:
+            raise ConfigError(f"{NAME}.device is cuda, but a library and JPEG files work on the CPU")
+        if not torch.cuda.is_available():
+            raise ConfigError(f"{NAME}.device is cuda, but there is no GPU here")
+    view = functools.partial(corrupted_view, quality=jpeg_quality, backend=backend)
+    cells = made_cells(grades, view, None if device == "cpu" else torch.device(device))
+    return Benchmark(SPEC, (Pass(dataset, cells),), grade_options(grades))
+
+
+def _stored(
+    root_dir: str | Path, meta: object, preprocess: str, corruptions: Any, severities: Any, decoder: str,
+    exif_orientation: bool,
+) -> Benchmark:  # fmt: skip
+    """Returns ImageNet-C from its published files; the options are those of :func:`build`."""
+    from RobustART.data.datasets import check_reader
+    from RobustART.data.generated import read_generated
+    from RobustART.data.published import count_notes, existing_folder
+    from RobustART.data.variants import scan_variants
+    from RobustART.noise.corruptions import CORRUPTIONS
+
+    grades = corruption_grades(NAME, corruptions, severities)
+    for name, _ in grades:
+        CORRUPTIONS[name]
+    adapt = stored_preprocessing(preprocess, NAME)
+    check_reader(decoder, exif_orientation)
+    root = existing_folder(PUBLISHED, root_dir, f"{NAME}.root_dir")
+    generated = read_generated(root, NAME)
+    if meta is None:
+        dataset = scan_variants(
+            PUBLISHED, root, {grade_name(grade): _severity_folder(root, *grade) for grade in grades}
+        )
+        dataset = generated.arrange(dataset) if generated else dataset
+    elif isinstance(meta, (str, Path)):
+        dataset = _from_meta(root, Path(meta), grades)
+        dataset = generated.arrange(dataset, labelled=True) if generated else dataset
+    else:
+        raise ConfigError(f"{NAME}.meta must be a file, got {meta!r}")
+    dataset = dataclasses.replace(dataset, decoder=decoder, exif_orientation=exif_orientation)
+    part = Pass(dataset, stored_cells(dataset, grade_coordinates), preprocessing=adapt)
+    options = {**grade_options(grades), "backend": None, "jpeg_quality": None}
+    notes = generated.notes(dataset) if generated else count_notes(PUBLISHED, dataset)
+    return Benchmark(SPEC, (part,), options, notes=notes, notes_on=generated.notes_on if generated else None)
+
+
+def group_of(corruption: str) -> str | None:
+    """Returns the official group of a corruption, such as ``weather`` of ``fog``; None for one of a user's own."""
+    return next((group for group, names in GROUPS.items() if corruption in names), None)
+
+
+def _severity_folder(root: Path, corruption: str, severity: int) -> str:
+    """Returns where a cell's images are: the tar files hold their corruptions under ``noise``, ``blur``, ..."""
+    grouped = f"{group_of(corruption)}/{corruption}/{severity}"
+    return grouped if not (root / corruption).is_dir() and (root / grouped).is_dir() else f"{corruption}/{severity}"
+
+
+def _from_meta(root: Path, meta: Path, grades: Sequence[Grade]) -> VariantDataset:
+    """Returns the images that the original's meta file names: {group: {corruption: {severity: JSON-lines file}}}."""
+    from RobustART.data.datasets import from_meta_file
+    from RobustART.data.published import missing
+    from RobustART.data.variants import listed_variants
+
+    try:
+        groups = json.loads(meta.read_text(encoding="utf-8"))
+        files = {
+            (c, int(s)): str(file) for group in groups.values() for c, row in group.items() for s, file in row.items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"the meta file {meta} must hold JSON {{group: {{corruption: {{severity: file}}}}}}: {error}"
+        ) from None
+    lists = {}
+    for grade in grades:
+        if grade not in files:
+            known = ", ".join(sorted({c for c, _ in files}))
+            raise missing(PUBLISHED, f"{grade_name(grade)} in {meta}", f"it names other cells (corruptions: {known})")
+        path = files[grade]
+        place = next((p for p in (meta.parent / path, root / path) if p.is_file()), meta.parent / path)
+        listed = from_meta_file(root, place)
+        lists[grade_name(grade)] = list(zip(listed.files, listed.labels, strict=True))
+    return listed_variants(PUBLISHED, root, {name: name for name in lists}, lists)
+
+
+def layout(
+    dataset: ImageDataset,
+    *,
+    corruptions: Sequence[str] = EVERY,
+    severities: Sequence[int] = LEVELS,
+    jpeg_quality: int = 85,
+    backend: str = "robustart",
+) -> Layout:
+    """Returns ImageNet-C as JPEG files, with the original's meta files; the options are those of :func:`build`."""
+    options = {"corruptions": corruptions, "severities": severities, "backend": backend}
+    part = build_benchmark(NAME, dataset, options).passes[0]
+    encode = functools.partial(encode_jpeg, quality=jpeg_quality)
+    encode(np.zeros((8, 8, 3), np.uint8))
+    libraries = ("numpy", "scipy", "pillow", "opencv-python", "opencv-python-headless", "imagecorruptions-imaug")
+    return Layout(part.dataset, encoded_views(part, encode), ".JPEG", libraries, lists=_meta_files)
+
+
+def _meta_files(cells: Sequence[str], rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    groups: dict[str, dict[str, dict[str, str]]] = {}
+    for cell in cells:
+        place = grade_coordinates(cell)
+        corruption, severity = place["corruption"], place["severity"]
+        group = group_of(corruption) or "other"
+        file = f"{group}-{corruption}-{severity}.jsonl"
+        lines = (json.dumps({"filename": f"{cell}/{name}.JPEG", "label": label}) + "\n" for name, label in rows)
+        yield f"meta/{file}", "".join(lines)
+        groups.setdefault(group, {}).setdefault(corruption, {})[str(severity)] = file
+    yield "meta/all.json", json.dumps(groups, indent=2) + "\n"
+
+
+def summarize(records: Records, companions: Companions | None = None) -> Summary:
+    """Returns ImageNet-C's numbers, see :func:`~RobustART.metrics.corrupted.corrupted`.
+
+    With the same model's clean records on the same images among ``companions`` there is ``relative_mCE``; with those of
+    other images there is a note.
+    """
+    table, grades = single_pass(records), grades_of(records)
+    clean = (companions or Companions()).run.get(CLEAN)
+    if clean is None:
+        return corrupted(grades, table.correct)
+    check_one_model({"the result file": records, "the clean result file": clean})
+    try:
+        without_noise = matched_clean(table, clean)
+    except RecordError as error:
+        summary = corrupted(grades, table.correct)
+        return dataclasses.replace(summary, notes=(*summary.notes, f"{NAME} has no relative mCE: {error}"))
+    return corrupted(grades, table.correct, without_noise)
+
+
+def _axes(entry: Entry) -> Iterator[Axis]:
+    """Yields the mean accuracy of each scored group of corruptions; of a group that is incomplete without an interval."""
+    whole, single = entry["tables"].get("group_errors", {}), entry["tables"].get("top1", {})
+    for group, names in GROUPS.items():
+        means = [single[name]["mean"] for name in names if "mean" in single.get(name, {})]
+        if group == "extra":
+            continue
+        if "mean error" in whole.get(group, {}):
+            what = f"mean top-1 accuracy over {len(names)} corruptions"
+            yield Axis(group, what, complement(whole[group]["mean error"]))
+        elif means:
+            value = sum(float(mean["value"]) for mean in means) / len(means)
+            of = "" if len(means) == len(names) else f"{len(means)} of "
+            what = f"mean top-1 accuracy over {of}{len(names)} corruptions"
+            yield Axis(group, what, {"value": value, "low": None, "high": None, "n": means[0]["n"]})
+
+
+SPEC = BENCHMARKS.add(
+    NAME,
+    BenchmarkSpec(
+        NAME, build, summarize, METRICS, title="ImageNet-C", tables=TABLES, companions=True, check=check_grades,
+        coordinates=grade_coordinates, axes=_axes, section="corruptions", groups=GROUPS, layout=layout,
+        evaluator="ImageNetCEvaluator",
+    ),
+)  # fmt: skip

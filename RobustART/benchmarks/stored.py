@@ -1,0 +1,106 @@
+"""What benchmarks that read stored images share: preprocessing, cells of stored versions, corruptions and severities."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from RobustART.benchmarks.building import Cell, as_list
+from RobustART.core.preprocessing import Preprocessing
+from RobustART.errors import ConfigError, RecordError
+from RobustART.metrics.reading import single_pass
+from RobustART.records.lines import Records
+
+if TYPE_CHECKING:
+    from RobustART.data.variants import VariantDataset
+
+LEVELS = (1, 2, 3, 4, 5)
+"""Severities."""
+Grade = tuple[str, int]
+"""A corruption and its severity."""
+
+
+def crop_only(model: Preprocessing) -> Preprocessing:
+    """Returns the official preprocessing of files that are stored at the input size already: the middle, no resize."""
+    return dataclasses.replace(model, crop_mode="none")
+
+
+def resize256(model: Preprocessing) -> Preprocessing:
+    """Returns the original RobustART's preprocessing of those files: bilinear to 256, then the middle, 8/7 larger."""
+    if model.input_size > 256:
+        raise ConfigError(
+            f"preprocess: resize256 makes 256 x 256 pixels, less than the model's input of {model.input_size}; say crop "
+            "for files of that size, or model"
+        )
+    return dataclasses.replace(model, resize=256, interpolation="bilinear", crop_mode="center")
+
+
+PREPROCESSINGS: dict[str, Callable[[Preprocessing], Preprocessing] | None] = {
+    "crop": crop_only,
+    "resize256": resize256,
+    "model": None,
+}
+"""Values of the option ``preprocess``; ``model`` is the model's own preprocessing, as for clean images."""
+
+
+def stored_preprocessing(name: str, benchmark: str) -> Callable[[Preprocessing], Preprocessing] | None:
+    """Returns the preprocessing of the option ``preprocess``, or raises a ConfigError that lists the values."""
+    if not isinstance(name, str) or name not in PREPROCESSINGS:
+        raise ConfigError(f"{benchmark}.preprocess must be one of {', '.join(PREPROCESSINGS)}, got {name!r}")
+    return PREPROCESSINGS[name]
+
+
+def stored_cells(dataset: VariantDataset, coordinates: Callable[[str], Mapping[str, Any]]) -> tuple[Cell, ...]:
+    """Returns one cell for each version, with its coordinates by its name."""
+    from RobustART.data.variants import variant_view
+
+    return tuple(Cell(name, functools.partial(variant_view, name=name), coordinates(name)) for name in dataset.variants)
+
+
+def grade_name(grade: Grade) -> str:
+    """Returns the name of a cell, ``corruption/severity``."""
+    return f"{grade[0]}/{grade[1]}"
+
+
+def grade_coordinates(cell: str) -> dict[str, Any]:
+    """Returns the coordinates of a cell named ``corruption/severity``."""
+    corruption, _, severity = cell.rpartition("/")
+    return {"corruption": corruption, "severity": int(severity) if severity.isdecimal() else severity}
+
+
+def grades_of(records: Records) -> list[Grade]:
+    """Returns corruption and severity of each column of records of one pass."""
+    return [(place["corruption"], place["severity"]) for place in single_pass(records).coordinates]
+
+
+def check_grades(records: Records, place: str) -> None:
+    """Raises a RecordError if a cell is not of a corruption and a severity from 1 to 5."""
+    table = single_pass(records, place)
+    for cell, found in zip(table.cells, table.coordinates, strict=True):
+        if not found.get("corruption") or type(found.get("severity")) is not int or found["severity"] not in LEVELS:
+            raise RecordError(f"{place} has a cell {cell!r}; allowed are corruption/severity, from 1 to 5")
+
+
+def corruption_grades(benchmark: str, corruptions: Any, severities: Any) -> list[Grade]:
+    """Returns corruption and severity of each cell from the two options, checked."""
+    import numpy as np
+
+    names = as_list(corruptions, str, f"{benchmark}.corruptions")
+    levels = [int(level) for level in as_list(severities, (int, np.integer), f"{benchmark}.severities")]
+    if not names or not levels:
+        raise ConfigError(f"{benchmark} needs at least one corruption and one severity")
+    for level in levels:
+        if level not in LEVELS:
+            raise ConfigError(f"{benchmark}.severities must be from 1 to 5, got {level!r}")
+    for values, option in ((names, "corruptions"), (levels, "severities")):
+        if len(set(values)) < len(values):
+            raise ConfigError(f"{benchmark}.{option} names something twice: {values}")
+    return [(name, level) for name in names for level in levels]
+
+
+def grade_options(grades: Sequence[Grade]) -> dict[str, Any]:
+    """Returns the two options that :func:`corruption_grades` makes cells from, as lists."""
+    names, levels = zip(*grades, strict=True)
+    return {"corruptions": list(dict.fromkeys(names)), "severities": list(dict.fromkeys(levels))}

@@ -1,0 +1,192 @@
+"""Transfer attacks: made on a source model, shown to every target."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from RobustART.benchmarks.adversarial import CLEAN_ACCURACY
+from RobustART.benchmarks.attack_cells import attack_coordinates, bound_attacks, one_spelling
+from RobustART.benchmarks.building import Benchmark, Cell, Pass, clean_view
+from RobustART.errors import ConfigError, RecordError, nearest
+from RobustART.metrics import estimates
+from RobustART.metrics.reading import single_pass
+from RobustART.metrics.results import Summary, Table
+from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec, Entry, Headline, MetricSpec, TableSpec
+from RobustART.records.lines import CLEAN, Records
+from RobustART.records.table import PassRecords
+
+if TYPE_CHECKING:
+    from RobustART.data import ImageDataset
+    from RobustART.models import Classifier
+
+NAME = "transfer"
+UNDER_EVALUATION = "model"
+"""What the model under evaluation is called among sources and targets."""
+SUCCESS = MetricSpec(
+    "transfer_success",
+    "Of the images that source and target classify right, the percentage that the target gets wrong when the source is "
+    "attacked.",
+)
+TABLES = (
+    TableSpec(
+        "transfer_success", "transfer success (%), from source (rows) to target (columns)", SUCCESS, SUCCESS.meaning,
+        rows="source", heat=True, board=True,
+    ),
+)  # fmt: skip
+
+
+def build(
+    dataset: ImageDataset,
+    *,
+    models: Mapping[str, Any],
+    attacks: Sequence[Any] = ("fgsm",),
+    eps: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
+    stop: str | None = None,
+) -> Benchmark:
+    """Returns transfer (black-box) attacks: made on a source, shown to every target, in a matrix of all the models.
+
+    Args:
+        dataset: clean images.
+        models: further models by name, each ``{type: ..., kwargs: ..., weights: ..., preprocessing: ...}`` as the section
+            ``model`` of a config (or an ``nn.Module``, in Python). Together with the model under evaluation, which is
+            called ``model``, they are sources and targets. All are shown the same crops.
+        attacks: as in the benchmark ``adversarial``; the original benchmark takes FGSM.
+        eps: likewise.
+        stop: null runs all steps, since an image that just fools its source seldom fools another; or ``first``.
+    """
+    if not isinstance(models, Mapping) or not models:
+        raise ConfigError(f"{NAME}.models must be a mapping of names to models, got {models!r}")
+    for name in models:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.:+-]+", name) or name == UNDER_EVALUATION:
+            raise ConfigError(
+                f"a name in {NAME}.models must be letters, digits and any of _ . : + -, and not {UNDER_EVALUATION!r}, "
+                f"got {name!r}"
+            )
+    others: dict[str | None, Classifier] = {name: _other_model(name, spec) for name, spec in models.items()}
+    names: list[str | None] = [None, *others]
+    cells = [
+        Cell(
+            CLEAN if name is None else f"{CLEAN}@{name}", clean_view, {"target": name or UNDER_EVALUATION}, judge=name,
+            view_key=CLEAN,
+        )
+        for name in names
+    ]  # fmt: skip
+    for source in names:
+        for label, place, attack in bound_attacks(NAME, attacks, eps, stop):
+            for target in names:
+                pair = {"source": source or UNDER_EVALUATION, "target": target or UNDER_EVALUATION}
+                name = f"{label} {pair['source']}>{pair['target']}"
+                cells.append(
+                    Cell(
+                        name, clean_view, {**place, **pair}, attack, CLEAN, f"{label} {pair['source']}", victim=source,
+                        judge=target,
+                    )
+                )  # fmt: skip
+    # Where weights lie is no condition: their fingerprint is one.
+    plain = {
+        name: {k: v for k, v in spec.items() if k != "weights"} if isinstance(spec, Mapping) else others[name].source
+        for name, spec in models.items()
+    }
+    options = {"models": plain, **one_spelling(attacks, eps)}
+    return Benchmark(SPEC, (Pass(dataset, tuple(cells)),), options, models=others)
+
+
+def _other_model(name: str, spec: Any) -> Classifier:
+    from torch import nn
+
+    from RobustART.models import build_model, wrap_model
+
+    if isinstance(spec, nn.Module):
+        return wrap_model(spec)
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("type"), str):
+        raise ConfigError(f"{NAME}.models.{name} must be a mapping with the key 'type', got {spec!r}")
+    allowed = ("type", "kwargs", "weights", "strict", "preprocessing")
+    for key in spec:
+        if key not in allowed:
+            raise ConfigError(
+                f"unknown key {NAME}.models.{name}.{key}{nearest(key, allowed) or ';'} Allowed: {', '.join(allowed)}"
+            )
+    for key, kind, what in (
+        ("kwargs", Mapping, "a mapping"),
+        ("preprocessing", Mapping, "a mapping"),
+        ("weights", str, "text"),
+    ):
+        if spec.get(key) is not None and not isinstance(spec[key], kind):
+            raise ConfigError(f"{NAME}.models.{name}.{key} must be {what}, got {spec[key]!r}")
+    if not isinstance(spec.get("strict", True), bool):
+        raise ConfigError(f"{NAME}.models.{name}.strict must be true or false, got {spec['strict']!r}")
+    return build_model(
+        spec["type"], spec.get("kwargs") or {}, weights=spec.get("weights"), strict=spec.get("strict", True),
+        preprocessing=dict(spec.get("preprocessing") or {}),
+    )  # fmt: skip
+
+
+def coordinates(cell: str) -> dict[str, Any]:
+    """Returns the coordinates of a cell by its name: ``clean``, ``clean@target`` or ``attack/radius source>target``."""
+    label, _, pair = cell.partition(" ")
+    if not pair:
+        return {"target": cell.partition("@")[2] or UNDER_EVALUATION}
+    source, _, target = pair.partition(">")
+    try:
+        return {**attack_coordinates(label), "source": source, "target": target}
+    except ConfigError:
+        return {}
+
+
+def _clean_columns(table: PassRecords) -> dict[str, int]:
+    """Returns the column without an attack of each target."""
+    return {place["target"]: column for column, place in enumerate(table.coordinates) if "source" not in place}
+
+
+def check(records: Records, place: str) -> None:
+    """Raises a RecordError if a target has no cell without an attack, or several, or a source has none."""
+    table = single_pass(records, place)
+    clean = [found["target"] for found in table.coordinates if found.get("target") and "source" not in found]
+    if len(set(clean)) < len(clean):
+        raise RecordError(f"{place} has several cells without an attack for one model: {clean}")
+    for cell, found in zip(table.cells, table.coordinates, strict=True):
+        if not found.get("target"):
+            raise RecordError(f"{place} has a cell {cell!r} without a target")
+        for model in (found["source"], found["target"]) if "source" in found else ():
+            if model not in clean:
+                raise RecordError(f"{place} has no cell without an attack for the model {model} of {cell!r}")
+
+
+def summarize(records: Records) -> Summary:
+    """Returns transfer success rates, in one table per attack and radius from sources (rows) to targets (columns).
+
+    The rate of a pair: among the images that source and target both classify right when clean, those that the target gets
+    wrong after the attack on the source.
+    """
+    table = single_pass(records)
+    clean = {target: table.correct[:, column] for target, column in _clean_columns(table).items()}
+    rates = {}
+    for column, place in enumerate(table.coordinates):
+        if "source" in place:
+            source, target = place["source"], place["target"]
+            title = f"{SUCCESS.name} {place['attack']}/{place['radius']}"
+            both = clean[source] & clean[target]
+            rates[title, source, target] = (np.asarray(~table.correct[:, column]), both)
+    tables: dict[str, Table] = {}
+    found = estimates.ratios(rates, "no image is right for both source and target")
+    for (title, source, target), estimate in found.items():
+        tables.setdefault(title, {}).setdefault(source, {})[target] = estimate
+    metrics = {f"{CLEAN_ACCURACY.name} {name}": estimates.accuracy(right) for name, right in clean.items()}
+    return Summary(metrics, tables)
+
+
+def _no_headline(entry: Entry) -> tuple[Headline, ...]:
+    return ()  # the accuracy of models on clean images says nothing of transfer
+
+
+SPEC = BENCHMARKS.add(
+    NAME,
+    BenchmarkSpec(
+        NAME, build, summarize, (CLEAN_ACCURACY,), title="transfer attacks", noise="adversarial", tables=TABLES,
+        check=check, coordinates=coordinates, headlines=_no_headline,
+    ),
+)  # fmt: skip
