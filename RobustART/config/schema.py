@@ -1,8 +1,8 @@
 """The configuration: what a YAML file may say. The string under each field is its manual.
 
 Everything below the solver takes plain keyword arguments; only ``training`` and the command line know this module. The
-file format is that of the original RobustART (all its keys load) plus the sections ``training`` and ``evaluation``. Files are
-read in ``loader.py`` and checked by :mod:`RobustART.core.options`.
+file format is that of the original RobustART (all its keys load) plus the sections ``training`` and ``evaluation``. Files
+are read in ``loader.py`` and checked by :mod:`RobustART.core.options`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from RobustART.config.training import (
     DistConfig,
+    EmaConfig,
     OptimizerConfig,
     SaverConfig,
     SchedulerConfig,
@@ -102,8 +103,8 @@ class DatasetConfig:
     use_ranked: bool = False
     """Whether each process keeps to its part of the training list."""
     transforms: dict[str, Any] | list[dict[str, Any]] | None = None
-    """What is done to a training image: ``{type: NAME}`` or a list of ``{type, kwargs}``. In testing ``ONECROP`` is what the
-    model's preprocessing does."""
+    """What is done to a training image: ``{type: NAME}`` or a list of ``{type, kwargs}``. In testing ``ONECROP`` is what
+    the model's preprocessing does."""
     evaluator: TypeConfig | None = None
     """The original's evaluator; ``imagenet`` is the ``clean`` benchmark here."""
     imagenet_c: bool = False
@@ -220,7 +221,7 @@ class Config:
     """Probability of cutmix where both are on (training)."""
     kw_weight: NotNegative = 0.0
     """Weight of kurtosis regularisation, ``(kurtosis - 1.8)^2`` averaged over layers (training); 0 is off."""
-    ema: SwitchConfig = section(SwitchConfig)
+    ema: EmaConfig = section(EmaConfig)
     """Moving average of the weights (training)."""
     lms: SwitchConfig = section(SwitchConfig)
     """The original's large-model support, which needs a private torch build."""

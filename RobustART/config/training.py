@@ -8,7 +8,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from RobustART.core.ranges import Count, Named, Number, Positive, Range, Share, ShareBelowOne
+from RobustART.core.ranges import Count, Named, NotNegative, Positive, Range, ShareBelowOne
+
+OBJECTIVES = "RobustART.training.objectives.objective:OBJECTIVES"
+AVERAGE = "RobustART.training.ema:Ema"
+ADVERSARIES = "RobustART.training.objectives.adversary:ADVERSARIES"
 
 
 def mapping() -> Any:
@@ -78,6 +82,16 @@ class SwitchConfig:
     enable: bool = False
     """Whether it is used."""
     kwargs: dict[str, Any] = mapping()
+    """Its arguments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EmaConfig:
+    """Moving average of the weights (training)."""
+
+    enable: bool = False
+    """Whether it is used."""
+    kwargs: Annotated[dict[str, Any], Named(AVERAGE, "options")] = mapping()
     """Its arguments."""
 
 
@@ -187,18 +201,18 @@ class TrainingConfig:
     deterministic: bool = False
     """Whether only GPU functions that repeat to the bit may be used; one that has no such form is an error. CPUs always
     repeat."""
-    mixup_alpha: float | None = None
+    mixup_alpha: NotNegative | None = None
     """Mixup's alpha as in the paper, where 1.0 is on and 0 off, which the original's ``mixup`` cannot express."""
     save_freq: Count | None = None
     """Steps between checkpoints; null is ``saver.val_freq``."""
     swa: SwaConfig = section(SwaConfig)
     """Stochastic weight averaging."""
-    objective: Annotated[TypeConfig, Named("RobustART.training.objectives.objective:OBJECTIVES", "kwargs")] = dataclasses.field(
+    objective: Annotated[TypeConfig, Named(OBJECTIVES, "kwargs")] = dataclasses.field(
         default_factory=lambda: TypeConfig("plain")
     )
     """The loss that is minimised, ``{type: NAME, kwargs: {...}}``. ``plain`` is the cross-entropy with label smoothing,
     mixup and cutmix; ``distillation``, ``jsd`` (AugMix) and ``supernet`` (``nas:``) add to it."""
-    adversary: Annotated[dict[str, Any], Named("RobustART.training.objectives.adversary:ADVERSARIES", "flat")] | None = None
+    adversary: Annotated[dict[str, Any], Named(ADVERSARIES, "flat")] | None = None
     """Adversarial training instead of plain images, ``{type: NAME, ...}`` with the options of ``pgd``, ``trades``, ``fast``
     or ``free``. Mixup and cutmix are attacked after blending."""
     moco: MocoConfig | None = None

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 from RobustART.core.declarations import options_of
-from RobustART.core.ranges import Rule
-from RobustART.errors import ConfigError, nearest
+from RobustART.core.ranges import Named, Rule
+from RobustART.errors import ConfigError, UnknownNameError, nearest
 
 C = TypeVar("C")
 FRACTION = re.compile(r"[-+]?\d+(?:\.\d*)?/\d+(?:\.\d*)?$")
@@ -62,10 +62,6 @@ def checked(owner: Callable[..., Any], given: object, place: str, *, hidden: Col
         if option.default is inspect.Parameter.empty and name not in given:
             raise ConfigError(f"{place} needs the option {name!r}" if words else f"{_path(place, name)} is missing")
     return found
-
-
-NUMBERS = ("eps", "step_size", "rel_stepsize")
-"""Alias, until no benchmark reads numbers by itself: :func:`checked` reads ``8/255`` wherever a number may be."""
 
 
 def check_options(
@@ -128,6 +124,8 @@ def _converted(value: Any, hint: Any, path: str) -> Any:
         made = _converted(value, args[0], path)
         if any(isinstance(rule, Rule) and made not in rule for rule in args[1:]):
             raise _MismatchError
+        for mark in args[1:]:
+            made = _named(made, mark, path) if isinstance(mark, Named) else made
         return made
     if origin in UNIONS:
         return _first_fit(value, args, path)
@@ -150,6 +148,28 @@ def _converted(value: Any, hint: Any, path: str) -> Any:
     elif not isinstance(hint, type) or isinstance(value, hint):
         return value
     raise _MismatchError
+
+
+def _named(value: Any, mark: Named, path: str) -> Any:
+    """Returns a section, its options checked against what its name stands for."""
+    if mark.form == "options":
+        return checked(mark.load(), value, path, hidden=mark.hidden)
+    if mark.form == "kwargs":
+        owner = _entry(mark, value.type, path)
+        return dataclasses.replace(value, kwargs=checked(owner, value.kwargs, f"{path}.kwargs", hidden=mark.hidden))
+    if mark.form == "flat":
+        if "type" not in value:
+            raise ConfigError(f"{path}.type is missing")
+        owner, options = _entry(mark, value["type"], path), {key: value[key] for key in value if key != "type"}
+        return {"type": value["type"], **checked(owner, options, path, hidden=mark.hidden)}
+    return value
+
+
+def _entry(mark: Named, name: object, path: str) -> Any:
+    try:
+        return mark.load()[name]
+    except UnknownNameError as error:
+        raise ConfigError(f"{path}.type: {error}") from None
 
 
 def _is(origin: Any, base: type) -> bool:
@@ -230,8 +250,9 @@ def describe(hint: Any) -> str:
     if origin is Sequence:
         return "one entry or a list of them" + ("" if args[0] is Any else f" ({describe(args[0])} each)")
     if _is(origin, Sequence):
-        return f"a list ({', '.join(describe(entry) for entry in args if entry is not Ellipsis)} each)"
-    return _NAMES.get(hint) or ("anything" if hint is Any else getattr(hint, "__name__", str(hint)))
+        count = f" of {len(args)}" if origin is tuple and args[-1] is not Ellipsis else ""
+        return f"a list{count} ({', '.join(dict.fromkeys(map(describe, args[: len(args) if count else 1])))} each)"
+    return _NAMES.get(hint) or str(getattr(hint, "__name__", hint))
 
 
 def _names(hint: Any) -> Iterator[Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
-from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 LARGEST_FLOAT32 = 3.4e38
@@ -30,7 +29,7 @@ class Rule:
 class Range(Rule):
     """Finite numbers from ``low`` to ``high``."""
 
-    low: float = -math.inf
+    low: float
     """The least number, allowed unless ``above``."""
     high: float = math.inf
     """The largest number, allowed unless ``below``."""
@@ -46,18 +45,24 @@ class Range(Rule):
         return bool(inside and (value < self.high if self.below else value <= self.high) and abs(value) < math.inf)
 
     def __str__(self) -> str:
-        low = f"{'above' if self.above else 'from'} {self.low:g}"
-        high = f"{'below' if self.below else 'to'} {self.high:g}"
-        if self.text or math.isinf(self.low):
-            return self.text or high
+        if self.text:
+            return self.text
+        low = f"{'above' if self.above else 'from'} {_written(self.low)}"
         if math.isinf(self.high):
             return low if self.above else f"{low} up"
-        return f"{low} {'to ' if self.below else ''}{high}"
+        high = _written(self.high)
+        if self.above:
+            return f"{low} and {'below' if self.below else 'at most'} {high}"
+        return f"{low} to {'below ' if self.below else ''}{high}"
 
     def schema(self) -> dict[str, Any]:
         """Returns ``minimum`` or ``exclusiveMinimum``, ``maximum`` or ``exclusiveMaximum``."""
         low, high = "exclusiveMinimum" if self.above else "minimum", "exclusiveMaximum" if self.below else "maximum"
         return {key: value for key, value in ((low, self.low), (high, self.high)) if not math.isinf(value)}
+
+
+def _written(number: float) -> str:
+    return str(number) if isinstance(number, int) and abs(number) < 10**9 else f"{number:g}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,24 +88,35 @@ class Sizes(Rule):
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """Marks a value as a name in a registry, with the options of what it names: for manuals, JSON Schemas and ``--check``.
+    """Marks a value as a name in a registry, with the options of what it names; or as the options of one owner.
 
-    The owner looks the name up. Only the form ``flat`` is checked where it is read, since no other code knows its keys.
+    The forms of a section (``flat``, ``kwargs``, ``options``) are checked where the value is read. The others are marked
+    for manuals, the JSON Schema and ``--check`` alone; their owner looks the names up.
     """
 
-    registry: str
-    """``module:NAME`` of a mapping of names to functions; imported when it is needed."""
-    form: Literal["name", "entry", "flat", "kwargs", "keys"] = "name"
-    """How name and options are written: ``fgsm``; ``fgsm`` or ``{fgsm: {steps: 3}}``; ``{type: pgd, steps: 3}``;
-    ``{type: jsd, kwargs: {weight: 12}}``; or a mapping of names to options, ``{clean: {}, imagenet_c: {}}``."""
+    target: str
+    """``module:NAME`` of a mapping of names to functions, or of the owner; imported when it is needed."""
+    form: Literal["name", "entry", "keys", "flat", "kwargs", "options"] = "name"
+    """How it is written: a ``name`` is ``fgsm``, an ``entry`` that or ``{fgsm: {steps: 3}}``, ``keys`` are ``{clean: {},
+    adversarial: {}}``, ``flat`` is ``{type: pgd, steps: 3}``, ``kwargs`` ``{type: jsd, kwargs: {weight: 12}}`` and
+    ``options`` ``{decay: 0.9}``."""
     hidden: tuple[str, ...] = ()
-    """Keywords of those functions that are no options here."""
+    """Keywords of the functions that are no options here."""
+    also: str = ""
+    """``module:function`` with options that each name has beside its own."""
 
-    def entries(self) -> Mapping[str, Callable[..., Any]]:
-        """Returns the registry."""
-        module, _, name = self.registry.partition(":")
-        found: Mapping[str, Callable[..., Any]] = getattr(importlib.import_module(module), name)
-        return found
+    def load(self) -> Any:
+        """Returns the mapping or owner."""
+        return _imported(self.target)
+
+    def load_also(self) -> Any:
+        """Returns the function of :attr:`also`; None if there is none."""
+        return _imported(self.also) if self.also else None
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +133,8 @@ Number = Annotated[int, Range(0)]
 """An integer from 0 up."""
 Seed = Annotated[int, Range(-(2**63), 2**63 - 1, text="of 64 bits")]
 """A signed integer of 64 bits."""
+Positive32 = Annotated[float, Range(0, LARGEST_FLOAT32, above=True)]
+"""A number above 0 that float32 holds."""
 Share = Annotated[float, Range(0, 1)]
 """A part of a whole, or a probability."""
 ShareBelowOne = Annotated[float, Range(0, 1, below=True)]

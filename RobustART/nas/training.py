@@ -85,7 +85,13 @@ NEEDS = "training.objective 'supernet' needs a supernet, model: {type: nas:resne
 
 @OBJECTIVES.register("supernet")
 def supernet(context: ObjectiveContext, *, random: Number = 2, distill: bool = True) -> Objective:
-    """Returns the sandwich rule."""
+    """Returns the sandwich rule with in-place distillation (Yu and Huang 2019, https://arxiv.org/abs/1903.05134).
+
+    Args:
+        context: of the training.
+        random: sub-networks drawn at each step beside the largest and the smallest.
+        distill: whether these learn the predictions of the largest instead of the labels.
+    """
     return Sandwich(context, random, distill)
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from RobustART.core.declarations import options_of
 from RobustART.core.imaging import Array, check_jpeg_quality, decode, encode_jpeg
-from RobustART.core.options import attack_norm, convert, option_defaults, options_of, unknown_option
+from RobustART.core.options import attack_norm, convert, option_defaults, unknown_option
 from RobustART.core.seeding import image_seeds, numpy_generator
 from RobustART.errors import ConfigError, UnknownNameError, nearest
 from RobustART.noise.attacks import ATTACKS, AttackLog

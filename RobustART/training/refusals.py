@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from RobustART.config.schema import Config, DatasetConfig
-from RobustART.core.options import check_options, check_types
-from RobustART.core.ranges import check_ranges, given_options, ranges_of
 from RobustART.data.fake import FAKE_NOTE
 from RobustART.errors import ConfigError
 from RobustART.original.switches import unused_with_switches
 from RobustART.registry import Registry
-from RobustART.training.ema import Ema
-from RobustART.training.objectives.objective import OBJECTIVES
-from RobustART.training.objectives.smoothing import check_smoothing
 from RobustART.training.recipe import (
     loop_settings,
     missing_for_training,
@@ -58,15 +52,8 @@ def _refuse_with_moco(config: Config) -> None:
     training, moco = config.training, config.training.moco
     if moco is None:
         return
-    together = config.data.images_per_step or config.data.batch_size  # of one process, at least
-    for name, value, good, allowed in (
-        ("dim", moco.dim, moco.dim >= 1, "a whole number above 0"),
-        ("queue", moco.queue, moco.queue >= together, "at least the images of a step"),
-        ("momentum", moco.momentum, 0 <= moco.momentum < 1, "in [0, 1)"),
-        ("temperature", moco.temperature, 0 < moco.temperature < math.inf, "a number above 0"),
-    ):
-        if not good:
-            raise ConfigError(f"training.moco.{name} must be {allowed}, got {value}")
+    if moco.queue < (config.data.images_per_step or config.data.batch_size):  # of one process, at least
+        raise ConfigError(f"training.moco.queue must be at least the images of a step, got {moco.queue}")
     what = "training.moco learns without labels and has no classifier"
     for name, on, why in (
         ("data.test", config.data.test is not None, f"{what} to validate; leave it out until fine-tuning"),
@@ -137,43 +124,14 @@ def refuse_impossible_training(config: Config) -> list[str]:
         raise ConfigError(
             "lms.enable: large-model support needs a private build of torch; training.accumulate and amp save memory"
         )
-    if not 0 <= config.kw_weight < math.inf:
-        raise ConfigError(f"kw_weight must be a number from 0 up, got {config.kw_weight}")
     if train.transforms is None:
         raise ConfigError("data.train.transforms is missing; say {type: STANDARD}, or {type: JUSTNORM} for none")
     for name in ("imagenet_c", "imagenet_p", "imagenet_a_o", "limit_samples"):
         if getattr(train, name):
             raise ConfigError(f"data.train.{name} belongs to data.test")
-    if not 0 < training.swa.start < 1 or training.swa.bn_batches < 1 or _below_one(training.swa.every):
-        raise ConfigError(
-            "training.swa: start must be between 0 and 1, every and bn_batches above 0, got "
-            f"{training.swa.start}, {training.swa.every}, {training.swa.bn_batches}"
-        )
-    for name, value in (
-        ("saver.print_freq", config.saver.print_freq),
-        ("saver.val_freq", config.saver.val_freq),
-        ("training.save_freq", training.save_freq),
-        ("data.batch_size", config.data.batch_size),
-        ("data.images_per_step", config.data.images_per_step),
-        ("data.prefetch_factor", config.data.prefetch_factor),
-    ):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} must be a whole number above 0, got {value}")
-    if config.data.num_workers is not None and config.data.num_workers < 0:
-        raise ConfigError(f"data.num_workers must be a whole number from 0 up, got {config.data.num_workers}")
-    if not 0 <= training.seed < 2**63:
-        raise ConfigError(f"training.seed must be a whole number from 0 up, of 63 bits, got {training.seed}")
-    check_smoothing(config.label_smooth)
     sampler_of(config)
     mixing_of(config)
     loop_settings(config, 1)
-    check_options(config.ema.kwargs, Ema, "ema")
-    if config.ema.enable:
-        Ema(torch.nn.Linear(1, 1), **config.ema.kwargs)
-    objective, options = OBJECTIVES[training.objective.type], training.objective.kwargs
-    check_options(options, objective, "training.objective")
-    check_types(options, objective, "training.objective")
-    check_ranges(given_options(options, objective), ranges_of(objective), "training.objective")
     assert config.model is not None
     for refuse in REFUSALS.values():
         refuse(config)
@@ -193,7 +151,3 @@ def refuse_impossible_training(config: Config) -> list[str]:
         *warnings,
         *(f"optimizer.{name} is not used: training.amp keeps weights and BatchNorm in float32" for name in half),
     ]
-
-
-def _below_one(value: int | None) -> bool:
-    return value is not None and value < 1

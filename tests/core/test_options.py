@@ -138,7 +138,7 @@ def test_values_are_converted(hint, value, result):
         (Sequence[int], "a", "one entry or a list of them (an integer each)"), (Sequence[Any], 3, "one entry or a list"),
         (Positive, math.inf, "a number above 0"), (list[int], 3, "a list (an integer each)"), (Literal[1], True, "one of 1"),
         (Areas | float, [1, 0], "a list (a number from 0 to 1 each) with 2 entries in rising order or a number"),
-        (tuple[int, str], [1], "a list (an integer, a string each)"), (Path, 3, "Path"), (Mapping[str, int], 3, "a mapping"),
+        (tuple[int, str], [1], "a list of 2 (an integer, a string each)"), (Path, 3, "Path"), (Mapping[str, int], 3, "a mapping"),
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit(hint, value, message):
@@ -149,9 +149,9 @@ def test_values_that_do_not_fit(hint, value, message):
 
 def test_ranges_in_words():
     words = {
-        "from 0 to 1": Range(0, 1), "from 0 up": Range(0), "above 0": Range(0, above=True), "to 1": Range(high=1),
-        "above 0 to 1": Range(0, 1, above=True), "from 0 to below 1": Range(0, 1, below=True), "big": Range(0, text="big"),
-        "above 0 to below 1": Range(0, 1, above=True, below=True), "below 1": Range(high=1, below=True),
+        "from 0 to 1": Range(0, 1), "from 0 up": Range(0), "above 0": Range(0, above=True),
+        "above 0 and at most 1": Range(0, 1, above=True), "from 0 to below 1": Range(0, 1, below=True), "big": Range(0, text="big"),
+        "above 0 and below 1": Range(0, 1, above=True, below=True),
     }  # fmt: skip
     assert {str(rule): rule for rule in words.values()} == words
     assert describe(Annotated[int, Range(1, 5)]) == "an integer from 1 to 5"

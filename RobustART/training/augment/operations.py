@@ -133,8 +133,8 @@ def _orientation(pre: Preprocessing) -> Transform:
 
 @TRANSFORMS.register("color_jitter")
 def _color_jitter(
-    pre: Preprocessing, *, brightness: Spread | None = None, contrast: Spread | None = None, saturation: Spread | None = None, hue: Hue | None = None,
-    p: Share = 1.0,
+    pre: Preprocessing, *, brightness: Spread | None = None, contrast: Spread | None = None,
+    saturation: Spread | None = None, hue: Hue | None = None, p: Share = 1.0,
 ) -> Transform:  # fmt: skip
     jitter: Transform = torchvision_transform("ColorJitter")(brightness or 0, contrast or 0, saturation or 0, hue or 0)
     return _sometimes(jitter, p)

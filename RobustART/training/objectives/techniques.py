@@ -85,7 +85,14 @@ def distillation(
     context: ObjectiveContext, *, teacher: Mapping[str, Any], alpha: Share = 0.5,
     temperature: Annotated[float, Range(0, 1000, above=True)] = 4.0,
 ) -> Objective:  # fmt: skip
-    """Returns knowledge distillation; ``teacher`` is written as the section ``model``, weights relative to the config."""
+    """Returns knowledge distillation (Hinton 2015, https://arxiv.org/abs/1503.02531).
+
+    Args:
+        context: of the training.
+        teacher: the teacher, written as the section ``model``; weights are relative to the config.
+        alpha: weight of the teacher.
+        temperature: temperature of both softmaxes.
+    """
     model = build_teacher(teacher, context.folder).to(context.device)
     classes = probe_teacher(model, context.input_size or model.preprocessing.input_size, context.device)
     if classes != context.classes:
@@ -160,7 +167,12 @@ def jensen_shannon(logits: Tensor) -> Tensor:
 
 @OBJECTIVES.register("jsd")
 def jsd(context: ObjectiveContext, *, weight: Annotated[float, Range(0, 1e6, above=True)] = 12.0) -> Objective:
-    """Returns AugMix's loss."""
+    """Returns AugMix's loss (Hendrycks 2020, https://arxiv.org/abs/1912.02781), for transforms with ``views``.
+
+    Args:
+        context: of the training.
+        weight: weight of the Jensen-Shannon divergence between the views.
+    """
     return Consistency(context, weight)
 
 
@@ -181,8 +193,6 @@ class Kurtosis(Objective):
 
     def __init__(self, inner: Objective, weight: float) -> None:
         super().__init__()
-        if not 0 < weight < math.inf:
-            raise ConfigError(f"kw_weight must be a number from 0 up, got {weight}")
         self.inner, self.weight = inner, weight
         self.repeats, self.uses_labels, self.shared = inner.repeats, inner.uses_labels, inner.shared
 
