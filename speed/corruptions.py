@@ -29,7 +29,7 @@ import torch
 from RobustART.benchmarks import build_benchmark
 from RobustART.data import create_dataset, load_views
 from RobustART.evaluation import evaluate
-from RobustART.metrics.summaries import SCORED
+from RobustART.metrics.corruption import SCORED
 from RobustART.models import create_model
 from RobustART.noise import CORRUPTIONS, corrupt
 

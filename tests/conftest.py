@@ -1,5 +1,7 @@
 """Small pictures and small models; nothing is downloaded."""
 
+import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from RobustART.benchmarks import BENCHMARKS, Benchmark, BenchmarkSpec, clean
 from RobustART.data import array_dataset
 from RobustART.data.imagenet import imagenet_wnids
 from RobustART.models import create_model
@@ -181,3 +184,17 @@ def save_photo(path, seed):
     noise = np.random.default_rng(seed).integers(-40, 41, (50, 60, 3))
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((make_picture(seed, 50, 60) + noise).clip(0, 255).astype(np.uint8)).save(path)
+
+
+@contextlib.contextmanager
+def own_benchmark(name, build, summarize=clean.summarize, **fields):
+    """Adds a benchmark while a test runs; ``build`` returns its passes."""
+    spec = BenchmarkSpec(
+        name, lambda dataset, **given: Benchmark(spec, build(dataset, **given)), summarize, (), **fields
+    )
+    object.__setattr__(spec, "build", functools.wraps(build)(spec.build))
+    BENCHMARKS.add(name, spec)
+    try:
+        yield spec
+    finally:
+        BENCHMARKS.remove(name)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from RobustART.benchmarks.imagenet_o import imagenet_o_classes
+from RobustART.benchmarks.photos import imagenet_a_classes
 from RobustART.data.imagenet import imagenet_wnids
-from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
 from RobustART.noise.corruptions import CORRUPTIONS
 from tests.conftest import make_picture
 

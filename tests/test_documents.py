@@ -39,9 +39,9 @@ def checkout(tmp_path_factory):
         path = folder / "photos" / ("day" if i % 2 else "night") / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(make_picture(i, 80, 90)).save(path)
+    from RobustART.benchmarks.photos import imagenet_a_classes
     from RobustART.data import create_dataset
     from RobustART.data.imagenet import imagenet_wnids
-    from RobustART.metrics.baselines import imagenet_a_classes
 
     photos = create_dataset("foolbox_photos")
     for file, label in zip(photos.files, photos.labels, strict=True):

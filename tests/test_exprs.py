@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from RobustART.benchmarks.perturbed import published_frames
+from RobustART.benchmarks.imagenet_p import published_frames
 from RobustART.config.loader import load_config
 from RobustART.errors import ConfigError
 from RobustART.metrics.stability import SCORED_PERTURBATIONS

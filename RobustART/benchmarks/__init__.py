@@ -18,7 +18,16 @@ from RobustART.benchmarks import (  # noqa: F401 - they add their specs
 )
 from RobustART.benchmarks.building import Batched, Benchmark, Cell, Pass, build_benchmark, clean_view
 from RobustART.benchmarks.layout import Layout
-from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Companions, Headline, MetricSpec, TableSpec
+from RobustART.metrics.spec import (
+    BENCHMARKS,
+    Axis,
+    BenchmarkSpec,
+    Companions,
+    Headline,
+    MetricSpec,
+    TableSpec,
+    add_benchmark,
+)
 
 __all__ = [
     "BENCHMARKS",
@@ -33,6 +42,7 @@ __all__ = [
     "MetricSpec",
     "Pass",
     "TableSpec",
+    "add_benchmark",
     "build_benchmark",
     "clean_view",
 ]

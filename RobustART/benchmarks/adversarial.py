@@ -13,7 +13,6 @@ from RobustART.metrics.reading import single_pass
 from RobustART.metrics.results import Summary
 from RobustART.metrics.robustness import Attacked, broken_by_stage, robustness
 from RobustART.metrics.spec import (
-    BENCHMARKS,
     Axis,
     BenchmarkSpec,
     Entry,
@@ -21,6 +20,7 @@ from RobustART.metrics.spec import (
     MetricSpec,
     PlainEstimate,
     TableSpec,
+    add_benchmark,
 )
 from RobustART.records.lines import CLEAN, Records
 
@@ -162,8 +162,7 @@ def _headlines(entry: Entry) -> Iterator[Headline]:
         yield Headline(f"robust accuracy, {norm} {radius}", estimate, ROBUST)
 
 
-SPEC = BENCHMARKS.add(
-    NAME,
+SPEC = add_benchmark(
     BenchmarkSpec(
         NAME, build, summarize, (CLEAN_ACCURACY,), title="attacks", noise="adversarial", tables=TABLES, check=check,
         coordinates=coordinates, axes=_axes, headlines=_headlines, further=_further, section="attacks",

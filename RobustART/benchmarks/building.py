@@ -117,6 +117,8 @@ class Benchmark:
     """Warnings of the report, such as that of an incomplete data set."""
     notes_on: Callable[[Preprocessing], tuple[str, ...]] | None = None
     """Further warnings for a model of a preprocessing, such as that the images were generated for another one."""
+    uses: tuple[Callable[..., Any], ...] = ()
+    """Functions that its views call by name, such as corruptions; the source of a user's own is a condition."""
     models: dict[str | None, Classifier] = dataclasses.field(default_factory=dict)
     """Models beside the one under evaluation, by the names that cells give them."""
 

@@ -27,7 +27,7 @@ from RobustART.benchmarks.stored import (
 from RobustART.core.published import PublishedSet
 from RobustART.errors import DataError
 from RobustART.metrics.results import Summary
-from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec
+from RobustART.metrics.spec import BenchmarkSpec, add_benchmark
 from RobustART.records.lines import Records
 
 if TYPE_CHECKING:
@@ -157,8 +157,7 @@ def summarize(records: Records) -> Summary:
     return set_summary(records, EVERY)
 
 
-SPEC = BENCHMARKS.add(
-    NAME,
+SPEC = add_benchmark(
     BenchmarkSpec(
         NAME, build, summarize, (*(spec for spec in METRICS if spec.name == "mean_error_15"), MEAN_ERROR, OF_THESE),
         title="CIFAR-C", tables=(ACCURACY_TABLE,), check=check_grades, coordinates=grade_coordinates,

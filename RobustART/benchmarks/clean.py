@@ -8,7 +8,7 @@ from RobustART.benchmarks.building import Benchmark, Cell, Pass, clean_view
 from RobustART.metrics.estimates import top_k
 from RobustART.metrics.reading import check_one_cell, single_pass
 from RobustART.metrics.results import Summary
-from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Entry, MetricSpec
+from RobustART.metrics.spec import Axis, BenchmarkSpec, Entry, MetricSpec, add_benchmark
 from RobustART.records.lines import CLEAN, Records
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def _axes(entry: Entry) -> Iterator[Axis]:
     yield Axis(CLEAN, "top-1 accuracy without noise", entry["metrics"]["top1"])
 
 
-SPEC = BENCHMARKS.add(
-    CLEAN,
+SPEC = add_benchmark(
     BenchmarkSpec(
         CLEAN, build, summarize, (TOP1, TOP5), title="clean images", noise="none", check=check_one_cell, axes=_axes,
         evaluator="ImageNetEvaluator",

@@ -25,7 +25,7 @@ from RobustART.metrics import estimates
 from RobustART.metrics.corruption import SCORED
 from RobustART.metrics.reading import single_pass
 from RobustART.metrics.results import Estimate, Summary, Table, complement
-from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Entry, MetricSpec
+from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Entry, MetricSpec, add_benchmark
 from RobustART.records.lines import Records
 
 if TYPE_CHECKING:
@@ -129,8 +129,7 @@ def _add(name: str, published: PublishedSet, known: tuple[str, ...]) -> None:
     def summarize(records: Records) -> Summary:
         return set_summary(records, known)
 
-    BENCHMARKS.add(
-        name,
+    add_benchmark(
         BenchmarkSpec(
             name, build, summarize, (MEAN_ERROR, OF_THESE), title=published.title, tables=(ACCURACY_TABLE,),
             check=check_grades, coordinates=grade_coordinates, axes=set_axes(name), section="corruptions",

@@ -41,7 +41,7 @@ from RobustART.metrics.corrupted import corrupted
 from RobustART.metrics.corruption import GROUPS
 from RobustART.metrics.reading import check_one_model, matched_clean, single_pass
 from RobustART.metrics.results import Summary, complement
-from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Companions, Entry, MetricSpec, TableSpec
+from RobustART.metrics.spec import Axis, BenchmarkSpec, Companions, Entry, MetricSpec, TableSpec, add_benchmark
 from RobustART.records.lines import CLEAN, Records
 
 if TYPE_CHECKING:
@@ -200,8 +200,7 @@ def build(
     refuse_without_files(NAME, meta=meta, preprocess=preprocess, decoder=decoder, exif_orientation=exif_orientation)
     grades = corruption_grades(NAME, corruptions, severities)
     names = list(dict.fromkeys(name for name, _ in grades))
-    for name in names:
-        CORRUPTIONS[name]
+    functions = tuple(CORRUPTIONS[name] for name in names)
     check_backend(backend, names, f"{NAME}.backend")
     if "frost" in names and backend == "robustart":
         frost_folder()
@@ -212,7 +211,7 @@ def build(
             raise ConfigError(f"{NAME}.device is cuda, but there is no GPU here")
     view = functools.partial(corrupted_view, quality=jpeg_quality, backend=backend)
     cells = made_cells(grades, view, None if device == "cpu" else torch.device(device))
-    return Benchmark(SPEC, (Pass(dataset, cells),), grade_options(grades))
+    return Benchmark(SPEC, (Pass(dataset, cells),), grade_options(grades), uses=functions)
 
 
 def _stored(
@@ -352,8 +351,7 @@ def _axes(entry: Entry) -> Iterator[Axis]:
             yield Axis(group, what, {"value": value, "low": None, "high": None, "n": means[0]["n"]})
 
 
-SPEC = BENCHMARKS.add(
-    NAME,
+SPEC = add_benchmark(
     BenchmarkSpec(
         NAME, build, summarize, METRICS, title="ImageNet-C", tables=TABLES, companions=True, check=check_grades,
         coordinates=grade_coordinates, axes=_axes, section="corruptions", groups=GROUPS, layout=layout,

@@ -11,7 +11,7 @@ from RobustART.core.published import PublishedSet
 from RobustART.errors import ConfigError, DataError, RecordError
 from RobustART.metrics.detection import unknown_images
 from RobustART.metrics.results import Summary
-from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec, MetricSpec
+from RobustART.metrics.spec import BenchmarkSpec, MetricSpec, add_benchmark
 from RobustART.records.lines import Records
 
 if TYPE_CHECKING:
@@ -99,8 +99,7 @@ def summarize(records: Records) -> Summary:
     return unknown_images(by_name["known"], by_name["unknown"])
 
 
-SPEC = BENCHMARKS.add(
-    NAME,
+SPEC = add_benchmark(
     BenchmarkSpec(
         NAME, build, summarize, METRICS, title="ImageNet-O", check=check, classes=imagenet_o_classes,
         evaluator="ImageNetOEvaluator",

@@ -22,7 +22,7 @@ from RobustART.metrics import stability
 from RobustART.metrics.estimates import Sample as Values
 from RobustART.metrics.reading import check_extra
 from RobustART.metrics.results import Summary, complement
-from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Companions, Entry, MetricSpec, TableSpec
+from RobustART.metrics.spec import Axis, BenchmarkSpec, Companions, Entry, MetricSpec, TableSpec, add_benchmark
 from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, SCORED_PERTURBATIONS, is_noise, references
 from RobustART.metrics.steadiness import steadiness
 from RobustART.records.lines import Records
@@ -343,8 +343,7 @@ def _axes(entry: Entry) -> Iterator[Axis]:
         yield Axis("steadiness", "100 - flip probability on ImageNet-P's videos", complement(flips))
 
 
-SPEC = BENCHMARKS.add(
-    NAME,
+SPEC = add_benchmark(
     BenchmarkSpec(
         NAME, build, summarize, METRICS, title="ImageNet-P", tables=TABLES, companions=True, baseline=True, check=check,
         coordinates=coordinates, axes=_axes, layout=layout, evaluator="ImageNetPEvaluator",

@@ -22,7 +22,7 @@ from RobustART.errors import ConfigError
 from RobustART.metrics import estimates
 from RobustART.metrics.reading import check_extra, single_pass
 from RobustART.metrics.results import Summary
-from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Entry, MetricSpec, TableSpec
+from RobustART.metrics.spec import Axis, BenchmarkSpec, Entry, MetricSpec, TableSpec, add_benchmark
 from RobustART.metrics.systems import systems
 from RobustART.records.lines import Records
 
@@ -246,8 +246,7 @@ def _axes(entry: Entry) -> Iterator[Axis]:
         yield Axis("system", what, entry["metrics"]["worst_top1"])
 
 
-SPEC = BENCHMARKS.add(
-    NAME,
+SPEC = add_benchmark(
     BenchmarkSpec(
         NAME, build, summarize, METRICS, title="ImageNet-S", noise="system", tables=TABLES, check=check,
         coordinates=coordinates, axes=_axes, section="systems", layout=layout, evaluator="ImageNetSEvaluator",

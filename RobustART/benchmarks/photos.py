@@ -15,7 +15,7 @@ from RobustART.core.published import PublishedSet
 from RobustART.metrics.calibration import calibration
 from RobustART.metrics.reading import check_one_cell, single_pass
 from RobustART.metrics.results import Summary
-from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Entry, MetricSpec
+from RobustART.metrics.spec import BENCHMARKS, Axis, BenchmarkSpec, Entry, MetricSpec, add_benchmark
 from RobustART.records.lines import Records
 
 if TYPE_CHECKING:
@@ -204,8 +204,7 @@ def _add(
     def axes(entry: Entry) -> Iterator[Axis]:
         yield Axis(short or title, f"top-1 accuracy on {short or title}", entry["metrics"]["top1"])
 
-    BENCHMARKS.add(
-        name,
+    add_benchmark(
         BenchmarkSpec(
             name, build, summarize, metrics, title=title, check=check_one_cell, axes=axes, evaluator=evaluator,
             classes=classes,

@@ -18,7 +18,7 @@ from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import estimates
 from RobustART.metrics.reading import single_pass
 from RobustART.metrics.results import Summary, Table
-from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec, Entry, Headline, MetricSpec, TableSpec
+from RobustART.metrics.spec import BenchmarkSpec, Entry, Headline, MetricSpec, TableSpec, add_benchmark
 from RobustART.records.lines import CLEAN, Records
 from RobustART.records.table import PassRecords
 
@@ -185,8 +185,7 @@ def _no_headline(entry: Entry) -> tuple[Headline, ...]:
     return ()  # the accuracy of models on clean images says nothing of transfer
 
 
-SPEC = BENCHMARKS.add(
-    NAME,
+SPEC = add_benchmark(
     BenchmarkSpec(
         NAME, build, summarize, (CLEAN_ACCURACY,), title="transfer attacks", noise="adversarial", tables=TABLES,
         check=check, coordinates=coordinates, headlines=_no_headline,

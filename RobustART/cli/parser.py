@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 from RobustART import __version__
 from RobustART.cli import compare, evaluate, leaderboard, listing, nas, noise, schema, score, verify
+from RobustART.core.plugins import import_plugins
 from RobustART.errors import UserError
+from RobustART.training.arguments import add_import
 
 COMMANDS = (evaluate, noise, score, compare, verify, nas, listing, leaderboard, schema)
 """In the order in which ``--help`` lists them."""
@@ -21,13 +23,24 @@ def parser() -> argparse.ArgumentParser:
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
+    _add_imports(result)
     return result
+
+
+def _add_imports(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag ``--import`` to every command that has not got it."""
+    inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for command in {id(command): command for action in inner for command in action.choices.values()}.values():
+        _add_imports(command)
+    if not inner and "--import" not in parser._option_string_actions:
+        add_import(parser)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, or 2 for an error of the user's."""
     arguments = parser().parse_args(argv)
     try:
+        import_plugins(arguments.imports, "--import")
         return arguments.function(arguments) or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

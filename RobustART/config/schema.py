@@ -196,6 +196,9 @@ class EvaluationConfig:
 class Config:
     """The whole file."""
 
+    imports: list[str] = items()
+    """Modules of your own that register attacks, corruptions, benchmarks, data sets or model families. They are found
+    beside this file, in the current folder, or installed."""
     model: ModelConfig | None = None
     """The classifier."""
     model_src: ModelConfig | None = None

@@ -250,17 +250,8 @@ def create_dataset(
     for key, value in (("root_dir", root_dir), ("meta_file", meta_file)):
         convert(value, str | Path | None, f"{key} of a data set")
     name = type or ("meta_file" if meta_file is not None else "image_folder")
-    if ":" in name:
-        module, _, function = name.partition(":")
-        try:
-            builder = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"the data set {name!r} cannot be imported: {error}") from None
-    else:
-        builder = DATASETS[name]
-    options = dict(kwargs or {})
-    if ":" not in name:
-        options = checked(builder, options, f"the data set {name}")
+    builder = DATASETS[name]
+    options = checked(builder, {} if kwargs is None else kwargs, f"the data set {name}")
     dataset = builder(root_dir=root_dir, meta_file=meta_file, **options)
     if not isinstance(dataset, ImageDataset):
         raise DataError(f"the data set {name!r} must return an ImageDataset, got {dataset.__class__.__name__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from RobustART.core.imaging import Array
+from RobustART.core.plugins import import_plugins, imported_plugins
 from RobustART.core.seeding import numpy_generator
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.samples import Sample
@@ -72,6 +74,12 @@ class _Views(Dataset[Group]):
         return np.stack(rows)
 
 
+def begin_worker(plugins: Sequence[str], _: int = 0) -> None:
+    """Prepares a loader process: one thread, and the user's own modules, which a process that is not forked lacks."""
+    limit_threads()
+    import_plugins(plugins, "imports")
+
+
 def limit_threads(_: int = 0) -> None:
     """Keeps this process to one thread: where processes are the parallelism, more threads would fight over the cores."""
     torch.set_num_threads(1)
@@ -113,7 +121,7 @@ def load_views(
         source,
         batch_size=None,
         num_workers=min(workers, len(groups)),
-        worker_init_fn=limit_threads,
+        worker_init_fn=functools.partial(begin_worker, imported_plugins()),
         pin_memory=False,
     )
     for item in loader:

@@ -9,7 +9,7 @@ import importlib.metadata
 import inspect
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from RobustART import __version__
 from RobustART.benchmarks import Benchmark, Pass
 from RobustART.core.options import option_defaults, to_plain
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.sources import source_digests
 from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
 from RobustART.records.lines import FORMAT, config_hash
@@ -114,12 +115,19 @@ def make_header(
         name: {**describe(other), "preprocessing": to_plain(dataclasses.asdict(other.preprocessing))}
         for name, other in benchmark.models.items()
     }
+    sources = source_digests(_used(benchmark))
+    code = source_digests(type(module) for module in model.modules())
     conditions = {
         "benchmark": benchmark.name,
         "options": to_plain(benchmark.options),
         "attacks": to_plain(attack_settings(benchmark, settings.proposals)),
         "data": data,
-        "model": {"source": model.source, "arguments": model.arguments, "weights": weights},
+        "model": {
+            "source": model.source,
+            "arguments": model.arguments,
+            "weights": weights,
+            **({"code": code} if code else {}),
+        },
         "preprocessing": to_plain(dataclasses.asdict(model.preprocessing)),
         "seed": settings.seed,
         "batch_size": settings.batch_size,
@@ -128,6 +136,7 @@ def make_header(
         "device": device.type,
         "version": __version__,
         **({"models": others} if others else {}),
+        **({"sources": sources} if sources else {}),
     }
     return {
         "format": FORMAT,
@@ -146,6 +155,16 @@ def make_header(
         ],
         "versions": versions(),
     }
+
+
+def _used(benchmark: Benchmark) -> Iterator[Any]:
+    """Yields the functions and classes that decide what a benchmark shows to the models."""
+    yield benchmark.spec.build
+    yield from benchmark.uses
+    for part in benchmark.passes:
+        yield from (type(part.dataset), part.measure, part.preprocessing)
+        for cell in part.cells:
+            yield from (cell.view, cell.attack)
 
 
 def _own_preprocessing(part: Pass, stated: Preprocessing) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def _run_plans(
             "hash": header["hash"],
             **{
                 key: conditions[key]
-                for key in ("options", "attacks", "data", "precision", "models")
+                for key in ("options", "attacks", "data", "precision", "models", "sources")
                 if key in conditions
             },
             **({"folders": benchmark.folders} if benchmark.folders else {}),

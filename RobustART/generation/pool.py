@@ -11,7 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from RobustART.data.loader import limit_threads
+from RobustART.core.plugins import imported_plugins
+from RobustART.data.loader import begin_worker
 from RobustART.errors import ProcessLostError
 
 T = TypeVar("T")
@@ -25,11 +26,11 @@ _function: Callable[[int], Any] | None = None
 _stop: Any = None
 
 
-def _start(function: Callable[[int], Any], stop: Any) -> None:
+def _start(function: Callable[[int], Any], stop: Any, plugins: Sequence[str]) -> None:
     global _function, _stop
     _function, _stop = function, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first process decides
-    limit_threads()
+    begin_worker(plugins)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -76,7 +77,9 @@ def deal(
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
     context: Any = multiprocessing.get_context(method)
     stop = context.RawValue("b", 0)
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(function, stop))
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start, initargs=(function, stop, imported_plugins())
+    )
     waiting = iter(items)
     running: dict[Future[T], int] = {}
     try:

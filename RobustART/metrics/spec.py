@@ -269,6 +269,11 @@ BENCHMARKS: Registry[BenchmarkSpec] = Registry("benchmark", ("RobustART.benchmar
 """Names to benchmarks."""
 
 
+def add_benchmark(spec: BenchmarkSpec) -> BenchmarkSpec:
+    """Adds a benchmark under its name, and returns it."""
+    return BENCHMARKS.add(spec.name, spec)
+
+
 def spec_of(name: str) -> BenchmarkSpec:
     """Returns the spec of a result file's or report's benchmark.
 
@@ -277,8 +282,8 @@ def spec_of(name: str) -> BenchmarkSpec:
     """
     if name not in BENCHMARKS:
         raise RecordError(
-            f"a result file is of the benchmark {name!r}; known: {', '.join(BENCHMARKS)}. A benchmark of your own is "
-            "imported with --import MODULE"
+            f"a result file is of the benchmark {name!r}; known: {', '.join(sorted(BENCHMARKS))}. A benchmark of your own "
+            "is imported with --import MODULE"
         )
     return BENCHMARKS[name]
 

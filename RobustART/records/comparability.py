@@ -44,6 +44,7 @@ def protocol(stated: Mapping[str, Any], cells: Collection[str] | None = None) ->
         "images": "made on the fly" if options.get("root_dir", "") is None else "as they are stored",
         "options": {key: value for key, value in options.items() if key not in said_better},
         "attacks": attacks,
+        "sources": stated.get("sources", {}),
         "models": {
             name: {key: model[key] for key in ("arguments", "weights", "preprocessing") if key in model}
             for name, model in stated.get("models", {}).items()

@@ -11,6 +11,18 @@ DESCRIPTION = (
 )
 
 
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag ``--import`` to a parser."""
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import a module of your own, which registers attacks, corruptions, benchmarks, data sets or models",
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the solver's flags to a parser."""
     parser.add_argument(
@@ -54,4 +66,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recover", metavar="CKPT", help="go on from this checkpoint of the training; with --evaluate, evaluate it"
     )
+    add_import(parser)
     parser.add_argument("--quiet", action="store_true", help="print warnings and the final table only")

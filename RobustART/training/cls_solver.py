@@ -17,6 +17,7 @@ from RobustART.config.loader import load_config, without_defaults
 from RobustART.config.schema import Config, EvaluationConfig, ModelConfig
 from RobustART.core.distributed import World
 from RobustART.core.options import to_plain
+from RobustART.core.plugins import import_plugins
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import prepare_output
 from RobustART.evaluation.report import Report
@@ -175,6 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, or 2 for an error of the user's."""
     arguments = parser().parse_args(argv)
     try:
+        import_plugins(arguments.imports, "--import")
         return run(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -194,8 +196,7 @@ def read_config(path: Path, overrides: Sequence[str], data: str | None = None) -
     """
     config = load_config(path, list(overrides), data)
     folder = path.resolve().parent
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))  # a user's own module may stand beside the config, or in the current folder
+    import_plugins(config.imports, "imports", folder)
     return config, folder
 
 

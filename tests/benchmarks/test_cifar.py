@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from RobustART.benchmarks import build_benchmark
+from RobustART.benchmarks.corruption_sets import C_3D, C_BAR
 from RobustART.errors import DataError
 from RobustART.evaluation import evaluate
-from RobustART.metrics import summaries
-from RobustART.metrics.baselines import C_3D, C_BAR
+from RobustART.metrics.corruption import SCORED
+from RobustART.metrics.spec import BENCHMARKS
 from RobustART.models import create_model
 from RobustART.noise.corruptions import CORRUPTIONS
 from RobustART.records.lines import PassRecords, Records
@@ -49,11 +50,14 @@ def test_means_have_their_names_only_when_all_their_cells_were_run(benchmark, se
         cells = tuple(f"{name}/{level}" for name in names for level in severities)
         rank = np.random.default_rng(0).integers(0, 3, (6, len(cells)))
         empty = np.zeros_like(rank)
-        table = PassRecords("", cells, np.arange(6), ("",) * 6, empty[:, 0], empty, empty.astype(float), rank)
-        metrics = summaries.corruption_errors(Records({"benchmark": benchmark}, (table,))).metrics
+        places = tuple(map(BENCHMARKS[benchmark].coordinates, cells))
+        table = PassRecords(
+            "", cells, np.arange(6), ("",) * 6, empty[:, 0], empty, empty.astype(float), rank, coordinates=places
+        )
+        metrics = BENCHMARKS[benchmark].summarize(Records({"benchmark": benchmark}, (table,))).metrics
         want = {"mean_error": np.full(len(cells), whole and names == every)}
         want["mean_error_15"] = np.array(
-            [cell.split("/")[0] in summaries.SCORED and whole and len(names) >= 15 for cell in cells]
+            [cell.split("/")[0] in SCORED and whole and len(names) >= 15 for cell in cells]
         )
         want = {name: columns for name, columns in want.items() if columns.any()}
         want = want or {"mean_error_of_these_cells": np.full(len(cells), True)}

@@ -234,7 +234,7 @@ def test_other_corruption_folders(tmp_path, model, name, corruption):
 
 
 def test_files_are_not_enlarged_to_black_borders():
-    from RobustART.benchmarks.published import stored_preprocessing
+    from RobustART.benchmarks.stored import stored_preprocessing
     from RobustART.core.preprocessing import Preprocessing
 
     adapt = stored_preprocessing("resize256", "imagenet_c")

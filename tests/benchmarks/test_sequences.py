@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from RobustART.benchmarks import build_benchmark, perturbed
+from RobustART.benchmarks import build_benchmark
 from RobustART.core.imaging import decode
 from RobustART.core.seeding import numpy_generator
 from RobustART.data import create_dataset
@@ -17,7 +17,7 @@ from RobustART.generation.generate import generate
 from RobustART.metrics import ImageNetPEvaluator
 from RobustART.metrics.stability import flip_probability, top5_distance
 from RobustART.models import create_model
-from RobustART.noise import perturb
+from RobustART.noise import perturb, perturbations
 from RobustART.records.lines import read_records
 
 SIZE = {"input_size": 32, "resize": 40, "mean": [0.5] * 3, "std": [0.25] * 3}
@@ -80,7 +80,7 @@ def test_neither_workers_nor_batches_change_the_file(tmp_path, photos, model):
 def test_each_sequence_is_made_once_for_an_image(tmp_path, photos, model, monkeypatch):
     calls = Counter()
     monkeypatch.setattr(
-        perturbed, "perturb", lambda image, name, **more: calls.update([name]) or perturb(image, name, **more)
+        perturbations, "perturb", lambda image, name, **more: calls.update([name]) or perturb(image, name, **more)
     )
     run(model, photos, tmp_path)
     assert calls == dict.fromkeys(FOLDERS.values(), 1 + 5 + 1)  # the check before, five photos, the picture

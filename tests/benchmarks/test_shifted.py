@@ -5,13 +5,14 @@ import pytest
 from PIL import Image
 
 from RobustART.benchmarks import build_benchmark
+from RobustART.benchmarks.imagenet_o import imagenet_o_classes
+from RobustART.benchmarks.photos import imagenet_a_classes, imagenet_r_classes
 from RobustART.core.imaging import decode
 from RobustART.data import array_dataset, create_dataset
 from RobustART.data.imagenet import imagenet_wnids
 from RobustART.errors import ConfigError, DataError, RecordError, UnknownNameError
 from RobustART.evaluation import evaluate
 from RobustART.metrics import ImageNetEvaluator, ImageNetOEvaluator
-from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes, imagenet_r_classes
 from RobustART.models import create_model
 from RobustART.records.lines import read_records
 from tests.conftest import make_picture

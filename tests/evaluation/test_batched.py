@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from RobustART.benchmarks import Batched, build_benchmark, clean_view
-from RobustART.benchmarks.natural import corrupted_view, made_cells
+from RobustART.benchmarks.imagenet_c import corrupted_view, made_cells
 from RobustART.errors import ConfigError
-from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
+from RobustART.evaluation import Cell, Pass, evaluate
 from RobustART.evaluation.blocks import shipped_views
-from RobustART.metrics import summaries
 from RobustART.noise.attacks import fgsm
 from RobustART.records.lines import read_records
+from tests.conftest import own_benchmark
 
 PAIRS = [("gaussian_noise", 3), ("glass_blur", 1), ("shot_noise", 1), ("frost", 5), ("brightness", 2)]
 """Equal to the bit on both ways, and one that is not made in batches."""
@@ -25,7 +25,13 @@ def cells(device):
     return (
         Cell("clean", clean_view),
         *made,
-        Cell("fgsm/x", made[0].view, functools.partial(fgsm, eps=0.02), batched=made[0].batched),
+        Cell(
+            "fgsm/x",
+            made[0].view,
+            attack=functools.partial(fgsm, eps=0.02),
+            view_key=made[0].name,
+            batched=made[0].batched,
+        ),
     )
 
 
@@ -34,14 +40,8 @@ def run(tmp_path, data, model):
     """Evaluates the same cells, made by the loader or in batches, and returns the records."""
 
     def evaluated(device, folder, **options):
-        BENCHMARKS.add(
-            "both_ways",
-            lambda dataset: Benchmark("both_ways", (Pass(dataset, cells(device)),), summaries.classification),
-        )
-        try:
+        with own_benchmark("both_ways", lambda dataset: (Pass(dataset, cells(device)),)):
             evaluate(model, data, {"both_ways": {}}, output_dir=tmp_path / folder, progress=False, seed=3, **options)
-        finally:
-            BENCHMARKS.remove("both_ways")
         return (tmp_path / folder / "results" / "both_ways.jsonl").read_text().splitlines()[1:]
 
     return evaluated

@@ -9,11 +9,10 @@ from torch import nn
 from RobustART.benchmarks import build_benchmark, clean_view
 from RobustART.data import array_dataset, create_dataset
 from RobustART.errors import ConfigError, RecordError
-from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
+from RobustART.evaluation import Cell, Pass, evaluate
 from RobustART.evaluation.engine import grid
-from RobustART.metrics import summaries
 from RobustART.models import create_model
-from tests.conftest import SIZE, make_picture
+from tests.conftest import SIZE, make_picture, own_benchmark
 
 
 def rows(folder, benchmark):
@@ -131,14 +130,8 @@ def test_channels_last_is_what_the_record_says(tmp_path, data, model):
 def test_report_of_another_data_set_names_that(tmp_path, data, model):
     other = array_dataset(data.images[:5], [0] * 5, "others")
 
-    @BENCHMARKS.register("others")
-    def others(dataset):
-        return Benchmark("others", (Pass(other, (Cell("clean", clean_view),)),), summaries.classification)
-
-    try:
+    with own_benchmark("others", lambda dataset: (Pass(other, (Cell("clean", clean_view),)),)):
         report = evaluate(model, data, {"others": {}}, output_dir=tmp_path, progress=False)
-    finally:
-        BENCHMARKS.remove("others")
     assert "others: 5 images" in report.heading()
     assert "arrays" not in report.heading()
 

@@ -9,10 +9,10 @@ from torch import nn
 from RobustART.benchmarks import build_benchmark, clean_view
 from RobustART.data import array_dataset, create_dataset
 from RobustART.errors import ConfigError, DataError, ModelError
-from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
-from RobustART.metrics import summaries
+from RobustART.evaluation import Cell, Pass, evaluate
+from RobustART.metrics.calibration import calibration
 from RobustART.records.lines import read_records
-from tests.conftest import SIZE
+from tests.conftest import SIZE, own_benchmark
 
 
 def rows(folder, benchmark):
@@ -25,17 +25,15 @@ def test_benchmark_of_a_users_own(tmp_path, data, model):
     def flipped(sample, rng):
         return np.ascontiguousarray(sample.crop[:, ::-1])
 
-    @BENCHMARKS.register("flip")
     def flip(dataset, *, classes=(0, 1, 2)):
         both = Pass(dataset, (Cell("plain", clean_view), Cell("flipped", flipped)), tuple(classes), "both")
         second = Pass(array_dataset(data.images[:2], [0, 1], "few"), (Cell("plain", clean_view),), None, "few")
-        return Benchmark(
-            "flip",
-            (both, second),
-            lambda records: summaries.calibration(records.passes[1].confidence[:, 0], records.passes[1].correct[:, 0]),
-        )
+        return both, second
 
-    try:
+    def summarize(records):
+        return calibration(records.passes[1].confidence[:, 0], records.passes[1].correct[:, 0])
+
+    with own_benchmark("flip", flip, summarize):
         evaluate(model, data, {"flip": {"classes": [0, 2]}}, output_dir=tmp_path, batch_size=3, progress=False)
         both, few = read_records(tmp_path / "results" / "flip.jsonl").passes
         assert both.prediction.shape == (12, 2)
@@ -43,8 +41,6 @@ def test_benchmark_of_a_users_own(tmp_path, data, model):
         assert both.label_rank[1].tolist() == [2, 2]
         assert few.ids.tolist() == [0, 1]
         assert few.prediction[:, 0].tolist() == [row["prediction"][0] for row in _clean(tmp_path, data, model)[:2]]
-    finally:
-        BENCHMARKS.remove("flip")
 
 
 def _clean(tmp_path, data, model):
@@ -98,9 +94,9 @@ def test_eps_by_norm_and_default(data):
 def test_imagenet_a_from_its_folder(tmp_path, lite0):
     import shutil
 
+    from RobustART.benchmarks.photos import imagenet_a_classes
     from RobustART.data.imagenet import imagenet_wnids
     from RobustART.metrics import ImageNetAEvaluator
-    from RobustART.metrics.baselines import imagenet_a_classes
 
     photos = create_dataset("foolbox_photos")
     inside = [i for i, label in enumerate(photos.labels) if label in imagenet_a_classes()]

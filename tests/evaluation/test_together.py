@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
-from RobustART.benchmarks.corruption_groups import SCORED
 from RobustART.cli import main
 from RobustART.data import array_dataset
 from RobustART.evaluation import evaluate
 from RobustART.metrics import ImageNetCEvaluator
+from RobustART.metrics.corruption import SCORED
 from tests.conftest import make_picture
 
 SMALL = {"input_size": 32, "resize": 36}

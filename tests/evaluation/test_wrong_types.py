@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from RobustART.benchmarks import BENCHMARKS, build_benchmark
+from RobustART.benchmarks.imagenet_o import imagenet_o_classes
+from RobustART.benchmarks.photos import imagenet_a_classes, imagenet_r_classes
 from RobustART.core.options import option_defaults
 from RobustART.data import array_dataset
 from RobustART.errors import UserError
-from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes, imagenet_r_classes
 from tests.conftest import make_picture
 from tests.sets import cifar_c, corruption_folders, save, videos, wnid_folder, write_meta
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from RobustART.benchmarks import build_benchmark, clean_view
+from RobustART.benchmarks import Layout, build_benchmark, clean_view
 from RobustART.cli import main
 from RobustART.cli.generate import GENERATE_OPTIONS
 from RobustART.core.imaging import decode, encode_jpeg
@@ -18,13 +18,12 @@ from RobustART.core.seeding import numpy_generator
 from RobustART.data import array_dataset, create_dataset
 from RobustART.data.imagenet import imagenet_wnids
 from RobustART.errors import ConfigError, DataError, UnknownNameError
-from RobustART.evaluation import BENCHMARKS, Benchmark, Cell, Pass, evaluate
+from RobustART.evaluation import BENCHMARKS, Cell, Pass, evaluate
 from RobustART.generation.generate import generate
-from RobustART.generation.layouts import LAYOUTS, Layout, build_layout
-from RobustART.metrics import summaries
+from RobustART.generation.layouts import build_layout
 from RobustART.models import create_model
 from RobustART.noise import corrupt, perturb
-from tests.conftest import make_picture, save_photo
+from tests.conftest import make_picture, own_benchmark, save_photo
 
 SIZE = {"input_size": 32, "resize": 37, "mean": [0.5] * 3, "std": [0.25] * 3}
 SMALL = {"size": 32, "progress": False}
@@ -288,10 +287,10 @@ def test_two_photos_of_one_name(tmp_path, class_folders, photos):
         generate("imagenet_c", array_dataset([make_picture(0)], [0]), tmp_path / "r")
 
 
-@pytest.mark.parametrize("name", sorted(LAYOUTS))
+@pytest.mark.parametrize("name", sorted(spec.name for spec in BENCHMARKS.values() if spec.layout))
 def test_options_are_those_of_the_benchmark(name):
     """With the same defaults; only files have to have a quality."""
-    benchmark, layout = option_defaults(BENCHMARKS[name]), option_defaults(LAYOUTS[name])
+    benchmark, layout = (option_defaults(f) for f in (BENCHMARKS[name].build, BENCHMARKS[name].layout))
     differs = {key for key in layout if key not in benchmark or benchmark[key] != layout[key]}
     assert differs <= {"jpeg_quality"}
     section = GENERATE_OPTIONS.partition(f"  {name}  ")[2].partition("\n  i")[0]
@@ -315,17 +314,12 @@ def test_a_users_own_layout(tmp_path, photos, model):
         Image.fromarray(mirrored(sample, rng)).save(path, compress_level=compression)
         return path.read_bytes()
 
-    @BENCHMARKS.register("mirror")
-    def mirror(dataset):
-        return Benchmark("mirror", (Pass(dataset, (Cell("mirrored", mirrored),)),), summaries.classification)
-
-    @LAYOUTS.register("mirror")
     def mirror_layout(dataset, *, compression=9):
         part = build_benchmark("mirror", dataset).passes[0]
         cells = {cell.name: lambda sample, rng: store(sample, rng, compression=compression) for cell in part.cells}
         return Layout(part.dataset, cells, ".png", ("pillow",))
 
-    try:
+    with own_benchmark("mirror", lambda dataset: (Pass(dataset, (Cell("mirrored", mirrored),)),), layout=mirror_layout):
         manifest = generate("mirror", photos, tmp_path / "m", **SMALL)
         assert manifest["options"] == {"compression": 9}
         assert build_layout("mirror", photos, {"compression": 1}).options == {"compression": 1}
@@ -334,9 +328,6 @@ def test_a_users_own_layout(tmp_path, photos, model):
         for i in range(6):
             expected = clean_view(photos.sample(i, prepare), None)[:, ::-1]
             assert np.array_equal(stored.sample(i, lambda image: image).image, expected)
-    finally:
-        BENCHMARKS.remove("mirror")
-        LAYOUTS.remove("mirror")
 
 
 def test_command(tmp_path, class_folders, own_model, capsys):

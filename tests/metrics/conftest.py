@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from RobustART.records.lines import FORMAT, Line
+from RobustART.records.header import BEFORE
+from RobustART.records.lines import Line
 
 
 def write_records(path, benchmark, passes, *, options=None, attacks=None, models=None, conditions=None, seed=0):
@@ -16,7 +17,7 @@ def write_records(path, benchmark, passes, *, options=None, attacks=None, models
         passes: (name, cells, label ranks (N, cells), more entries of each line by name (N, cells, ...)), one or several.
     """
     header = {
-        "format": FORMAT, "benchmark": benchmark, "hash": "0", "versions": {},
+        "format": BEFORE, "benchmark": benchmark, "hash": "0", "versions": {},
         "conditions": {
             "benchmark": benchmark, "options": options or {}, "attacks": attacks or {}, "seed": seed,
             "model": {"source": "timm:a", "arguments": {}, "weights": "0"}, **(conditions or {}),

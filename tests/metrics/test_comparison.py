@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from RobustART.benchmarks.corruption_groups import SCORED
 from RobustART.cli import main
 from RobustART.errors import RecordError
 from RobustART.metrics import compare
 from RobustART.metrics.comparison import _number
-from RobustART.metrics.summaries import systems, unknown_images
+from RobustART.metrics.corruption import SCORED
+from RobustART.metrics.detection import unknown_images
+from RobustART.metrics.systems import systems
 from tests.metrics.conftest import write_records
 
 DATA = [{"name": "photos", "fingerprint": "f", "images": 8, "subset": None}]
@@ -186,7 +187,7 @@ def test_a_run_is_not_compared_with_itself(tmp_path, monkeypatch, capsys):
         ),
         ("train.jsonl", '{"step": 1}\n', r"holds a training \(train.jsonl\) that has evaluated nothing"),
         ("one/results/clean.jsonl", "", "Runs lie in folders within: one; name these"),
-        ("report.json", '{"format": "robustart-report/2"}\n', "This is a report; name the folder of its run"),
+        ("report.json", '{"format": "robustart-report/3"}\n', "This is a report; name the folder of its run"),
         ("scores.txt", "0 1 0.5\n", "original's formats are scored by the evaluators"),
         ("x.jsonl", '{"format": "robustart-records/1"}\n', "header of .*x.jsonl needs 'benchmark', a text, got none"),
         (

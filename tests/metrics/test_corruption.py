@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from RobustART.benchmarks.corruption_groups import GROUPS, SCORED
+from RobustART.benchmarks.imagenet_c import group_of
 from RobustART.metrics import UndefinedError
 from RobustART.metrics import corruption as C
 from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors
-from RobustART.noise.corruptions import CORRUPTIONS, group_of
+from RobustART.metrics.corruption import GROUPS, SCORED
+from RobustART.noise.corruptions import CORRUPTIONS
 from tests.conftest import ROOT
 
 
@@ -23,7 +24,7 @@ def test_there_is_one_table_of_groups():
     holders = [
         path.name for path in (ROOT / "RobustART").rglob("*.py") if '"defocus_blur", "glass_blur"' in path.read_text()
     ]
-    assert holders == ["corruption_groups.py"]
+    assert holders == ["corruption.py"]
 
 
 def test_alexnets_own_errors_give_an_mce_of_100():

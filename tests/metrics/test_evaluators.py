@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from RobustART.benchmarks import BENCHMARKS, Companions, adversarial, imagenet_c, transfer
 from RobustART.cli import main
 from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import (
@@ -17,12 +18,11 @@ from RobustART.metrics import (
     ImageNetSEvaluator,
     UndefinedError,
     WorstCaseAdvRobustEvaluator,
-    summaries,
 )
 from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors
+from RobustART.metrics.corruption import SCORED
+from RobustART.metrics.reading import read_result
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
-from RobustART.metrics.summaries import SCORED, SUMMARIES
-from RobustART.records.lines import read_records
 from tests.metrics.conftest import write_records
 
 
@@ -114,7 +114,7 @@ def test_ar_and_wcar(tmp_path):
     result = AdvRobustEvaluator().eval(path)
     assert result["AR/fgsm/8/255"] == pytest.approx(200 / 3)
     assert result["AR/pgd_linf/8/255"] == pytest.approx(100 / 3)
-    tables = summaries.adversarial(read_records(path)).tables
+    tables = adversarial.summarize(read_result(path)).tables
     assert tables["robust_accuracy"]["fgsm"]["8/255"].value == 75
     worst = WorstCaseAdvRobustEvaluator().eval(path)
     assert dict(worst) == {
@@ -149,7 +149,7 @@ def test_transfer_matrix(tmp_path):
     models = {"clean@b": [None, "b"], cells[2]: [None, "b"], cells[3]: ["b", None]}
     ranks = [[0, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1], [1, 0, 1, 1]]
     path = one(tmp_path / "t", "transfer", cells, ranks, models=models, attacks={cell: {} for cell in cells[2:]})
-    summary = summaries.transfer(read_records(path))
+    summary = transfer.summarize(read_result(path))
     table = summary.tables["transfer_success fgsm/8/255"]
     assert table["model"]["b"].value == 50
     assert table["b"]["model"].value == 0
@@ -231,9 +231,9 @@ def every_summary(folder):
 
 def test_every_number_of_every_summary_has_an_interval(tmp_path):
     files = every_summary(tmp_path)
-    assert set(files) == set(SUMMARIES)
+    assert set(files) == set(BENCHMARKS)
     for name, path in files.items():
-        summary = SUMMARIES[name](read_records(path))
+        summary = BENCHMARKS[name].numbers(read_result(path))
         flat = summary.flat("").metrics
         assert len(flat) >= 1
         for title, estimate in flat.items():
@@ -246,7 +246,7 @@ def test_every_number_of_every_summary_has_an_interval(tmp_path):
 
 def test_relative_mce_has_intervals_too(tmp_path):
     files = every_summary(tmp_path)
-    summary = summaries.imagenet_c(read_records(files["imagenet_c"]), read_records(files["clean"]))
+    summary = imagenet_c.summarize(read_result(files["imagenet_c"]), Companions({"clean": read_result(files["clean"])}))
     found = {title: estimate for title, estimate in summary.flat("").metrics.items() if "relative" in title}
     assert len(found) == 2 + 19 + 5
     assert all(estimate.low < estimate.value < estimate.high for estimate in found.values())
@@ -280,5 +280,5 @@ def test_score_command_on_every_benchmark(tmp_path, capsys):
     assert main(["score", str(files["clean"]), str(files["clean"])]) == 2
     assert "are of one benchmark and model, in one folder" in capsys.readouterr().err
     assert main(["score", str(one(tmp_path / "x", "mine", ["clean"], [[0]]))]) == 2
-    assert "is of the benchmark 'mine'; known: clean" in capsys.readouterr().err
+    assert "is of the benchmark 'mine'; known: adversarial" in capsys.readouterr().err
     assert main(["score", str(tmp_path / "nothing")]) == 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import RobustART.metrics
-from RobustART.benchmarks.corruption_groups import SCORED
+from RobustART.benchmarks import imagenet_s, transfer
 from RobustART.errors import RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,
@@ -19,11 +19,11 @@ from RobustART.metrics import (
     ImageNetSEvaluator,
     UndefinedError,
     WorstCaseAdvRobustEvaluator,
-    summaries,
 )
 from RobustART.metrics.calibration import rms_calibration_error
+from RobustART.metrics.corruption import SCORED
+from RobustART.metrics.reading import read_result
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
-from RobustART.records.lines import read_records
 from tests.metrics.conftest import score_lines, verdict_lines, write_records
 
 EVALUATORS = [
@@ -137,7 +137,7 @@ def test_fault_17_transfer_counts_the_images_that_are_there(tmp_path):
     ranks = [[0, 0, 1, 0], [0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 1, 1], [1, 0, 1, 1]]
     attacks = {cell: {} for cell in cells[2:]}
     path = write_records(tmp_path / "t", "transfer", [("", cells, ranks, {})], models=models, attacks=attacks)
-    tables = summaries.transfer(read_records(path)).tables
+    tables = transfer.summarize(read_result(path)).tables
     assert tables["transfer_success fgsm/8/255"]["model"]["b"].value == 100
     assert tables["transfer_success fgsm/2/255"]["model"]["b"].value == pytest.approx(100 / 3)
 
@@ -147,7 +147,7 @@ def test_fault_19_the_deviation_is_no_variance_and_a_vacuous_one_is_named(tmp_pa
     cells = ["pil/pil-bilinear", "opencv/pil-bilinear", "pil/pil-box"]
     difference = {"pixel_difference": [[0.0, 0.0, 1.5], [0.0, 0.0, 2.5]]}
     path = write_records(tmp_path / "s", "imagenet_s", [("", cells, [[0, 0, 1], [0, 0, 0]], difference)])
-    summary = summaries.imagenet_s(read_records(path))
+    summary = imagenet_s.summarize(read_result(path))
     assert summary.metrics["std_top1"].value == pytest.approx(np.std([100, 100, 50]))
     assert "opencv/pil-bilinear made the same pixels as pil/pil-bilinear" in summary.notes[0]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from RobustART.benchmarks.photos import imagenet_a_classes
 from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,
@@ -17,8 +18,8 @@ from RobustART.metrics import (
     ImageNetSEvaluator,
     WorstCaseAdvRobustEvaluator,
 )
-from RobustART.metrics.baselines import imagenet_a_classes
-from RobustART.original.results import read_verdicts, result_files
+from RobustART.original.results.files import result_files
+from RobustART.original.results.scores import read_verdicts
 from tests.metrics.conftest import score_lines, verdict_lines, write_records
 
 NESTED = "[" * 5000 + "]" * 5000

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from RobustART.benchmarks.photos import imagenet_a_classes, imagenet_r_classes
 from RobustART.metrics import UndefinedError
 from RobustART.metrics import functional as F
-from RobustART.metrics.baselines import imagenet_a_classes, imagenet_r_classes
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 20), (18, 20), (20, 20), (1, 3), (500, 1000)])

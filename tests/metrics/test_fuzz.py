@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 
+from RobustART.benchmarks.imagenet_o import imagenet_o_classes
+from RobustART.benchmarks.photos import imagenet_a_classes
 from RobustART.errors import UserError
 from RobustART.metrics import (
     AdvRobustEvaluator,
@@ -18,9 +20,8 @@ from RobustART.metrics import (
     WorstCaseAdvRobustEvaluator,
     compare,
 )
-from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
 from RobustART.metrics.runs import read_run
-from RobustART.metrics.summaries import summarize
+from RobustART.metrics.spec import summarize
 from RobustART.verification.published import check_runs
 from tests.metrics.conftest import score_lines, verdict_lines, write_records
 

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from RobustART.benchmarks.corruption_groups import GROUPS
+from RobustART.benchmarks.imagenet_o import imagenet_o_classes
+from RobustART.benchmarks.photos import imagenet_a_classes
 from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import (
     AdvRobustEvaluator,
@@ -18,7 +19,8 @@ from RobustART.metrics import (
     UndefinedError,
     WorstCaseAdvRobustEvaluator,
 )
-from RobustART.metrics.baselines import alexnet_corruption_errors, imagenet_a_classes, imagenet_o_classes
+from RobustART.metrics.baselines import alexnet_corruption_errors
+from RobustART.metrics.corruption import GROUPS
 from tests.metrics.conftest import score_lines, verdict_lines
 
 

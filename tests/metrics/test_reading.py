@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from RobustART.benchmarks.corruption_groups import SCORED
+from RobustART.benchmarks import Companions, imagenet_c
 from RobustART.cli import main
 from RobustART.errors import RecordError
 from RobustART.metrics import (
@@ -16,8 +16,8 @@ from RobustART.metrics import (
     ImageNetOEvaluator,
     ImageNetPEvaluator,
     ImageNetSEvaluator,
-    summaries,
 )
+from RobustART.metrics.corruption import SCORED
 from RobustART.metrics.reading import read_result
 from RobustART.metrics.runs import read_run
 from tests.metrics.conftest import write_records
@@ -87,7 +87,7 @@ def test_other_evaluators_take_no_file_by_its_first_column_either(tmp_path):
         ("imagenet_p", ["snow/0"], "has 1 frames of snow, too few for the difficulty 1"),
         ("imagenet_p", ["snow/0", "snow/1"], "needs 'top5' in 'extra', of 3 dimensions, got none"),
         ("imagenet_o", ["stored"], "needs the passes 'known' and 'unknown'"),
-        ("transfer", ["clean", "other"], "several cells without an attack for one model: .None, None."),
+        ("transfer", ["clean", "other"], "several cells without an attack for one model: .'model', 'model'."),
         ("transfer", ["fgsm/1 a>b"], "has no cell without an attack for the model a of 'fgsm/1 a>b'"),
     ],
 )
@@ -140,7 +140,7 @@ def test_relative_mce_is_of_one_model(tmp_path, capsys):
     ):
         read_run(tmp_path)
     with pytest.raises(RecordError, match="the result file and the clean result file are not of one model"):
-        summaries.imagenet_c(read_result(path), read_result(clean))
+        imagenet_c.summarize(read_result(path), Companions({"clean": read_result(clean)}))
     # The command scores each model's files by themselves.
     assert main(["score", str(path), str(clean)]) == 0
     assert "relative_mCE" not in capsys.readouterr().out

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from RobustART.metrics import UndefinedError, estimates
-from RobustART.metrics.detection import detection, detection_draws
+from RobustART.metrics.calibration import calibration
+from RobustART.metrics.detection import detection, detection_draws, unknown_images
 from RobustART.metrics.estimates import Sample
 from RobustART.metrics.functional import wilson
 from RobustART.metrics.resampling import RESAMPLES, draw_counts, interval, resampled_sums
-from RobustART.metrics.summaries import calibration, systems, unknown_images
+from RobustART.metrics.systems import systems
 
 
 def test_counts_are_samples_of_n_with_replacement():

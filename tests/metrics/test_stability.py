@@ -8,10 +8,11 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from RobustART.benchmarks.perturbed import rankings
-from RobustART.metrics import UndefinedError, stability, summaries
+from RobustART.benchmarks.imagenet_p import rankings
+from RobustART.metrics import UndefinedError, stability
 from RobustART.metrics.functional import wilson
 from RobustART.metrics.stability import flip_probability, mean_over_pairs, references, top5_distance, zipf_distance
+from RobustART.metrics.steadiness import flips
 
 
 def pairs(frames, noise, stride):
@@ -105,7 +106,7 @@ def test_the_ratio_over_a_baseline_varies_with_the_baselines_videos():
     own = {"brightness": predictions_of(0.2, 4000, 0)}
     widths = []
     for videos in (20, 4000):
-        found = summaries.flips(own, baseline={"brightness": predictions_of(0.4, videos, 1)}).metrics["mFR_of_these"]
+        found = flips(own, baseline={"brightness": predictions_of(0.4, videos, 1)}).metrics["mFR_of_these"]
         widths.append(found.high - found.low)
     # A share f of 10 pairs of frames in each of n videos: relative error sqrt((1 - f) / (10 n f)).
     expected = [2 * 1.96 * 50 * np.sqrt(0.6 / 0.4 / 10 / n + 0.8 / 0.2 / 40_000) for n in (20, 4000)]
@@ -113,13 +114,13 @@ def test_the_ratio_over_a_baseline_varies_with_the_baselines_videos():
 
 
 def test_a_model_that_never_flips_may_flip():
-    found = summaries.flips({"brightness": np.zeros((20, 5), int)}).metrics["mFP_of_these"]
+    found = flips({"brightness": np.zeros((20, 5), int)}).metrics["mFP_of_these"]
     assert (found.low, found.high) == pytest.approx(wilson(0, 20))
 
 
 def test_perturbations_without_names_are_drawn_apart():
     """Their lines need not be of the same photo, so that they cannot make up for each other."""
     rows = predictions_of(0.3, 300, 2)
-    same = summaries.flips({"brightness": rows, "tilt": rows}).metrics["mFP_of_these"]
-    one = summaries.flips({"brightness": rows}).metrics["mFP_of_these"]
+    same = flips({"brightness": rows, "tilt": rows}).metrics["mFP_of_these"]
+    one = flips({"brightness": rows}).metrics["mFP_of_these"]
     assert same.high - same.low == pytest.approx((one.high - one.low) / np.sqrt(2), rel=0.1)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from RobustART.errors import ConfigError, UnknownNameError
-from RobustART.metrics.summaries import SCORED
+from RobustART.metrics.corruption import SCORED
 from RobustART.noise import CORRUPTIONS, corrupt
 from RobustART.noise.corruptions import BACKENDS, GROUPS
 from RobustART.noise.corruptions.weather import frost_folder

@@ -9,13 +9,14 @@ import sys
 
 import pytest
 
+from RobustART.benchmarks import BENCHMARKS
+from RobustART.benchmarks.adversarial import strongest
 from RobustART.data import array_dataset
 from RobustART.evaluation import evaluate
 from RobustART.report import write_page
-from RobustART.report.families import noise_families, strongest
+from RobustART.report.families import noise_families
 from RobustART.report.page import render
 from RobustART.report.pictures import read_tiles
-from RobustART.report.terms import better
 from tests.conftest import make_picture, solver_environ
 from tests.report.conftest import PREPROCESSING, Tiny, read_page, shown, table
 
@@ -160,7 +161,12 @@ def test_rows_that_share_no_radius_are_tables_of_their_own(report):
 
 def test_only_percentages_are_marked_from_0_to_100(report):
     numbers = {"value": 2.5, "low": 1.0, "high": 4.0, "n": 8}
-    report["benchmarks"]["clean"]["metrics"] = {"top1": numbers, "mFP": numbers, "mean_T5D": numbers}
+    report["benchmarks"]["imagenet_p"] = {
+        **report["benchmarks"]["clean"],
+        "metrics": {"mFP": numbers, "mean_T5D": numbers},
+    }
+    report["benchmarks"]["clean"]["metrics"] = {"top1": numbers}
+    report["timing"]["benchmarks"]["imagenet_p"] = report["timing"]["benchmarks"]["clean"]
     cells = [cells for _, cells in table(read_page(render(report, [])), "Headline numbers")]
     marked = {own[0].text.split()[0]: bool(own[-1].find("span", class_="bar")) for own in cells}
     assert {name: marked[name] for name in ("top1", "mFP", "mean_T5D")} == {
@@ -171,16 +177,21 @@ def test_only_percentages_are_marked_from_0_to_100(report):
 
 
 @pytest.mark.parametrize(
-    ("metric", "way"),
+    ("benchmark", "metric", "way"),
     [
-        ("top1", "high"), ("mCE", "low"), ("mCE_19", "low"), ("relative_mCE", "low"), ("mean_error_15", "low"), ("ece", "low"),
-        ("std_top1", "low"), ("worst_top1", "high"), ("mFP_of_these", "low"), ("mean_T5D", "low"), ("mean_zipf", "low"),
-        ("mFR", "low"), ("aupr", "high"), ("chance_aupr", None), ("auroc", "high"), ("fpr95", "low"), ("aurra", "high"),
-        ("rms_calibration_error", "low"), ("robust_accuracy Linf 8/255", "high"), ("clean_accuracy", "high"), ("score", None),
+        ("clean", "top1", "high"), ("imagenet_c", "mCE", "low"), ("imagenet_c", "mCE_19", "low"),
+        ("imagenet_c", "relative_mCE", "low"), ("imagenet_c", "mean_error_15", "low"), ("imagenet_a", "ece", "low"),
+        ("imagenet_c", "fog mean error", "low"), ("imagenet_s", "std_top1", "low"), ("imagenet_s", "worst_top1", "high"),
+        ("imagenet_p", "mFP_of_these", "low"), ("imagenet_p", "mean_T5D", "low"), ("imagenet_p", "mean_zipf", "low"),
+        ("imagenet_p", "mFR", "low"), ("imagenet_o", "aupr", "high"), ("imagenet_o", "chance_aupr", None),
+        ("imagenet_o", "auroc", "high"), ("imagenet_o", "fpr95", "low"), ("imagenet_a", "aurra", "high"),
+        ("imagenet_a", "rms_calibration_error", "low"), ("adversarial", "pgd_linf 8/255", "high"),
+        ("adversarial", "AR/fgsm/8/255", "high"), ("adversarial", "clean_accuracy", "high"), ("clean", "score", None),
+        ("transfer", "clean_accuracy other", "high"), ("transfer", "transfer_success fgsm/8/255/model/other", None),
     ],
 )  # fmt: skip
-def test_which_way_is_better(metric, way):
-    assert better(metric) == way
+def test_which_way_is_better(benchmark, metric, way):
+    assert BENCHMARKS[benchmark].metric(metric).better == way
 
 
 def test_pictures_are_the_recorded_ones(page, run_folder, report):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from RobustART.benchmarks.imagenet_o import imagenet_o_classes
+from RobustART.benchmarks.photos import imagenet_a_classes
 from RobustART.core.imaging.video import write_video
 from RobustART.data.imagenet import imagenet_wnids
-from RobustART.metrics.baselines import imagenet_a_classes, imagenet_o_classes
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.noise.corruptions import CORRUPTIONS
 from RobustART.training.cls_solver import main
