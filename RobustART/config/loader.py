@@ -1,4 +1,4 @@
-"""Strict reading of YAML into the schema of ``config.py``: nothing misspelt, nothing guessed, nothing executed."""
+"""Strict reading of YAML into the schema: nothing misspelt, nothing guessed, nothing run but the modules of ``imports``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from RobustART.config.schema import Config
-from RobustART.core.options import FRACTION, build, parse_number, to_plain
+from RobustART.core.options import FRACTION, build, convert, parse_number, to_plain
+from RobustART.core.plugins import import_plugins
 from RobustART.errors import ConfigError
 
 DATA_ROOT = "ROBUSTART_DATA"
@@ -41,7 +42,7 @@ def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[
 def _construct_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
     mark = node.start_mark
     number = parse_number(node.value, f"the number in line {mark.line + 1}, column {mark.column + 1}")
-    return int(number) if number.is_integer() and "/" not in node.value else number
+    return int(number) if number.is_integer() and abs(number) < 2**63 and "/" not in node.value else number
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
@@ -104,7 +105,7 @@ def apply_override(data: dict[str, Any], override: str) -> dict[str, Any]:
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = (), data_root: str | Path | None = None) -> Config:
-    """Returns the checked configuration of a YAML file.
+    """Returns the checked configuration of a YAML file; from now on a user's own modules are found in its folder.
 
     Args:
         path: the file.
@@ -118,7 +119,10 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), data_root: str 
     for override in overrides:
         data = apply_override(data, override)
     root = os.environ.get(DATA_ROOT) if data_root is None else str(data_root)
-    return build(Config, _with_data_root(data, "", os.path.abspath(root) if root else None), "")
+    data = _with_data_root(data, "", os.path.abspath(root) if root else None)
+    imports = convert(data.get("imports", []), list[str], "imports")
+    import_plugins(imports, "imports", Path(path).resolve().parent)  # before names are looked up
+    return build(Config, data, "")
 
 
 def _with_data_root(data: Any, place: str, root: str | None) -> Any:

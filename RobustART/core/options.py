@@ -155,21 +155,25 @@ def _named(value: Any, mark: Named, path: str) -> Any:
     if mark.form == "options":
         return checked(mark.load(), value, path, hidden=mark.hidden)
     if mark.form == "kwargs":
-        owner = _entry(mark, value.type, path)
-        return dataclasses.replace(value, kwargs=checked(owner, value.kwargs, f"{path}.kwargs", hidden=mark.hidden))
+        return dataclasses.replace(value, kwargs=_entry_options(mark, value.type, value.kwargs, path, f"{path}.kwargs"))
     if mark.form == "flat":
         if "type" not in value:
             raise ConfigError(f"{path}.type is missing")
-        owner, options = _entry(mark, value["type"], path), {key: value[key] for key in value if key != "type"}
-        return {"type": value["type"], **checked(owner, options, path, hidden=mark.hidden)}
+        options = {key: option for key, option in value.items() if key != "type"}
+        return {"type": value["type"], **_entry_options(mark, value["type"], options, path, path)}
     return value
 
 
-def _entry(mark: Named, name: object, path: str) -> Any:
+def _entry_options(mark: Named, name: object, options: Mapping[str, Any], section: str, path: str) -> dict[str, Any]:
     try:
-        return mark.load()[name]
+        owner = mark.load()[name]
     except UnknownNameError as error:
-        raise ConfigError(f"{path}.type: {error}") from None
+        raise ConfigError(f"{section}.type: {error}") from None
+    known = options_of(owner, hidden=mark.hidden)
+    for key in options:
+        if key not in known:
+            raise unknown_option(key, known, f"{section} {name!r}")
+    return checked(owner, options, path, hidden=mark.hidden)
 
 
 def _is(origin: Any, base: type) -> bool:
@@ -194,7 +198,7 @@ def _first_fit(value: Any, members: Sequence[Any], path: str) -> Any:
 def _sequence(value: Any, origin: Any, args: Sequence[Any], path: str) -> Any:
     value = value.tolist() if hasattr(value, "tolist") else value  # an array
     if not isinstance(value, (list, tuple, range)):
-        if origin is not Sequence or args[0] is Any:
+        if origin is not Sequence or args[0] is Any or value is None:
             raise _MismatchError
         return [_converted(value, args[0], path)]
     fixed = origin is tuple and args[-1] is not Ellipsis

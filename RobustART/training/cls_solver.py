@@ -196,7 +196,6 @@ def read_config(path: Path, overrides: Sequence[str], data: str | None = None) -
     """
     config = load_config(path, list(overrides), data)
     folder = path.resolve().parent
-    import_plugins(config.imports, "imports", folder)
     return config, folder
 
 

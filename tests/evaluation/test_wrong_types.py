@@ -90,7 +90,7 @@ def test_every_benchmark_is_tried(places):
 def test_an_option_of_a_wrong_type_is_an_error_of_the_users(places, photos):
     for name, options in places:
         build_benchmark(name, photos, options)
-        for option in option_defaults(BENCHMARKS[name]):
+        for option in option_defaults(BENCHMARKS[name].build):
             for value in WRONG:
                 try:
                     build_benchmark(name, photos, {**options, option: value})
