@@ -23,12 +23,12 @@ from pathlib import Path
 
 import numpy as np
 
-from RobustART.metrics.corruption import GROUPS
+from RobustART.benchmarks.imagenet_c import summarize as imagenet_c
 from RobustART.metrics.baselines import alexnet_corruption_errors
 from RobustART.metrics.comparison import compare, dump
+from RobustART.metrics.corruption import GROUPS
 from RobustART.metrics.evaluators import ImageNetCEvaluator
 from RobustART.metrics.resampling import RESAMPLES
-from RobustART.benchmarks.imagenet_c import summarize as imagenet_c
 from RobustART.original import results as formats
 from RobustART.records.lines import FORMAT, read_records
 

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         if path.suffix not in BEGINS:
             raise ConfigError(f"-o takes a file ending in .json or .md, got {path}")
     if arguments.first < 0:
-        raise ConfigError(f"--first must be a whole number from 0, got {arguments.first}")
+        raise ConfigError(f"--first must be an integer from 0 up, got {arguments.first}")
     inputs = [file for place in arguments.runs for file in result_files(place)]
     check_outputs([Output("-o", path, "a comparison", BEGINS[path.suffix]) for path in outputs], inputs)
     comparison = compare(*arguments.runs)

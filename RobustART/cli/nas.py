@@ -1,4 +1,4 @@
-"""The sub-commands of ``robustart nas``: sub-networks are drawn, evaluated, and what matters in them is told."""
+"""The sub-commands of ``robustart nas``: drawing sub-networks, evaluating them, and analysing the results."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from RobustART.cli.options import Commands, read_options
 from RobustART.core.files import write_whole
 from RobustART.errors import ConfigError
 
-DESCRIPTION = """Study how depth, width, kernel, expansion and input size of a network bear on its robustness.
+DESCRIPTION = """Study how depth, width, kernel, expansion and input size of a network affect its robustness.
 
 One supernet is trained, whose weights hold those of all sub-networks of a space (training.objective: {type: supernet}).
-Then sub-networks are drawn, evaluated, and the correlations told:
+Then sub-networks are drawn and evaluated, and correlations are reported:
 
   python -m RobustART.training.cls_solver --config supernet.yaml
   robustart nas sample --space mobilenet_v3 --count 600 --seed 0 --macs 100M-600M -o subnets.jsonl
   robustart nas evaluate --config supernet.yaml --subnets subnets.jsonl --weights checkpoints/ckpt.pth.tar -o results
   robustart nas analyse results -o analysis.html
 
-The spaces, resnet and mobilenet_v3, are of our own design: those of the original were never published."""
+The spaces, resnet and mobilenet_v3, are our own design: those of the original were never published."""
 
 
 def add(commands: Commands) -> None:
@@ -42,7 +42,9 @@ def add(commands: Commands) -> None:
         "--set", dest="options", action="append", default=[], metavar="KEY=VALUE",
         help="an option of the space, such as num_classes=10 or widths=[0.8,1.0]; with --config a key of the config",
     )  # fmt: skip
-    sample.add_argument("--data", metavar="DIR", help="folder of all data, for what the config says of it")
+    sample.add_argument(
+        "--data", metavar="DIR", help="folder of all data, for paths in the config that begin with $ROBUSTART_DATA"
+    )
     sample.add_argument("--count", type=int, required=True, metavar="N", help="how many")
     sample.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
     sample.add_argument("--macs", default=None, metavar="LOW-HIGH", help="range of multiply-adds, such as 100M-600M")
@@ -52,7 +54,7 @@ def add(commands: Commands) -> None:
     evaluate = kinds.add_parser(
         "evaluate", help="run the benchmarks of a config on every sub-network of a list; resumable",
         description="Runs the benchmarks of a config on every sub-network of a list, after measuring its BatchNorm "
-        "statistics on training images, and writes one row for each: rows.jsonl, rows.csv. A run that was killed goes on. "
+        "statistics on training images, and writes one row for each: rows.jsonl, rows.csv. A run that was killed resumes. "
         "Under torchrun or srun the processes share the list.",
     )  # fmt: skip
     evaluate.add_argument(
@@ -71,7 +73,7 @@ def add(commands: Commands) -> None:
     evaluate.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="lay a value over the config"
     )
-    evaluate.add_argument("--quiet", action="store_true", help="do not tell of each sub-network")
+    evaluate.add_argument("--quiet", action="store_true", help="do not report each sub-network")
     evaluate.set_defaults(function=_evaluate)
 
     analyse = kinds.add_parser(
@@ -129,7 +131,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     written = evaluate_subnets(
         config, folder, Path(arguments.subnets), Path(arguments.output), weights=arguments.weights,
         bn_images=arguments.bn_images, share=parse_shard(arguments.shard), placement=placement,
-        tell=lambda text: None if arguments.quiet else print(prefix + text, file=sys.stderr, flush=True),
+        report=lambda text: None if arguments.quiet else print(prefix + text, file=sys.stderr, flush=True),
     )  # fmt: skip
     if written:
         print(f"{prefix}Written: {', '.join(map(str, written))}")

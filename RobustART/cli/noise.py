@@ -13,11 +13,11 @@ from RobustART.errors import ConfigError
 
 def add(commands: Commands) -> None:
     """Adds ``noise`` and its kinds to the command line."""
-    noise = commands.add_parser("noise", help="add noise to a picture, or generate a whole data set of it")
+    noise = commands.add_parser("noise", help="add noise to an image, or generate a noisy data set")
     kinds = noise.add_subparsers(dest="type", required=True, metavar="KIND")
     for name, example in (("imagenet-c", "corruption_name=fog"), ("imagenet-s", "resize_type=opencv-area")):
-        one = kinds.add_parser(name, help=f"the noise of {name} on one picture")
-        one.add_argument("image", help="the picture")
+        one = kinds.add_parser(name, help=f"the noise of {name} on one image")
+        one.add_argument("image", help="the image")
         one.add_argument(
             "-o", "--output", required=True, help="where the noisy one goes; the suffix decides the format"
         )
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from RobustART.noise import AddNoise
 
-    _check_picture(Path(arguments.image), Path(arguments.output))
+    _check_output(Path(arguments.image), Path(arguments.output))
     noise = AddNoise(arguments.type, seed=arguments.seed)
     noise.set_config(**read_options(arguments.options))
     noisy = noise.add_noise(arguments.image)
@@ -43,14 +43,14 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"cannot write {arguments.output}: {error}") from None
 
 
-def _check_picture(source: Path, output: Path) -> None:
-    """Raises a ConfigError if the noisy picture would replace the one that is read, or what is no picture."""
+def _check_output(source: Path, output: Path) -> None:
+    """Raises a ConfigError if the noisy image would replace the one that is read, or a file that is no image."""
     from PIL import Image
 
     if same_file(source, output):
-        raise ConfigError(f"-o {output} would overwrite the picture that is read; name another file")
+        raise ConfigError(f"-o {output} would overwrite the image that is read; name another file")
     if output.exists() and (not output.is_file() or output.stat().st_size):
         try:
             Image.open(output).close()
         except OSError:
-            raise ConfigError(f"-o {output} is there already and is no picture: it is not replaced") from None
+            raise ConfigError(f"-o {output} exists already and is no image: it is not replaced") from None

@@ -16,15 +16,15 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """The sub-commands of a parser, to which a command adds itself."""
 
 
-def read_options(texts: Sequence[str]) -> dict[str, Any]:
-    """Returns ``key=value`` texts as options; values are YAML."""
+def read_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Returns ``key=value`` strings as options; values are YAML."""
     from RobustART.config.loader import parse_yaml
 
     options = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
         if not equals:
-            raise ConfigError(f"--set takes key=value, got {text!r}")
+            raise ConfigError(f"--set takes key=value, got {pair!r}")
         options[key] = parse_yaml(value, f"the value of --set {key}")
     return options
 
@@ -40,7 +40,7 @@ def add_noise_options(command: argparse.ArgumentParser, example: str) -> None:
 def add_baseline(command: argparse.ArgumentParser) -> None:
     """Adds ``--baseline``."""
     command.add_argument(
-        "--baseline", metavar="FILE", help="AlexNet's result file of imagenet_p, over which mFR and mT5D are"
+        "--baseline", metavar="FILE", help="AlexNet's result file of imagenet_p, to which mFR and mT5D are relative"
     )
 
 

@@ -22,7 +22,7 @@ benchmarks, attacks and all else that is chosen by name."""
 def add(commands: Commands) -> None:
     """Adds ``schema`` to the command line."""
     command = commands.add_parser(
-        "schema", help="print every key of the config, or of report.json, with its manual", description=DESCRIPTION
+        "schema", help="print every key of the config, or of report.json, with its description", description=DESCRIPTION
     )
     command.add_argument(
         "what", nargs="?", default="config", metavar="WHAT",

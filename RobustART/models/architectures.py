@@ -36,7 +36,7 @@ class Architecture:
     builder: str
     """``timm:NAME``, ``torchvision:NAME``, or ``robustart:NAME`` for a variant made here of their parts."""
     arguments: Mapping[str, Any]
-    """Keyword arguments of the builder; a caller's stand over them."""
+    """Keyword arguments of the builder; a caller's override them."""
     input_size: int
     """Side of the square input, in pixels."""
     resize: int

@@ -17,19 +17,19 @@ from RobustART.errors import ModelError, UserError, nearest
 from RobustART.models.normalize import Classifier
 
 UNSTATED = "the model states no preprocessing; torchvision's ImageNet defaults are used"
-"""The note of a network of which only its user can say how its input is made."""
+"""Note of a network that does not state its preprocessing."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """A network without normalisation, as its builder made it."""
+    """A network without normalisation, as its builder returned it."""
 
     network: nn.Module
     preprocessing: Preprocessing
     source: str
     """What built it, such as ``timm:resnet50``."""
     notes: tuple[str, ...] = ()
-    """What a report should say about it."""
+    """Sentences for the report."""
 
 
 def own_function(module_name: str, function_name: str) -> Callable[..., Any]:
@@ -83,7 +83,7 @@ def call(
         name: of the model.
         args: positional ones.
         kwargs: its arguments.
-        library: whether any other failure is a ModelError too; a user's own function shows where it failed.
+        library: whether any other failure is a ModelError too; a user's function shows its own traceback.
     """
     given = {key: value for key, value in kwargs.items() if not library or key not in ("pretrained", "weights")}
     fetching = library and bool(kwargs.get("pretrained") or kwargs.get("weights"))
@@ -114,7 +114,7 @@ def call(
 
 
 MISMATCHES = (ValueError, TypeError, RuntimeError, LookupError, AssertionError, ArithmeticError)
-"""What builders raise for arguments and weights that do not go together; a lost network is none of these."""
+"""What builders raise for incompatible arguments and weights; a failed download raises something else."""
 
 
 def _parameters(function: Any) -> list[inspect.Parameter]:

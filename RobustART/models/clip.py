@@ -25,16 +25,16 @@ TEXTS_AT_ONCE = 256
 
 
 class ZeroShotClassifier(nn.Module):
-    """CLIP's two towers; the classes are texts.
+    """CLIP's two towers; the classes are prompts.
 
     The classes' embeddings are computed when the first images come, and again after weights are loaded. The text tower is
     not trained.
 
     Args:
         clip: open_clip's network with ``visual``, ``encode_text`` and ``logit_scale``.
-        tokenize: list of texts -> token ids (T, L).
+        tokenize: list of strings -> token ids (T, L).
         classes: K names.
-        templates: texts with ``{}`` for the name; a class is the mean of its texts' directions.
+        templates: strings with ``{}`` for the name; a class is the mean direction of its prompts.
     """
 
     def __init__(self, clip: nn.Module, tokenize: Any, classes: Sequence[str], templates: Sequence[str]) -> None:
@@ -61,7 +61,7 @@ class ZeroShotClassifier(nn.Module):
             if self.tokens.is_meta:
                 return torch.empty(classes, self.clip.visual.output_dim, device="meta")
             if classes * templates > TEXTS_AT_ONCE:
-                log.info("CLIP reads %d texts, %d for each of %d classes", classes * templates, templates, classes)
+                log.info("CLIP encodes %d prompts, %d for each of %d classes", classes * templates, templates, classes)
             with torch.inference_mode(False), torch.no_grad():
                 parts = self.tokens.clone().flatten(0, 1).split(TEXTS_AT_ONCE)
                 texts = torch.cat([functional.normalize(self.clip.encode_text(part), dim=-1) for part in parts])
@@ -100,20 +100,20 @@ def clip(
         head: ``zero_shot`` or ``linear``.
         num_classes: K; with ``zero_shot`` the number of class names.
         class_names: of ``zero_shot``; None takes open_clip's English names of ImageNet-1k's 1,000 classes.
-        templates: of ``zero_shot``: ``simple`` (the 7 texts that OpenAI found to do), ``openai`` (all 80), or texts with
-            ``{}`` for the name.
+        templates: of ``zero_shot``: ``simple`` (the 7 prompts that OpenAI found sufficient), ``openai`` (all 80), or
+            strings with ``{}`` for the name.
         quick_gelu: whether GELU is ``x * sigmoid(1.702 x)``, as in OpenAI's weights and those fine-tuned from them.
         pretrained: download the weights of ``source``.
         use_pretrain_path: the original's; weights come from the configuration either way.
 
     Raises:
         ConfigError: the package open_clip is not installed.
-        ModelError: an argument means nothing, or the weights cannot be fetched.
+        ModelError: an argument is invalid, or the weights cannot be fetched.
     """
     if head not in HEADS:
         raise ModelError(f"clip: head must be one of {', '.join(HEADS)}, got {head!r}")
     if head == "linear" and (class_names is not None or templates != "simple"):
-        raise ModelError("clip: class_names and templates are of head: zero_shot; a linear head has no texts")
+        raise ModelError("clip: class_names and templates are of head: zero_shot; a linear head has no prompts")
     library = require("open_clip")
     if architecture not in library.list_models():
         raise ModelError(f"clip: open_clip knows no architecture {architecture!r}; see open_clip.list_models()")
@@ -148,10 +148,12 @@ def _templates(library: Any, templates: str | Sequence[str]) -> list[str]:
     known = {"simple": "SIMPLE_IMAGENET_TEMPLATES", "openai": "OPENAI_IMAGENET_TEMPLATES"}
     if isinstance(templates, str):
         if templates not in known:
-            raise ModelError(f"clip: templates must be simple, openai or a list of texts with {{}}, got {templates!r}")
+            raise ModelError(
+                f"clip: templates must be simple, openai or a list of strings with {{}}, got {templates!r}"
+            )
         return [template("{}") for template in getattr(library, known[templates])]
     if not templates or not all(isinstance(text, str) and text.count("{}") == 1 for text in templates):
-        raise ModelError(f"clip: each of the templates must be a text with one {{}}, got {templates!r}")
+        raise ModelError(f"clip: each of the templates must be a string with one {{}}, got {templates!r}")
     return list(templates)
 
 
@@ -163,7 +165,7 @@ def _towers(library: Any, architecture: str, source: str, quick_gelu: bool, pret
     log.info("CLIP's weights %r are read or downloaded; without a network that takes half a minute to fail", source)
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
-    hub.setLevel(logging.ERROR)  # every attempt is a warning of its own there
+    hub.setLevel(logging.ERROR)  # every attempt logs a warning there
     try:
         return library.create_model(name, pretrained=tag, force_quick_gelu=quick_gelu, device=device)
     except Exception as error:

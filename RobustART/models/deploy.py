@@ -17,14 +17,14 @@ from RobustART.models.renaming import new_names
 from RobustART.models.zoo import has_usual_arguments
 
 METHODS = ("reparameterize", "fuse", "switch_to_deploy")
-"""What timm's blocks call their fusion."""
+"""Names of the method by which timm's blocks fuse."""
 
 
 def split_deploy(name: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], bool | None]:
-    """Returns a builder's arguments without ``deploy``, and its value; None if it is absent or a function's of one's own.
+    """Returns a builder's arguments without ``deploy``, and its value; None if it is absent or a user's function takes it.
 
     Raises:
-        ModelError: it is neither true nor false.
+        ModelError: the value is neither true nor false.
     """
     if "deploy" not in kwargs or not has_usual_arguments(name):
         return dict(kwargs), None
@@ -37,7 +37,7 @@ def split_deploy(name: str, kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], 
 def deploy_form(network: nn.Module) -> nn.Module | None:
     """Returns the deploy form of a network in training form, a new one with the same outputs in evaluation mode.
 
-    None if the network has no second form, or is in it already.
+    None if the network has no deploy form, or is already in it.
     """
     if not any(hasattr(part, method) for part in network.modules() for method in METHODS):
         return None
@@ -65,14 +65,14 @@ def _with_plain_norms(network: nn.Module) -> nn.Module:
 
 
 def check_form(names: Iterable[str], trained: nn.Module, fused: nn.Module, deploy: bool, source: object) -> None:
-    """Raises a WeightsError if weights are of the form that is not asked for.
+    """Raises a WeightsError if weights are of the other form than the one asked for.
 
     Args:
-        names: of the weights; the original's are understood too.
+        names: names of the weights; the original's are understood too.
         trained: the network in training form.
-        fused: in deploy form.
-        deploy: whether the weights are for that.
-        source: of the weights.
+        fused: the network in deploy form.
+        deploy: whether the weights should be of the deploy form.
+        source: file of the weights, for the message.
     """
     forms = set(trained.state_dict()), set(fused.state_dict())
     own, other = forms[deploy], forms[not deploy]

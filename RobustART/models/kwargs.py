@@ -1,4 +1,4 @@
-"""The builder's arguments: what a caller may say, what the original called it, and what no classifier can be built of."""
+"""The builder's keyword arguments: which are allowed, the original's names for them, and checks of their values."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ RENAMED: dict[str, dict[str, str]] = {
     "swin": {"drop_rate": "proj_drop_rate"},
     "efficientnet": {"dropout_rate": "drop_rate", "drop_connect_rate": "drop_path_rate"},
 }
-"""The original's names of arguments, by family, and what the builder calls the same."""
+"""The original's names of arguments by family, and the builder's names for them."""
 RENAMED |= {"resnext": RENAMED["resnet"], "wide_resnet": RENAMED["resnet"]}
 
 LOADING = ("pretrained", "weights", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-"""Arguments of the libraries that load weights, or say which."""
+"""Arguments of the libraries that load weights, or name them."""
 OTHER = ("features_only", "out_indices", "feature_cls", "scriptable", "exportable", "no_jit", "pruned", "progress")
-"""Arguments of the libraries that give something else than a classifier, or do nothing here."""
+"""Arguments of the libraries that make something other than a classifier, or have no effect here."""
 RATES = (
     "dropout", "attention_dropout", "drop_path", "drop_rate", "drop_path_rate", "proj_drop_rate", "attn_drop_rate",
     "pos_drop_rate", "patch_drop_rate", "drop_block_rate", "dropout_rate", "drop_connect_rate",
 )  # fmt: skip
 """Probabilities, in any builder."""
 COUNTS = ("num_classes", "patch_size", "representation_size", "embed_dim", "num_heads")
-"""Whole numbers above 0, in any builder that takes a number."""
+"""Integers above 0, in any builder that takes a number."""
 STRUCTURE = ("patch_size", "layers", "depth", "depths", "embed_dim", "num_heads")
 NAMED = ("shape", "size", "scale", "width_mult", "mode", *STRUCTURE)
-"""Arguments that make another network of a row; those of the structure are what they are where the table does not say."""
+"""Arguments that would make another network of a row; those of the structure are fixed even if the table omits them."""
 FREE = {"mobilenet_v2": ("width_mult",), "mobilenet_v3": ("scale", "mode")}
-"""The original's names that take such arguments, with those."""
+"""Rows that take such arguments, and which."""
 
 
 def check_arguments(name: str, kwargs: Mapping[str, Any]) -> None:
-    """Raises a ModelError for what no builder can mean, but timm's or torchvision's would take or ignore."""
+    """Raises a ModelError for arguments that timm or torchvision would accept or ignore, but that are invalid here."""
     for key in LOADING:
         if key in kwargs:
             raise ModelError(
@@ -58,7 +58,7 @@ def check_arguments(name: str, kwargs: Mapping[str, Any]) -> None:
             continue
         if key == "num_classes" or (key in COUNTS and isinstance(value, (int, float))):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ModelError(f"{name!r}: {key} must be a whole number above 0, got {value!r}")
+                raise ModelError(f"{name!r}: {key} must be an integer above 0, got {value!r}")
         elif key in RATES and (not _is_number(value) or not 0 <= value < 1):
             raise ModelError(f"{name!r}: {key} must be a probability from 0 to below 1, got {value!r}")
         elif key in ("scale", "width_mult") and (not _is_number(value) or not value > 0):
@@ -68,7 +68,7 @@ def check_arguments(name: str, kwargs: Mapping[str, Any]) -> None:
 
 
 def refuse_none(name: str, kwargs: Mapping[str, Any], known: Container[str] = ()) -> None:
-    """Raises a ModelError for arguments that are None, which timm ignores whatever their names, but for the known ones."""
+    """Raises a ModelError for arguments that are None, except known ones: timm ignores them whatever their names."""
     for key, value in kwargs.items():
         if value is None and key not in known:
             raise ModelError(f"{name!r}: {key} is None, which timm ignores; leave it out")
@@ -79,10 +79,10 @@ def _is_number(value: Any) -> bool:
 
 
 def row_arguments(row: Architecture, name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the builder's arguments of what a caller says of a row of the table, with the original's names translated.
+    """Returns the builder's arguments for a row of the table, with the original's names translated.
 
     Raises:
-        ModelError: two of them contradict each other, or make another network than the row's.
+        ModelError: two arguments contradict each other, or one would make another network than the row's.
     """
     given = dict(kwargs)
     _check_bn(name, given.pop("bn", None))

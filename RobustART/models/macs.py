@@ -34,13 +34,13 @@ class _Numbers(TorchFunctionMode):
 
 @contextlib.contextmanager
 def meta_device() -> Iterator[None]:
-    """Inside it networks are built without memory, on the meta device: enough for counting and for shapes."""
+    """Within the block, networks are built on the meta device, without memory: enough for counting and for shapes."""
     with torch.device("meta"), _Numbers():
         yield
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Returns the number of learned values; buffers such as BatchNorm's means are none."""
+    """Returns the number of learned values; buffers such as BatchNorm's means do not count."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 

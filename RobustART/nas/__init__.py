@@ -1,4 +1,4 @@
-"""Elastic networks: spaces of sub-networks that share the weights of one supernet. Of our own design, see ``spaces.py``."""
+"""Elastic networks: spaces of sub-networks that share the weights of one supernet. Our own design, see ``spaces.py``."""
 
 from RobustART.nas.networks import Network, Supernet
 from RobustART.nas.spaces import SPACES, Encoding, Space, create_space

@@ -1,8 +1,8 @@
-"""Sub-networks of a trained supernet, each through the benchmarks of a config: one row for each.
+"""Evaluates sub-networks of a trained supernet with the benchmarks of a config, and writes one row for each.
 
-A sub-network is evaluated by one process alone, as any model is, so its row does not depend on how the list was dealt out.
-Before, its BatchNorm layers get statistics of their own, measured on training images. What is finished is not done again:
-a row is there whole or not at all, and within a sub-network the evaluation goes on where it was.
+One process evaluates a sub-network alone, so its row does not depend on how the list is shared out. Before that, its
+BatchNorm statistics are measured on training images. Rows that exist are kept, and the evaluation of a sub-network resumes
+where it was interrupted.
 """
 
 from __future__ import annotations
@@ -54,27 +54,27 @@ log = logging.getLogger("RobustART")
 NEEDS = "model.type must be a supernet, nas:resnet or nas:mobilenet_v3 without an encoding"
 
 BN_IMAGES = 2000
-"""Training images that statistics are measured on, where there are as many."""
+"""Default number of training images on which BatchNorm statistics are measured."""
 BN_BATCH = 128
-"""Largest batch of them."""
+"""Largest batch in that measurement."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """Which part of a list a process works on: every ``of``-th, beginning with number ``index``."""
+    """The part of a list that one process works on: every ``of``-th entry, from number ``index`` on."""
 
     index: int = 0
-    """From 0."""
+    """Number of the part, from 0."""
     of: int = 1
-    """How many parts there are."""
+    """Number of parts."""
 
     def within(self, placement: Placement) -> Share:
-        """Returns the part of this part that one of several processes works on."""
+        """Returns the part of this part for one of several processes."""
         return Share(self.index + self.of * placement.rank, self.of * placement.size)
 
 
 def parse_shard(text: str) -> Share:
-    """Returns the part that ``0/2``, the first of two, means; a ConfigError if it means none."""
+    """Returns the part that a string such as ``0/2``, the first of two, names; a ConfigError if it names none."""
     first, slash, second = text.partition("/")
     if not slash or not first.isdecimal() or not second.isdecimal() or int(first) >= int(second):
         raise ConfigError(f"--shard must be 0/N to N-1/N, such as 0/2 and 1/2, got {text!r}")
@@ -92,16 +92,18 @@ def space_of(config: Config) -> Space:
 
 
 def build_supernet(config: Config, folder: Path, weights: str | None) -> Classifier:
-    """Returns the trained supernet of a config; ``weights`` goes before what the config names.
+    """Returns the trained supernet of a config; ``weights`` takes precedence over what the config names.
 
     Raises:
-        ConfigError: the model is no supernet, or there are no weights.
+        ConfigError: the model is not a supernet, or no weights are named.
     """
     space_of(config)  # it must be one
     weights = weights_of(config, folder) if weights is None else weights
     section = model_section(config)
     if weights is None:
-        raise ConfigError("sub-networks are parts of a trained supernet: say --weights CKPT, or model.weights")
+        raise ConfigError(
+            "sub-networks are parts of a trained supernet: name its weights by --weights CKPT or model.weights"
+        )
     model = build_model(
         section.type, model_arguments(config)[0], weights=weights, strict=section.strict,
         preprocessing=preprocessing_fields(config),
@@ -111,7 +113,7 @@ def build_supernet(config: Config, folder: Path, weights: str | None) -> Classif
 
 
 def as_classifier(supernet: Classifier, subnet: Subnet) -> Classifier:
-    """Returns a sub-network behind the supernet's normalisation; input size and resize shrink together."""
+    """Returns a sub-network behind the supernet's normalisation; input size and resize are scaled together."""
     network = supernet.network
     assert isinstance(network, Supernet)
     stated, size = supernet.preprocessing, subnet.encoding["input_size"]
@@ -124,12 +126,12 @@ def as_classifier(supernet: Classifier, subnet: Subnet) -> Classifier:
 
 
 class Statistics:
-    """Measures BatchNorm statistics of sub-networks on the same training images, as the test images are seen.
+    """Measures the BatchNorm statistics of sub-networks, on the same training images with the preprocessing of evaluation.
 
     Args:
         dataset: training images.
-        count: how many; None is 2,000, or all where there are fewer.
-        seed: of the choice, which is class-balanced.
+        count: number of images; None is 2,000, or all if there are fewer.
+        seed: seed of the choice, which is class-balanced.
         workers: loader processes.
     """
 
@@ -143,11 +145,11 @@ class Statistics:
         self.ids = balanced_subset(dataset.labels, count, seed, dataset.name)
 
     def conditions(self) -> dict[str, Any]:
-        """Returns what the statistics depend on, as plain data."""
+        """Returns all that the statistics depend on, as plain data."""
         return {"images": len(self.ids), "batch": BN_BATCH, "data": self.dataset.fingerprint(self.ids)}
 
     def measure(self, model: Classifier, device: torch.device) -> None:
-        """Replaces the running statistics of a model, on ``device``, by the mean over batches of nearly equal size."""
+        """Replaces a model's running statistics by the mean over batches of nearly equal size, computed on ``device``."""
         model.to(device)
         with exact_arithmetic():
             recalibrate(model, self._batches(model, device))
@@ -176,28 +178,29 @@ def evaluate_subnets(
     bn_images: int | None = None,
     share: Share | None = None,
     placement: Placement | None = None,
-    tell: Callable[[str], None] = log.info,
+    report: Callable[[str], None] = log.info,
 ) -> list[Path]:
-    """Evaluates a share of a list of sub-networks; returns the files of rows if those of the whole list are there.
+    """Evaluates a share of a list of sub-networks; returns the files of all rows once the whole list is evaluated.
 
     Args:
-        config: of the supernet, with the benchmarks in ``evaluation``.
-        folder: of the config file.
+        config: the supernet's config, with the benchmarks in ``evaluation``.
+        folder: folder of the config file.
         subnets: the list, see :mod:`RobustART.nas.sampling`.
-        output: gets ``subnets/ID/`` for each, with all that an evaluation writes, and in the end the rows of all.
-        weights: of the supernet.
+        output: folder for ``subnets/ID/``, what the evaluation of each writes, and for the rows of all.
+        weights: weights of the supernet.
         bn_images: see :class:`Statistics`.
-        share: which part of the list.
-        placement: of this process among those that share the work.
-        tell: is told of every row.
+        share: the part of the list to evaluate.
+        placement: rank of this process among those that share the work.
+        report: called with a line about every row.
 
     Raises:
-        ConfigError, RecordError: what cannot be, or is of other conditions than what ``output`` holds.
+        ConfigError: the config is invalid.
+        RecordError: ``output`` holds results of other conditions.
     """
     refuse_impossible(config)
     section, placement = evaluation_section(config), placement or Placement()
     if config.data.train is None:
-        raise ConfigError("the config has no data.train, whose images the sub-networks' BatchNorm statistics are of")
+        raise ConfigError("data.train is missing: the sub-networks' BatchNorm statistics are measured on its images")
     workers = section.workers if section.workers is not None else config.data.num_workers
     settings = run_settings(
         batch_size=section.batch_size,
@@ -225,14 +228,14 @@ def evaluate_subnets(
                 continue
             model = as_classifier(supernet, subnet)
             statistics.measure(model, device)
-            report = evaluate(
+            own = evaluate(
                 model, dataset, benchmarks, output_dir=place, batch_size=settings.batch_size, workers=settings.workers,
                 amp=settings.amp, channels_last=settings.channels_last, seed=settings.seed, limit=limit, progress=False,
                 world=world,
             )  # fmt: skip
-            row = row_of(subnet.to_plain(), report.data)
+            row = row_of(subnet.to_plain(), own.data)
             write_file(place / "row.json", json.dumps(row) + "\n")
-            tell(f"{number} of {len(mine)}: {subnet.id}, {subnet.cost.macs / 1e6:.4g}M multiply-adds")
+            report(f"{number} of {len(mine)}: {subnet.id}, {subnet.cost.macs / 1e6:.4g}M multiply-adds")
     return _collect(output, conditions, wanted)
 
 
@@ -240,7 +243,7 @@ def _conditions(
     dataset: ImageDataset | None, benchmarks: Mapping[str, Mapping[str, Any]], limit: int | None, supernet: Classifier,
     device: torch.device, settings: Settings, statistics: Statistics,
 ) -> dict[str, Any]:  # fmt: skip
-    """Returns all that the rows depend on but the encodings, as plain data."""
+    """Returns all that the rows depend on except the encodings, as plain data."""
     assert isinstance(supernet.network, Supernet)
     weights, found = fingerprint(supernet), {}
     for name, options in benchmarks.items():
@@ -273,7 +276,7 @@ def _claim(output: Path, conditions: dict[str, Any]) -> None:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
         write_file(temporary, json.dumps(conditions, indent=2) + "\n")
         try:
-            os.link(temporary, path)  # of several processes that begin together one is the first
+            os.link(temporary, path)  # of several processes that begin together, one is first
         except FileExistsError:
             pass
         except OSError:
@@ -292,7 +295,7 @@ def _claim(output: Path, conditions: dict[str, Any]) -> None:
 
 
 def _collect(output: Path, conditions: dict[str, Any], wanted: Sequence[Subnet]) -> list[Path]:
-    """Writes the rows of the whole list if they are all there; whoever ends last does, and all would write the same."""
+    """Writes the rows of the whole list if all exist; the last process to finish does, and any would write the same."""
     rows = []
     for subnet in wanted:
         path = output / "subnets" / subnet.id / "row.json"
@@ -301,7 +304,9 @@ def _collect(output: Path, conditions: dict[str, Any], wanted: Sequence[Subnet])
         try:
             row = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise RecordError(f"{path} cannot be read ({error}); delete it, and it is written anew") from None
+            raise RecordError(
+                f"{path} cannot be read ({error}); delete it, and the same command writes it again"
+            ) from None
         rows.append(row)
     header = {
         "conditions": config_hash(conditions),

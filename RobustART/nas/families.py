@@ -1,4 +1,4 @@
-"""The two spaces: bottleneck ResNets, and MobileNetV3's inverted bottlenecks. Small ones come by other arguments."""
+"""The two search spaces, bottleneck ResNets and MobileNetV3's inverted bottlenecks; arguments make smaller ones."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def resnet(
     """Returns a space of bottleneck ResNets (He 2016, https://arxiv.org/abs/1512.03385).
 
     Args:
-        num_classes: outputs.
-        channels: of each stage at width 1.
-        depths: how many blocks each stage may have.
-        strides: of each stage's first block.
+        num_classes: number of classes.
+        channels: output channels of each stage at width 1.
+        depths: possible numbers of blocks of each stage.
+        strides: stride of each stage's first block.
         widths: factors of a stage's channels.
         kernels: sides of the middle convolution.
-        expansions: channels of the middle convolution over those that go out.
-        input_sizes: sides of the input.
+        expansions: ratios of the middle convolution's channels to the block's output channels.
+        input_sizes: sides of the input in pixels.
         stem: channels of the first layer.
         stem_kernel: its kernel.
         stem_stride: its stride.
-        pool: whether a maximum over 3 x 3 of stride 2 follows it.
-        divisor: channels are multiples of it.
+        pool: whether 3 x 3 max pooling of stride 2 follows it.
+        divisor: channels are rounded to multiples of it.
 
     Raises:
-        ConfigError: arguments that cannot be, or of which two would be the same network.
+        ConfigError: arguments are invalid, or two choices would give the same network.
     """
     stages = _stages("resnet", channels, depths, strides, ["relu"] * len(channels), [False] * len(channels))
     if not isinstance(pool, bool):
@@ -77,30 +77,30 @@ def mobilenet_v3(
 ) -> Space:
     """Returns a space around MobileNetV3-Large (Howard 2019, https://arxiv.org/abs/1905.02244).
 
-    The first layer and the first block, of depth 1 and without expansion, are the same in all.
+    The first layer and the first block, of depth 1 and without expansion, are the same in all sub-networks.
 
     Args:
-        num_classes: outputs.
-        channels: of each stage at width 1.
-        depths: how many blocks each stage may have.
-        strides: of each stage's first block.
+        num_classes: number of classes.
+        channels: output channels of each stage at width 1.
+        depths: possible numbers of blocks of each stage.
+        strides: stride of each stage's first block.
         activations: ``relu`` or ``hswish``, by stage.
         squeeze: whether a stage's blocks have squeeze and excitation.
         widths: factors of a stage's channels.
         kernels: sides of the depthwise convolution.
-        expansions: channels of the depthwise convolution over those that come in.
-        input_sizes: sides of the input.
+        expansions: ratios of the depthwise convolution's channels to the block's input channels.
+        input_sizes: sides of the input in pixels.
         stem: channels of the first layer and the first block.
         stem_kernel: kernel of the first layer.
         stem_stride: its stride.
         head: channels of the last convolution and of the layer before the classifier.
-        divisor: channels are multiples of it.
+        divisor: channels are rounded to multiples of it.
 
     Raises:
-        ConfigError: arguments that cannot be, or of which two would be the same network.
+        ConfigError: arguments are invalid, or two choices would give the same network.
     """
     if len(head) != 2 or not all(isinstance(value, int) and value > 0 for value in head):
-        raise ConfigError(f"mobilenet_v3: head must be two whole numbers above 0, got {head!r}")
+        raise ConfigError(f"mobilenet_v3: head must be two integers above 0, got {head!r}")
     stages = _stages("mobilenet_v3", channels, depths, strides, activations, squeeze)
     return Space(
         "mobilenet_v3", stages, tuple(widths), tuple(kernels), tuple(expansions), tuple(input_sizes), num_classes,
@@ -122,7 +122,7 @@ def _stages(
         for key in ("channels", "strides"):
             value = given[key][stage]
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(f"{name}: {key} must be whole numbers above 0, got {list(given[key])}")
+                raise ConfigError(f"{name}: {key} must be integers above 0, got {list(given[key])}")
         if activations[stage] not in ("relu", "hswish") or not isinstance(squeeze[stage], bool):
             raise ConfigError(
                 f"{name}: activations must be 'relu' or 'hswish' and squeeze true or false, got {list(activations)}, "

@@ -1,4 +1,4 @@
-"""From plans to modules, and the supernet: the largest network of a space, whose weights hold those of all others."""
+"""Builds modules from plans, and the supernet: the largest network of a space, whose weights contain all others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.models.libraries import LIBRARIES, Library
+from RobustART.models.model_libraries import MODEL_LIBRARIES, ModelLibrary
 from RobustART.nas.plans import POOL, Block, Conv, Plan
 from RobustART.nas.spaces import SPACES, Encoding, Space, create_space
 
@@ -19,10 +19,10 @@ ACTIVATIONS = {"relu": nn.ReLU, "hswish": nn.Hardswish, "hsigmoid": nn.Hardsigmo
 
 
 class Layer(nn.Module):
-    """A convolution with BatchNorm or a bias, and its activation, that can also answer as a smaller one.
+    """A convolution with BatchNorm or a bias, and its activation, that can also compute as a smaller one.
 
-    The smaller one has the first channels, and the middle of the kernel. In training it leaves the running statistics as
-    they are, also where it is smaller in nothing: so it is the identity of a plan that decides, not what it says.
+    The smaller one uses the first channels and the middle of the kernel. In training it does not update the running
+    statistics, even if its sizes are equal: the plan's identity decides, not its content.
     """
 
     def __init__(self, conv: Conv) -> None:
@@ -42,7 +42,7 @@ class Layer(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, maps: Tensor, conv: Conv) -> Tensor:
-        """Returns maps (N, outputs, H', W'), of this layer or of the smaller one that ``conv`` says."""
+        """Returns maps (N, outputs, H', W'), of this layer or of the smaller one that ``conv`` describes."""
         if conv is self.plan:
             maps = self.conv(maps)
             maps = maps if self.norm is None else self.norm(maps)
@@ -56,7 +56,7 @@ class Layer(nn.Module):
 
 
 def _smaller_norm(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
-    """Returns what a BatchNorm layer makes of fewer channels than it has."""
+    """Returns the output of a BatchNorm layer for fewer channels than it has."""
     count = maps.shape[1]
     weight, bias = norm.weight[:count], norm.bias[:count]
     if norm.training:
@@ -67,7 +67,7 @@ def _smaller_norm(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
 
 
 class Residual(nn.Module):
-    """A :class:`Block`."""
+    """The module of a :class:`Block`."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
@@ -75,11 +75,11 @@ class Residual(nn.Module):
         self.squeeze = nn.ModuleList(map(Layer, block.squeeze or ()))
         self.shortcut = Layer(block.shortcut) if block.shortcut else None
         self.act = ACTIVATIONS[block.act]()
-        if block.residual and block.shortcut is None:  # it begins as the identity (arXiv:1706.02677, 5.1)
+        if block.residual and block.shortcut is None:  # initialised as the identity (arXiv:1706.02677, 5.1)
             nn.init.zeros_(self.convs[-1].get_parameter("norm.weight"))
 
     def forward(self, maps: Tensor, block: Block) -> Tensor:
-        """Returns maps (N, outputs, H', W') of the block as planned."""
+        """Returns maps (N, outputs, H', W'), of this block or of the smaller one that ``block`` describes."""
         out = _in_a_row(self.convs[:-1], block.convs[:-1], maps)
         if block.squeeze is not None:
             out = out * _in_a_row(self.squeeze, block.squeeze, out.mean((2, 3), keepdim=True))
@@ -103,7 +103,7 @@ class Network(nn.Module):
 
     Args:
         plan: its layers.
-        size: side of its input in pixels; it says so in ``preprocessing``, and takes others too.
+        size: side of its input in pixels, stated in ``preprocessing``; other sizes are accepted.
     """
 
     def __init__(self, plan: Plan, size: int) -> None:
@@ -122,11 +122,11 @@ class Network(nn.Module):
         return self.run(images, self.plan)
 
     def run(self, images: Tensor, plan: Plan) -> Tensor:
-        """Returns logits of the network of a plan, which must be a part of this one."""
+        """Returns logits (N, K) of a plan's network, which must be part of this one."""
         maps = self.pool(self.stem(images, plan.stem))
         for stage, blocks in zip(self.stages, plan.stages, strict=True):
             assert isinstance(stage, nn.ModuleList)
-            for block, planned in zip(stage, blocks, strict=False):  # a shallower stage is the first blocks
+            for block, planned in zip(stage, blocks, strict=False):  # a shallower stage has the first blocks
                 maps = block(maps, planned)
         maps = _in_a_row(self.head, plan.head, maps).mean((2, 3), keepdim=True)
         features = _in_a_row(self.top, plan.top, maps).flatten(1)
@@ -137,15 +137,15 @@ class Network(nn.Module):
 
 
 class Supernet(Network):
-    """The largest network of a space, which can answer as any of the others by parts of its own weights.
+    """The largest network of a space, which can compute as any of the others with parts of its weights.
 
-    A layer takes the first channels of its weights, a smaller kernel the middle of the larger one, a shallower stage its
+    A layer uses the first channels of its weights, a smaller kernel the middle of the larger one, a shallower stage its
     first blocks; kernels are not transformed. Images are resized to the active input size by bilinear interpolation.
-    BatchNorm's running statistics are those of the largest network alone: others leave them as they are, and need
-    statistics of their own before they are used (measure them on :meth:`subnet`).
+    BatchNorm's running statistics belong to the largest network alone: others do not update them, and their own must be
+    measured before use (on what :meth:`subnet` returns).
 
     Args:
-        space: of its sub-networks.
+        space: the space of its sub-networks.
     """
 
     def __init__(self, space: Space) -> None:
@@ -156,12 +156,12 @@ class Supernet(Network):
         self._stacked = False
 
     def set(self, encoding: Encoding) -> None:
-        """Makes a sub-network the one that answers."""
+        """Makes a sub-network the active one."""
         self._active, self._stacked = [self.space.check(encoding)], False
 
     @contextlib.contextmanager
     def together(self, encodings: Sequence[Encoding]) -> Iterator[None]:
-        """Lets several answer at once, inside: logits are (E, N, K) then."""
+        """Makes several sub-networks active within the block; logits are then (E, N, K)."""
         before = self._active, self._stacked
         self._active, self._stacked = [self.space.check(encoding) for encoding in encodings], True
         try:
@@ -182,7 +182,7 @@ class Supernet(Network):
         return self.run(images, self.plan if largest else self.space.plan(encoding))
 
     def subnet(self, encoding: Encoding) -> Network:
-        """Returns a sub-network as a network of its own, with copies of its weights, in evaluation mode."""
+        """Returns a sub-network as an independent network in evaluation mode, with copies of its weights."""
         encoding = self.space.check(encoding)
         with torch.device("meta"):
             network = Network(self.space.plan(encoding), encoding["input_size"])
@@ -193,7 +193,7 @@ class Supernet(Network):
 
 
 def part(weights: Tensor, shape: Sequence[int]) -> Tensor:
-    """Returns the part of a layer's weights that a smaller layer has: first channels, middle of the kernel."""
+    """Returns the part of a layer's weights that a smaller layer uses: first channels, middle of the kernel."""
     for dim, length in enumerate(shape):
         start = (weights.shape[dim] - length) // 2 if dim >= 2 else 0
         weights = weights.narrow(dim, start, length)
@@ -204,9 +204,9 @@ def build_nas(name: str, *, encoding: Mapping[str, Any] | None = None, **options
     """Returns the supernet of a space, or with ``encoding`` that sub-network alone, as a network with its own weights.
 
     Args:
-        name: of the space.
-        encoding: of a sub-network.
-        options: of the space.
+        name: key of the space in ``SPACES``.
+        encoding: the sub-network; None is the supernet.
+        options: options of the space.
     """
     space = create_space(name, options)
     if encoding is None:
@@ -215,4 +215,6 @@ def build_nas(name: str, *, encoding: Mapping[str, Any] | None = None, **options
     return Network(space.plan(checked), checked["input_size"])
 
 
-LIBRARIES.add("nas", Library(lambda name, _, kwargs: build_nas(name, **kwargs), lambda: list(SPACES), untrained=True))
+MODEL_LIBRARIES.add(
+    "nas", ModelLibrary(lambda name, _, kwargs: build_nas(name, **kwargs), lambda: list(SPACES), untrained=True)
+)

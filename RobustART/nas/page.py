@@ -1,4 +1,4 @@
-"""What matters in sub-networks: rank correlations of what they are with how robust they are, as data, text and a page."""
+"""Rank correlations of sub-networks' factors with their results, as data, as Markdown and as a page."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Estimate = Mapping[str, Any]
 FORMAT = "robustart-nas-analysis/1"
 COSTS = ("macs", "parameters")
 MEANING = (
-    "Spearman's rank correlation, with its 95 % bootstrap interval over sub-networks: 1 is rising with, -1 falling with, "
-    "0 neither. Sub-networks differ in several factors at once, and their multiply-adds (macs) and parameters follow from "
-    "the others: this tells what goes together among these sub-networks, not why."
+    "Spearman's rank correlation, with its 95 % bootstrap interval over sub-networks: 1 is increasing, -1 "
+    "decreasing, 0 neither. Sub-networks differ in several factors at once, and their multiply-adds (macs) and parameters "
+    "follow from the others: these are associations among these sub-networks, not causes."
 )
 ABOVE = "\N{UPWARDS ARROW}"
 BELOW = "\N{DOWNWARDS ARROW}"
 BINS = 8
-"""How many medians a line joins at most."""
+"""Largest number of medians that a line joins."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,36 +39,36 @@ class Number:
     benchmark: str
     """Its benchmark."""
     name: str
-    """Its name there."""
+    """Its name in that benchmark."""
     values: tuple[float | None, ...]
-    """By sub-network; None where it is undefined."""
+    """One value for each sub-network; None where it is undefined."""
     correlations: Mapping[str, Estimate]
-    """With each factor."""
+    """Its correlation with each factor."""
 
     @property
     def better(self) -> str | None:
-        """Which way it is better: ``high``, ``low``, or None where that is not known."""
+        """The better direction: ``high``, ``low``, or None if it is unknown."""
         return face(self.benchmark).metric(self.name).better
 
     @property
     def title(self) -> str:
-        """Its name with an arrow of the better way."""
+        """Its name with an arrow in the better direction."""
         arrow = {"high": f" {ABOVE}", "low": f" {BELOW}", None: ""}[self.better]
         return f"{self.name}{arrow}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Analysis:
-    """Factors and numbers of all sub-networks, and how they go together."""
+    """Factors and numbers of all sub-networks, and their correlations."""
 
     header: Mapping[str, Any]
-    """Of the rows."""
+    """Header of the rows."""
     factors: Mapping[str, tuple[float, ...]]
-    """Those that differ between sub-networks, each by sub-network."""
+    """Factors that differ between sub-networks: one value for each sub-network."""
     same: Mapping[str, float]
-    """Those that do not."""
+    """Factors that are the same in all."""
     numbers: tuple[Number, ...]
-    """What was measured."""
+    """The measured numbers."""
 
     @classmethod
     def of(
@@ -78,16 +78,16 @@ class Analysis:
         """Returns the analysis of rows.
 
         Args:
-            header: of the rows.
+            header: header of the rows.
             rows: one for each sub-network.
-            correlate: two lists of numbers to an estimate, or an UndefinedError.
+            correlate: function of two lists of numbers that returns an estimate, or raises UndefinedError.
 
         Raises:
-            RecordError: there is nothing to compare.
+            RecordError: there are too few sub-networks.
         """
         if len(rows) < 5:
             raise RecordError(
-                f"there are {len(rows)} sub-networks; correlations need at least 5, and good ones hundreds"
+                f"there are {len(rows)} sub-networks; correlations need at least 5, and reliable ones hundreds"
             )
         every = {name: tuple(float(row["factors"][name]) for row in rows) for name in rows[0]["factors"]}
         every |= {name: tuple(float(row[name]) for row in rows) for name in COSTS}
@@ -102,7 +102,7 @@ class Analysis:
 
     @property
     def count(self) -> int:
-        """How many sub-networks there are."""
+        """Number of sub-networks."""
         return len(next(iter(self.factors.values())))
 
     @property
@@ -114,10 +114,10 @@ class Analysis:
         return found
 
     def notes(self) -> list[str]:
-        """Returns what a reader must know."""
+        """Returns the notes above the tables."""
         space, images = self.header["space"]["name"], self.header["statistics"]["images"]
         notes = [
-            f"{self.count} sub-networks of one supernet of the space {space}, which is of RobustART's own design. "
+            f"{self.count} sub-networks of one supernet of the space {space}, which is RobustART's own design. "
             f"BatchNorm's statistics were measured on {images} training images for each.",
             MEANING,
         ]
@@ -125,7 +125,7 @@ class Analysis:
         return notes
 
     def json(self) -> str:
-        """Returns the analysis as data."""
+        """Returns the analysis as JSON."""
         numbers = [
             {"benchmark": n.benchmark, "name": n.name, "better": n.better, "correlations": dict(n.correlations)}
             for n in self.numbers
@@ -134,7 +134,7 @@ class Analysis:
         return json.dumps({**data, "spearman": numbers}, indent=2) + "\n"
 
     def markdown(self) -> str:
-        """Returns the analysis as text; correlations whose interval leaves out 0 are bold."""
+        """Returns the analysis as Markdown; correlations whose interval excludes 0 are bold."""
         parts = ["# Sub-networks: what goes with robustness", *self.notes()]
         for benchmark, numbers in self.benchmarks.items():
             lines = [f"| {benchmark} | {' | '.join(self.factors)} |", f"|---|{'---|' * len(self.factors)}"]
@@ -148,7 +148,7 @@ class Analysis:
         return "\n\n".join(parts) + "\n"
 
     def page(self) -> str:
-        """Returns the analysis as a page that needs nothing but itself.
+        """Returns the analysis as a self-contained HTML page.
 
         Raises:
             ConfigError: matplotlib is not installed.
@@ -171,11 +171,13 @@ class Analysis:
                 for estimate in number.correlations.values()
             ]
             rows.append((number.title, cells))
-        caption = f"Correlation of each number of {benchmark} with each factor; those apart from 0 are bold."
+        caption = (
+            f"Correlation of each number of {benchmark} with each factor; those whose interval excludes 0 are bold."
+        )
         return markup.table(["", *self.factors], rows, caption, sortable=True)
 
     def _plots(self, numbers: Sequence[Number]) -> Iterator[str]:
-        """Yields a figure for each robust accuracy, or for the number that stands for the benchmark."""
+        """Yields a figure for each robust accuracy, or for the benchmark's headline number."""
         names = [number.name for number in numbers]
         spec = face(numbers[0].benchmark)
         attacks = [name for name in names if spec.headlines is not None and spec.depends_on(name)]
@@ -192,8 +194,8 @@ class Analysis:
         if not pairs:
             return None
         estimate = number.correlations[factor]
-        told = f"{factor}: \N{GREEK SMALL LETTER RHO} {terms.number(estimate)} {terms.interval(estimate)}"
-        label = f"{number.benchmark} {number.title} against {told}, of {len(pairs)} sub-networks"
+        shown = f"{factor}: \N{GREEK SMALL LETTER RHO} {terms.number(estimate)} {terms.interval(estimate)}"
+        label = f"{number.benchmark} {number.title} against {shown}, of {len(pairs)} sub-networks"
         name = f"{slug(number.benchmark)}-{slug(number.name)}-{factor}"
         with plot(name, label, 4.2, 3.0) as (figure, found):
             axes = figure.add_axes((0.12, 0.16, 0.85, 0.72))
@@ -206,7 +208,7 @@ class Analysis:
                 axes.set_xticks(ticks, [short(tick) for tick in ticks])
             elif len(choices := sorted({x for x, _ in pairs})) <= BINS:
                 axes.set_xticks(choices, [f"{choice:g}" for choice in choices])
-            axes.set_title(told, loc="left", fontsize=11)
+            axes.set_title(shown, loc="left", fontsize=11)
             axes.set_xlabel(factor)
             axes.margins(0.06)
         return found[0]
@@ -216,7 +218,7 @@ def _estimate(
     correlate: Callable[[Sequence[float], Sequence[float]], Mapping[str, Any]], factor: Sequence[float],
     values: Sequence[float | None],
 ) -> Estimate:  # fmt: skip
-    """Returns a correlation, or why there is none."""
+    """Returns a correlation, or the reason why it is undefined."""
     pairs = [(x, y) for x, y in zip(factor, values, strict=True) if y is not None]
     try:
         return dict(correlate([x for x, _ in pairs], [y for _, y in pairs]))

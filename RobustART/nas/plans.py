@@ -1,4 +1,4 @@
-"""A network as data: its layers with their sizes. From a plan come the modules, and what they cost."""
+"""A network as data: its layers with their sizes, from which its modules are built and its cost is computed."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ class Conv:
     """A convolution, padded so that stride 1 keeps the size; kernels are odd."""
 
     inputs: int
-    """Channels that come in."""
+    """Input channels."""
     outputs: int
-    """Channels that go out."""
+    """Output channels."""
     kernel: int = 1
     """Side of the kernel."""
     stride: int = 1
     """Step in both directions."""
     groups: int = 1
-    """1, or as many as there are channels."""
+    """1, or the number of channels (depthwise)."""
     act: str | None = None
-    """``relu``, ``hswish``, ``hsigmoid`` or none, at the end."""
+    """Activation after it: ``relu``, ``hswish``, ``hsigmoid``, or None."""
     norm: bool = True
-    """BatchNorm after it; without, it has a bias."""
+    """Whether BatchNorm follows it; otherwise it has a bias."""
 
     def out_size(self, size: int) -> int:
-        """Returns the side of the map that comes out."""
+        """Returns the side of its output map for an input of that side."""
         return (size - 1) // self.stride + 1
 
     @property
     def weights(self) -> int:
-        """Numbers in the kernels."""
+        """Number of weights in its kernels."""
         return self.outputs * self.inputs // self.groups * self.kernel**2
 
     @property
     def parameters(self) -> int:
-        """Trained numbers: kernels, and a bias or BatchNorm's scale and shift."""
+        """Number of trained parameters: kernels, and a bias or BatchNorm's scale and shift."""
         return self.weights + self.outputs * (2 if self.norm else 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Convolutions in a row with a way around them."""
+    """A sequence of convolutions with a shortcut around them."""
 
     convs: tuple[Conv, ...]
-    """In their order."""
+    """In the order of computation."""
     squeeze: tuple[Conv, Conv] | None = None
     """Squeeze and excitation (Hu 2018, https://arxiv.org/abs/1709.01507) before the last convolution."""
     shortcut: Conv | None = None
-    """Convolution on the way around; None is the identity."""
+    """Convolution on the shortcut; None is the identity."""
     residual: bool = True
-    """Whether there is a way around."""
+    """Whether there is a shortcut."""
     act: str | None = None
-    """After the sum."""
+    """Activation after the sum."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Plan:
     stem: Conv
     """The first layer."""
     pool: bool
-    """Whether a 3 x 3 maximum of stride 2 follows it."""
+    """Whether 3 x 3 max pooling of stride 2 follows it."""
     stages: tuple[tuple[Block, ...], ...]
     """Blocks of each stage."""
     head: tuple[Conv, ...]
@@ -71,9 +71,9 @@ class Plan:
     top: tuple[Conv, ...]
     """Convolutions after it."""
     features: int
-    """Channels that the classifier sees."""
+    """Input channels of the classifier."""
     classes: int
-    """Its outputs."""
+    """Number of classes."""
 
 
 POOL = Conv(1, 1, kernel=3, stride=2)
@@ -82,16 +82,16 @@ POOL = Conv(1, 1, kernel=3, stride=2)
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a network costs."""
+    """The cost of a network."""
 
     parameters: int
-    """Trained numbers."""
+    """Number of trained parameters."""
     macs: int
     """Multiply-adds of convolutions and linear layers for one image, as papers count them; no other layer is counted."""
 
 
 def cost(plan: Plan, size: int) -> Cost:
-    """Returns what a network costs on images of ``size`` x ``size`` pixels, by arithmetic alone."""
+    """Returns the cost of a network on images of ``size`` x ``size`` pixels; nothing is built."""
     parameters, macs = (plan.features + 1) * plan.classes, plan.features * plan.classes
     for conv, side in _walk(plan, size):
         parameters += conv.parameters
@@ -100,7 +100,7 @@ def cost(plan: Plan, size: int) -> Cost:
 
 
 def _walk(plan: Plan, size: int) -> Iterator[tuple[Conv, int]]:
-    """Yields every convolution with the side of the map that it makes."""
+    """Yields every convolution with the side of its output map."""
     size = plan.stem.out_size(size)
     yield plan.stem, size
     if plan.pool:

@@ -1,4 +1,4 @@
-"""What was measured of sub-networks: one row for each, as JSON lines and as a spreadsheet."""
+"""Results of sub-networks: one row for each, as JSON lines and as CSV."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Row = Mapping[str, Any]
 
 
 def row_of(subnet: Row, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the row of a sub-network: what it is, and the values that its report has, by benchmark.
+    """Returns the row of a sub-network: its description, and the values of its report by benchmark.
 
-    Those are the benchmarks' numbers, robust accuracy under each attack, and the mean error under each corruption and each
-    group of them.
+    The values are the benchmark's numbers, robust accuracy under each attack, and the mean error under each corruption and
+    each group of them.
 
     Args:
-        subnet: its line in the list of sub-networks.
-        report: what ``report.json`` holds.
+        subnet: the sub-network's line in the list.
+        report: the content of ``report.json``.
     """
     numbers = {
         benchmark: {name: estimate["value"] for name, estimate in face(benchmark).listed_numbers(entry).items()}
@@ -37,7 +37,7 @@ def row_of(subnet: Row, report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def columns_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Returns benchmark and name of every number, in the order in which they first come."""
+    """Returns benchmark and name of every number, in the order of first appearance."""
     found = [(benchmark, name) for row in rows for benchmark, own in row["numbers"].items() for name in own]
     return list(dict.fromkeys(found))
 
@@ -47,7 +47,7 @@ write_file = functools.partial(write_whole, durable=True, unique=True, error=Rec
 
 
 def write_rows(folder: Path, header: Mapping[str, Any], rows: Sequence[Row]) -> list[Path]:
-    """Writes ``rows.jsonl`` and ``rows.csv``, each under a temporary name first; returns their paths."""
+    """Writes ``rows.jsonl`` and ``rows.csv``, each whole or not at all; returns their paths."""
     lines = [json.dumps(row) + "\n" for row in ({"format": FORMAT, **header}, *rows)]
     texts = {NAME: "".join(lines), "rows.csv": _spreadsheet(rows)}
     for name, text in texts.items():
@@ -72,14 +72,14 @@ def read_rows(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Returns the header and the rows of a folder of results, or of a ``rows.jsonl`` itself.
 
     Raises:
-        RecordError: they are not there, not all, or none.
+        RecordError: the file is missing, incomplete or damaged.
     """
     path = folder / NAME if folder.is_dir() else folder
     if not path.is_file():
         done = len(list((folder / "subnets").glob("*/row.json")))
         raise RecordError(
-            f"there is no {path}: it is written when every sub-network is evaluated ({done} are so far); the same "
-            "robustart nas evaluate goes on"
+            f"there is no {path}: it is written when every sub-network is evaluated ({done} so far); the same "
+            "robustart nas evaluate resumes"
             if done
             else f"there is no {path}; robustart nas evaluate writes it"
         )
@@ -88,7 +88,7 @@ def read_rows(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read: {error}") from None
     if not rows or not isinstance(rows[0], dict) or rows[0].get("format") != FORMAT:
-        raise RecordError(f"{path} is no file of rows: its first line must say {FORMAT!r}")
+        raise RecordError(f"{path} is not a file of rows: its first line must have the format {FORMAT!r}")
     header, *rest = rows
     for number, row in enumerate(rest, 2):
         keys = {"id", "factors", "parameters", "macs", "numbers"}

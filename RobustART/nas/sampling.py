@@ -1,4 +1,4 @@
-"""Drawing many different sub-networks whose cost lies in a range, and the file that they are kept in."""
+"""Draws distinct sub-networks whose cost lies in a range, and writes and reads the file that lists them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from RobustART.nas.spaces import Encoding, Space, factors, identity
 
 FORMAT = "robustart-subnets/1"
 PATIENCE = 2000
-"""Draws in a row that may bring nothing new before it is said that there is nothing."""
+"""Consecutive draws without a new sub-network after which the search gives up."""
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -29,7 +29,7 @@ class Subnet:
     """A sub-network with its cost."""
 
     encoding: Encoding
-    """What it is made of."""
+    """Its choices."""
     cost: Cost
     """Parameters and multiply-adds."""
 
@@ -48,7 +48,7 @@ def parse_range(text: str) -> tuple[float, float]:
     """Returns the ends of a range of multiply-adds such as ``100M-600M``, ``1.5G-`` or ``-300M``.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the string is not a range.
     """
     number = r"(?:(\d+(?:\.\d+)?)([KMG]?))?"
     match = re.fullmatch(rf"\s*{number}\s*-\s*{number}\s*", text, flags=re.IGNORECASE)
@@ -57,21 +57,21 @@ def parse_range(text: str) -> tuple[float, float]:
     low = float(match[1]) * _UNITS[match[2].upper()] if match[1] else 0.0
     high = float(match[3]) * _UNITS[match[4].upper()] if match[3] else np.inf
     if low > high:
-        raise ConfigError(f"a range of multiply-adds must begin with its lower end, got {text!r}")
+        raise ConfigError(f"a range of multiply-adds must begin with its lower bound, got {text!r}")
     return low, high
 
 
 def draw_subnets(space: Space, count: int, *, seed: int, macs: tuple[float, float] = (0, np.inf)) -> list[Subnet]:
-    """Returns different sub-networks, drawn until as many lie in a range of multiply-adds.
+    """Returns ``count`` distinct random sub-networks whose multiply-adds lie in a range.
 
     Args:
-        space: where they are from.
-        count: how many.
-        seed: of the draws; the first k of two counts are the same.
-        macs: both ends of the range; a draw outside is passed over.
+        space: the search space.
+        count: number of sub-networks.
+        seed: seed of the draws; a larger count with the same seed begins with the same sub-networks.
+        macs: bounds of the range, both included.
 
     Raises:
-        ConfigError: there are not as many; the message says what is possible.
+        ConfigError: the range has fewer; the message says what is possible.
     """
     count = convert(count, Count, "count")
     seed = convert(seed, Number, "seed")
@@ -109,7 +109,7 @@ def _short(value: float) -> str:
 
 
 def subnet_lines(space: Space, subnets: list[Subnet], stated: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the lines of a file of sub-networks: its space and how they were drawn, then one for each."""
+    """Yields the lines of a file of sub-networks: a header with the space and the draw, then one line for each."""
     for row in ({"format": FORMAT, "space": space.to_plain(), **stated}, *(subnet.to_plain() for subnet in subnets)):
         yield json.dumps(row) + "\n"
 
@@ -119,11 +119,11 @@ def read_subnets(path: Path, space: Space) -> list[Subnet]:
 
     Args:
         path: the file.
-        space: they must be from it.
+        space: the space that they must come from.
 
     Raises:
-        RecordError: it cannot be read, is none, is of another space, or names a network twice.
-        ConfigError: a line is no encoding of the space.
+        RecordError: the file cannot be read, is not a list of sub-networks, is of another space, or names a network twice.
+        ConfigError: a line is not an encoding of the space.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -131,7 +131,7 @@ def read_subnets(path: Path, space: Space) -> list[Subnet]:
         raise RecordError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     rows = [_row(line, f"line {number} of {path}") for number, line in enumerate(lines, 1)]
     if not rows or rows[0].get("format") != FORMAT:
-        raise RecordError(f"{path} is no file of sub-networks: its first line must say {FORMAT!r}")
+        raise RecordError(f"{path} is not a file of sub-networks: its first line must say {FORMAT!r}")
     own = space.to_plain()
     changed = [key for key in own if own[key] != rows[0].get("space", {}).get(key)]
     if changed:
@@ -147,7 +147,7 @@ def read_subnets(path: Path, space: Space) -> list[Subnet]:
         if subnet.id in found:
             raise RecordError(f"{place} is the network {subnet.id} again")
         if subnet.to_plain() != row:
-            raise RecordError(f"{place} says something else of its network than {json.dumps(subnet.to_plain())}")
+            raise RecordError(f"{place} disagrees with what its network has: {json.dumps(subnet.to_plain())}")
         found[subnet.id] = subnet
     if not found:
         raise RecordError(f"{path} names no sub-network")

@@ -1,15 +1,15 @@
-"""Spaces of sub-networks: what may vary, how one sub-network is written down, and how they are drawn.
+"""Spaces of sub-networks: what may vary, how one sub-network is encoded, and how they are drawn.
 
-The spaces are of our own design: those that the original drew its 1,200 sub-networks from were never published. They follow
-what is known of such spaces (OFA, Cai 2020, https://arxiv.org/abs/1908.09791; BigNAS, Yu 2020,
+The spaces are our own design: those from which the original drew its 1,200 sub-networks were never published. They vary
+what is usual in the literature (OFA, Cai 2020, https://arxiv.org/abs/1908.09791; BigNAS, Yu 2020,
 https://arxiv.org/abs/2003.11142): depth and width of each stage, kernel and expansion of each block, and the input size.
 
-An *encoding* is plain data for JSON, and names exactly the layers that there are::
+An *encoding* is plain data for JSON, and names exactly the layers that exist::
 
     {"space": "mobilenet_v3", "input_size": 192,
      "stages": [{"width": 0.8, "kernel": [3, 7], "expansion": [4, 6]}, ...]}
 
-The lists have an entry for each block, so their length is the depth; layers that a shallower stage lacks are not in it. Two
+The lists have an entry for each block, so their length is the depth; layers that a shallower stage lacks are absent. Two
 encodings that differ are two different networks: a space whose choices round to the same channels is refused.
 """
 
@@ -37,11 +37,11 @@ class Stage:
     """Blocks of one resolution."""
 
     channels: int
-    """At width 1."""
+    """Output channels at width 1."""
     stride: int
-    """Of its first block."""
+    """Stride of its first block."""
     depths: tuple[int, ...]
-    """How many blocks it may have."""
+    """Possible numbers of blocks."""
     act: str = "relu"
     """Its activation."""
     squeeze: bool = False
@@ -50,10 +50,10 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """What may vary; choices are in rising order, and encodings hold them as they are here."""
+    """The choices of a search space, in ascending order; encodings hold their values exactly."""
 
     name: str
-    """In ``SPACES``."""
+    """Its key in ``SPACES``."""
     stages: tuple[Stage, ...]
     """The elastic stages."""
     widths: tuple[float, ...]
@@ -61,11 +61,11 @@ class Space:
     kernels: tuple[int, ...]
     """Sides of a block's kernel."""
     expansions: tuple[float, ...]
-    """Channels inside a block over those that come in, or go out."""
+    """Ratios of a block's inner channels to its input or output channels."""
     input_sizes: tuple[int, ...]
     """Sides of the input in pixels."""
     classes: int
-    """Outputs."""
+    """Number of classes."""
     divisor: int
     """Channels are rounded to multiples of it."""
     expands_outputs: bool
@@ -73,12 +73,12 @@ class Space:
     stem: tuple[int, int, int]
     """Channels, kernel and stride of the first layer."""
     make_plan: Callable[[Space, Encoding], Plan]
-    """From an encoding to a network."""
+    """Function that turns an encoding into layers."""
     extra: tuple[int, ...] = ()
     """Further sizes that only ``make_plan`` knows."""
 
     def __post_init__(self) -> None:
-        """Refuses choices that are none, or of which two are the same network."""
+        """Raises a ConfigError for invalid choices, and for choices of which two give the same network."""
         for name in ("widths", "kernels", "expansions", "input_sizes"):
             _check_choices(f"{self.name}: {name}", getattr(self, name), whole=name in ("kernels", "input_sizes"))
         if any(kernel % 2 == 0 for kernel in self.kernels):
@@ -99,7 +99,7 @@ class Space:
     def _refuse_equal(self, what: str, choices: Sequence[float], channels: Sequence[int]) -> None:
         if len(set(channels)) < len(channels):
             raise ConfigError(
-                f"{self.name}: {what} {list(choices)} are {channels} channels, so two encodings would be one network; "
+                f"{self.name}: {what} {list(choices)} round to {channels} channels, so two encodings would be one network; "
                 "take choices farther apart, more channels, or a smaller divisor"
             )
 
@@ -109,13 +109,13 @@ class Space:
 
     @property
     def size(self) -> int:
-        """How many encodings there are."""
+        """Number of encodings."""
         blocks = len(self.kernels) * len(self.expansions)
         own = [len(self.widths) * sum(blocks**depth for depth in stage.depths) for stage in self.stages]
         return len(self.input_sizes) * math.prod(own)
 
     def largest(self) -> Encoding:
-        """Returns the encoding of the network that holds all others."""
+        """Returns the encoding of the network that contains all others."""
         return self._extreme(-1)
 
     def smallest(self) -> Encoding:
@@ -126,7 +126,7 @@ class Space:
         return self._build(lambda choices: choices[end])
 
     def sample(self, rng: np.random.Generator) -> Encoding:
-        """Returns an encoding: every choice on its own, each value as likely as the others."""
+        """Returns a random encoding: each choice is independent, and its values are equally likely."""
         return self._build(lambda choices: choices[int(rng.integers(len(choices)))])
 
     def _build(self, choose: Callable[[Sequence[Any]], Any]) -> Encoding:
@@ -138,14 +138,14 @@ class Space:
         return {"space": self.name, "input_size": size, "stages": stages}
 
     def check(self, encoding: Any, place: str = "the encoding") -> Encoding:
-        """Returns an encoding with its values as the space writes them, or a ConfigError that says what does not fit."""
+        """Returns an encoding with its values as the space writes them; a ConfigError says what does not fit."""
         _need(encoding, {"space", "input_size", "stages"}, place)
         if encoding["space"] != self.name:
             raise ConfigError(f"{place}: space must be {self.name!r}, got {encoding['space']!r}")
         size = _one_of(encoding["input_size"], self.input_sizes, f"{place}: input_size")
         given = encoding["stages"]
         if not isinstance(given, Sequence) or len(given) != len(self.stages):
-            raise ConfigError(f"{place}: stages must be a list of {len(self.stages)}, got {given!r}")
+            raise ConfigError(f"{place}: stages must be a list of {len(self.stages)} entries, got {given!r}")
         stages = []
         for number, (stage, own) in enumerate(zip(self.stages, given, strict=True)):
             where = f"{place}: stages[{number}]"
@@ -158,7 +158,7 @@ class Space:
                     )
                 lists[name] = [_one_of(value, choices, f"{where}.{name}") for value in own[name]]
             if len(lists["kernel"]) != len(lists["expansion"]):
-                raise ConfigError(f"{where}: kernel and expansion must have as many values, got {dict(own)}")
+                raise ConfigError(f"{where}: kernel and expansion must have the same number of values, got {dict(own)}")
             stages.append({"width": _one_of(own["width"], self.widths, f"{where}.width"), **lists})
         return {"space": self.name, "input_size": size, "stages": stages}
 
@@ -171,7 +171,7 @@ class Space:
         return cost(self.plan(encoding), encoding["input_size"])
 
     def to_plain(self) -> dict[str, Any]:
-        """Returns everything that decides what an encoding means, as plain data."""
+        """Returns all that determines the meaning of an encoding, as plain data."""
         names = [field.name for field in dataclasses.fields(self) if field.name != "make_plan"]
         plain = {name: getattr(self, name) for name in names}
         plain["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
@@ -188,7 +188,7 @@ def create_space(name: str, options: Mapping[str, Any]) -> Space:
 
     Raises:
         UnknownNameError: there is no such space.
-        ConfigError: an option is unknown, or cannot be.
+        ConfigError: an option is unknown or invalid.
     """
     function = SPACES[name]
     checked(function, options, f"the space {name!r}")
@@ -199,13 +199,13 @@ def create_space(name: str, options: Mapping[str, Any]) -> Space:
 
 
 def identity(encoding: Encoding) -> str:
-    """Returns twelve hexadecimal digits that stand for a checked encoding."""
+    """Returns twelve hexadecimal digits that identify a checked encoding."""
     text = json.dumps(encoding, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 FACTORS = ("depth", "width", "kernel", "expansion", "resolution")
-"""What :func:`factors` tells of an encoding."""
+"""What :func:`factors` returns of an encoding."""
 
 
 def factors(encoding: Encoding) -> dict[str, float]:
@@ -218,12 +218,12 @@ def factors(encoding: Encoding) -> dict[str, float]:
 
 
 def _check_choices(what: str, choices: Sequence[Any], *, whole: bool) -> None:
-    """Raises a ConfigError unless choices are different numbers above 0 in rising order."""
+    """Raises a ConfigError unless choices are different numbers above 0 in ascending order."""
     kinds: Any = int if whole else (int, float)
     good = all(isinstance(c, kinds) and not isinstance(c, bool) and 0 < c < math.inf for c in choices)
     if not choices or not good or list(choices) != sorted(set(choices)):
-        kind = "whole numbers" if whole else "numbers"
-        raise ConfigError(f"{what} must be {kind} above 0 in rising order, got {list(choices)}")
+        kind = "integers" if whole else "numbers"
+        raise ConfigError(f"{what} must be {kind} above 0 in ascending order, got {list(choices)}")
 
 
 def _need(value: Any, keys: set[str], place: str) -> None:

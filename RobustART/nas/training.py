@@ -1,4 +1,4 @@
-"""Training of a supernet by the sandwich rule, with in-place distillation."""
+"""Trains a supernet by the sandwich rule with in-place distillation."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from RobustART.training.refusals import REFUSALS
 class Sandwich(Objective):
     """The sandwich rule and in-place distillation (Yu and Huang 2019, https://arxiv.org/abs/1903.05134).
 
-    Each step trains the largest sub-network, the smallest, and some drawn ones; their losses are added up. The largest
-    learns from the labels, the others its predictions, which are not moved by that, or without distillation from the labels
-    too. All see the same images, blended ones too, each at its own input size. The draws depend on the seed and the step
-    alone: they are the same in all processes and portions, and a run that was stopped goes on with them. As the largest
-    takes part in every step, every weight has a gradient, which distributed training needs.
+    Each step trains the largest sub-network, the smallest, and some random ones; their losses are added. The largest learns
+    from the labels, the others from its predictions (without their gradient) or, without distillation, from the labels. All
+    get the same images, blended ones too, each at its own input size. The draws depend on the seed and the step alone: they
+    are the same in all processes and portions, and a resumed run repeats them. As the largest takes part in every step,
+    every weight has a gradient, which distributed training needs.
 
     The graphs of all sub-networks are held until the backward pass; ``training.accumulate`` saves memory.
 
     Args:
-        context: of the training.
-        random: how many are drawn.
+        context: what the training provides.
+        random: number of random sub-networks in a step.
         distill: whether the others learn from the largest.
     """
 
@@ -49,7 +49,7 @@ class Sandwich(Objective):
         self.seed, self.random, self.distill = context.seed, random, distill
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the sum of the losses, those of the largest and smallest, and where labels are whole their accuracy."""
+        """Returns the sum of the losses, and those of the largest and smallest, with accuracy if labels are not blended."""
         network = plain_model(model).network
         if not isinstance(network, Supernet):
             raise ConfigError(f"{NEEDS}, got {type(network).__name__}")
@@ -75,7 +75,7 @@ class Sandwich(Objective):
         return torch.stack(losses).sum(), numbers
 
     def encodings(self, space: Space, step: int) -> list[Encoding]:
-        """Returns what is trained at a step, the largest and the smallest first."""
+        """Returns the sub-networks of a step, the largest and the smallest first."""
         rng = numpy_generator(self.seed, step, "supernet")
         return [space.largest(), space.smallest(), *(space.sample(rng) for _ in range(self.random))]
 
@@ -97,7 +97,7 @@ def supernet(context: ObjectiveContext, *, random: Number = 2, distill: bool = T
 
 @REFUSALS.register("supernet")
 def refuse_unfit(config: Config) -> None:
-    """Raises a ConfigError where model, objective and settings of a training do not go together."""
+    """Raises a ConfigError if model, objective and settings of a training are incompatible."""
     assert config.model is not None
     model, kwargs, training = config.model.type, config.model.kwargs, config.training
     elastic = model.startswith("nas:") and kwargs.get("encoding") is None
@@ -108,7 +108,7 @@ def refuse_unfit(config: Config) -> None:
         raise ConfigError(NEEDS + alone)
     if model.startswith("nas:"):
         options = {key: value for key, value in kwargs.items() if key != "encoding"}
-        create_space(model.partition(":")[2], options)  # it must be possible
+        create_space(model.partition(":")[2], options)  # raises where the options are invalid
     if elastic and training.compile:
         raise ConfigError("training.compile: a supernet is another network at every step; say compile: false")
     if elastic and model_arguments(config)[1]:

@@ -10,6 +10,7 @@ import torch
 from RobustART.core.imaging import Array
 from RobustART.data import ImageDataset, Sample, load_views
 from RobustART.models import Classifier
+from RobustART.records.lines import CLEAN
 from RobustART.training.parallel import Parallel
 
 
@@ -41,7 +42,7 @@ def validate(
     for model in models.values():
         model.eval()
     views = load_views(
-        dataset, mine, {"clean": _crop}, preprocessing.apply, size=preprocessing.input_size, seed=0, workers=workers
+        dataset, mine, {CLEAN: _crop}, preprocessing.apply, size=preprocessing.input_size, seed=0, workers=workers
     )
     for group, (pixels, _) in zip(mine, views, strict=True):
         images = pixels[:, 0].permute(0, 3, 1, 2).to(world.device).float().div_(255)

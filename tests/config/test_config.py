@@ -87,7 +87,7 @@ def test_numbers_as_people_write_them(load):
     ("override", "message"),
     [
         ("evaluation.sed=1", r"unknown key evaluation\.sed; did you mean 'seed'"),
-        ("modle.type=x", "unknown key modle; did you mean 'model'"),
+        ("modol.type=x", "unknown key modol; did you mean 'model'"),
         ("evaluation.seed=a", r"evaluation\.seed must be an integer of 64 bits, got 'a'"),
         ("evaluation.seed=1.5", r"evaluation\.seed must be an integer of 64 bits, got 1\.5"),
         ("evaluation.seed=true", r"evaluation\.seed must be an integer of 64 bits, got True"),

@@ -187,7 +187,7 @@ def test_transfer_knows_its_models(tmp_path, data, model, own_model):
     ({"models": {"model": None}}, ConfigError, "not 'model', got 'model'"),
     ({"models": {"a>b": None}}, ConfigError, "got 'a>b'"),
     ({"models": {"a": {"kwargs": {}}}}, ConfigError, "transfer.models.a.type is missing"),
-    ({"models": {"a": {"type": "resnet18", "weigths": "x"}}}, ConfigError, "weigths; did you mean 'weights'"),
+    ({"models": {"a": {"type": "resnet18", "weightz": "x"}}}, ConfigError, "weightz; did you mean 'weights'"),
     ({"models": {"a": {"type": "resnet81"}}}, UnknownNameError, "resnet81"),
 ])  # fmt: skip
 def test_transfer_names_mistakes(data, change, error, message):
@@ -288,7 +288,7 @@ def test_killed_between_the_last_block_and_the_merge(tmp_path, data, model, monk
     ([{"autoattack_linf": {"version": "custom", "attacks": []}}], "attacks must be a list of at least one stage"),
     ([{"autoattack_linf": {"version": "custom", "attacks": 3}}], "attacks must be one entry or a list of them .*, got 3"),
     ([{"autoattack_linf": {"version": "custom", "attacks": ["apgd_ce", "apgd-ce"]}}], "names a stage twice"),
-    ([{"autoattack_linf": {"backend": "autoattack", "version": "standart"}}], "did you mean 'standard'"),
+    ([{"autoattack_linf": {"backend": "autoattack", "version": "standardd"}}], "did you mean 'standard'"),
     ([{"apgd_ce": {"backend": "foolbox"}}], "'foolbox' does not have apgd_ce"),
 ])  # fmt: skip
 def test_attack_options_are_checked_before_anything_runs(data, attacks, message):

@@ -177,8 +177,8 @@ def test_norm_of_an_attack_can_be_an_option(data):
         ),
         (
             "adversarial",
-            {"stop": "frist"},
-            "adversarial: stop must be one of 'first' or null, got 'frist'; did you mean 'first'",
+            {"stop": "firsd"},
+            "adversarial: stop must be one of 'first' or null, got 'firsd'; did you mean 'first'",
         ),
         (
             "adversarial",

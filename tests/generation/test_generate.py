@@ -340,7 +340,7 @@ def test_command(tmp_path, class_folders, own_model, capsys):
     command = ["noise", "generate", "--benchmark", "imagenet_c", "--source", str(class_folders), "--out", out]
     sets = ["--set", "corruptions=[fog]", "--set", "severities=[2]"]
     assert main([*command, *sets, "--size", "32", "--interpolation", "bicubic", "--limit", "3"]) == 0
-    assert "3 files of 3 photos" in capsys.readouterr().out
+    assert "3 files of 3 images" in capsys.readouterr().out
     assert len(list((tmp_path / "c" / "fog" / "2").rglob("*.JPEG"))) == 3
     manifest = json.loads((tmp_path / "c" / "manifest.json").read_text())
     wanted = {"input_size": 32, "resize": 37, "interpolation": "bicubic", "crop_mode": "center"}
@@ -363,8 +363,8 @@ def test_command_on_one_picture(tmp_path, class_folders, capsys):
     before = original.read_bytes()
     (tmp_path / "notes.txt").write_text("mine")
     for wrong, message in (
-        (picture, "would overwrite the picture that is read"),
-        (tmp_path / "notes.txt", "is no picture"),
+        (picture, "would overwrite the image that is read"),
+        (tmp_path / "notes.txt", "is no image"),
     ):
         assert main(["noise", "imagenet-s", picture, "-o", str(wrong), "--set", "resize_type=opencv-area"]) == 2
         assert message in capsys.readouterr().err

@@ -119,7 +119,7 @@ def test_ctrl_c_leaves_what_is_whole(tmp_path, class_folders, photos, whole, mon
         time.sleep(0.3)
         assert len(list(out.rglob("*.JPEG"))) == written < 18  # no process writes on
         error = capfd.readouterr().err
-        assert error.endswith("interrupted; the same command goes on from here\n")
+        assert error.endswith("interrupted; the same command resumes from here\n")
         assert "Traceback" not in error
     monkeypatch.undo()
     for workers in ("1", "2"):

@@ -21,7 +21,7 @@ from RobustART.models import (
     read_state_dict,
     wrap_model,
 )
-from RobustART.models.libraries import LIBRARIES, Library
+from RobustART.models.model_libraries import MODEL_LIBRARIES, ModelLibrary
 from RobustART.models.renaming import rename_efficientnet_lite
 from tests.conftest import solver_environ
 
@@ -122,26 +122,26 @@ def test_pretrained_without_a_network_is_a_clear_error(monkeypatch):
 
 
 def test_a_library_of_ones_own():
-    """An entry of ``LIBRARIES`` makes its names models, beside timm's and torchvision's."""
+    """An entry of ``MODEL_LIBRARIES`` makes its names models, beside timm's and torchvision's."""
 
     def small(name, entry, kwargs):
         assert entry is None
         return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, kwargs["classes"]))
 
-    LIBRARIES.add("lab", Library(small, lambda: ["small"], untrained=True))
+    MODEL_LIBRARIES.add("lab", ModelLibrary(small, lambda: ["small"], untrained=True))
     try:
         model = create_model("lab:small", classes=5, preprocessing={"input_size": 8})
         assert model(torch.rand(2, 3, 8, 8)).shape == (2, 5)
         assert model.source == "lab:small"
         assert model.notes[-1] == "no weights were given: the model is randomly initialised"
         with pytest.raises(
-            UnknownNameError, match="unknown model 'lab:smal'; did you mean 'lab:small'. Known: lab:small"
+            UnknownNameError, match="unknown model 'lab:smalll'; did you mean 'lab:small'. Known: lab:small"
         ):
-            create_model("lab:smal")
+            create_model("lab:smalll")
         with pytest.raises(ModelError, match="'lab' has none, train 'lab:small'"):
             create_model("lab:small", weights="pretrained")
     finally:
-        LIBRARIES.remove("lab")
+        MODEL_LIBRARIES.remove("lab")
     with pytest.raises(ModelError, match="there is no module 'lab'"):
         create_model("lab:small")
 

@@ -242,21 +242,21 @@ def test_a_checkpoint_of_another_size_is_told(tmp_path):
         ("mixer_b16_224", {"drop_path": 0.1, "drop_path_rate": 0.2}, "drop_path is 0.1, but drop_path_rate"),
         ("vit_base_patch16_224", {"weights": "pretrained"}, "no library has weights of 'vit_base_patch16_224' .*timm:NAME"),
         ("efficientnet_b0", {"num_classes": 7, "override_params": {"num_classes": 5}}, "num_classes is 7, but override_params"),
-        ("efficientnet_b0", {"override_params": {"num_classes": "5"}}, "num_classes must be a whole number above 0, got '5'"),
+        ("efficientnet_b0", {"override_params": {"num_classes": "5"}}, "num_classes must be an integer above 0, got '5'"),
         ("resnet50", {"foo": None}, "foo is None, which timm ignores"),
         ("mixer_b16_224", {"foo": None}, "foo is None, which timm ignores"),
         ("resnet50", {"scriptable": True}, "'scriptable' is not an argument .* plain classifier"),
         ("timm:resnet50", {"features_only": True}, "'features_only' is not an argument .* plain classifier"),
         ("resnet50", {"pretrained_cfg": {"file": "x.pth"}}, "'pretrained_cfg' is not an argument .* a file, beside the name"),
-        ("torchvision:resnet18", {"num_classes": "10"}, "num_classes must be a whole number above 0, got '10'"),
-        ("shufflenet_v2_x0_5", {"num_classes": -5}, "num_classes must be a whole number above 0, got -5"),
-        ("timm:resnet18", {"num_classes": True}, "num_classes must be a whole number above 0, got True"),
+        ("torchvision:resnet18", {"num_classes": "10"}, "num_classes must be an integer above 0, got '10'"),
+        ("shufflenet_v2_x0_5", {"num_classes": -5}, "num_classes must be an integer above 0, got -5"),
+        ("timm:resnet18", {"num_classes": True}, "num_classes must be an integer above 0, got True"),
         ("timm:resnet18", {"in_chans": 1}, "in_chans must be 3"),
         ("timm:resnet18", {"global_pool": "zz"}, "cannot be built with the arguments .*zz.*Invalid pool type"),
         ("timm:resnet18.zz", {}, "cannot be built with .*Invalid pretrained tag"),
         ("mobilenet_v2", {"scale": -1}, "scale must be a number above 0, got -1"),
         ("vit_b16_224", {"drop_path": 1.5}, "drop_path must be a probability from 0 to below 1, got 1.5"),
-        ("vit_b16_224", {"img_size": "64"}, "img_size must be a whole number above 0, got '64'"),
+        ("vit_b16_224", {"img_size": "64"}, "img_size must be an integer above 0, got '64'"),
         ("mobilenet_v3", {"dropout": 2}, "dropout must be a probability"),
         ("mobilenet_v3_large_x0_5", {"scale": 1.0}, "is the network with scale 0.5, got 1.0"),
         ("mobilenet_v2_x1_0", {"scale": 0.5}, "is the network with width_mult 1.0, got 0.5"),
@@ -403,7 +403,7 @@ def test_models_are_listed(capsys):
     assert capsys.readouterr().out.split() == ["name", "vgg11", "vgg11_bn"]
     for option in (["--family", "resnet"], ["--notes"], ["--benchmark"]):
         assert main(["models", "--library", "timm", *option]) == 2
-        assert f"{option[0]} is of our own table" in capsys.readouterr().err
+        assert f"{option[0]} is for our own table" in capsys.readouterr().err
 
 
 def test_other_names_mean_the_same_network():

@@ -82,7 +82,7 @@ def test_rows_that_are_not_there_are_named(tmp_path, capsys):
         read_rows(tmp_path)
     (tmp_path / "subnets" / "a").mkdir(parents=True)
     (tmp_path / "subnets" / "a" / "row.json").write_text("{}")
-    with pytest.raises(RecordError, match=r"when every sub-network is evaluated \(1 are so far\)"):
+    with pytest.raises(RecordError, match=r"when every sub-network is evaluated \(1 so far\)"):
         read_rows(tmp_path)
     write_rows(tmp_path, HEADER, planted(4))
     assert main(["nas", "analyse", str(tmp_path)]) == 2
@@ -90,5 +90,5 @@ def test_rows_that_are_not_there_are_named(tmp_path, capsys):
     assert main(["nas", "analyse", str(tmp_path), "-o", "x.pdf"]) == 2
     assert "-o takes a file ending in .html, .md or .json" in capsys.readouterr().err
     (tmp_path / "rows.jsonl").write_text('{"format": "other"}\n')
-    with pytest.raises(RecordError, match="no file of rows"):
+    with pytest.raises(RecordError, match="not a file of rows"):
         read_rows(tmp_path)

@@ -152,7 +152,7 @@ def test_results_of_another_run_are_refused(trained, whole, tmp_path, capsys):
         (["--set", "evaluation.seed=1"], "seed: 0 -> 1"),
         (["--shard", "2/2"], "--shard must be 0/N to N-1/N"),
         (["--set", "evaluation.benchmarks=null"], "evaluation.benchmarks is empty"),
-        (["--set", "data.train=null"], "the config has no data.train"),
+        (["--set", "data.train=null"], "data.train is missing"),
         (["--set", "model.kwargs.widths=[0.5, 1.0]"], "another space than the model: widths differ"),
         (
             ["--set", "model={type: resnet18, kwargs: {}}"],
@@ -166,7 +166,7 @@ def test_results_of_another_run_are_refused(trained, whole, tmp_path, capsys):
     shutil.copytree(whole, copy)
     (copy / row.relative_to(whole)).write_text("{")
     assert main(command(trained, copy)) == 2
-    assert "delete it, and it is written anew" in capsys.readouterr().err
+    assert "delete it, and the same command writes it again" in capsys.readouterr().err
 
 
 def test_statistics_by_hand():
@@ -215,7 +215,7 @@ def test_sampling_by_name_of_the_space(tmp_path, capsys):
     assert "40 sub-networks of 1" in capsys.readouterr().out
     for more, message in (
         (["--macs", "2G-3G"], "there are none from 2G to 3G: mobilenet_v3 has networks from 24.63M to 750.9M"),
-        (["--macs", "600-100"], "must begin with its lower end"),
+        (["--macs", "600-100"], "must begin with its lower bound"),
         (["--set", "width=[1]"], "unknown option 'width'"),
     ):
         assert main([*arguments, *more]) == 2

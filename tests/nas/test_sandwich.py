@@ -181,7 +181,7 @@ def test_two_processes_keep_the_same_weights(tmp_path):
             ["model.preprocessing.input_size=12", "data.train.kwargs.size=12"],
             "images have 12 pixels, the largest network takes 16",
         ),
-        (["model.kwargs.widths=[1, 0.5]"], "widths must be numbers above 0 in rising order"),
+        (["model.kwargs.widths=[1, 0.5]"], "widths must be numbers above 0 in ascending order"),
     ],
 )
 def test_what_cannot_be_is_refused(config, capsys, overrides, message):

@@ -77,12 +77,12 @@ SMALL = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"widths": [0.9, 1.0], "divisor": 8}, r"widths \[0.9, 1.0\] are \[32, 32\] channels"),
+        ({"widths": [0.9, 1.0], "divisor": 8}, r"widths \[0.9, 1.0\] round to \[32, 32\] channels"),
         ({"expansions": [0.25, 0.26]}, "expansions"),
-        ({"input_sizes": [24, 16]}, "input_sizes must be whole numbers above 0 in rising order"),
+        ({"input_sizes": [24, 16]}, "input_sizes must be integers above 0 in ascending order"),
         ({"kernels": [2]}, "kernels must be odd"),
         ({"channels": [32]}, "an entry for each stage"),
-        ({"widht": [1]}, "unknown option 'widht'.*did you mean 'widths'"),
+        ({"widthz": [1]}, "unknown option 'widthz'.*did you mean 'widths'"),
         ({"widths": 3}, "cannot be made of"),
     ],
 )
@@ -99,7 +99,7 @@ def test_impossible_spaces_are_refused(change, message):
         (lambda e: e["stages"].pop(), "stages must be a list of 2"),
         (lambda e: e["stages"][0].update(kernel=[3, 3, 3]), r"stages\[0\].kernel must be a list of 1 or 2 values"),
         (lambda e: e["stages"][0].update(width=0.7), r"stages\[0\].width must be 0.5 or 1.0, got 0.7"),
-        (lambda e: e["stages"][1].update(expansion=[0.25]), "as many values"),
+        (lambda e: e["stages"][1].update(expansion=[0.25]), "the same number of values"),
         (lambda e: e.pop("stages"), "must be a mapping with"),
     ],
 )
@@ -164,8 +164,8 @@ def test_files_of_subnets_are_read_back_and_checked(tmp_path):
     lines = path.read_text().splitlines()
     for change, message in (
         ([*lines, lines[1]], "again"),
-        ([lines[0], lines[1].replace('"macs": ', '"macs": 1')], "something else"),
-        (lines[1:], "no file of sub-networks"),
+        ([lines[0], lines[1].replace('"macs": ', '"macs": 1')], "disagrees with what its network has"),
+        (lines[1:], "not a file of sub-networks"),
         (lines[:1], "names no sub-network"),
         ([lines[0], "{"], "line 2 .* is not a JSON object"),
     ):

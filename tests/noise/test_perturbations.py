@@ -207,7 +207,7 @@ def test_no_blas(path):
 
 
 def test_mistakes():
-    with pytest.raises(UnknownNameError, match="unknown perturbation 'rotat'; did you mean 'rotate'"):
-        perturb(PHOTO, "rotat")
+    with pytest.raises(UnknownNameError, match="unknown perturbation 'rotatee'; did you mean 'rotate'"):
+        perturb(PHOTO, "rotatee")
     with pytest.raises(ConfigError, match="size must be an integer from 8 up, got 0"):
         perturb(PHOTO, "rotate", size=0)

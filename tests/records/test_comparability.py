@@ -119,7 +119,7 @@ def test_what_is_the_models_own():
     again = wrap_model(told, {"resize": 300})
     assert (again.source, again.arguments, again.notes) == (told.source, told.arguments, told.notes)
     larger = wrap_model(told, {"resize": 100})
-    assert any("pictures get black borders" in note for note in larger.notes)
+    assert any("images get black borders" in note for note in larger.notes)
     assert wrap_model(larger, {"resize": 300}).notes == told.notes
     unstated = wrap_model(nn.Flatten(), {"input_size": 32})
     assert (unstated.own, unstated.overridden, wrap_model(unstated, {"resize": 40}).overridden) == (None, {}, {})

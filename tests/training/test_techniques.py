@@ -71,7 +71,7 @@ def test_distillation_from_a_trained_teacher(digits, tmp_path, capsys):
         ),
         ("{teacher: {type: 'MODULE:build', weights: none.pth}}", "kwargs.teacher: there is no weights file none.pth"),
         (
-            "{teacher: {type: 'MODULE:build', weights: w.pth, kwargs: {widht: 4}}}",
+            "{teacher: {type: 'MODULE:build', weights: w.pth, kwargs: {widthh: 4}}}",
             "kwargs.teacher: model 'MODULE:build' does not take",
         ),
         ("{teacher: {type: 'MODULE:build', weights: w.pth, kwargs: {width: 4}}}", "kwargs.teacher: "),

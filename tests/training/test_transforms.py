@@ -100,7 +100,7 @@ def test_erased_parts_have_the_models_mean():
         ([{"type": "timm_augment", "kwargs": {"config": "rnd-m9"}}], "timm does not know the policy 'rnd-m9'"),
         ([{"type": "to_grayscale", "kwargs": {"num_output_channels": 1}}], "three equal channels"),
         ([{"type": "views", "kwargs": {"transforms": []}}], "two or more lists"),
-        ([{"tpye": "flip"}], "each must be"),
+        ([{"typ": "flip"}], "each must be"),
         ("STANDARD", "must be {type: NAME}"),
         ({"type": "STANDARD", "kwargs": {"a": 1}}, "takes no kwargs"),
         ([{"type": "resize", "kwargs": {"interpolation": "cubic"}}], "interpolation must be one of"),

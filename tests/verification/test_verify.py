@@ -224,7 +224,10 @@ def test_ratios_over_alexnet_need_its_result(tmp_path, capsys):
     for arguments, message in (
         (["score", str(own), "--baseline", "none"], "there is no result file none, which --baseline names"),
         (["verify", "--baseline", str(clean)], "--baseline takes a result of imagenet_p, got "),
-        (["score", str(clean), "--baseline", str(other)], "--baseline is for results of imagenet_p, of which there is"),
+        (
+            ["score", str(clean), "--baseline", str(other)],
+            "--baseline is for results of imagenet_p, and no file given is one",
+        ),
     ):
         assert main(arguments) == 2
         assert message in capsys.readouterr().err

@@ -1,7 +1,7 @@
 """Libraries of networks, each under a prefix: ``timm:resnet50``, ``torchvision:resnet50``, ``nas:resnet``.
 
-A library of your own is an entry too: ``LIBRARIES.add("lab", Library(build, names))`` in a module that the config imports
-makes ``model: {type: "lab:small"}`` a model.
+A user's library is an entry too: with ``MODEL_LIBRARIES.add("lab", ModelLibrary(build, names))`` in a module that the
+config imports, ``lab:small`` is a model's name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from RobustART.registry import Registry
 
 
 @dataclasses.dataclass(frozen=True)
-class Library:
+class ModelLibrary:
     """What builds the networks under one prefix.
 
     Attributes:
@@ -48,7 +48,7 @@ class Library:
         return name in self.names() if self.has is None else self.has(name)
 
 
-LIBRARIES: Registry[Library] = Registry("library of models", providers=("RobustART.nas.networks",))
+MODEL_LIBRARIES: Registry[ModelLibrary] = Registry("library of models", providers=("RobustART.nas.networks",))
 """Prefixes of models' names to libraries."""
 BARE = ("timm", "torchvision")
 """Libraries whose names need no prefix, in the order in which they are asked."""
@@ -58,13 +58,13 @@ def build_by(library: str, name: str, entry: str | None, kwargs: dict[str, Any],
     """Returns the network of a library.
 
     Args:
-        library: a key of :data:`LIBRARIES`.
+        library: a key of :data:`MODEL_LIBRARIES`.
         name: the network's name there.
         entry: of pretrained weights, or None.
         kwargs: the builder's arguments.
         asked: the model's name as the user gave it, for messages.
     """
-    source = LIBRARIES[library]
+    source = MODEL_LIBRARIES[library]
     if source.usual:
         check_arguments(asked, kwargs)
     built = source.build(name, entry, kwargs)
@@ -120,8 +120,8 @@ def _timm_has(name: str) -> bool:
     return timm.is_model(name)
 
 
-LIBRARIES.add(
-    "timm", Library(build_timm, _timm_names, _timm_has, check_entry=check_timm_entry, untrained=True, usual=True)
+MODEL_LIBRARIES.add(
+    "timm", ModelLibrary(build_timm, _timm_names, _timm_has, check_entry=check_timm_entry, untrained=True, usual=True)
 )
 
 
@@ -136,7 +136,7 @@ def build_torchvision(name: str, pretrained: str | None, kwargs: dict[str, Any])
     import torchvision
 
     choices = torchvision.models.get_model_weights(name)
-    # A weights file of one's own goes with the first recipe (256, 224); the library's default weights bring their own.
+    # A user's weights file goes with the first recipe (256, 224); the library's default weights bring another.
     if pretrained is not None:
         check_torchvision_entry(name, pretrained)
     entry = next(iter(choices)) if pretrained is None else choices[pretrained] if pretrained else choices.DEFAULT
@@ -172,9 +172,11 @@ def _torchvision_names() -> list[str]:
     return torchvision.models.list_models(torchvision.models)
 
 
-LIBRARIES.add(
+MODEL_LIBRARIES.add(
     "torchvision",
-    Library(build_torchvision, _torchvision_names, check_entry=check_torchvision_entry, untrained=True, usual=True),
+    ModelLibrary(
+        build_torchvision, _torchvision_names, check_entry=check_torchvision_entry, untrained=True, usual=True
+    ),
 )
 
 
