@@ -95,7 +95,8 @@ def _keys(common: Any) -> dict[str, Option]:
 
 def builder_of(entry: Any) -> Callable[..., Any]:
     """Returns the function of a registry's entry whose keyword-only parameters are its options."""
-    return getattr(entry, "build", entry)  # type: ignore[no-any-return]
+    build: Callable[..., Any] = getattr(entry, "build", entry)
+    return build
 
 
 def marks_in(hint: Any) -> Iterator[Named]:

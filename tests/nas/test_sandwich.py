@@ -174,7 +174,10 @@ def test_two_processes_keep_the_same_weights(tmp_path):
         (["model={type: resnet18}"], "needs a supernet, .* got 'resnet18'"),
         (["training.compile=true"], "training.compile: a supernet is another network at every step"),
         (["training.sync_bn=true"], "training.sync_bn: a supernet's smaller networks"),
-        (["training.objective.kwargs={random: -1}"], "training.objective.kwargs.random must be an integer from 0 up, got -1"),
+        (
+            ["training.objective.kwargs={random: -1}"],
+            "training.objective.kwargs.random must be an integer from 0 up, got -1",
+        ),
         (["training.objective.kwargs={sandwich: 1}"], "unknown option 'sandwich'"),
         (["training.adversary={type: pgd}"], "training.adversary needs training.objective 'plain'"),
         (

@@ -55,7 +55,10 @@ def test_distillation_from_a_trained_teacher(digits, tmp_path, capsys):
     ("kwargs", "message"),
     [
         ("{TEACHER, alpha: .nan}", "training.objective.kwargs.alpha must be a number from 0 to 1, got nan"),
-        ("{TEACHER, alpha: x}", "training.objective.kwargs.alpha must be a number from 0 to 1 (such as 0.1, 1e-4 or 8/255), got 'x'"),
+        (
+            "{TEACHER, alpha: x}",
+            "training.objective.kwargs.alpha must be a number from 0 to 1 (such as 0.1, 1e-4 or 8/255), got 'x'",
+        ),
         (
             "{TEACHER, temperature: .inf}",
             "training.objective.kwargs.temperature must be a number above 0 and at most 1000, got inf",
@@ -150,7 +153,10 @@ def test_augmix_with_its_loss(digits, tmp_path, capsys):
         ([views[1]], "'jsd' needs several views"),
         ([*views, "mixup=0.2"], "mixup and cutmix must be off"),
         ([*views, "training.adversary={type: pgd}"], "training.adversary needs training.objective 'plain', got 'jsd'"),
-        ([*views, "training.objective.kwargs={weight: 0}"], "training.objective.kwargs.weight must be a number above 0"),
+        (
+            [*views, "training.objective.kwargs={weight: 0}"],
+            "training.objective.kwargs.weight must be a number above 0",
+        ),
     ):
         capsys.readouterr()
         assert train(digits, *overrides, "output_dir=other") == 2

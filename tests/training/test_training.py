@@ -359,7 +359,10 @@ def build(**kwargs):
         ("optimizer.kwargs={differentiable: true}", "optimizer.kwargs.differentiable must be false, got True"),
         ("optimizer.pconfig={bn_w: {weight_decay: .nan}}", "'weight_decay' of optimizer.pconfig.bn_w must be"),
         ("lr_scheduler.kwargs.max_epoch=.inf", "lr_scheduler.kwargs.max_epoch must be a number above 0, got inf"),
-        ("lr_scheduler.kwargs.base_lr=1e39", "lr_scheduler.kwargs.base_lr must be a number above 0 and at most 3.4e+38"),
+        (
+            "lr_scheduler.kwargs.base_lr=1e39",
+            "lr_scheduler.kwargs.base_lr must be a number above 0 and at most 3.4e+38",
+        ),
         ("training.swa={enable: true, every: 0}", "every and bn_batches above 0"),
     ],
 )
