@@ -7,12 +7,11 @@ left to the loader, since a base file may have them.
 from __future__ import annotations
 
 import inspect
-import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal
 
-from RobustART.core.declarations import builder_of, options_of, sections_in
+from RobustART.core.declarations import UNIONS, builder_of, options_of, sections_in
 from RobustART.core.manual import manual, summary
 from RobustART.core.options import to_plain
 from RobustART.core.ranges import Named, Rule
@@ -70,7 +69,7 @@ def _schema(hint: Any, definitions: dict[str, Schema]) -> Schema:
                 return _named(mark, definitions)
         parts = (_schema(args[0], definitions), *(rule.schema() for rule in args[1:] if isinstance(rule, Rule)))
         return {key: value for part in parts for key, value in part.items()}
-    if origin in (Union, types.UnionType):
+    if origin in UNIONS:
         return {"anyOf": [_schema(member, definitions) for member in args]}
     if origin is Literal:
         return {"enum": list(args)}

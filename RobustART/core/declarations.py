@@ -16,6 +16,7 @@ from typing import Any
 
 from RobustART.core.ranges import Default, Named
 
+UNIONS = (typing.Union, types.UnionType)
 PLAIN = (bool, int, float, str)
 """Types that a default shows, where there is no annotation."""
 

@@ -1,4 +1,4 @@
-"""Descriptions of options: the string under a field, or the ``Args:`` section of a function or class."""
+"""Options in words: their descriptions, from the string under a field or an ``Args:`` section, and what they may be."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import ast
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
-from RobustART.core.declarations import common_options
+from RobustART.core.declarations import UNIONS, common_options
+from RobustART.core.ranges import Rule
 
 
 def manual(owner: Callable[..., Any]) -> dict[str, str]:
@@ -39,3 +41,35 @@ def _arguments(doc: str) -> dict[str, str]:
     section = re.search(r"^Args:\n((?: {4}.*\n?|\n)+)", doc, re.MULTILINE)
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section[1], re.MULTILINE) if section else []
     return {name: " ".join(text.split()) for name, text in entries}
+
+
+_NAMES = {type(None): "null", bool: "true or false", int: "an integer", float: "a number", str: "a string"}
+
+
+def describe(hint: Any) -> str:
+    """Returns what a hint allows, in words."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        rules = [str(rule) for rule in args[1:] if isinstance(rule, Rule)]
+        return " ".join([describe(args[0]), *rules])
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, args))
+    if origin in UNIONS:
+        return " or ".join(map(describe, args))
+    if dataclasses.is_dataclass(hint) or (isinstance(origin, type) and issubclass(origin, Mapping)):
+        return "a mapping of keys to values"
+    if origin is Sequence:
+        return "one entry or a list of them" + ("" if args[0] is Any else f" ({describe(args[0])} each)")
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        count = f" of {len(args)}" if origin is tuple and args[-1] is not Ellipsis else ""
+        return f"a list{count} ({', '.join(dict.fromkeys(map(describe, args[: len(args) if count else 1])))} each)"
+    return _NAMES.get(hint) or str(getattr(hint, "__name__", hint))
+
+
+def listed_values(hint: Any) -> Iterator[Any]:
+    """Yields the values that a hint lists."""
+    if typing.get_origin(hint) is Literal:
+        yield from typing.get_args(hint)
+    elif typing.get_origin(hint) in (*UNIONS, Annotated):
+        for member in typing.get_args(hint):
+            yield from listed_values(member)

@@ -11,20 +11,19 @@ import inspect
 import numbers
 import os
 import re
-import types
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar
 
-from RobustART.core.declarations import options_of
+from RobustART.core.declarations import UNIONS, options_of
+from RobustART.core.manual import describe, listed_values
 from RobustART.core.ranges import Named, Rule
 from RobustART.errors import ConfigError, UnknownNameError, nearest
 
 C = TypeVar("C")
 FRACTION = re.compile(r"[-+]?\d+(?:\.\d*)?/\d+(?:\.\d*)?$")
 """Numbers such as ``8/255``."""
-UNIONS = (Union, types.UnionType)
 
 
 def option_defaults(function: Callable[..., Any], *, hidden: Collection[str] = ()) -> dict[str, Any]:
@@ -64,18 +63,15 @@ def checked(owner: Callable[..., Any], given: object, place: str, *, hidden: Col
     return found
 
 
-def check_options(
-    options: Mapping[str, Any], function: Callable[..., Any], where: str, *, hidden: Collection[str] = ()
-) -> None:
-    """Alias of :func:`checked` for the benchmarks and attacks that do not use what it returns yet."""
-    checked(function, options, where, hidden=hidden)
+def check_options(options: object, owner: Callable[..., Any], place: str, *, hidden: Collection[str] = ()) -> None:
+    """Alias of :func:`checked`, until the attacks use what it returns."""
+    checked(owner, options, place, hidden=hidden)
 
 
-def check_types(options: Mapping[str, Any], function: Callable[..., Any], where: str) -> None:
-    """Alias of :func:`checked` for some of the options."""
-    known = options_of(function)
+def check_types(options: Mapping[str, Any], owner: Callable[..., Any], place: str) -> None:
+    """Alias of :func:`checked` for some of the options, until the attacks use what it returns."""
     for name, value in options.items():
-        convert(value, known[name].hint, _path(where, name))
+        convert(value, options_of(owner)[name].hint, _path(place, name))
 
 
 def build(cls: type[C], data: object, path: str) -> C:
@@ -112,12 +108,13 @@ def convert(value: Any, hint: Any, path: str) -> Any:
         allowed, suggestion = describe(hint), ""
         if isinstance(value, str):
             allowed += " (such as 0.1, 1e-4 or 8/255)" if "a number" in allowed else ""
-            suggestion = nearest(value, map(str, _names(hint)))
+            suggestion = nearest(value, map(str, listed_values(hint)))
         raise ConfigError(f"{path} must be {allowed}, got {value!r}{suggestion}") from None
 
 
 def _converted(value: Any, hint: Any, path: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    kind = origin if isinstance(origin, type) else object
     if hint is Any:
         return value
     if origin is Annotated:
@@ -137,11 +134,11 @@ def _converted(value: Any, hint: Any, path: str) -> Any:
             return build(hint, value or {}, path)  # type: ignore[arg-type]
         if isinstance(value, hint):  # type: ignore[arg-type]
             return value
-    elif _is(origin, Mapping):
+    elif issubclass(kind, Mapping):
         if isinstance(value, (Mapping, type(None))):
             key = str if args[0] is str else lambda name: name
-            return {key(name): convert(entry, args[1], _path(path, name)) for name, entry in (value or {}).items()}
-    elif _is(origin, Sequence):
+            return {key(name): convert(entry, args[1], f"{path}.{name}") for name, entry in (value or {}).items()}
+    elif issubclass(kind, Sequence):
         return _sequence(value, origin, args, path)
     elif hint in _READERS:
         return _READERS[hint](value, path)
@@ -174,10 +171,6 @@ def _entry_options(mark: Named, name: object, options: Mapping[str, Any], sectio
         if key not in known:
             raise unknown_option(key, known, f"{section} {name!r}")
     return checked(owner, options, path, hidden=mark.hidden)
-
-
-def _is(origin: Any, base: type) -> bool:
-    return isinstance(origin, type) and issubclass(origin, base)
 
 
 def _first_fit(value: Any, members: Sequence[Any], path: str) -> Any:
@@ -236,36 +229,6 @@ def _boolean(value: Any, path: str) -> bool:
 
 
 _READERS: dict[Any, Callable[[Any, str], Any]] = {bool: _boolean, int: _integer, float: _float, str: _string}
-_NAMES = {type(None): "null", bool: "true or false", int: "an integer", float: "a number", str: "a string"}
-
-
-def describe(hint: Any) -> str:
-    """Returns what a hint allows, in words."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        rules = [str(rule) for rule in args[1:] if isinstance(rule, Rule)]
-        return " ".join([describe(args[0]), *rules])
-    if origin is Literal:
-        return "one of " + ", ".join(map(repr, args))
-    if origin in UNIONS:
-        return " or ".join(map(describe, args))
-    if dataclasses.is_dataclass(hint) or _is(origin, Mapping):
-        return "a mapping of keys to values"
-    if origin is Sequence:
-        return "one entry or a list of them" + ("" if args[0] is Any else f" ({describe(args[0])} each)")
-    if _is(origin, Sequence):
-        count = f" of {len(args)}" if origin is tuple and args[-1] is not Ellipsis else ""
-        return f"a list{count} ({', '.join(dict.fromkeys(map(describe, args[: len(args) if count else 1])))} each)"
-    return _NAMES.get(hint) or str(getattr(hint, "__name__", hint))
-
-
-def _names(hint: Any) -> Iterator[Any]:
-    """Yields the values that a hint lists."""
-    if typing.get_origin(hint) is Literal:
-        yield from typing.get_args(hint)
-    elif typing.get_origin(hint) in (*UNIONS, Annotated):
-        for member in typing.get_args(hint):
-            yield from _names(member)
 
 
 def read_number(value: object, where: str) -> float | None:

@@ -191,11 +191,7 @@ def create_space(name: str, options: Mapping[str, Any]) -> Space:
         ConfigError: an option is unknown or invalid.
     """
     function = SPACES[name]
-    checked(function, options, f"the space {name!r}")
-    try:
-        return function(**options)
-    except TypeError as error:
-        raise ConfigError(f"the space {name!r} cannot be made of {dict(options)}: {error}") from None
+    return function(**checked(function, options, f"the space {name!r}"))
 
 
 def identity(encoding: Encoding) -> str:

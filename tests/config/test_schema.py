@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from RobustART.cli.parser import main
-from RobustART.cli.schema import schema_lines
 from RobustART.config.filled import filled
 from RobustART.config.json_schema import config_schema
+from RobustART.config.listing import schema_lines
 from RobustART.config.loader import load_config, read_raw
 from RobustART.config.schema import Config, EvaluationConfig
 from RobustART.core.declarations import builder_of, options_of, sections_in
@@ -20,6 +20,7 @@ from RobustART.core.options import build, to_plain
 from RobustART.errors import ConfigError
 from RobustART.metrics.spec import BENCHMARKS
 from RobustART.noise.attacks import ATTACKS
+from RobustART.training.objectives.objective import OBJECTIVES
 from tests.conftest import ROOT
 
 CONFIGS = sorted(
@@ -136,7 +137,7 @@ def test_options_of_benchmarks_and_attacks_in_the_schema(benchmarks, sound):
     [
         ({"adversary": {"type": "pgd", "eps": "8/255"}, "objective": {"type": "jsd", "kwargs": {"weight": 3}}}, True),
         ({"adversary": {"type": "pgd", "beta": 6}}, False),
-        ({"objective": {"type": "jsd", "kwargs": {"wieght": 3}}}, False),
+        ({"objective": {"type": "jsd", "kwargs": {"weightt": 3}}}, False),
         ({"swa": {"start": 1.5}}, False),
     ],
 )
@@ -179,3 +180,47 @@ def test_what_check_prints_reads_back_as_the_same(tmp_path):
     assert dataclasses.replace(build(Config, plain, ""), evaluation=None, ema=config.ema, training=config.training) == (
         dataclasses.replace(config, evaluation=None)
     )
+
+
+OWN = '''
+from typing import Annotated
+from RobustART.core.ranges import Range
+from RobustART.noise import ATTACKS
+from RobustART.training.objectives.objective import OBJECTIVES, Plain
+
+
+@ATTACKS.register("attack_of_a_user")
+def attack(model, images, labels, *, eps, seeds=None, tries: Annotated[int, Range(1, 9)] = 3):
+    """Changes nothing.
+
+    Args:
+        tries: how often it changes nothing.
+    """
+    return images.clone()
+
+
+@OBJECTIVES.register("objective_of_a_user")
+def objective(context, *, weight: float = 1.0):
+    """Returns the plain objective."""
+    return Plain(context.classes)
+'''
+
+
+def test_a_users_own_names_are_listed_and_checked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_names.py").write_text(OWN)
+    try:
+        path = "evaluation.benchmarks.adversarial.attacks.attack_of_a_user"
+        assert main(["schema", path, "--import", "own_names"]) == 0
+        listed = capsys.readouterr().out
+        assert listed.startswith("attack_of_a_user: Changes nothing.")
+        assert "  tries: how often it changes nothing. [an integer from 1 to 9; default 3]" in listed
+        (tmp_path / "config.yaml").write_text(
+            "imports: [own_names]\ntraining: {objective: {type: objective_of_a_user, kwargs: {weight: 1/2}}}"
+        )
+        assert load_config(tmp_path / "config.yaml").training.objective.kwargs == {"weight": 0.5}
+        with pytest.raises(ConfigError, match="unknown option 'weights' of training.objective 'objective_of_a_user'"):
+            load_config(tmp_path / "config.yaml", ["training.objective.kwargs.weights=2"])
+    finally:
+        ATTACKS.remove("attack_of_a_user")
+        OBJECTIVES.remove("objective_of_a_user")

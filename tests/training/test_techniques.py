@@ -43,7 +43,7 @@ def test_distillation_from_a_trained_teacher(digits, tmp_path, capsys):
     for kwargs, message in (
         ("{}", "training.objective.kwargs.teacher is missing"),
         ("{teacher: {type: resnet18}}", "teacher must be {type: ..., weights: ...}"),
-        (f"{{teacher: {teacher}, alpha: 2}}", "'alpha' of training.objective must be a number from 0 to 1, got 2"),
+        (f"{{teacher: {teacher}, alpha: 2}}", "training.objective.kwargs.alpha must be a number from 0 to 1, got 2"),
         (f"{{teacher: {teacher.replace('16}', '16, classes: 12}')}}}", "does not fit the model"),
     ):
         capsys.readouterr()
