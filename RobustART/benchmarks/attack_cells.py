@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from RobustART.benchmarks.options import HIDDEN, AttackEntry, Radii
 from RobustART.core.options import attack_norm, checked, format_eps, option_defaults, parse_number
 from RobustART.errors import ConfigError
+from RobustART.metrics.reading import has
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +38,13 @@ def attack_coordinates(name: str, norm: str | None = None) -> dict[str, Any]:
     """Returns the coordinates of a cell named ``attack/radius``; its norm follows from the attack's name by default."""
     attack, _, radius = name.partition("/")
     return {"attack": attack, "norm": norm or attack_norm(attack), "radius": radius, "eps": parse_number(radius)}
+
+
+def is_attack(coordinates: Mapping[str, Any]) -> bool:
+    """Returns whether coordinates are those of an attack and a radius."""
+    eps = coordinates.get("eps")
+    number = isinstance(eps, (int, float)) and not isinstance(eps, bool) and 0 <= eps < math.inf
+    return number and has(coordinates, attack=str, norm=str, radius=str)
 
 
 def bound_attacks(

@@ -30,7 +30,7 @@ class Batched:
     source: View
     """What is shipped, without draws."""
     key: str
-    """Sources of one key are shipped once."""
+    """Sources of one key, and views of that ``view_key``, are shipped once."""
     change: Callable[..., Tensor]
     """(images uint8 (N, S, S, 3) on any device, *, rngs) -> uint8 (N, S, S, 3), with the draws that the view would make."""
 

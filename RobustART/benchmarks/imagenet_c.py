@@ -183,13 +183,12 @@ def build(
     Source: https://arxiv.org/abs/1903.12261.
     """
     if root_dir is not None:
-        for option, value, default in (
-            ("device", device, "cpu"), ("backend", backend, "robustart"), ("jpeg_quality", jpeg_quality, None),
+        for option, value, default, done in (
+            ("device", device, "cpu", "corrupted"), ("backend", backend, "robustart", "corrupted"),
+            ("jpeg_quality", jpeg_quality, None, "stored"),
         ):  # fmt: skip
             if value != default:
-                raise ConfigError(
-                    f"{NAME}.{option} is {value!r}, but files in root_dir are corrupted and stored already"
-                )
+                raise ConfigError(f"{NAME}.{option} is {value!r}, but files in root_dir are {done} already")
         return _stored(root_dir, meta, preprocess, corruptions, severities, decoder, exif_orientation)
 
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.published import PublishedSet
 from RobustART.errors import ConfigError
 from RobustART.metrics import estimates
-from RobustART.metrics.reading import check_extra, single_pass
+from RobustART.metrics.reading import check_coordinates, check_extra, has, single_pass
 from RobustART.metrics.results import Summary
 from RobustART.metrics.spec import Axis, BenchmarkSpec, Entry, MetricSpec, TableSpec, add_benchmark
 from RobustART.metrics.systems import systems
@@ -202,8 +202,13 @@ def coordinates(cell: str) -> dict[str, Any]:
 
 
 def check(records: Records, place: str) -> None:
-    """Raises a RecordError if records have several passes, or pixel differences that are none."""
+    """Raises a RecordError if a cell is not of a decoder and a resize, or pixel differences are none."""
     table = single_pass(records, place)
+
+    def point(cell: str, found: Mapping[str, Any]) -> tuple[str, str] | None:
+        return (found["decoder"], found["resize"]) if has(found, decoder=str, resize=str) else None
+
+    check_coordinates(table, place, point, "decoder/resize")
     if "pixel_difference" in table.extra:
         check_extra(table, "pixel_difference", 2, 255, place)
 

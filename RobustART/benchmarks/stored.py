@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from RobustART.benchmarks.building import Cell
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.errors import ConfigError, RecordError
-from RobustART.metrics.reading import single_pass
+from RobustART.errors import ConfigError
+from RobustART.metrics.reading import check_coordinates, has, single_pass
 from RobustART.records.lines import Records
 
 if TYPE_CHECKING:
@@ -70,10 +70,12 @@ def grades_of(records: Records) -> list[Grade]:
 
 def check_grades(records: Records, place: str) -> None:
     """Raises a RecordError if a cell is not of a corruption and a severity from 1 to 5."""
-    table = single_pass(records, place)
-    for cell, found in zip(table.cells, table.coordinates, strict=True):
-        if not found.get("corruption") or type(found.get("severity")) is not int or found["severity"] not in LEVELS:
-            raise RecordError(f"{place} has a cell {cell!r}; allowed are corruption/severity, from 1 to 5")
+
+    def point(cell: str, found: Mapping[str, Any]) -> Grade | None:
+        whole = has(found, corruption=str, severity=int) and found["severity"] in LEVELS
+        return (found["corruption"], found["severity"]) if whole else None
+
+    check_coordinates(single_pass(records, place), place, point, "corruption/severity, from 1 to 5")
 
 
 def corruption_grades(benchmark: str, corruptions: Sequence[str], severities: Sequence[int]) -> list[Grade]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from RobustART.benchmarks.adversarial import CLEAN_ACCURACY
-from RobustART.benchmarks.attack_cells import attack_coordinates, bound_attacks, one_spelling
+from RobustART.benchmarks.attack_cells import attack_coordinates, bound_attacks, is_attack, one_spelling
 from RobustART.benchmarks.building import Benchmark, Cell, Pass, clean_view
 from RobustART.benchmarks.options import AttackEntry, Radii
 from RobustART.core.options import build as build_options
 from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import estimates
-from RobustART.metrics.reading import single_pass
+from RobustART.metrics.reading import check_coordinates, has, single_pass
 from RobustART.metrics.results import Summary, Table
 from RobustART.metrics.spec import BenchmarkSpec, Entry, Headline, MetricSpec, TableSpec, add_benchmark
 from RobustART.records.lines import CLEAN, Records
@@ -145,14 +145,18 @@ def _clean_columns(table: PassRecords) -> dict[str, int]:
 
 
 def check(records: Records, place: str) -> None:
-    """Raises a RecordError if a target has no cell without an attack, or several, or a source has none."""
+    """Raises a RecordError if a source or a target has no cell without an attack, or two cells are of one pair."""
     table = single_pass(records, place)
-    clean = [found["target"] for found in table.coordinates if found.get("target") and "source" not in found]
-    if len(set(clean)) < len(clean):
-        raise RecordError(f"{place} has several cells without an attack for one model: {clean}")
+
+    def point(cell: str, found: Mapping[str, Any]) -> tuple[str, ...] | None:
+        if "source" not in found:
+            return (found["target"],) if has(found, target=str) else None
+        whole = has(found, source=str, target=str) and is_attack(found)
+        return tuple(found[key] for key in ("attack", "radius", "source", "target")) if whole else None
+
+    check_coordinates(table, place, point, "clean, clean@target and 'attack/radius source>target'")
+    clean = _clean_columns(table)
     for cell, found in zip(table.cells, table.coordinates, strict=True):
-        if not found.get("target"):
-            raise RecordError(f"{place} has a cell {cell!r} without a target")
         for model in (found["source"], found["target"]) if "source" in found else ():
             if model not in clean:
                 raise RecordError(f"{place} has no cell without an attack for the model {model} of {cell!r}")

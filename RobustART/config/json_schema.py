@@ -53,8 +53,8 @@ def _options(owner: Callable[..., Any], definitions: dict[str, Schema], hidden: 
     texts, properties = manual(owner), {}
     for name, option in options_of(owner, hidden=hidden).items():
         properties[name] = dict(_schema(option.hint, definitions))
-        if option.field in texts:
-            properties[name]["description"] = texts[option.field]
+        if name in texts:
+            properties[name]["description"] = texts[name]
         if option.default not in (inspect.Parameter.empty, None):
             properties[name]["default"] = to_plain(option.default)
     return {"type": ["object", "null"], "properties": properties, "additionalProperties": False}

@@ -75,7 +75,7 @@ def _option_keys(owner: Callable[..., Any], mark: Named | None = None) -> dict[s
     for name, option in options_of(owner, hidden=mark.hidden if mark else ()).items():
         names = next((inner for inner in marks_in(option.hint) if inner.form != "name"), None)
         inside = functools.partial(_inside, option.hint, names)
-        found[name] = Key(f"{texts.get(option.field, '')} {_values(option)}".strip(), inside, names)
+        found[name] = Key(f"{texts.get(name, '')} {_values(option)}".strip(), inside, names)
     return found if mark is None or not mark.also else {**_option_keys(mark.load_also()), **found}
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from RobustART.config.schema import Config
 from RobustART.core.options import FRACTION, build, convert, parse_number, to_plain
 from RobustART.core.plugins import import_plugins
 from RobustART.errors import ConfigError
+from RobustART.original.upgrade import upgrade
+
+log = logging.getLogger("RobustART")
 
 DATA_ROOT = "ROBUSTART_DATA"
 """Name of the variable for the folder that holds all data."""
@@ -104,13 +108,19 @@ def apply_override(data: dict[str, Any], override: str) -> dict[str, Any]:
     return merge(data, tree)
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = (), data_root: str | Path | None = None) -> Config:
+def load_config(
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    data_root: str | Path | None = None,
+    warn: Callable[[str], None] = log.warning,
+) -> Config:
     """Returns the checked configuration of a YAML file; from now on a user's own modules are found in its folder.
 
     Args:
         path: the file.
         overrides: ``a.b=c`` texts laid over it, later ones last.
         data_root: what paths that begin with ``$ROBUSTART_DATA`` begin with; by default the value of that variable.
+        warn: called with each thing in a file of the original project that is not used.
 
     Raises:
         ConfigError: it cannot be read, or something in it is unknown, of the wrong type or impossible.
@@ -119,7 +129,9 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), data_root: str 
     for override in overrides:
         data = apply_override(data, override)
     root = os.environ.get(DATA_ROOT) if data_root is None else str(data_root)
-    data = _with_data_root(data, "", os.path.abspath(root) if root else None)
+    data, warnings = upgrade(_with_data_root(data, "", os.path.abspath(root) if root else None))
+    for warning in warnings:
+        warn(warning)
     imports = convert(data.get("imports", []), list[str], "imports")
     import_plugins(imports, "imports", Path(path).resolve().parent)  # before names are looked up
     return build(Config, data, "")
@@ -146,5 +158,5 @@ def without_defaults(config: Any) -> Any:
         default = field.default_factory() if callable(field.default_factory) else field.default
         if value != default:
             nested = dataclasses.is_dataclass(value)
-            plain[field.metadata.get("key", field.name)] = without_defaults(value) if nested else to_plain(value)
+            plain[field.name] = without_defaults(value) if nested else to_plain(value)
     return plain

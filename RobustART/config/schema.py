@@ -1,8 +1,8 @@
 """The configuration: what a YAML file may say. The string under each field is its manual.
 
-Everything below the solver takes plain keyword arguments; only ``training`` and the command line know this module. The
-file format is that of the original RobustART (all its keys load) plus the sections ``training`` and ``evaluation``. Files
-are read in ``loader.py`` and checked by :mod:`RobustART.core.options`.
+Everything below the solver takes plain keyword arguments; only ``training``, ``nas`` and the command line know this
+package. Files are read in ``loader.py`` and checked by :mod:`RobustART.core.options`; those of the 2021 project are
+translated by ``original/upgrade.py``, so no field here is only that project's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from RobustART.config.training import (
     OptimizerConfig,
     SaverConfig,
     SchedulerConfig,
-    SwitchConfig,
     TrainingConfig,
     TypeConfig,
     items,
@@ -67,16 +66,6 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ServerConfig:
-    """A server of meta data, which only the original's clusters had."""
-
-    ip: str = ""
-    """Its address."""
-    port: int = 0
-    """Its port."""
-
-
-@dataclasses.dataclass(frozen=True)
 class DatasetConfig:
     """One data set, for training or testing."""
 
@@ -91,53 +80,22 @@ class DatasetConfig:
     meta_file: str | None = None
     """Text file with ``path label`` on each line, or JSON lines with ``filename`` and ``label``. Paths are relative to
     ``root_dir``, or without it to the folder of this file."""
-    server: ServerConfig | None = None
-    """Not used: files are read directly."""
     image_reader: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("pil"))
     """The decoder: ``pil``, ``opencv`` or ``ffmpeg``. ``kwargs: {exif_orientation: true}`` rotates images as their EXIF tag
     says. It also reads the published sets that hold images, unless their own options name another decoder."""
     sampler: TypeConfig | None = None
-    """Order of the images in training: ``distributed_epoch`` (also called ``distributed``; a permutation per epoch),
+    """Order of the images in training: ``distributed_epoch`` (a permutation per epoch, the default),
     ``distributed_iteration`` (all epochs shuffled as one) or ``ranked_iteration`` (each process keeps to its part of the
-    list). In testing each image is seen once, so it must be ``distributed`` there."""
-    use_ranked: bool = False
-    """Whether each process keeps to its part of the training list."""
+    list)."""
     transforms: dict[str, Any] | list[dict[str, Any]] | None = None
-    """What is done to a training image: ``{type: NAME}`` or a list of ``{type, kwargs}``. In testing ``ONECROP`` is what
-    the model's preprocessing does."""
-    evaluator: TypeConfig | None = None
-    """The original's evaluator; ``imagenet`` is the ``clean`` benchmark here."""
-    imagenet_c: bool = False
-    """The original's switch for published ImageNet-C files."""
-    imagenet_p: bool = False
-    """The original's switch for ImageNet-P videos."""
-    imagenet_a_o: bool = dataclasses.field(default=False, metadata={"key": "imagenet_a&o"})
-    """The original's switch ``imagenet_a&o`` for ImageNet-A and -O."""
-    imagenet_val_root_dir: str | None = None
-    """The validation images, for ImageNet-O."""
-    imagenet_a_root_dir: str | None = None
-    """The images of ImageNet-A."""
-    imagenet_o_root_dir: str | None = None
-    """The images of ImageNet-O."""
-    imagenet_o_folder: str | None = None
-    """Where the original put links for ImageNet-O; not needed."""
-    save_acc_var_neg: bool = False
-    """The original's extra file of ImageNet-S; the report holds these numbers."""
-    limit_samples: int | None = None
-    """The original's name for ``evaluation.limit``."""
+    """What is done to a training image: ``{type: NAME}`` or a list of ``{type, kwargs}``. Test images are resized and
+    cropped as ``model.preprocessing`` says."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """The data sets and how they are read."""
 
-    type: Literal["imagenet", "custom", "multiclass"] = "imagenet"
-    """The original's kind of data; ``custom`` meta files are JSON lines, which are recognised by themselves."""
-    read_from: Literal["fs", "mc", "fake", "osg", "ceph", "petrel"] = "fs"
-    """Where files come from: ``fs``, the file system; or ``fake``, made-up images in place of ``train`` and ``test``, to
-    try a config. The others exist on the original's clusters alone."""
-    use_dali: bool = False
-    """The original's GPU decoder; here images are decoded on the CPU, and a warning says so."""
     batch_size: Count = 64
     """Images per process and training step."""
     images_per_step: Count | None = None
@@ -150,20 +108,10 @@ class DataConfig:
     """Whether batches for a GPU are in pinned host memory."""
     prefetch_factor: Count | None = None
     """Batches that each loader process prepares ahead."""
-    persistent_workers: bool = False
-    """Either is fine: loader processes live as long as the training."""
-    input_size: int | None = None
-    """The original's name for ``model.preprocessing.input_size``."""
-    test_resize: int | None = None
-    """The original's name for ``model.preprocessing.resize``."""
-    use_ranked: bool = False
-    """As in ``train``."""
     train: DatasetConfig | None = None
     """The training set."""
     test: DatasetConfig | None = None
     """The test set: the clean images of an evaluation, and those on which a training validates."""
-    arch: DatasetConfig | None = None
-    """The original's split for architecture search."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,10 +149,6 @@ class Config:
     beside this file, in the current folder, or installed."""
     model: ModelConfig | None = None
     """The classifier."""
-    model_src: ModelConfig | None = None
-    """Source model of a transfer attack."""
-    model_tgt: ModelConfig | None = None
-    """Target model of a transfer attack."""
     eval_list: list[str] = items()
     """Names of models to evaluate one after the other, each into a folder of its name under ``output_dir``.
     ``model.weights`` may then contain ``{name}``, and is ``pretrained`` by default."""
@@ -216,8 +160,8 @@ class Config:
     """The learning rate (training)."""
     label_smooth: ShareBelowOne = 0.0
     """Label smoothing (training)."""
-    mixup: NotNegative = 1.0
-    """Mixup's alpha (training), below 1; as in the original 1.0 is off. See ``training.mixup_alpha``."""
+    mixup: NotNegative = 0.0
+    """Mixup's alpha (training); 0 is off."""
     cutmix: NotNegative = 0.0
     """Cutmix's alpha (training); 0 is off."""
     switch_prob: Share = 0.5
@@ -226,8 +170,6 @@ class Config:
     """Weight of kurtosis regularisation, ``(kurtosis - 1.8)^2`` averaged over layers (training); 0 is off."""
     ema: EmaConfig = section(EmaConfig)
     """Moving average of the weights (training)."""
-    lms: SwitchConfig = section(SwitchConfig)
-    """The original's large-model support, which needs a private torch build."""
     data: DataConfig = section(DataConfig)
     """The data sets."""
     saver: SaverConfig = section(SaverConfig)

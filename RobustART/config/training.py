@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from RobustART.core.ranges import Count, Named, NotNegative, Positive, Range, ShareBelowOne
+from RobustART.core.ranges import Count, Named, Positive, Range, ShareBelowOne
 
 OBJECTIVES = "RobustART.training.objectives.objective:OBJECTIVES"
 AVERAGE = "RobustART.training.ema:Ema"
@@ -53,10 +53,6 @@ class OptimizerConfig:
     pconfig: dict[str, dict[str, Any]] = mapping()
     """Options of one kind of parameters (``conv_b, conv_w, conv_dw_w, conv_dense_b, linear_w, linear_b, bn_w, bn_b,
     other``), such as ``{bn_w: {weight_decay: 0}}``. They take precedence over ``no_wd``."""
-    fp16_normal_bn: bool = False
-    """BatchNorm in float32 under half precision, as it is here anyway."""
-    fp16_normal_fc: bool = False
-    """The last layer in float32 under half precision; here its weights and the loss are, not its product."""
     kwargs: dict[str, Any] = mapping()
     """Arguments of the class, without ``lr``, which is ``lr_scheduler.kwargs.base_lr``."""
 
@@ -124,10 +120,6 @@ class PretrainConfig:
     path: str | None = None
     """The file; in evaluation the same as ``model.weights``. A training also takes optimiser, step and averages from it,
     unless they are ignored, and does not check that it was the same training."""
-    path_src: str | None = None
-    """Weights of the source model of a transfer attack."""
-    path_tgt: str | None = None
-    """Weights of the target model of a transfer attack."""
     ignore: IgnoreConfig = section(IgnoreConfig)
     """What is not taken from the checkpoint."""
 
@@ -178,7 +170,7 @@ class MocoConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How the model is trained, beyond what the original's sections say."""
+    """How a model is trained, beyond the sections for optimiser, learning rate and data."""
 
     seed: Annotated[int, Range(0, 2**63 - 1, text="from 0 up, of 63 bits")] = 0
     """Seed of all random draws: first weights, order of the images, augmentation, mixup, dropout, attacks."""
@@ -196,13 +188,11 @@ class TrainingConfig:
     differently."""
     compile: bool = False
     """Whether the network is compiled with ``torch.compile``, which rounds differently."""
-    sync_bn: bool | None = None
-    """Whether BatchNorm's statistics are those of all processes (GPUs only); null is ``model.kwargs.bn.use_sync_bn``."""
+    sync_bn: bool = False
+    """Whether BatchNorm's statistics are those of all processes (GPUs only)."""
     deterministic: bool = False
     """Whether only GPU functions that repeat to the bit may be used; one that has no such form is an error. CPUs always
     repeat."""
-    mixup_alpha: NotNegative | None = None
-    """Mixup's alpha as in the paper, where 1.0 is on and 0 off, which the original's ``mixup`` cannot express."""
     save_freq: Count | None = None
     """Steps between checkpoints; null is ``saver.val_freq``."""
     swa: SwaConfig = section(SwaConfig)

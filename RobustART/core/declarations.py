@@ -29,8 +29,6 @@ class Option:
     """Its type with its ranges; without an annotation the type of its default, or ``Any``."""
     default: Any
     """Its default; ``inspect.Parameter.empty`` if it is required."""
-    field: str
-    """Its name in Python, where a file's key differs."""
 
 
 def options_of(owner: Callable[..., Any], *, hidden: Collection[str] = ()) -> dict[str, Option]:
@@ -46,11 +44,11 @@ def options_of(owner: Callable[..., Any], *, hidden: Collection[str] = ()) -> di
     if dataclasses.is_dataclass(owner):
         hints = typing.get_type_hints(owner, include_extras=True)
         for field in dataclasses.fields(owner):
-            options[field.metadata.get("key", field.name)] = Option(hints[field.name], _default(field), field.name)
+            options[field.name] = Option(hints[field.name], _default(field))
         return options
     for parameter, hint in _parameters(owner):
         if parameter.kind is parameter.KEYWORD_ONLY:
-            options[parameter.name] = Option(hint, parameter.default, parameter.name)
+            options[parameter.name] = Option(hint, parameter.default)
     common = common_options(owner)
     options |= _keys(common) if common else {}
     return {name: option for name, option in options.items() if name not in hidden}
@@ -90,7 +88,7 @@ def _keys(common: Any) -> dict[str, Option]:
             hint = typing.get_args(hint)[0]
         default: Any = inspect.Parameter.empty if name in common.__required_keys__ else None
         stated = [mark.value for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Default)]
-        options[name] = Option(hint, stated[0] if stated else default, name)
+        options[name] = Option(hint, stated[0] if stated else default)
     return options
 
 

@@ -15,7 +15,7 @@ from RobustART.core.ranges import Rule
 
 
 def manual(owner: Callable[..., Any]) -> dict[str, str]:
-    """Returns the description of each option by its name in Python, on one line; none where the source says nothing."""
+    """Returns the description of each option, on one line; none where the source says nothing."""
     if dataclasses.is_dataclass(owner) or hasattr(owner, "__required_keys__"):
         return _fields(owner)  # type: ignore[arg-type]
     return {**(_fields(common) if (common := common_options(owner)) else {}), **_arguments(inspect.getdoc(owner) or "")}

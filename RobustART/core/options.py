@@ -41,9 +41,6 @@ def checked(owner: Callable[..., Any], given: object, place: str, *, hidden: Col
             ``the attack fgsm``.
         hidden: parameters that are not options.
 
-    Returns:
-        The values by their names in Python, ready for ``owner(**options)``.
-
     Raises:
         ConfigError: a name is unknown, a value has the wrong type or is out of range, or a required option is missing.
     """
@@ -56,7 +53,7 @@ def checked(owner: Callable[..., Any], given: object, place: str, *, hidden: Col
     for name, value in given.items():
         if name not in known:
             raise unknown_option(name, known, place)
-        found[known[name].field] = convert(value, known[name].hint, _path(place, name))
+        found[name] = convert(value, known[name].hint, _path(place, name))
     for name, option in known.items():
         if option.default is inspect.Parameter.empty and name not in given:
             raise ConfigError(f"{place} needs the option {name!r}" if words else f"{_path(place, name)} is missing")
@@ -273,9 +270,9 @@ def as_path(value: object, what: str) -> Path:
 
 
 def to_plain(config: Any) -> Any:
-    """Returns a dataclass as plain data for YAML or JSON, under the file's own keys."""
+    """Returns a dataclass as plain data for YAML or JSON."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {f.metadata.get("key", f.name): to_plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        return {field.name: to_plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
     if isinstance(config, Mapping):
         return {k: to_plain(v) for k, v in config.items()}
     if isinstance(config, (list, tuple, range)):

@@ -20,7 +20,7 @@ from RobustART.core.options import checked, convert
 from RobustART.core.ranges import Range
 from RobustART.data.folders import IMAGE_SUFFIXES, class_files, describe, subfolders
 from RobustART.data.imagenet import class_index
-from RobustART.data.samples import Sample
+from RobustART.data.samples import Sample, content_digest
 from RobustART.errors import ConfigError, DataError
 from RobustART.registry import Registry
 
@@ -49,6 +49,8 @@ class ImageDataset:
     """One of ``imaging.DECODERS``."""
     note: str = ""
     """What a report on these images must warn of."""
+    recorded: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    """Digests of generated files by folder and name; a file with another one was exchanged."""
 
     def __post_init__(self) -> None:
         """Refuses an empty data set."""
@@ -61,7 +63,20 @@ class ImageDataset:
 
     def read(self, image_id: int) -> bytes | Array:
         """Returns the bytes (or, in a data set of pixels, the pixels) of one image."""
-        return read_bytes(self.root / self.files[image_id])
+        return self.read_file(self.root, image_id)
+
+    def read_file(self, folder: Path, image_id: int) -> bytes:
+        """Returns the bytes of an image in a folder; a DataError if its digest is another than the recorded one."""
+        data, file = read_bytes(folder / self.files[image_id]), self.files[image_id]
+        for place, digests in self.recorded.items():
+            if folder.parts[-len(Path(place).parts) :] == Path(place).parts and digests.get(file) != content_digest(
+                data
+            ):
+                raise DataError(
+                    f"{folder / file} is not the file that was generated: its digest is {content_digest(data)}, recorded "
+                    f"is {digests.get(file)}"
+                )
+        return data
 
     def sample(self, image_id: int, prepare: Callable[[Array], Array]) -> Sample:
         """Returns one image; ``prepare`` makes the model's view from the decoded picture."""

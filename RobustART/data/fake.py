@@ -43,7 +43,7 @@ def fake(
     """Returns pictures that are made up, and labels to go with them; every report on them says so.
 
     Args:
-        root_dir: not used; a config with real folders is tried by ``data.read_from: fake`` alone.
+        root_dir: not used, so that ``data.train.type: fake`` alone tries a config that names real folders.
         meta_file: likewise.
         images: how many.
         classes: labels go from 0 to this, one after the other.

@@ -22,7 +22,7 @@ from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.sources import source_digests
 from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
-from RobustART.records.lines import FORMAT, config_hash
+from RobustART.records.header import FORMAT, conditions_hash, config_hash
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -141,7 +141,7 @@ def make_header(
     return {
         "format": FORMAT,
         "benchmark": benchmark.name,
-        "hash": config_hash({**conditions, "data": [{**row, "name": None} for row in data]}),
+        "hash": conditions_hash(conditions),
         "conditions": conditions,
         "passes": [
             {

@@ -21,7 +21,15 @@ from RobustART.core.options import to_plain
 from RobustART.data import ImageDataset, balanced_subset
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.blocks import evaluation_passes
-from RobustART.evaluation.checks import chance_warning, check_labels, check_other, only_writer, prepare_output, probe
+from RobustART.evaluation.checks import (
+    chance_warning,
+    check_labels,
+    check_other,
+    check_same_images,
+    only_writer,
+    prepare_output,
+    probe,
+)
 from RobustART.evaluation.conditions import data_rows, fingerprint, make_header, versions
 from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.picture import draw_noise
@@ -149,6 +157,7 @@ def _run_plans(
         models: dict[str | None, Classifier] = {None: classifier, **benchmark.models}
         begun = time.monotonic()
         records, computed = run_benchmark(models, benchmark, header, chosen, stated, path, world, settings)
+        check_same_images([*runs, (benchmark, records)], results)
         timings[benchmark.name] = {**_timing(time.monotonic() - begun, computed), "images": sum(map(len, chosen))}
         warnings += [f"{benchmark.name}: {text}" for text in attack_warnings(records)]
         if records.header["versions"] != header["versions"]:

@@ -58,7 +58,7 @@ def curves(entry: Mapping[str, Any], norm: str, name: str) -> tuple[str, list[st
     for attack, row in entry["tables"].get("robust_accuracy", {}).items():
         for column, estimate in row.items():
             place = cells.get(f"{attack}/{column}", {})
-            if place.get("norm") == norm and estimate["value"] is not None:
+            if place.get("norm") == norm and "eps" in place and estimate["value"] is not None:
                 lines.setdefault(attack, []).append((float(place["eps"]), column, estimate))
     radii = {eps: label for line in lines.values() for eps, label, _ in line}
     if clean_accuracy is not None and clean_accuracy["value"] is not None:

@@ -110,8 +110,9 @@ def _attacked(runs: Sequence[Run], spec: BenchmarkSpec, columns: Sequence[Column
     for column in columns if spec.headlines is not None else ():
         shown = spec.table_of(column.metric)
         for cell in (spec.depends_on(column.metric) or ()) if shown is not None and shown.listed else ():
-            places = (entry["cells"][cell] for entry in entries if entry is not None and cell in entry["cells"])
-            found.setdefault(str(next(places)["norm"]), []).append(column)
+            places = (entry["cells"].get(cell, {}) for entry in entries if entry is not None)
+            norm = next((place["norm"] for place in places if "norm" in place), "")
+            found.setdefault(norm, []).append(column)
     return found
 
 

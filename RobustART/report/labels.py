@@ -47,7 +47,7 @@ def technique(report: Mapping[str, Any]) -> str:
         name
         for name, used in (
             ("label smoothing", config.get("label_smooth", 0.0)),
-            ("mixup", config.get("mixup", 1.0) != 1.0),
+            ("mixup", config.get("mixup", 0.0)),
             ("cutmix", config.get("cutmix", 0.0)),
             ("EMA", _enabled(config.get("ema"))),
             ("kurtosis", config.get("kw_weight", 0.0)),

@@ -4,26 +4,35 @@ import json
 
 import numpy as np
 
-from RobustART.records.header import BEFORE
+from RobustART.metrics.spec import spec_of
+from RobustART.records.header import BEFORE, FORMAT
 from RobustART.records.lines import Line
+from RobustART.records.sealing import unsealed
+from tests.conftest import sealed
 
 
-def write_records(path, benchmark, passes, *, options=None, attacks=None, models=None, conditions=None, seed=0):
+def write_records(
+    path, benchmark, passes, *, options=None, attacks=None, models=None, conditions=None, seed=0, coordinates=None
+):
     """Writes a result file of ours.
 
     Args:
         path: where to.
         benchmark: its name.
         passes: (name, cells, label ranks (N, cells), more entries of each line by name (N, cells, ...)), one or several.
+        coordinates: (cell) -> coordinates makes the file of format 2; None is format 1, which has none and no checksums.
     """
     header = {
-        "format": BEFORE, "benchmark": benchmark, "hash": "0", "versions": {},
+        "format": FORMAT if coordinates else BEFORE, "benchmark": benchmark, "hash": "0", "versions": {},
         "conditions": {
             "benchmark": benchmark, "options": options or {}, "attacks": attacks or {}, "seed": seed,
             "model": {"source": "timm:a", "arguments": {}, "weights": "0"}, **(conditions or {}),
         },
         "passes": [
-            {"name": name, "cells": list(cells), "ids": len(ranks), **({"models": models} if models else {})}
+            {
+                "name": name, "cells": list(cells), "ids": len(ranks), **({"models": models} if models else {}),
+                **({"coordinates": [coordinates(cell) for cell in cells]} if coordinates else {}),
+            }
             for name, cells, ranks, _ in passes
         ],
     }  # fmt: skip
@@ -48,8 +57,16 @@ def write_records(path, benchmark, passes, *, options=None, attacks=None, models
                 **({"extra": extra} if extra else {}),
             )
             lines.append(line.dump())
-    path.write_text(json.dumps(header) + "\n" + "".join(lines))
+    if coordinates:
+        path.write_text("".join([sealed(header), *lines]))
+    else:
+        path.write_text("".join(f"{line}\n" for line in (json.dumps(header), *(unsealed(line, "") for line in lines))))
     return path
+
+
+def named(benchmark):
+    """Returns what gives the cells of a benchmark the coordinates that their names say."""
+    return spec_of(benchmark).coordinates
 
 
 def score_lines(path, scores, labels, order=None, names="{}.JPEG", keys=("filename", "image_id", "prediction")):

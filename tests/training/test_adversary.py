@@ -243,7 +243,7 @@ def test_what_cannot_be(digits, capsys, adversary, message):
     ("override", "message"),
     [
         ("mixup=0.2", "mixup and cutmix must be off"),
-        ("training.accumulate=2", "training.accumulate must be 1"),
+        ("training.accumulate=2", "training.accumulate cannot be used with training.adversary 'free'"),
         ("data.train.transforms={type: SIMCLR}", "make 2 views of each picture"),
     ],
 )

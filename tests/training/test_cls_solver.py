@@ -400,13 +400,15 @@ def test_a_trial_leaves_the_run_alone(original, tmp_path, capsys):
     assert main([*command, "--trial", "3", "--quiet"]) == 2  # a trial tries again
     assert "cannot be decoded" in capsys.readouterr().err
     assert main([*command, "--trial", "0"]) == 2
-    assert "--trial takes a whole number above 0" in capsys.readouterr().err
+    assert "--trial takes an integer from 1 up" in capsys.readouterr().err
 
 
 def test_made_up_images_in_place_of_real_ones(original, tmp_path, capsys):
-    """The original's configs ship with this, and it gave one image for all; here they differ, and everything says so."""
-    command = ["--config", str(original), "--evaluate", "--set", "data.read_from=fake", "--trial", "5"]
-    assert main([*command, "--set", "model.kwargs={classes: 1000}"]) == 0
+    """The original's configs ship with ``read_from: fake``, which is refused; our data set ``fake`` is named in reports."""
+    command = ["--config", str(original), "--evaluate", "--trial", "5"]
+    assert main([*command, "--set", "data.read_from=fake"]) == 2
+    assert "data.read_from: 'fake' means made-up images, but data.train.root_dir" in capsys.readouterr().err
+    assert main([*command, "--set", "data.test.type=fake", "--set", "model.kwargs={classes: 1000}"]) == 0
     captured = capsys.readouterr()
     assert "images are made up" in captured.err
     report = json.loads((tmp_path / "trial" / "results" / "report.json").read_text())

@@ -152,7 +152,7 @@ def test_augmix_with_its_loss(digits, tmp_path, capsys):
     for overrides, message in (
         ([views[1]], "'jsd' needs several views"),
         ([*views, "mixup=0.2"], "mixup and cutmix must be off"),
-        ([*views, "training.adversary={type: pgd}"], "training.adversary needs training.objective 'plain', got 'jsd'"),
+        ([*views, "training.adversary={type: pgd}"], "training.adversary cannot be used with training.objective"),
         (
             [*views, "training.objective.kwargs={weight: 0}"],
             "training.objective.kwargs.weight must be a number above 0",

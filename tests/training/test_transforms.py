@@ -221,4 +221,8 @@ def test_broken_pictures_are_named(photo_folder):
     data = create_dataset(root_dir=photo_folder)
     for workers in (0, 1):
         with pytest.raises(DataError, match=r"04.png cannot be decoded"):
-            list(load_batches(data, view({"type": "STANDARD"}), Plan(12, 4, steps=3), "distributed", workers=workers))
+            list(
+                load_batches(
+                    data, view({"type": "STANDARD"}), Plan(12, 4, steps=3), "distributed_epoch", workers=workers
+                )
+            )

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from RobustART.core.ranges import Count, Positive32
-from RobustART.errors import ConfigError
 from RobustART.registry import Registry
 from RobustART.training.loading import Batch
 from RobustART.training.objectives.attacker import Attacker, Norm, Steps, predicted
@@ -139,14 +138,6 @@ class FreeTraining(Objective):
 
     def __init__(self, context: ObjectiveContext, eps: float, repeats: int) -> None:
         super().__init__()
-        if context.mixing:
-            raise ConfigError(
-                "training.adversary: free shows the same images several times; mixup and cutmix must be off"
-            )
-        if context.accumulate > 1:
-            raise ConfigError(
-                "training.adversary: free keeps a perturbation of the batch; training.accumulate must be 1"
-            )
         self.classes, self.label_smooth = context.classes, context.label_smooth
         self.eps, self.repeats = eps, repeats
         self.perturbation = torch.zeros(0)

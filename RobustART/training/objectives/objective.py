@@ -154,13 +154,13 @@ class ObjectiveContext:
     """Where the model is."""
     folder: Path
     """Folder of the config; relative paths start there."""
-    accumulate: int = 1
-    """Its ``training.accumulate``: how many portions of a step's batch an objective is asked about one by one."""
     input_size: int | None = None
     """Side of the model's input; None where it is not known."""
 
 
-OBJECTIVES: Registry[Callable[..., Objective]] = Registry("training objective", providers=("RobustART.nas.training",))
+OBJECTIVES: Registry[Callable[..., Objective]] = Registry(
+    "training objective", ("RobustART.training.objectives.techniques", "RobustART.nas.training")
+)
 """Names to functions (context, keyword-only options) -> objective."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from RobustART.core.ranges import Range, Share
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import probe
 from RobustART.models import Classifier, build_model
+from RobustART.training.inputs import stated_preprocessing
 from RobustART.training.loading import Batch
 from RobustART.training.objectives.objective import (
     JSD,
@@ -111,10 +111,10 @@ def build_teacher(teacher: Mapping[str, Any], folder: Path) -> Classifier:
         weights = str(folder / weights)
     with _teacher_named():
         section = build(ModelConfig, {**teacher, "weights": weights}, "")
-        stated = {k: v for k, v in dataclasses.asdict(section.preprocessing).items() if v is not None}
         return build_model(
-            section.type, section.kwargs, weights=section.weights, strict=section.strict, preprocessing=stated
-        )
+            section.type, section.kwargs, weights=section.weights, strict=section.strict,
+            preprocessing=stated_preprocessing(section),
+        )  # fmt: skip
 
 
 def probe_teacher(teacher: Classifier, size: int, device: torch.device) -> int:
@@ -144,8 +144,6 @@ class Consistency(Objective):
 
     def __init__(self, context: ObjectiveContext, weight: float) -> None:
         super().__init__()
-        if context.mixing:
-            raise ConfigError("training.objective 'jsd' compares views of one image; mixup and cutmix must be off")
         self.label_smooth, self.weight = context.label_smooth, weight
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
