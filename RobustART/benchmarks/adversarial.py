@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from RobustART.benchmarks.attack_cells import attack_coordinates, bound_attacks, is_attack, one_spelling

@@ -13,10 +13,7 @@ from RobustART.core.ranges import Named
 
 def filled(section: Any) -> dict[str, Any]:
     """Returns a dataclass of the configuration as plain data with every option that it could have."""
-    return {
-        key: _value(getattr(section, key), option.hint, ())
-        for key, option in options_of(type(section)).items()
-    }
+    return {key: _value(getattr(section, key), option.hint, ()) for key, option in options_of(type(section)).items()}
 
 
 def _options(owner: Callable[..., Any], given: Mapping[str, Any], hidden: Collection[str] = ()) -> dict[str, Any]:

@@ -206,7 +206,12 @@ def test_what_is_lost_of_a_generated_set_is_noted(tmp_path, photos):
 @pytest.mark.parametrize(
     ("benchmark", "arguments", "error", "message"),
     [
-        ("imagenet_r", {}, ConfigError, "imagenet_r cannot be generated; these can: imagenet_c, imagenet_p, imagenet_s"),
+        (
+            "imagenet_r",
+            {},
+            ConfigError,
+            "imagenet_r cannot be generated; these can: imagenet_c, imagenet_p, imagenet_s",
+        ),
         ("imagnet_s", {}, UnknownNameError, "unknown benchmark 'imagnet_s'; did you mean 'imagenet_s'"),
         (
             "imagenet_c",
