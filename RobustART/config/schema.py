@@ -22,6 +22,7 @@ from RobustART.config.training import (
     mapping,
     section,
 )
+from RobustART.core.defaults import BATCH_SIZE
 from RobustART.core.ranges import Count, Named, NotNegative, Number, Seed, Share, ShareBelowOne
 
 
@@ -121,7 +122,7 @@ class EvaluationConfig:
     benchmarks: Annotated[dict[str, Any], Named("RobustART.benchmarks:BENCHMARKS", "keys")]
     """Names of benchmarks with their options: ``{clean: {}, imagenet_c: {severities: [1, 3]}}``. ``false`` removes one that
     a base file names."""
-    batch_size: Count = 64
+    batch_size: Count = BATCH_SIZE
     """Images in one forward pass, per process. It is a condition of the result, since another size may round
     differently."""
     workers: Number | None = None

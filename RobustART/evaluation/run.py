@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from RobustART.benchmarks import Benchmark, build_benchmark
+from RobustART.core.defaults import BATCH_SIZE
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.options import to_plain
@@ -52,7 +53,7 @@ def evaluate(
     benchmarks: Mapping[str, Mapping[str, Any] | None],
     *,
     output_dir: str | Path = ".",
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     workers: int | None = 0,
     amp: str | None = None,
     channels_last: bool = False,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from RobustART.core.defaults import BATCH_SIZE
 from RobustART.core.options import build
 from RobustART.core.ranges import Count, Number, Seed
 
@@ -18,7 +19,7 @@ AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class Settings:
     """How an evaluation is run."""
 
-    batch_size: Count = 64
+    batch_size: Count = BATCH_SIZE
     """Images the model sees at once."""
     workers: Number = 0
     """Loader processes."""

@@ -104,18 +104,14 @@ def optimizer_of(config: Config, model: torch.nn.Module, base_lr: float) -> torc
     )
 
 
-def mixing_of(config: Config) -> Mixing:
-    """Returns what is blended."""
-    return Mixing(config.mixup, config.cutmix, config.switch_prob)
-
-
 def objective_of(
     config: Config, classes: int, device: torch.device, folder: Path, model: Classifier | None = None,
     parallel: Parallel | None = None,
 ) -> Objective:  # fmt: skip
     """Returns what is minimised; MoCo's needs the model and the processes."""
     training, size = config.training, None if model is None else model.preprocessing.input_size
-    context = ObjectiveContext(classes, config.label_smooth, mixing_of(config), training.seed, device, folder, size)
+    mixing = Mixing(config.mixup, config.cutmix, config.switch_prob)
+    context = ObjectiveContext(classes, config.label_smooth, mixing, training.seed, device, folder, size)
     if training.moco is not None:
         assert model is not None
         assert parallel is not None

@@ -28,8 +28,6 @@ from RobustART.models.normalize import logits_of
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import check_entry, check_name, is_untrained
 from RobustART.training.build import (
-    loop_settings,
-    mixing_of,
     objective_of,
     optimizer_of,
     plan_of,
@@ -132,9 +130,7 @@ def refuse_training(config: Config) -> list[str]:
     if training.moco is not None and training.moco.queue < together:  # of one process, at least
         raise ConfigError(f"training.moco.queue must be at least the images of a step, got {training.moco.queue}")
     sampler_of(config)
-    mixing_of(config)
-    loop_settings(config, 1)
-    if training.moco is None and (training.adversary is not None or training.objective.type in ("plain", "jsd")):
+    if training.adversary is not None:
         objective_of(config, 2, torch.device("cpu"), Path())
     pretrain = config.saver.pretrain
     if pretrain is not None and "model" in pretrain.ignore.key:
@@ -212,7 +208,6 @@ def _check_training(config: Config, folder: Path) -> None:
     refuse_training(config)
     dataset = build_dataset(config.data.train, folder, "data.train")
     plan, _, base_lr = plan_of(config, dataset, 1)
-    loop_settings(config, plan.steps)
     choose_device(run_device(config, training=True), 0)
     clean_dataset(config, folder)
     model = outline(config, folder, config.training.seed)
