@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from RobustART.benchmarks import Benchmark, build_benchmark
+from RobustART.core.defaults import BATCH_SIZE
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.options import to_plain
@@ -47,7 +48,7 @@ def evaluate(
     benchmarks: Mapping[str, Mapping[str, Any] | None],
     *,
     output_dir: str | Path = ".",
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     workers: int | None = 0,
     amp: str | None = None,
     channels_last: bool = False,
@@ -88,7 +89,9 @@ def evaluate(
     try:
         return _evaluate(
             model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
-            run_settings(batch_size, workers, amp, channels_last, seed, progress),
+            run_settings(
+                batch_size=batch_size, workers=workers, amp=amp, channels_last=channels_last, seed=seed, progress=progress
+            ),
         )  # fmt: skip
     finally:
         if world is None:

@@ -58,7 +58,7 @@ def test_a_sound_config_passes(digits, tmp_path):
         (["model.kwargs.classes=5"], "has the label 6, but the model has 5 outputs"),
         (["model={type: resnet18, kwargs: {num_classes: 5}}"], "has the label 6, but the model has 5 outputs"),
         (["model={type: 'torchvision:googlenet'}", "model.preprocessing.input_size=64", "data.train.transforms=[{type: resize, kwargs: {size: [64, 64]}}]"], "model.kwargs: {aux_logits: false}"),
-        (["data.test.kwargs.split=tset"], "split must be 'train', 'test' or 'all', got 'tset'"),
+        (["data.test.kwargs.split=tset"], "split must be one of 'train', 'test', 'all', got 'tset'; did you mean 'test'"),
         (
             ["training.objective={type: distillation, kwargs: {teacher: {type: resnet18, weights: none.pth}}}"],
             "there is no weights file none.pth",
