@@ -41,16 +41,6 @@ MAY_IMPORT = {
 """Rooms to the rooms that they may import. What a room below needs from above registers itself: see ``Registry``."""
 ROOMS = sorted(path.stem for path in PACKAGE.iterdir() if path.name not in ("__init__.py", "__pycache__", "py.typed"))
 
-ORIGINAL_WAITS = "the original's files are still read by rooms that know today's alone"
-
-
-def pending(names: object, waiting: dict[str, str]) -> list[object]:
-    """Returns parameters of a test; those that are waiting must fail, so that a mark does not outlive its reason."""
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=waiting[name])) if name in waiting else name
-        for name in names
-    ]
-
 
 def modules(room: str) -> list[Path]:
     return sorted((PACKAGE / room).rglob("*.py")) or [PACKAGE / f"{room}.py"]
@@ -91,7 +81,7 @@ def test_the_root_holds_two_modules():
     assert sorted(MAY_IMPORT) == ROOMS
 
 
-@pytest.mark.parametrize("room", pending(ROOMS, {"original": ORIGINAL_WAITS, "training": ORIGINAL_WAITS}))
+@pytest.mark.parametrize("room", ROOMS)
 def test_imports_point_down(room):
     for path in modules(room):
         for name in imports(ast.parse(path.read_text())):

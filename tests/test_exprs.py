@@ -13,9 +13,10 @@ from RobustART.config.loader import load_config
 from RobustART.errors import ConfigError
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.models.zoo import build_network, check_name
-from RobustART.training.checks import check
+from RobustART.training.build import batch_size_of
 from RobustART.training.cls_solver import each_model, main
-from RobustART.training.recipe import batch_size_of, model_arguments, trains
+from RobustART.training.inputs import trains
+from RobustART.training.preflight import check
 from tests.conftest import ROOT, solver_environ
 from tests.miniature import make_data
 from tests.sets import videos
@@ -103,12 +104,11 @@ def test_all_networks_can_be_built(data):
     seen = set()
     for path in TRAININGS:
         config = load_config(path, data_root=data)
-        kwargs = model_arguments(config)[0]
         classes = 21841 if "imagenet_21k_exp" in path.parts else 1000
         if (config.model.type, classes) not in seen:
             seen.add((config.model.type, classes))
             with torch.device("meta"):
-                network = build_network(config.model.type, kwargs).network
+                network = build_network(config.model.type, config.model.kwargs).network
             last = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
             assert last.out_features == classes, path
     assert (
@@ -136,8 +136,8 @@ def ten_steps(family, tmp_path, capsys):
     config = EXPRS / "robust_baseline_exp" / family / "config.yaml"
     size = FAMILIES[family]
     command = ["--config", str(config), "--data", "/nowhere", "--trial", "--quiet"]
-    command += flags(*SMALL, "data.read_from=fake", f"output_dir={tmp_path}")
-    command += flags(f"data.input_size={size}", f"data.test_resize={size}") if size != 224 else []
+    command += flags(*SMALL, "data.train.type=fake", "data.test.type=fake", f"output_dir={tmp_path}")
+    command += flags(f"model.preprocessing={{input_size: {size}, resize: {size}}}") if size != 224 else []
     assert main(command) == 0
     assert "images are made up" in capsys.readouterr().err
     log = (tmp_path / "trial" / "train.jsonl").read_text()
@@ -158,7 +158,7 @@ def test_ten_steps_of_the_other_families(family, tmp_path, capsys):
 def test_trained_then_evaluated_by_the_scripts(data, tmp_path):
     """As its README says: a training of one network, then the benchmarks on what it left, the data in the published layouts."""
     environ = solver_environ(PYTHON=sys.executable, ROBUSTART_DATA=str(data))
-    small = flags(*SMALL, "data.input_size=64", "data.test_resize=72")
+    small = flags(*SMALL, "model.preprocessing={input_size: 64, resize: 72}")
 
     def run(experiment, *arguments):
         command = ["bash", str(EXPRS / experiment / "run.sh"), "--nproc", "1", "--trial", "2", *arguments]

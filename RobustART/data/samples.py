@@ -12,6 +12,12 @@ from RobustART.core.imaging import Array, decode
 from RobustART.errors import DataError
 
 
+def content_digest(source: bytes | Array) -> str:
+    """Returns 16 hexadecimal digits over the bytes of a file or over pixels."""
+    content = source if isinstance(source, bytes) else np.ascontiguousarray(source).data
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
 class Sample:
     """One image; its bytes, its pixels and the model's view of it are each made once, when first asked for.
 
@@ -50,9 +56,7 @@ class Sample:
     @functools.cached_property
     def digest(self) -> str:
         """16 hexadecimal digits over the file's bytes or the pixels: a result file says by them what it was made from."""
-        source = self._source
-        content = source if isinstance(source, bytes) else np.ascontiguousarray(source).data
-        return hashlib.blake2b(content, digest_size=8).hexdigest()
+        return content_digest(self._source)
 
     @functools.cached_property
     def image(self) -> Array:

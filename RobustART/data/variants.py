@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from RobustART.core.imaging import Array, decode, read_bytes
+from RobustART.core.imaging import Array, decode
 from RobustART.core.imaging.npy import from_npy
 from RobustART.core.published import PublishedSet
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.folders import IMAGE_SUFFIXES, class_files, enumerate_names, what_is_there
 from RobustART.data.imagenet import class_index, imagenet_wnids
 from RobustART.data.published import looks_right, missing
-from RobustART.data.samples import Sample
+from RobustART.data.samples import Sample, content_digest
 from RobustART.errors import DataError
 
 
@@ -42,8 +41,7 @@ class VariantSample(Sample):
 
     def _read_variant(self, name: str) -> bytes | Array:
         content = self._dataset.read_variant(self.image_id, name)
-        data = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
-        self._digests[name] = hashlib.blake2b(data, digest_size=8).hexdigest()
+        self._digests[name] = content_digest(content)
         return content
 
     def variant(self, name: str) -> Array:
@@ -65,7 +63,7 @@ class VariantSample(Sample):
             if name not in self._digests:
                 self._read_variant(name)
         text = " ".join(self._digests[name] for name in self._dataset.variants)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return content_digest(text.encode())
 
 
 def _from_npy(data: bytes) -> Array:
@@ -93,7 +91,7 @@ class VariantDataset(ImageDataset):
 
     def read_variant(self, image_id: int, name: str) -> bytes | Array:
         """Returns one version of an image: the bytes of its file, or its pixels."""
-        return read_bytes(self.root / self.folders[name] / self.files[image_id])
+        return self.read_file(self.root / self.folders[name], image_id)
 
     def sample(self, image_id: int, prepare: Callable[[Array], Array]) -> VariantSample:
         """Returns one image in all its versions."""

@@ -28,12 +28,12 @@ def view_names(cells: Sequence[Cell]) -> list[str]:
 
 def shipped_views(cells: Sequence[Cell]) -> tuple[dict[str, View], list[int]]:
     """Returns the views that the loader makes for cells of different views, by name, and which of them each cell needs."""
-    first: dict[tuple[bool, str], int] = {}
+    first: dict[str, int] = {}
     views: dict[str, View] = {}
     places = []
     for cell in cells:
         batched = cell.batched
-        key = (False, cell.view_key or cell.name) if batched is None else (True, batched.key)
+        key = (cell.view_key or cell.name) if batched is None else batched.key
         if key not in first:
             first[key] = len(views)
             views[cell.name] = cell.view if batched is None else batched.source

@@ -1,4 +1,4 @@
-"""What is checked around a run: the model, the labels, the output folder, and whether the result can be meant."""
+"""Checks around a run: the model, the labels, and the output folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from RobustART.benchmarks import Benchmark
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError, DataError, ModelError, RecordError, UserError
 from RobustART.evaluation.scoring import check_logits
 from RobustART.models import Classifier
+from RobustART.records.lines import Records
 
 try:
     import fcntl
@@ -82,17 +84,28 @@ def check_labels(dataset: ImageDataset, ids: Sequence[int], classes: int) -> Non
             )
 
 
-def chance_warning(correct: int, n: int, classes: int) -> str | None:
-    """Returns a warning if a clean accuracy is no better than guessing (one-sided binomial test at 1 %)."""
-    from scipy.stats import binom
+def check_same_images(runs: Sequence[tuple[Benchmark, Records]], results: Path) -> None:
+    """Raises a RecordError if an image had another content for one benchmark of a run than for another.
 
-    if n < 10 or binom.sf(correct - 1, n, 1 / classes) <= 0.01:
-        return None
-    return (
-        f"clean accuracy is at chance: {correct} of {n} images right with {classes} classes. The usual causes: the "
-        "model normalises by itself and is normalised again here (say mean: [0, 0, 0], std: [1, 1, 1]), the labels are "
-        "in another order than the model's classes, or the weights were not loaded"
-    )
+    Args:
+        runs: benchmarks and their records; the last one's images are compared with those of the others.
+        results: folder of the result files.
+    """
+    seen: dict[Path, tuple[str, str]] = {}
+    for benchmark, records in runs:
+        for part, table in zip(benchmark.passes, records.passes, strict=True):
+            if (
+                type(part.dataset) is not ImageDataset
+            ):  # digests of others are over several files, or of pixels in memory
+                continue
+            for file, digest in zip(table.files, table.digests, strict=True):
+                name, before = seen.setdefault(part.dataset.root / file, (benchmark.name, digest))
+                if before != digest:
+                    raise RecordError(
+                        f"{file} was another image for {name} than for {benchmark.name}: {results / f'{name}.jsonl'} has "
+                        f"the digest {before}, {results / f'{benchmark.name}.jsonl'} has {digest}. It was replaced between "
+                        "the two; put the right one back and delete the other file, or --fresh"
+                    )
 
 
 def prepare_output(output_dir: Path) -> Path:

@@ -36,18 +36,17 @@ from RobustART.nas.sampling import Subnet, read_subnets
 from RobustART.records.journal import difference
 from RobustART.records.lines import config_hash
 from RobustART.training.ema import recalibrate
-from RobustART.training.recipe import model_arguments
-from RobustART.training.refusals import refuse_impossible
-from RobustART.training.resolve import (
+from RobustART.training.inputs import (
     build_dataset,
     chosen_benchmarks,
     clean_dataset,
+    evaluation_options,
     evaluation_section,
-    limit_of,
     model_section,
-    preprocessing_fields,
+    stated_preprocessing,
     weights_of,
 )
+from RobustART.training.preflight import refuse_incompatible
 
 log = logging.getLogger("RobustART")
 
@@ -84,11 +83,10 @@ def parse_shard(text: str) -> Share:
 def space_of(config: Config) -> Space:
     """Returns the space of a config's supernet, without building it."""
     section = model_section(config)
-    kwargs = model_arguments(config)[0]
     library, _, name = section.type.partition(":")
-    if library != "nas" or kwargs.get("encoding") is not None:
+    if library != "nas" or section.kwargs.get("encoding") is not None:
         raise ConfigError(f"{NEEDS}, got {section.type!r}")
-    return create_space(name, kwargs)
+    return create_space(name, section.kwargs)
 
 
 def build_supernet(config: Config, folder: Path, weights: str | None) -> Classifier:
@@ -105,8 +103,8 @@ def build_supernet(config: Config, folder: Path, weights: str | None) -> Classif
             "sub-networks are parts of a trained supernet: name its weights by --weights CKPT or model.weights"
         )
     model = build_model(
-        section.type, model_arguments(config)[0], weights=weights, strict=section.strict,
-        preprocessing=preprocessing_fields(config),
+        section.type, section.kwargs, weights=weights, strict=section.strict,
+        preprocessing=stated_preprocessing(section),
     )  # fmt: skip
     assert isinstance(model.network, Supernet)
     return model
@@ -197,21 +195,18 @@ def evaluate_subnets(
         ConfigError: the config is invalid.
         RecordError: ``output`` holds results of other conditions.
     """
-    refuse_impossible(config)
+    refuse_incompatible(config, training=False)
     section, placement = evaluation_section(config), placement or Placement()
     if config.data.train is None:
         raise ConfigError("data.train is missing: the sub-networks' BatchNorm statistics are measured on its images")
-    workers = section.workers if section.workers is not None else config.data.num_workers
-    settings = run_settings(
-        section.batch_size, workers, section.amp, section.channels_last, section.seed, progress=False
-    )
+    settings = run_settings(**evaluation_options(config), progress=False)
     device = choose_device(section.device, placement.local_rank)
     supernet = build_supernet(config, folder, weights)
     assert isinstance(supernet.network, Supernet)
     wanted = read_subnets(subnets, supernet.network.space)
     training = build_dataset(config.data.train, folder, "data.train")
     statistics = Statistics(training, bn_images, section.seed, settings.workers)
-    dataset, benchmarks, limit = clean_dataset(config, folder), chosen_benchmarks(config, folder), limit_of(config)
+    dataset, benchmarks, limit = clean_dataset(config, folder), chosen_benchmarks(config, folder), section.limit
     conditions = _conditions(dataset, benchmarks, limit, supernet, device, settings, statistics)
     _claim(output, conditions)
     share = (share or Share()).within(placement)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from RobustART.config.schema import Config
+from RobustART.core.ranges import Number
 from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError
-from RobustART.nas import Encoding, Space, Supernet, create_space
+from RobustART.nas import Encoding, Space, Supernet
 from RobustART.training.loading import Batch
 from RobustART.training.objectives.objective import (
     OBJECTIVES,
@@ -21,8 +21,6 @@ from RobustART.training.objectives.objective import (
 )
 from RobustART.training.objectives.smoothing import soft_cross_entropy, soft_targets
 from RobustART.training.objectives.techniques import distance
-from RobustART.training.recipe import model_arguments
-from RobustART.training.refusals import REFUSALS
 
 
 class Sandwich(Objective):
@@ -44,10 +42,6 @@ class Sandwich(Objective):
 
     def __init__(self, context: ObjectiveContext, random: int, distill: bool) -> None:
         super().__init__()
-        if isinstance(random, bool) or not isinstance(random, int) or random < 0:
-            raise ConfigError(f"training.objective: random must be an integer from 0 up, got {random!r}")
-        if not isinstance(distill, bool):
-            raise ConfigError(f"training.objective: distill must be true or false, got {distill!r}")
         self.classes, self.label_smooth, self.mixing = context.classes, context.label_smooth, context.mixing
         self.seed, self.random, self.distill = context.seed, random, distill
 
@@ -55,14 +49,14 @@ class Sandwich(Objective):
         """Returns the sum of the losses, and those of the largest and smallest, with accuracy if labels are not blended."""
         network = plain_model(model).network
         if not isinstance(network, Supernet):
-            raise ConfigError(f"{NEEDS}, got {type(network).__name__}")
+            raise ConfigError(f"training.objective 'supernet' needs a supernet, got {type(network).__name__}")
         targets = soft_targets(batch.labels, self.classes, self.label_smooth)
         images, targets = self.mixing(single_view(batch.images), targets, rng)
         size = network.space.input_sizes[-1]
         if images.shape[-1] != size:
             raise ConfigError(
                 f"training.objective 'supernet': images have {images.shape[-1]} pixels, the largest network takes {size}; "
-                "leave out model.preprocessing.input_size and data.input_size, or set them to that"
+                "leave out model.preprocessing.input_size, or set it to that"
             )
         with network.together(self.encodings(network.space, batch.step)):
             logits = model(images)
@@ -83,33 +77,13 @@ class Sandwich(Objective):
         return [space.largest(), space.smallest(), *(space.sample(rng) for _ in range(self.random))]
 
 
-NEEDS = "training.objective 'supernet' needs a supernet, model: {type: nas:resnet} or {type: nas:mobilenet_v3}"
-
-
 @OBJECTIVES.register("supernet")
-def supernet(context: ObjectiveContext, *, random: int = 2, distill: bool = True) -> Objective:
-    """Returns the sandwich rule."""
+def supernet(context: ObjectiveContext, *, random: Number = 2, distill: bool = True) -> Objective:
+    """Returns the sandwich rule with in-place distillation (Yu and Huang 2019, https://arxiv.org/abs/1903.05134).
+
+    Args:
+        context: of the training.
+        random: sub-networks drawn at each step beside the largest and the smallest.
+        distill: whether these learn the predictions of the largest instead of the labels.
+    """
     return Sandwich(context, random, distill)
-
-
-@REFUSALS.register("supernet")
-def refuse_unfit(config: Config) -> None:
-    """Raises a ConfigError if model, objective and settings of a training are incompatible."""
-    assert config.model is not None
-    model, kwargs, training = config.model.type, config.model.kwargs, config.training
-    elastic = model.startswith("nas:") and kwargs.get("encoding") is None
-    if training.objective.type == "supernet" and not elastic:
-        alone = (
-            ", which one sub-network (model.kwargs.encoding) is not" if model.startswith("nas:") else f", got {model!r}"
-        )
-        raise ConfigError(NEEDS + alone)
-    if model.startswith("nas:"):
-        options = {key: value for key, value in kwargs.items() if key != "encoding"}
-        create_space(model.partition(":")[2], options)  # raises where the options are invalid
-    if elastic and training.compile:
-        raise ConfigError("training.compile: a supernet is another network at every step; say compile: false")
-    if elastic and model_arguments(config)[1]:
-        raise ConfigError(
-            "training.sync_bn: a supernet's smaller networks have no synchronised BatchNorm; statistics are measured on "
-            "each sub-network before it is evaluated, so say sync_bn: false"
-        )

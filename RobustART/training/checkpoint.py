@@ -1,14 +1,13 @@
-"""Checkpoints: whole or not there at all, and the one before where the newest is damaged.
+"""Checkpoints: written whole or not at all, with the previous one kept in case the newest is damaged.
 
-The file is the original's, ``{model, optimizer, last_iter, ema}``, with ``scaler, swa, objective, conditions`` beside. It
-is read with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.pth.tar`` and the one before it.
+A file holds the original's ``{model, optimizer, last_iter, ema}`` and ``scaler, swa, objective, conditions``. It is read
+with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.pth.tar`` and the one before it.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,12 @@ import torch
 
 from RobustART.core.files import open_whole
 from RobustART.errors import TrainingError
-from RobustART.models.weights import unwrap
+from RobustART.models.weights import damaged_member, unwrap
 
 log = logging.getLogger(__name__)
 
+FORMAT = 2
+"""Version of the conditions that a checkpoint records; those of another version cannot be compared."""
 NEWEST, BEFORE = "ckpt.pth.tar", "ckpt_before.pth.tar"
 UNFINISHED = ".*.pth.tar.*.tmp"
 _NUMBERED = re.compile(r"ckpt_(\d+)\.pth\.tar")
@@ -38,7 +39,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any], *, many: bool = Fals
         folder: of the checkpoints.
         state: with ``last_iter``.
         many: keep every one, as ``ckpt_{iter}.pth.tar``; otherwise the newest two.
-        name: of the file, for what is not a checkpoint to go on from.
+        name: file name, for weights that no training resumes from.
 
     Raises:
         TrainingError: it cannot be written.
@@ -57,16 +58,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Returns the content of a checkpoint.
 
     Raises:
-        TrainingError: it is missing, damaged or none.
+        TrainingError: it is missing or damaged, or not a checkpoint.
     """
     if not path.is_file():
         raise TrainingError(f"there is no checkpoint {path}")
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                broken = archive.testzip()  # torch does not look at the sums of tensors
-            if broken is not None:
-                raise TrainingError(f"the checkpoint {path} is damaged: {broken} is not what was written")
+        broken = damaged_member(path)
+        if broken is not None:
+            raise TrainingError(f"the checkpoint {path} is damaged: {broken} is not what was written")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except TrainingError:
         raise
@@ -75,13 +74,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise TrainingError(f"the checkpoint {path} cannot be read: {said}") from None
     if not isinstance(state, dict) or "model" not in state:
         raise TrainingError(
-            f"{path} is no checkpoint of a training: it has no key 'model'; weights alone are named in model.weights"
+            f"{path} is not a checkpoint of a training: it has no key 'model'; weights alone are named in model.weights"
         )
     return state
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Returns the checkpoints of a folder, those of one kind from the newest to the oldest."""
+    """Returns the checkpoints of a folder: ``ckpt.pth.tar`` and its predecessor, then the numbered ones, newest first."""
     numbered = []
     for path in folder.glob("ckpt_*.pth.tar") if folder.is_dir() else ():
         match = _NUMBERED.fullmatch(path.name)
@@ -92,17 +91,17 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def newest_checkpoint(folder: Path, *, mend: bool = False) -> tuple[Path, dict[str, Any]] | None:
-    """Returns path and content of the checkpoint with the most steps, or None if there is none at all.
+    """Returns path and content of the checkpoint with the most steps, or None if the folder has no checkpoint.
 
-    A damaged one is passed over with a warning.
+    Damaged ones are skipped with a warning.
 
     Args:
         folder: of the checkpoints.
-        mend: put a damaged one aside, as ``*.damaged``, where it cannot take the place of a good one. Only for the one
-            process that writes here.
+        mend: rename damaged ones to ``*.damaged``, so that they never replace a good one. Only for the process that
+            writes here.
 
     Raises:
-        TrainingError: there are some, but all are damaged.
+        TrainingError: all checkpoints are damaged.
     """
     found = checkpoints(folder)
     good: list[tuple[Path, dict[str, Any]]] = []
@@ -125,13 +124,13 @@ def newest_checkpoint(folder: Path, *, mend: bool = False) -> tuple[Path, dict[s
 
 
 def delete_unfinished(folder: Path) -> None:
-    """Deletes what was left of checkpoints whose writing was cut off."""
+    """Deletes checkpoints whose writing was interrupted."""
     for path in folder.glob(UNFINISHED):
         path.unlink(missing_ok=True)
 
 
 def delete_checkpoints(folder: Path) -> None:
-    """Deletes the checkpoints of a folder and what was left of unfinished ones."""
+    """Deletes the checkpoints of a folder, the averaged weights, and what was damaged or interrupted."""
     names = ("ema", "swa", "ckpt_deploy", "ema_deploy", "swa_deploy")
     delete_unfinished(folder)
     for path in [
@@ -156,14 +155,31 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], place: str = 
     return lines
 
 
+def recorded_conditions(state: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None:
+    """Returns what a checkpoint records of its training; None where another program wrote it.
+
+    Raises:
+        TrainingError: an earlier version of this package wrote it.
+    """
+    conditions: Mapping[str, Any] | None = state.get("conditions")
+    if conditions is not None and conditions.get("format") != FORMAT:
+        raise TrainingError(
+            f"an earlier version wrote {path} and recorded the settings of its training in another form, so they cannot be "
+            "compared with these. --evaluate --recover evaluates it; to train from its step on, name it in "
+            "saver.pretrain.path and take another output_dir; --fresh starts over"
+        )
+    return conditions
+
+
 def check_conditions(state: Mapping[str, Any], conditions: Mapping[str, Any], path: Path) -> None:
     """Raises a TrainingError if a checkpoint belongs to another training; the message lists what differs."""
-    if "conditions" not in state:
+    recorded = recorded_conditions(state, path)
+    if recorded is None:
         raise TrainingError(
-            f"{path} was not written by this version, so a training cannot go on from it without a change; to start from "
-            "it, name it in saver.pretrain.path"
+            f"{path} does not record the settings of its training, so a training cannot resume from it; to start from it, "
+            "name it in saver.pretrain.path"
         )
-    lines = differences(state["conditions"], conditions)
+    lines = differences(recorded, conditions)
     if lines:
         more = f" and {len(lines) - 12} more" if len(lines) > 12 else ""
         raise TrainingError(
@@ -172,11 +188,36 @@ def check_conditions(state: Mapping[str, Any], conditions: Mapping[str, Any], pa
         )
 
 
-def original_parts(state: Mapping[str, Any], ignored: list[str], path: Path) -> dict[str, Any]:
-    """Returns the parts of a checkpoint to start from, without those ignored; ``model`` is a bare state dict.
+def begun_with(path: Path, ignored: list[str], steps: int) -> dict[str, Any]:
+    """Returns the parts of a checkpoint that a training begins with, without its weights: the model is made with these.
+
+    Args:
+        path: the checkpoint.
+        ignored: its parts that are not taken.
+        steps: of the training.
 
     Raises:
-        TrainingError: what is to be ignored is not there.
+        TrainingError: it is not a checkpoint, lacks what is to be ignored, or its step is beyond the training's end.
+    """
+    parts = original_parts(read_checkpoint(path), ignored, path)
+    parts.pop("model", None)
+    if "last_iter" in ignored:
+        for name in ("objective", "ema", "swa"):
+            parts.pop(name, None)
+    step = int(parts.get("last_iter", 0))
+    if step >= steps:
+        raise TrainingError(
+            f"saver.pretrain: {path} is of step {step}, and the training has {steps}; to begin at the first step say "
+            "ignore: {key: [optimizer, last_iter]}"
+        )
+    return parts
+
+
+def original_parts(state: Mapping[str, Any], ignored: list[str], path: Path) -> dict[str, Any]:
+    """Returns the parts of a checkpoint that are not ignored; ``model`` is a plain state dict.
+
+    Raises:
+        TrainingError: a part to be ignored is missing.
     """
     for key in ignored:
         if key not in state:

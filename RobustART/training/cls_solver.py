@@ -1,4 +1,4 @@
-"""``ClsSolver``: from a configuration to a run. The command is ``python -m RobustART.training.cls_solver``."""
+"""``ClsSolver`` trains and evaluates what a configuration describes; this module is also the command that runs it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import argparse
 import dataclasses
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from RobustART.config.filled import filled
 from RobustART.config.loader import load_config, without_defaults
 from RobustART.config.schema import Config, EvaluationConfig, ModelConfig
 from RobustART.core.distributed import World
@@ -19,39 +20,38 @@ from RobustART.core.options import to_plain
 from RobustART.core.plugins import import_plugins
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import prepare_output
-from RobustART.evaluation.report import Report
 from RobustART.evaluation.run import evaluate
 from RobustART.models import Classifier
-from RobustART.original.switches import switched
+from RobustART.records.lines import CLEAN
+from RobustART.report.build import FILES, Report
 from RobustART.training.arguments import DESCRIPTION, add_arguments
-from RobustART.training.checkpoint import newest_checkpoint
-from RobustART.training.checks import check, check_model
-from RobustART.training.recipe import run_device, trains
-from RobustART.training.refusals import refuse_impossible, refuse_impossible_training
-from RobustART.training.resolve import (
+from RobustART.training.build import build_trainer
+from RobustART.training.checkpoint import newest_checkpoint, recorded_conditions
+from RobustART.training.inputs import (
     chosen_benchmarks,
     clean_dataset,
     configured_model,
+    evaluation_options,
     evaluation_section,
-    limit_of,
     model_section,
-    train_dataset,
+    run_device,
+    trains,
     weights_of,
 )
+from RobustART.training.preflight import check, check_model, refuse_incompatible, refuse_training
 from RobustART.training.trained import trained_models
-from RobustART.training.trainer import Trainer
 
 log = logging.getLogger("RobustART")
 
 
 class ClsSolver:
-    """Runs what a configuration says.
+    """Trains and evaluates the model of a configuration.
 
     Args:
         config: the checked configuration.
-        folder: folder of the config file; relative paths in it start there.
+        folder: folder of the config file, where relative paths start.
         world: the processes and the device.
-        trial: train this many steps at most, and evaluate this many images of each data set.
+        trial: largest number of training steps, and number of images to evaluate of each data set.
     """
 
     def __init__(self, config: Config, folder: Path, world: World, trial: int | None = None) -> None:
@@ -61,29 +61,26 @@ class ClsSolver:
     def train(self, fresh: bool = False, recover: Path | None = None) -> dict[str, Classifier]:
         """Trains the model; returns it as ``""``, and its averages as ``ema`` and ``swa`` where the config has them on.
 
-        Goes on from the last checkpoint in ``output_dir/checkpoints``, if there is one.
+        Resumes from the last checkpoint in ``output_dir/checkpoints``, if there is one.
 
         Args:
             fresh: delete the checkpoints of an earlier run and start over.
-            recover: go on from this checkpoint instead.
+            recover: resume from this checkpoint instead.
         """
-        refuse_impossible(self.config)
-        for warning in refuse_impossible_training(self.config):
+        warnings = refuse_training(self.config)
+        trainer = build_trainer(self.config, self.folder, self.output_dir, self.world, self.trial)
+        for warning in (*warnings, *filter(None, [trainer.dataset.note])):
             log.warning("%s", warning)
-        dataset = train_dataset(self.config, self.folder)
-        model = configured_model(self.config, self.folder, self.config.training.seed)
-        test = clean_dataset(self.config, self.folder) if self.trial is None else None
-        trainer = Trainer(self.config, self.folder, self.output_dir, self.world, model, dataset, test, self.trial)
         return trainer.run(fresh=fresh, recover=recover)
 
     def trained(self, recover: Path | None = None) -> Mapping[str, Classifier | None]:
         """Returns the models of a training that was run before, as :meth:`train` does.
 
         Args:
-            recover: the checkpoint; by default the newest of ``output_dir``. Where the config names weights itself, they
-                are meant, unless the checkpoint is of a training that began with them.
+            recover: the checkpoint; by default the newest of ``output_dir``. Weights that the config names take its place,
+                unless the checkpoint is of a training that began with them.
         """
-        refuse_impossible(self.config)
+        refuse_incompatible(self.config, training=False)
         checkpoints = self.output_dir / "checkpoints"
         if recover is None and weights_of(self.config, self.folder) is not None and not self._began(checkpoints):
             return {"": None}
@@ -92,40 +89,34 @@ class ClsSolver:
         )
 
     def _began(self, checkpoints: Path) -> bool:
-        """Returns whether the newest checkpoint is of a training that began with the config's own weights."""
+        """Returns whether the newest checkpoint is of a training that began with the weights that the config names."""
         found = newest_checkpoint(checkpoints) if trains(self.config) else None
-        before = found[1].get("conditions", {}) if found else {}
+        before = recorded_conditions(found[1], found[0]) or {} if found else {}
         wanted = {"model": to_plain(self.config.model), "saver": {"pretrain": to_plain(self.config.saver.pretrain)}}
         return all(before.get(name) == value for name, value in wanted.items())
 
     def evaluate(
         self, fresh: bool = False, progress: bool = True, model: Classifier | None = None, name: str = ""
     ) -> Report:
-        """Returns the report of the model on the test set, and writes it; finished work is not done again.
+        """Returns the report of the model on the test set, and writes it; recorded images are not evaluated again.
 
         Args:
-            fresh: delete what was recorded before.
+            fresh: delete earlier records.
             progress: show progress bars.
-            model: to evaluate instead of the one that the config describes.
-            name: folder under ``output_dir`` for the results of a model that is not the main one, such as ``ema``.
+            model: the model to evaluate instead of the one that the config describes.
+            name: folder under ``output_dir`` for the results of a further model, such as ``ema``.
         """
         section = evaluation_section(self.config)
-        refuse_impossible(self.config)
+        refuse_incompatible(self.config, training=False)
         model = configured_model(self.config, self.folder, section.seed) if model is None else model
         benchmarks = chosen_benchmarks(self.config, self.folder)
-        limit = limit_of(self.config) if self.trial is None else self.trial
-        workers = section.workers if section.workers is not None else self.config.data.num_workers
         return evaluate(
             model,
             clean_dataset(self.config, self.folder),
             benchmarks,
+            **evaluation_options(self.config),
             output_dir=self.output_dir / name,
-            batch_size=section.batch_size,
-            workers=workers,
-            amp=section.amp,
-            channels_last=section.channels_last,
-            seed=section.seed,
-            limit=limit,
+            limit=section.limit if self.trial is None else self.trial,
             fresh=fresh,
             progress=progress,
             config=quoted(self.config),
@@ -139,7 +130,7 @@ def output_dir(config: Config, folder: Path) -> Path:
 
 
 def quoted(config: Config) -> dict[str, Any]:
-    """Returns the configuration as a report quotes it: what differs from the defaults, not where the output went."""
+    """Returns the configuration as a report quotes it: all that differs from the defaults, without ``output_dir``."""
     plain: dict[str, Any] = without_defaults(dataclasses.replace(config, output_dir=None))
     return plain
 
@@ -152,7 +143,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def configure_logging(folder: Path, world: World, quiet: bool) -> None:
-    """Sends messages to the terminal and to ``log.txt``, from process 0 alone; the others only report errors."""
+    """Sends messages of process 0 to the terminal and to ``log.txt``; other processes only report errors."""
     for handler in list(log.handlers):
         log.removeHandler(handler)
         handler.close()
@@ -181,41 +172,45 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; the same command resumes here", file=sys.stderr)
         return 130
 
 
-def read_config(path: Path, overrides: Sequence[str], data: str | None = None) -> tuple[Config, Path]:
+def read_config(
+    path: Path, overrides: Sequence[str], data: str | None = None, warn: Callable[[str], None] = log.warning
+) -> tuple[Config, Path]:
     """Returns the configuration of a file and its folder, where a user's own modules are found from now on.
 
     Args:
         path: the file.
         overrides: values laid over it.
         data: folder of all data.
+        warn: called with what is not used of a file of the original.
     """
-    config = load_config(path, list(overrides), data)
+    config = load_config(path, list(overrides), data, warn)
     folder = path.resolve().parent
-    import_plugins(config.imports, "imports", folder)
     return config, folder
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs parsed arguments; errors of the user's come out as :class:`UserError`."""
+    """Runs parsed arguments; raises a :class:`UserError` for a user's errors."""
     trial = arguments.trial
     if trial is not None and trial < 1:
-        raise ConfigError(f"--trial takes a whole number above 0, got {trial}")
-    config, folder = read_config(Path(arguments.config), arguments.overrides, arguments.data)
+        raise ConfigError(f"--trial takes an integer from 1 up, got {trial}")
+    unused: list[str] = []
+    config, folder = read_config(Path(arguments.config), arguments.overrides, arguments.data, unused.append)
     if config.evaluation is None and arguments.evaluate:
-        alone: dict[str, Any] = {} if switched(config.data.test) else {"clean": {}}
-        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks=alone))
+        config = dataclasses.replace(config, evaluation=EvaluationConfig(benchmarks={CLEAN: {}}))
     training = trains(config) and not arguments.evaluate
     if training and arguments.recover is not None and (arguments.fresh or trial is not None):
-        raise ConfigError("--recover goes on from a checkpoint, --fresh and --trial start over; pass one of them")
+        raise ConfigError("--recover resumes from a checkpoint, --fresh and --trial start over; pass one of them")
     configs = each_model(config, training, arguments.recover is not None)
     if arguments.check:
+        for warning in unused:
+            log.warning("%s", warning)
         for one in configs:
             check(one, folder)
-        print(yaml.safe_dump(to_plain(config), sort_keys=False), end="")
+        print(yaml.safe_dump(filled(config), sort_keys=False), end="")
         return 0
     if len(configs) > 1:
         for one in configs:
@@ -229,12 +224,14 @@ def run(arguments: argparse.Namespace) -> int:
                 prepare_output(output_dir(one, folder))
             world.barrier()
             configure_logging(output_dir(one, folder), world, arguments.quiet)
+            for warning in unused:
+                log.warning("%s", warning)
             _run_model(ClsSolver(one, folder, world, trial), arguments, training)
     return 0
 
 
 def each_model(config: Config, training: bool, recovering: bool) -> list[Config]:
-    """Returns a configuration for each model of ``eval_list``; the configuration itself where there is none."""
+    """Returns a configuration for each model of ``eval_list``; the configuration itself if it has no such list."""
     if not config.eval_list:
         return [config]
     if training or recovering:
@@ -254,7 +251,7 @@ def each_model(config: Config, training: bool, recovering: bool) -> list[Config]
 
 
 def _run_model(solver: ClsSolver, arguments: argparse.Namespace, training: bool) -> None:
-    """Trains and evaluates what one configuration says, and prints the reports."""
+    """Trains and evaluates the model of one configuration, and prints the reports."""
     config, world = solver.config, solver.world
     if world.is_main:
         log.info("%s on %s, %d process(es)", model_section(config).type, world.device, world.size)
@@ -271,7 +268,7 @@ def _run_model(solver: ClsSolver, arguments: argparse.Namespace, training: bool)
         if world.is_main:
             print((f"\n{name.upper()} weights\n" if name else "") + report.text())
             results = solver.output_dir / name / "results"
-            files = ("report.html", "report.json", "report.md", "noise.png")
+            files = (*FILES, "noise.png")
             print(f"\nWritten to {results}: {', '.join(file for file in files if (results / file).is_file())}")
 
 

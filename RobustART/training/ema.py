@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.ranges import Count, Range, ShareBelowOne
 from RobustART.errors import ConfigError
 
 
@@ -64,32 +65,23 @@ class Ema(Average):
 
     Args:
         model: see :class:`Average`.
-        decay: in [0, 1).
+        decay: share of the average that is kept at each step.
         inner_T: update once in this many steps, with ``decay ** inner_T``.
-        warmup: at least 1; larger values let early steps weigh more.
-        copy_init: start from the model's first weights, which then need no correction.
-        use_double: keep the average in float64.
+        warmup: larger values let early steps weigh more.
+        copy_init: whether to start from the model's first weights, which then need no correction.
+        use_double: whether to keep the average in float64.
     """
 
     def __init__(
         self,
         model: nn.Module,
         *,
-        decay: float = 0.999,
-        inner_T: int = 1,
-        warmup: float = 1,
+        decay: ShareBelowOne = 0.999,
+        inner_T: Count = 1,
+        warmup: Annotated[float, Range(1)] = 1,
         copy_init: bool = False,
         use_double: bool = False,
     ) -> None:
-        for name, good, allowed in (
-            ("decay", isinstance(decay, (int, float)) and 0 <= decay < 1, "in [0, 1)"),
-            ("inner_T", isinstance(inner_T, int) and not isinstance(inner_T, bool) and inner_T >= 1, "at least 1"),
-            ("warmup", isinstance(warmup, (int, float)) and warmup >= 1, "at least 1"),
-            ("copy_init", isinstance(copy_init, bool), "true or false"),
-            ("use_double", isinstance(use_double, bool), "true or false"),
-        ):
-            if not good:
-                raise ConfigError(f"ema.kwargs.{name} must be {allowed}, got {locals()[name]!r}")
         super().__init__(model, use_double)
         self.decay, self.inner_T, self.warmup = decay**inner_T, inner_T, warmup
         self.remaining = 0.0 if copy_init else 1.0

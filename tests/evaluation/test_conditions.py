@@ -12,6 +12,7 @@ from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation import Cell, Pass, evaluate
 from RobustART.evaluation.engine import grid
 from RobustART.models import create_model
+from RobustART.records.sealing import unsealed
 from tests.conftest import SIZE, make_picture, own_benchmark
 
 
@@ -175,7 +176,8 @@ def test_processes_agree_on_the_merge_though_process_0_has_begun_it(tmp_path, da
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:5] + lines[9:]))
     path.with_name("clean.jsonl.rank1").write_bytes(b"".join([lines[0], *lines[5:9]]))
-    header, benchmark = json.loads(lines[0]), build_benchmark("clean", data)
+    header = json.loads(unsealed(lines[0].decode(), "the header"))
+    benchmark = build_benchmark("clean", data)
     barriers = []
 
     def barrier():

@@ -245,7 +245,7 @@ def test_linear_and_full_fine_tuning(digits, tmp_path, capsys):
         ([start.replace("[optimizer, last_iter]", "[optimizer, objective]")], "is of step 132, and the training has 33"),
         (["training.train_only=[fc]"], "the network has no parameter under 'fc'; its parts are 0, 1, 3, 4, 9"),
         (["training.train_only=[]"], "training.train_only must name what is trained"),
-        (["training={train_only: ['9'], swa: {enable: true}}"], "training.swa measures all statistics of BatchNorm anew"),
+        (["training={train_only: ['9'], swa: {enable: true}}"], "training.swa cannot be used with training.train_only: it measures anew the statistics"),
     ):  # fmt: skip
         assert train(digits, *overrides, "model.kwargs.width=16", "output_dir=other") == 2
         assert message in capsys.readouterr().err
@@ -264,11 +264,11 @@ def test_linear_and_full_fine_tuning(digits, tmp_path, capsys):
         ("training.adversary={type: pgd}", "training.adversary cannot be used with training.moco"),
         ("training.objective={type: jsd}", "training.objective cannot be used with training.moco"),
         ("training.swa.enable=true", "training.swa cannot be used with training.moco"),
-        ("training.sync_bn=true", "SyncBatchNorm cannot be used with training.moco"),
+        ("training.sync_bn=true", "training.sync_bn cannot be used with training.moco"),
         ("training.moco.queue=100", "training.moco.queue must be at least the images of a step, got 100"),
-        ("training.moco.momentum=1", "training.moco.momentum must be in [0, 1), got 1"),
+        ("training.moco.momentum=1", "training.moco.momentum must be a number from 0 to below 1, got 1"),
         ("training.moco.temperature=0", "training.moco.temperature must be a number above 0, got 0"),
-        ("training.moco.dim=0", "training.moco.dim must be a whole number above 0, got 0"),
+        ("training.moco.dim=0", "training.moco.dim must be an integer from 1 up, got 0"),
         ("data.train.transforms={type: LINEAR}", "training.moco needs two views of each picture"),
     ],
 )

@@ -24,7 +24,7 @@ def test_shape_range_and_seed(name):
     assert (ids != other).any()
 
 
-@pytest.mark.parametrize("name", ["distributed", "distributed_epoch"])
+@pytest.mark.parametrize("name", ["distributed_epoch"])
 def test_each_epoch_sees_every_image_in_a_new_order(name):
     plan = Plan(37, batch_size=4, world=3, steps=20)
     assert plan.steps_per_epoch == 4
@@ -34,7 +34,7 @@ def test_each_epoch_sees_every_image_in_a_new_order(name):
     assert (first != second).any()
 
 
-@pytest.mark.parametrize("name", ["distributed", "distributed_iteration"])
+@pytest.mark.parametrize("name", ["distributed_epoch", "distributed_iteration"])
 def test_two_processes_see_what_one_with_the_doubled_batch_sees(name):
     two, one = Plan(37, batch_size=4, world=2, steps=20), Plan(37, batch_size=8, steps=20)
     for a, b in zip(drawn(name, two, range(1, 21)), drawn(name, one, range(1, 21)), strict=True):
@@ -66,7 +66,7 @@ def test_shuffled_is_a_permutation(total):
 
 
 def test_what_cannot_be():
-    with pytest.raises(UserError, match="unknown sampler 'distribted'; did you mean 'distributed'"):
+    with pytest.raises(UserError, match="unknown sampler 'distribted'; did you mean 'distributed_epoch'"):
         check_plan("distribted", Plan(3, 1))
     with pytest.raises(UserError, match="needs an image for each of the 4 processes"):
         check_plan("ranked_iteration", Plan(3, 1, world=4))

@@ -164,6 +164,27 @@ def test_another_training_is_refused_and_recover_goes_back(digits, tmp_path, cap
     assert [row["step"] for row in lines(tmp_path)] == list(range(1, 34))
 
 
+def test_a_checkpoint_of_an_earlier_version_is_refused_and_can_be_started_from(digits, tmp_path, capsys):
+    few = flags("data.test=null", "training.save_freq=20", "saver.save_many=true", "output_dir=out")
+    assert main(["--config", str(digits), "--quiet", *few]) == 0
+    checkpoints = tmp_path / "out" / "checkpoints"
+    (checkpoints / "ckpt_33.pth.tar").unlink()
+    state = read_checkpoint(checkpoints / "ckpt_20.pth.tar")
+    del state["conditions"]["format"]
+    torch.save(state, checkpoints / "ckpt_20.pth.tar")
+    assert main(["--config", str(digits), "--quiet", *few]) == 2
+    assert "an earlier version wrote " in capsys.readouterr().err
+    evaluate = ["--config", str(digits), "--quiet", "--evaluate", "--recover", str(checkpoints / "ckpt_20.pth.tar")]
+    assert main([*evaluate, *flags("output_dir=seen", "data.test={type: sklearn_digits, kwargs: {split: test}}")]) == 0
+    start = flags("data.test=null", "saver.pretrain={path: out/checkpoints/ckpt_20.pth.tar}", "output_dir=new")
+    assert main(["--config", str(digits), "--quiet", *start]) == 0
+    assert [row["step"] for row in lines(tmp_path / "new")] == list(range(21, 34))
+    state["conditions"]["model"] = None  # begun with other weights than the config names
+    torch.save(state, tmp_path / "new" / "checkpoints" / "ckpt.pth.tar")
+    assert main(["--config", str(digits), "--quiet", "--evaluate", *start]) == 2
+    assert "--evaluate --recover evaluates it" in capsys.readouterr().err
+
+
 def test_pretrain_takes_what_is_not_ignored(digits, tmp_path, capsys):
     """In the original's format, with its wrapper's prefix."""
     assert main(["--config", str(digits), *flags("data.test=null", "output_dir=first")]) == 0
@@ -203,10 +224,10 @@ def test_a_loss_that_is_not_a_number_stops_the_run(digits, capsys):
     ("override", "message"),
     [
         ("lms.enable=true", "needs a private build"),
-        ("mixup=1.5", "mixup must be below 1, or 1.0 for off, got 1.5"),
+        ("mixup=-1", "mixup must be a number from 0 up, got -1"),
         ("cutmix=-1", "cutmix must be a number from 0 up"),
-        ("switch_prob=2", "switch_prob must be from 0 to 1"),
-        ("label_smooth=1", "label_smooth must be at least 0 and below 1"),
+        ("switch_prob=2", "switch_prob must be a number from 0 to 1"),
+        ("label_smooth=1", "label_smooth must be a number from 0 to below 1"),
         ("data.train.transforms=null", "data.train.transforms is missing"),
         ("data.train.transforms={type: STANDARDD}", "unknown transform 'STANDARDD'; did you mean 'STANDARD'"),
         ("data.train.transforms={type: GRAYSCALE}", "a model with mean 0.449 and std 0.226"),
@@ -216,22 +237,22 @@ def test_a_loss_that_is_not_a_number_stops_the_run(digits, capsys):
         ("data.train.transforms={type: SIMCLR}", "make 2 views of each picture"),
         ("data.train.sampler={type: distribted}", "unknown sampler 'distribted'"),
         ("data.use_ranked=true,", "must be true or false"),
-        ("data.train={use_ranked: true, sampler: {type: distributed}}", "needs the sampler 'ranked_iteration'"),
+        ("data.train={use_ranked: true, sampler: {type: distributed_epoch}}", "needs the sampler 'ranked_iteration'"),
         ("data.train.limit_samples=3", "belongs to data.test"),
         ("data.train.kwargs={splt: train}", "unknown option 'splt' of the data set sklearn_digits; did you mean 'split'"),
-        ("data.train.kwargs={split: traim}", "split must be 'train', 'test' or 'all', got 'traim'"),
-        ("data.batch_size=0", "data.batch_size must be a whole number above 0"),
+        ("data.train.kwargs={split: traim}", "split must be one of 'train', 'test', 'all', got 'traim'"),
+        ("data.batch_size=0", "data.batch_size must be an integer from 1 up, got 0"),
         ("saver.print_freq=0", "saver.print_freq must be"),
         ("training.accumulate=0", "training.accumulate must be"),
         ("training.clip_grad=-1", "training.clip_grad must be"),
         ("training.objective.type=plane", "unknown training objective 'plane'; did you mean 'plain'"),
         ("training.objective={type: plain, kwargs: {a: 1}}", "unknown option 'a' of training.objective"),
-        ("training.swa={enable: true, start: 1.0}", "training.swa: start must be between 0 and 1"),
+        ("training.swa={enable: true, start: 1.0}", "training.swa.start must be a number above 0 and below 1, got 1"),
         ("model.kwargs={classes: 5}", "has 5 outputs"),
-        ("ema={enable: true, kwargs: {decya: 0.9}}", "unknown option 'decya'"),
+        ("ema={enable: true, kwargs: {decya: 0.9}}", "unknown key ema.kwargs.decya; did you mean 'decay'"),
         ("optimizer.kwargs.momentm=1", "unknown key optimizer.kwargs.momentm"),
-        ("lr_scheduler.kwargs.base_lr=0", "base_lr must be above 0"),
-        ("ema={enable: true, kwargs: {decay: 2}}", "ema.kwargs.decay must be in [0, 1), got 2"),
+        ("lr_scheduler.kwargs.base_lr=0", "base_lr must be a number above 0"),
+        ("ema={enable: true, kwargs: {decay: 2}}", "ema.kwargs.decay must be a number from 0 to below 1, got 2"),
         ("model.kwargs={bn: {use_sync_bn: true, kwargs: {a: 1}}}", "model.kwargs.bn must be"),
         ("evaluation={device: cuda, benchmarks: {clean: {}}}", "say it once"),
     ],
@@ -290,7 +311,7 @@ def test_recover_and_fresh_contradict_each_other(digits, tmp_path, capsys):
     assert main(["--config", str(digits), "--quiet", *flags("output_dir=out")]) == 0
     path = tmp_path / "out" / "checkpoints" / "ckpt.pth.tar"
     assert main(["--config", str(digits), *flags("output_dir=out"), "--fresh", "--recover", str(path)]) == 2
-    assert "--recover goes on from a checkpoint, --fresh and --trial start over" in capsys.readouterr().err
+    assert "--recover resumes from a checkpoint, --fresh and --trial start over" in capsys.readouterr().err
     assert path.is_file()
 
 
@@ -347,20 +368,26 @@ def build(**kwargs):
             "data.train.transforms=[{type: to_tensor}, {type: gaussian_blur}]",
             "gaussian_blur must come before to_tensor",
         ),
-        ("label_smooth=1", "label_smooth must be at least 0 and below 1, got 1"),
+        ("label_smooth=1", "label_smooth must be a number from 0 to below 1, got 1"),
         ("label_smooth=.nan", "label_smooth must be"),
         ("ema={enable: true, kwargs: {decay: 1.0}}", "ema.kwargs.decay must be"),
         ("training.objective={type: jsd, kwargs: {weight: -1}}", "weight"),
         ("training.device=banana", "device must be auto, cpu, cuda"),
-        ("training.seed=1e20", "training.seed must be a whole number from 0 up, of 63 bits"),
-        ("training.mixup_alpha=.nan", "training.mixup_alpha must be a number from 0 up, got nan"),
-        ("data.prefetch_factor=0", "data.prefetch_factor must be a whole number above 0, got 0"),
-        ("data.prefetch_factor=-1", "data.prefetch_factor must be a whole number above 0, got -1"),
+        ("training.seed=1e20", "training.seed must be an integer from 0 up, of 63 bits"),
+        ("mixup=.nan", "mixup must be a number from 0 up, got nan"),
+        ("data.prefetch_factor=0", "data.prefetch_factor must be an integer from 1 up or null, got 0"),
+        ("data.prefetch_factor=-1", "data.prefetch_factor must be an integer from 1 up or null, got -1"),
         ("optimizer.kwargs={differentiable: true}", "optimizer.kwargs.differentiable must be false, got True"),
-        ("optimizer.pconfig={bn_w: {weight_decay: .nan}}", "'weight_decay' of optimizer.pconfig.bn_w must be"),
-        ("lr_scheduler.kwargs.max_epoch=.inf", "lr_scheduler.kwargs.max_epoch must be above 0, got inf"),
-        ("lr_scheduler.kwargs.base_lr=1e39", "lr_scheduler.kwargs.base_lr must be above 0 and at most 3.4e+38"),
-        ("training.swa={enable: true, every: 0}", "every and bn_batches above 0"),
+        (
+            "optimizer.pconfig={bn_w: {weight_decay: .nan}}",
+            "optimizer.pconfig.bn_w.weight_decay must be a number from 0 to 10000, got nan",
+        ),
+        ("lr_scheduler.kwargs.max_epoch=.inf", "lr_scheduler.kwargs.max_epoch must be a number above 0, got inf"),
+        (
+            "lr_scheduler.kwargs.base_lr=1e39",
+            "lr_scheduler.kwargs.base_lr must be a number above 0 and at most 3.4e+38",
+        ),
+        ("training.swa={enable: true, every: 0}", "training.swa.every must be an integer from 1 up or null, got 0"),
     ],
 )
 def test_check_finds_what_a_training_would_refuse(digits, capsys, override, message):

@@ -2,7 +2,6 @@
 
 import math
 import random
-import re
 
 import numpy as np
 import pytest
@@ -92,7 +91,10 @@ def test_erased_parts_have_the_models_mean():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ([{"type": "random_erasing", "kwargs": {"value": "mena"}}], "value must be 'mean', 'random' or from 0 to 1"),
+        (
+            [{"type": "random_erasing", "kwargs": {"value": "mena"}}],
+            "value must be one of 'mean', 'random' or a number from 0 to 1",
+        ),
         ([{"type": "random_horizontal_flip", "kwargs": {"p": 2.0}}], "refuses|from 0 to 1"),
         ([{"type": "auto_augment", "kwargs": {"policy": "imagnet"}}], "policy must be one of imagenet"),
         ([{"type": "timm_augment", "kwargs": {"config": "rnd-m9"}}], "timm does not know the policy 'rnd-m9'"),
@@ -137,7 +139,7 @@ OUTSIDE = {
 def test_an_option_outside_its_range_is_refused_by_name(name, option):
     for value in OUTSIDE[name][option]:
         kwargs = {**NEEDED.get(name, {}), option: value}
-        with pytest.raises(ConfigError, match=f"'{option}' of the transform {name} .* got {re.escape(repr(value))}"):
+        with pytest.raises(ConfigError, match=rf"the transform {name} in .*: {option}(\[\d\])? must be .*, got "):
             create_transform([{"type": name, "kwargs": kwargs}], PRE)
 
 
@@ -146,11 +148,11 @@ def test_an_option_outside_its_range_is_refused_by_name(name, option):
     [
         ("rand-mx", "the part 'mx', but in 'rand-...' a part must be one of m, n, p, mstd, mmax, inc and a number"),
         ("rand-q3", "the part 'q3'"),
-        ("rand-m9-n1000000", "the option 'n' .* must be a whole number from 1 to 100, got 1000000"),
-        ("rand-m9-n2.5", "the option 'n' .* must be a whole number"),
-        ("rand-m9-p2", "the option 'p' .* must be a number from 0 to 1, got 2"),
+        ("rand-m9-n1000000", "n must be an integer from 1 to 100, got 1000000"),
+        ("rand-m9-n2.5", "n must be an integer"),
+        ("rand-m9-p2", "p must be a number from 0 to 1, got 2"),
         ("rand-", "the part ''"),
-        ("augmix-w0", "the option 'w' .* must be a whole number from 1 to 100, got 0"),
+        ("augmix-w0", "w must be an integer from 1 to 100, got 0"),
         ("original-m9", "the part 'm9'"),
         ("rand-m9-tnothing", "the part 'tnothing', .* or one of tweights, t3a, t3aw"),
         ("rnd-m9", "timm does not know the policy 'rnd-m9'"),
@@ -219,4 +221,8 @@ def test_broken_pictures_are_named(photo_folder):
     data = create_dataset(root_dir=photo_folder)
     for workers in (0, 1):
         with pytest.raises(DataError, match=r"04.png cannot be decoded"):
-            list(load_batches(data, view({"type": "STANDARD"}), Plan(12, 4, steps=3), "distributed", workers=workers))
+            list(
+                load_batches(
+                    data, view({"type": "STANDARD"}), Plan(12, 4, steps=3), "distributed_epoch", workers=workers
+                )
+            )

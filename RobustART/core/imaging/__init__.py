@@ -1,7 +1,7 @@
 """From the bytes of a file to an ``image``, a uint8 array (H, W, 3): decoders, resizes and crops."""
 
 from RobustART.core.imaging.decoders import DECODERS
-from RobustART.core.imaging.decoding import check_jpeg_quality, decode, decode_picture, encode_jpeg
+from RobustART.core.imaging.decoding import JpegQuality, check_jpeg_quality, decode, decode_picture, encode_jpeg
 from RobustART.core.imaging.formats import FORMATS, read_bytes
 from RobustART.core.imaging.pillow import Array, picture_pixels
 from RobustART.core.imaging.resizing import FILTERS, REFERENCE, RESIZES, center_crop, resize, resize_shorter
@@ -13,6 +13,7 @@ __all__ = [
     "REFERENCE",
     "RESIZES",
     "Array",
+    "JpegQuality",
     "center_crop",
     "check_jpeg_quality",
     "decode",

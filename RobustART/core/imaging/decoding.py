@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
@@ -13,6 +14,8 @@ from RobustART.core.imaging.decoders import DECODERS, LIBRARIES, decode_pil
 from RobustART.core.imaging.formats import check_pixels, find_format, image_format, jpeg_frame
 from RobustART.core.imaging.pillow import READING, Array, load_rgb, open_image, orientation, own_settings, turn
 from RobustART.core.optional import require
+from RobustART.core.options import convert
+from RobustART.core.ranges import Range
 from RobustART.errors import ConfigError, DataError
 
 _JPEG_END = b"\xff\xd9"
@@ -138,10 +141,13 @@ def _named(data: bytes, name: str, decoder: str) -> Iterator[None]:
         raise DataError(f"{name} cannot be decoded{by} ({len(data)} bytes): {reason}") from None
 
 
-def check_jpeg_quality(quality: object) -> None:
-    """Raises a ConfigError if something is not a quality of JPEG."""
-    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
-        raise ConfigError(f"jpeg_quality must be a whole number from 1 to 100, got {quality!r}")
+JpegQuality = Annotated[int, Range(1, 100)]
+"""A quality of pillow's JPEG encoder."""
+
+
+def check_jpeg_quality(quality: object) -> int:
+    """Returns a quality of JPEG; a ConfigError if it is not from 1 to 100."""
+    return int(convert(quality, JpegQuality, "jpeg_quality"))
 
 
 def encode_jpeg(image: Array, quality: int) -> bytes:
@@ -151,7 +157,7 @@ def encode_jpeg(image: Array, quality: int) -> bytes:
         image: uint8 (H, W, 3), or (H, W) for a file without colour.
         quality: 1 to 100.
     """
-    check_jpeg_quality(quality)
+    quality = check_jpeg_quality(quality)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

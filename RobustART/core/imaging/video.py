@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import platform
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -12,6 +13,10 @@ from RobustART.core.imaging.formats import MAX_PIXELS, check_pixels
 from RobustART.core.imaging.pillow import READING, Array
 from RobustART.core.optional import require
 from RobustART.errors import DataError
+
+_INSTRUCTIONS = "MMX2,SSE2" if platform.machine().lower() in ("x86_64", "amd64") else "0"
+"""The processor's instructions that x264 may use. These give the bytes of its C code, which ``0`` is; with AVX-512 they
+depend on what was in memory before (x264 core 165), and with SSSE3 a few differ."""
 
 
 def _demuxer(data: bytes) -> str:
@@ -65,7 +70,8 @@ def read_video(data: bytes, name: str = "the video") -> Array:
 def write_video(frames: Sequence[Array] | Array, *, crf: int = 20, tune: str | None = None) -> bytes:
     """Returns an MP4 file of frames, as ImageNet-P's files are made: H.264 at one frame a second, preset ``veryslow``.
 
-    Colour is kept at full resolution (yuv444p), which is what FFmpeg chooses for PNG frames.
+    Colour is kept at full resolution (yuv444p), which is what FFmpeg chooses for PNG frames. The same frames give the same
+    bytes, on every processor.
 
     Args:
         frames: uint8 images (H, W, 3) of one size.
@@ -74,7 +80,8 @@ def write_video(frames: Sequence[Array] | Array, *, crf: int = 20, tune: str | N
     """
     av = require("av")
     buffer = io.BytesIO()
-    options = {"crf": str(crf), "preset": "veryslow", **({"tune": tune} if tune else {})}
+    options = {"crf": str(crf), "preset": "veryslow", "x264-params": f"asm={_INSTRUCTIONS}"}
+    options |= {"tune": tune} if tune else {}
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=1, options=options)
         stream.height, stream.width = frames[0].shape[:2]

@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from RobustART.errors import ConfigError
-
 
 @dataclasses.dataclass(frozen=True)
 class Mixing:
@@ -21,14 +19,6 @@ class Mixing:
     """Alpha of cutmix; 0 is off."""
     switch_prob: float = 0.5
     """Where both are on, the probability of cutmix."""
-
-    def __post_init__(self) -> None:
-        """Refuses what is no Beta distribution or no probability."""
-        for name in ("mixup", "cutmix"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} must be a number from 0 up, got {getattr(self, name)}")
-        if not 0 <= self.switch_prob <= 1:
-            raise ConfigError(f"switch_prob must be from 0 to 1, got {self.switch_prob}")
 
     def __bool__(self) -> bool:
         return self.mixup > 0 or self.cutmix > 0

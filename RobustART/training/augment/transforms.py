@@ -15,9 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from RobustART.core.options import check_options, check_types
+from RobustART.core.options import checked
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.core.ranges import check_ranges, given_options, ranges_of
 from RobustART.errors import ConfigError, UserError, nearest
 from RobustART.training.augment import policies as _policies  # noqa: F401 - registers its transforms
 from RobustART.training.augment.operations import TRANSFORMS, WHERE, Picture, Transform, as_tensor
@@ -131,9 +130,7 @@ def _one(item: Any, pre: Preprocessing) -> Transform:
             f"{WHERE}: unknown transform {given!r}{hint} Known: {', '.join(NAMED)}; {', '.join(TRANSFORMS)}"
         )
     build = TRANSFORMS[name]
-    check_options(kwargs, build, f"the transform {given}")
-    check_types(kwargs, build, f"the transform {given}")
-    check_ranges(given_options(kwargs, build), ranges_of(build), f"the transform {given} in {WHERE}")
+    kwargs = checked(build, kwargs, f"the transform {given} in {WHERE}")
     try:
         transform = build(pre, **kwargs)
     except UserError:

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from RobustART.errors import ConfigError
+from RobustART.core.ranges import Count, Positive32
 from RobustART.registry import Registry
 from RobustART.training.loading import Batch
-from RobustART.training.objectives.attacker import Attacker, check_above_zero, predicted
+from RobustART.training.objectives.attacker import Attacker, Norm, Steps, predicted
 from RobustART.training.objectives.objective import Objective, ObjectiveContext, accuracy, plain_model, single_view
 from RobustART.training.objectives.smoothing import soft_cross_entropy, soft_targets
 
@@ -108,7 +108,6 @@ class Trades(AttackedObjective):
 
     def __init__(self, context: ObjectiveContext, attacker: Attacker, beta: float) -> None:
         super().__init__(context, attacker)
-        check_above_zero("beta", beta)
         self.beta = beta
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -139,17 +138,6 @@ class FreeTraining(Objective):
 
     def __init__(self, context: ObjectiveContext, eps: float, repeats: int) -> None:
         super().__init__()
-        check_above_zero("eps", eps)
-        if repeats < 1:
-            raise ConfigError(f"training.adversary.replays must be a whole number above 0, got {repeats}")
-        if context.mixing:
-            raise ConfigError(
-                "training.adversary: free shows the same images several times; mixup and cutmix must be off"
-            )
-        if context.accumulate > 1:
-            raise ConfigError(
-                "training.adversary: free keeps a perturbation of the batch; training.accumulate must be 1"
-            )
         self.classes, self.label_smooth = context.classes, context.label_smooth
         self.eps, self.repeats = eps, repeats
         self.perturbation = torch.zeros(0)
@@ -186,17 +174,23 @@ class FreeTraining(Objective):
 
 @ADVERSARIES.register("pgd")
 def pgd(
-    context: ObjectiveContext,
-    *,
-    mode: str = "half",
-    eps: float = 16 / 255,
-    steps: int = 20,
-    step_size: float | None = None,
-    rel_stepsize: float | None = None,
-    norm: Literal["Linf", "L2", "L1"] = "Linf",
+    context: ObjectiveContext, *, mode: Literal["half", "only"] = "half", eps: Positive32 = 16 / 255, steps: Steps = 20,
+    step_size: Positive32 | None = None, rel_stepsize: Positive32 | None = None, norm: Norm = "Linf",
     random_start: bool = True,
-) -> Objective:
-    """Returns training on images attacked by PGD; its defaults are the original's."""
+) -> Objective:  # fmt: skip
+    """Returns training on images attacked by PGD (Madry 2018, https://arxiv.org/abs/1706.06083), as the original does it.
+
+    Args:
+        context: of the training.
+        mode: ``half`` learns from each image clean and attacked; ``only`` from attacked ones.
+        eps: radius for images in [0, 1].
+        steps: gradient steps.
+        step_size: length of a step.
+        rel_stepsize: length of a step in units of ``eps``, instead of ``step_size``; 1/15 by default (the attack's own
+            course in L1).
+        norm: norm of the ball.
+        random_start: whether the attack starts at a random point of the ball.
+    """
     if step_size is None and rel_stepsize is None and norm != "L1":
         rel_stepsize = 1 / 15
     return PgdTraining(context, Attacker(eps, steps, step_size, rel_stepsize, norm, random_start), mode == "half")
@@ -204,16 +198,21 @@ def pgd(
 
 @ADVERSARIES.register("trades")
 def trades(
-    context: ObjectiveContext,
-    *,
-    beta: float = 6.0,
-    eps: float = 8 / 255,
-    steps: int = 10,
-    step_size: float | None = None,
-    rel_stepsize: float | None = None,
-    norm: Literal["Linf", "L2", "L1"] = "Linf",
-) -> Objective:
-    """Returns TRADES; steps are a quarter of the radius long by default, about the paper's 0.007 of 0.031."""
+    context: ObjectiveContext, *, beta: Positive32 = 6.0, eps: Positive32 = 8 / 255, steps: Steps = 10,
+    step_size: Positive32 | None = None, rel_stepsize: Positive32 | None = None, norm: Norm = "Linf",
+) -> Objective:  # fmt: skip
+    """Returns TRADES (Zhang 2019, https://arxiv.org/abs/1901.08573).
+
+    Args:
+        context: of the training.
+        beta: weight of the divergence.
+        eps: radius for images in [0, 1].
+        steps: gradient steps.
+        step_size: length of a step.
+        rel_stepsize: length of a step in units of ``eps``, instead of ``step_size``; 1/4 by default, about the paper's
+            0.007 of 0.031.
+        norm: norm of the ball.
+    """
     if step_size is None and rel_stepsize is None:
         rel_stepsize = 0.25
     return Trades(context, Attacker(eps, steps, step_size, rel_stepsize, norm), beta)
@@ -221,19 +220,30 @@ def trades(
 
 @ADVERSARIES.register("fast")
 def fast(
-    context: ObjectiveContext,
-    *,
-    eps: float = 8 / 255,
-    step_size: float | None = None,
-    rel_stepsize: float | None = None,
-) -> Objective:
-    """Returns "fast" training (Wong 2020, https://arxiv.org/abs/2001.03994): one step of 1.25 eps from a random start."""
+    context: ObjectiveContext, *, eps: Positive32 = 8 / 255, step_size: Positive32 | None = None,
+    rel_stepsize: Positive32 | None = None,
+) -> Objective:  # fmt: skip
+    """Returns "fast" training (Wong 2020, https://arxiv.org/abs/2001.03994): FGSM from a random start.
+
+    Args:
+        context: of the training.
+        eps: radius for images in [0, 1].
+        step_size: length of the step.
+        rel_stepsize: length of the step in units of ``eps``, instead of ``step_size``; 1.25 by default.
+    """
     if step_size is None and rel_stepsize is None:
         rel_stepsize = 1.25
     return PgdTraining(context, Attacker(eps, 1, step_size, rel_stepsize), half=False)
 
 
 @ADVERSARIES.register("free")
-def free(context: ObjectiveContext, *, eps: float = 8 / 255, replays: int = 8) -> Objective:
-    """Returns free training; durations in the config count every replay, so an epoch shows 1 / replays of the images."""
+def free(context: ObjectiveContext, *, eps: Positive32 = 8 / 255, replays: Count = 8) -> Objective:
+    """Returns free training (Shafahi 2019, https://arxiv.org/abs/1904.12843).
+
+    Args:
+        context: of the training.
+        eps: radius in Linf for images in [0, 1]; a step of the perturbation is as long.
+        replays: steps in a row on the same batch. Durations in the config count every replay, so an epoch shows
+            1 / ``replays`` of the images.
+    """
     return FreeTraining(context, eps, replays)

@@ -19,7 +19,7 @@ from RobustART.models import Classifier
 from RobustART.registry import Registry
 from RobustART.training.augment.mixing import Mixing
 from RobustART.training.loading import Batch
-from RobustART.training.objectives.smoothing import check_smoothing, cross_entropy, soft_cross_entropy, soft_targets
+from RobustART.training.objectives.smoothing import cross_entropy, soft_cross_entropy, soft_targets
 
 
 class Objective(nn.Module):
@@ -77,7 +77,7 @@ class Plain(Objective):
 
     def __init__(self, classes: int, label_smooth: float = 0.0, mixing: Mixing | None = None) -> None:
         super().__init__()
-        self.classes, self.label_smooth, self.mixing = classes, check_smoothing(label_smooth), mixing or Mixing()
+        self.classes, self.label_smooth, self.mixing = classes, label_smooth, mixing or Mixing()
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss and, where labels are not blended, the accuracy."""
@@ -154,13 +154,13 @@ class ObjectiveContext:
     """Where the model is."""
     folder: Path
     """Folder of the config; relative paths start there."""
-    accumulate: int = 1
-    """Its ``training.accumulate``: how many portions of a step's batch an objective is asked about one by one."""
     input_size: int | None = None
     """Side of the model's input; None where it is not known."""
 
 
-OBJECTIVES: Registry[Callable[..., Objective]] = Registry("training objective", providers=("RobustART.nas.training",))
+OBJECTIVES: Registry[Callable[..., Objective]] = Registry(
+    "training objective", ("RobustART.training.objectives.techniques", "RobustART.nas.training")
+)
 """Names to functions (context, keyword-only options) -> objective."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from RobustART.config.loader import build
 from RobustART.config.schema import ModelConfig
-from RobustART.core.ranges import Numbers
+from RobustART.core.options import build
+from RobustART.core.ranges import Range, Share
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import probe
 from RobustART.models import Classifier, build_model
+from RobustART.training.inputs import stated_preprocessing
 from RobustART.training.loading import Batch
 from RobustART.training.objectives.objective import (
     JSD,
@@ -82,10 +82,17 @@ def distance(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:
 
 @OBJECTIVES.register("distillation")
 def distillation(
-    context: ObjectiveContext, *, teacher: Mapping[str, Any], alpha: Annotated[float, Numbers(0, 1)] = 0.5,
-    temperature: Annotated[float, Numbers(0, 1000, above=True)] = 4.0,
+    context: ObjectiveContext, *, teacher: Mapping[str, Any], alpha: Share = 0.5,
+    temperature: Annotated[float, Range(0, 1000, above=True)] = 4.0,
 ) -> Objective:  # fmt: skip
-    """Returns knowledge distillation; ``teacher`` is written as the section ``model``, weights relative to the config."""
+    """Returns knowledge distillation (Hinton 2015, https://arxiv.org/abs/1503.02531).
+
+    Args:
+        context: of the training.
+        teacher: the teacher, written as the section ``model``; weights are relative to the config.
+        alpha: weight of the teacher.
+        temperature: temperature of both softmaxes.
+    """
     model = build_teacher(teacher, context.folder).to(context.device)
     classes = probe_teacher(model, context.input_size or model.preprocessing.input_size, context.device)
     if classes != context.classes:
@@ -104,10 +111,10 @@ def build_teacher(teacher: Mapping[str, Any], folder: Path) -> Classifier:
         weights = str(folder / weights)
     with _teacher_named():
         section = build(ModelConfig, {**teacher, "weights": weights}, "")
-        stated = {k: v for k, v in dataclasses.asdict(section.preprocessing).items() if v is not None}
         return build_model(
-            section.type, section.kwargs, weights=section.weights, strict=section.strict, preprocessing=stated
-        )
+            section.type, section.kwargs, weights=section.weights, strict=section.strict,
+            preprocessing=stated_preprocessing(section),
+        )  # fmt: skip
 
 
 def probe_teacher(teacher: Classifier, size: int, device: torch.device) -> int:
@@ -137,8 +144,6 @@ class Consistency(Objective):
 
     def __init__(self, context: ObjectiveContext, weight: float) -> None:
         super().__init__()
-        if context.mixing:
-            raise ConfigError("training.objective 'jsd' compares views of one image; mixup and cutmix must be off")
         self.label_smooth, self.weight = context.label_smooth, weight
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -159,8 +164,13 @@ def jensen_shannon(logits: Tensor) -> Tensor:
 
 
 @OBJECTIVES.register("jsd")
-def jsd(context: ObjectiveContext, *, weight: Annotated[float, Numbers(0, 1e6, above=True)] = 12.0) -> Objective:
-    """Returns AugMix's loss."""
+def jsd(context: ObjectiveContext, *, weight: Annotated[float, Range(0, 1e6, above=True)] = 12.0) -> Objective:
+    """Returns AugMix's loss (Hendrycks 2020, https://arxiv.org/abs/1912.02781), for transforms with ``views``.
+
+    Args:
+        context: of the training.
+        weight: weight of the Jensen-Shannon divergence between the views.
+    """
     return Consistency(context, weight)
 
 
@@ -181,8 +191,6 @@ class Kurtosis(Objective):
 
     def __init__(self, inner: Objective, weight: float) -> None:
         super().__init__()
-        if not 0 < weight < math.inf:
-            raise ConfigError(f"kw_weight must be a number from 0 up, got {weight}")
         self.inner, self.weight = inner, weight
         self.repeats, self.uses_labels, self.shared = inner.repeats, inner.uses_labels, inner.shared
 

@@ -119,6 +119,24 @@ def test_options_act_beside_the_switch(tmp_path, write, corrupted):
     assert main([*arguments, *few("root_dir: c", "preprocess: crop")]) == 0
 
 
+def test_settings_of_the_run_act_beside_a_switch(tmp_path, write, corrupted):
+    """What is measured comes from the switch, so these need not name a benchmark."""
+    for name in ("fog", "snow"):
+        for level in (3, 4, 5):
+            for label in (3, 4):
+                photo(tmp_path / "c" / name / str(level) / imagenet_wnids()[label] / "x.JPEG", level)
+    settings = ["evaluation.workers=1", "evaluation.batch_size=8", "evaluation.seed=1", "evaluation.limit=1"]
+    one = ["--set", "evaluation.benchmarks.imagenet_c.corruptions=[fog, snow]"]
+    assert main([*write(corrupted), *one, *(word for value in settings for word in ("--set", value))]) == 0
+    assert json.loads((tmp_path / "results" / "report.json").read_text())["conditions"]["seed"] == 1
+    photo(tmp_path / "val" / imagenet_wnids()[imagenet_o_classes()[0]] / "x.JPEG", 0)
+    for folder, label in (("a", imagenet_a_classes()[1]), ("o", imagenet_o_classes()[1])):
+        photo(tmp_path / folder / imagenet_wnids()[label] / "x.JPEG", 1)
+    switch = '"imagenet_a&o": True, imagenet_val_root_dir: val, imagenet_a_root_dir: a, imagenet_o_root_dir: o'
+    assert main([*write(switch), "--set", "evaluation.workers=1", "--fresh"]) == 0
+    assert list(report(tmp_path)) == ["imagenet_a", "imagenet_o"]
+
+
 def test_what_contradicts_the_switch_is_refused(write, corrupted, capsys):
     assert main([*write(corrupted), *few("root_dir: elsewhere")]) == 2
     assert "the switch of imagenet_c on and names" in capsys.readouterr().err
@@ -151,7 +169,7 @@ def test_the_decoder_reads_what_the_switch_names(tmp_path, write, corrupted, cap
     path.write_bytes(write_video([np.full((32, 32, 3), 90, np.uint8)] * 3))
     only = ["--set", "evaluation.benchmarks.imagenet_p.perturbations=tilt"]
     assert main([*write(f"imagenet_p: True, root_dir: p, {reader}"), *only]) == 2
-    assert "none of these benchmarks reads pictures by it: imagenet_p; leave it out" in capsys.readouterr().err
+    assert "none of these benchmarks reads images by it: imagenet_p; leave it out" in capsys.readouterr().err
 
 
 def test_the_decoder_reads_all_pictures_of_a_run(tmp_path, write):
@@ -176,9 +194,7 @@ def test_check_tries_limit_on_published_sets(write, corrupted, capsys):
     arguments = [*write(corrupted), *few(), "--check"]
     assert main([*arguments, "--set", "evaluation.limit=2"]) == 0
     assert main([*arguments, "--set", "evaluation.limit=3"]) == 2
-    assert (
-        "limit must be a whole number from 1 to 2, the number of images of ImageNet-C, got 3" in capsys.readouterr().err
-    )
+    assert "limit must be an integer from 1 to 2, the number of images of ImageNet-C, got 3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -188,7 +204,7 @@ def test_check_tries_limit_on_published_sets(write, corrupted, capsys):
         ("evaluator: {type: imagenet, kwargs: {topk: 5}}", "evaluator.kwargs.topk must be [1, 5], got 5"),
         ("evaluator: {type: imagenet, kwargs: {topk: [[1]]}}", "evaluator.kwargs.topk must be [1, 5], got [[1]]"),
         ("evaluator: {type: imagenet, kwargs: {tpk: [1]}}", "evaluator.kwargs may hold topk: [1, 5] alone"),
-        ("meta_file: 5", "data.test.meta_file must be text"),
+        ("meta_file: 5", "data.test.meta_file must be a string, got 5"),
     ],
 )
 def test_values_that_cannot_be(write, corrupted, capsys, test, message):

@@ -5,8 +5,10 @@ import importlib
 import pytest
 import torch
 
+from RobustART.config.schema import Config
 from RobustART.training.checkpoint import read_checkpoint
 from RobustART.training.cls_solver import main
+from RobustART.training.preflight import INCOMPATIBLE, ON
 
 VIEWS = "{type: views, kwargs: {transforms: [[], []]}}"
 
@@ -56,7 +58,7 @@ def test_a_sound_config_passes(digits, tmp_path):
         (["model.kwargs.classes=5"], "has the label 6, but the model has 5 outputs"),
         (["model={type: resnet18, kwargs: {num_classes: 5}}"], "has the label 6, but the model has 5 outputs"),
         (["model={type: 'torchvision:googlenet'}", "model.preprocessing.input_size=64", "data.train.transforms=[{type: resize, kwargs: {size: [64, 64]}}]"], "model.kwargs: {aux_logits: false}"),
-        (["data.test.kwargs.split=tset"], "split must be 'train', 'test' or 'all', got 'tset'"),
+        (["data.test.kwargs.split=tset"], "split must be one of 'train', 'test', 'all', got 'tset'; did you mean 'test'"),
         (
             ["training.objective={type: distillation, kwargs: {teacher: {type: resnet18, weights: none.pth}}}"],
             "there is no weights file none.pth",
@@ -94,3 +96,20 @@ def test_other_weights_are_another_training(digits, tmp_path, capsys):
     torch.save({"model": {**state["model"], name: values + 1}}, tmp_path / "begin.pth.tar")
     assert main(["--config", str(digits), "--quiet", *flags(*short, *begun)]) == 2
     assert "belongs to another training: weights.start: " in capsys.readouterr().err
+
+
+def test_every_pair_of_incompatible_settings_has_a_reason():
+    for setting, other, why in INCOMPATIBLE:
+        assert {setting, other} <= set(ON)
+        assert why
+    reasons = {frozenset(row[:2]): row[2] for row in INCOMPATIBLE}
+    assert len(reasons) == len(INCOMPATIBLE)
+    assert "no classifier" in reasons[frozenset({"mixup and cutmix", "training.moco"})]
+    assert not any(on(Config()) for name, on in ON.items() if name != "a model that is no supernet")
+
+
+def test_a_training_is_refused_what_its_evaluation_is_not(digits, capsys):
+    both = flags("training.train_only=['8']", "training.swa.enable=true")
+    assert main(["--config", str(digits), *both]) == 2
+    assert "training.swa cannot be used with training.train_only: it measures" in capsys.readouterr().err
+    assert main(["--config", str(digits), "--evaluate", "--quiet", *both]) == 0
