@@ -43,21 +43,18 @@ FLIPS = MetricSpec("FP (%)", "Flip probability: how often the prediction changes
 T5D = MetricSpec("T5D", "How far the top five places move between frames.", "low", "distance")
 ZIPF = MetricSpec("zipf", "How far the whole ranking moves between frames, the top weighted most.", "low", "distance")
 _MEANS = (
-    MetricSpec(
-        "mFP", "How often the prediction changes between frames (%), mean over the scored perturbations.", "low",
-        headline=True,
-    ),
-    MetricSpec("mean_T5D", "How far the top five places move, mean over the scored perturbations.", "low", "distance"),
-    MetricSpec("mean_zipf", "How far the whole ranking moves, the top weighted most, likewise.", "low", "distance"),
-)  # fmt: skip
+    MetricSpec("mFP", "How often the prediction changes between frames (%), mean over {}.", "low", headline=True),
+    MetricSpec("mean_T5D", "How far the top five places move, mean over {}.", "low", "distance"),
+    MetricSpec("mean_zipf", "How far the whole ranking moves, the top weighted most, mean over {}.", "low", "distance"),
+)
 _RATIOS = (
-    MetricSpec("mFR", "The flip probability over a baseline's.", "low", "ratio", headline=True),
-    MetricSpec("mT5D", "The distance of the top five over a baseline's.", "low", "ratio"),
+    MetricSpec("mFR", "The flip probability over a baseline's, mean over {}.", "low", "ratio", headline=True),
+    MetricSpec("mT5D", "The distance of the top five over a baseline's, mean over {}.", "low", "ratio"),
 )
 METRICS = tuple(
-    dataclasses.replace(spec, name=f"{spec.name}{of}", meaning=spec.meaning + added)
+    dataclasses.replace(spec, name=f"{spec.name}{of}", meaning=spec.meaning.format(which))
     for spec in (_RATIOS[0], *_MEANS, _RATIOS[1])
-    for of, added in (("", ""), ("_of_these", " Only of the perturbations that were run."))
+    for of, which in (("", "the scored perturbations"), ("_of_these", "the perturbations that were run"))
 )
 TABLES = (TableSpec("stability", "stability", (FLIPS, T5D, ZIPF), "Each perturbation's numbers.", rows="perturbation"),)
 

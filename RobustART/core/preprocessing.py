@@ -46,7 +46,7 @@ class Preprocessing:
             raise ConfigError(f"preprocessing.mean and .std must have equally many values, got {self.mean}, {self.std}")
 
     def changed(self, fields: Mapping[str, Any] | None) -> Preprocessing:
-        """Returns this preprocessing with other values of some fields; a ConfigError names what is none."""
+        """Returns this preprocessing with other values of some fields; a ConfigError names an unknown or impossible one."""
         return dataclasses.replace(self, **checked_fields(fields))
 
     def apply(self, image: Array) -> Array:
