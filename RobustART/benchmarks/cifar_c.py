@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from RobustART.benchmarks.building import Benchmark, Pass
 from RobustART.benchmarks.corruption_sets import MEAN_ERROR, set_axes, set_summary
 from RobustART.benchmarks.imagenet_c import ACCURACY_TABLE, EVERY, METRICS, OF_THESE
+from RobustART.benchmarks.options import CorruptionName, PublishedView, Severity
 from RobustART.benchmarks.stored import (
     LEVELS,
+    PREPROCESSINGS,
     check_grades,
     corruption_grades,
     grade_coordinates,
     grade_name,
     grade_options,
     stored_cells,
-    stored_preprocessing,
 )
 from RobustART.core.published import PublishedSet
 from RobustART.errors import DataError
@@ -48,9 +49,9 @@ def build(
     dataset: ImageDataset,
     *,
     root_dir: str,
-    corruptions: Sequence[str] = EVERY,
-    severities: Sequence[int] = LEVELS,
-    preprocess: str = "crop",
+    corruptions: Sequence[CorruptionName] = EVERY,
+    severities: Sequence[Severity] = LEVELS,
+    preprocess: PublishedView = "crop",
 ) -> Benchmark:
     """Returns CIFAR-10-C or CIFAR-100-C from its ``.npy`` files (Hendrycks and Dietterich 2019).
 
@@ -67,7 +68,7 @@ def build(
     from RobustART.data.variants import StackedDataset
 
     grades = corruption_grades(NAME, corruptions, severities)
-    adapt = stored_preprocessing(preprocess, NAME)
+    adapt = PREPROCESSINGS[preprocess]
     root = existing_folder(CIFAR_C, root_dir, f"{NAME}.root_dir")
     names = list(dict.fromkeys(name for name, _ in grades))
     absent = [name for name in ("labels", *names) if not (root / f"{name}.npy").is_file()]

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from RobustART import __version__
-from RobustART.cli import compare, evaluate, leaderboard, listing, nas, noise, schema, score, verify
+from RobustART.cli import compare, evaluate, leaderboard, listing, nas, noise, report, schema, score, verify
 from RobustART.core.plugins import import_plugins
 from RobustART.errors import UserError
 from RobustART.training.arguments import add_import
 
-COMMANDS = (evaluate, noise, score, compare, verify, nas, listing, leaderboard, schema)
+COMMANDS = (evaluate, noise, score, report, compare, verify, nas, listing, leaderboard, schema)
 """In the order in which ``--help`` lists them."""
 
 

@@ -10,13 +10,14 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
 
 from RobustART.core.imaging import DECODERS, Array, decode_picture, encode_jpeg, read_bytes
-from RobustART.core.options import check_options
+from RobustART.core.options import checked, convert
+from RobustART.core.ranges import Range
 from RobustART.data.folders import IMAGE_SUFFIXES, class_files, describe, subfolders
 from RobustART.data.imagenet import class_index
 from RobustART.data.samples import Sample, content_digest
@@ -262,12 +263,10 @@ def create_dataset(
     """
     check_reader(decoder, exif_orientation)
     for key, value in (("root_dir", root_dir), ("meta_file", meta_file)):
-        if value is not None and not isinstance(value, (str, Path)):
-            raise ConfigError(f"{key} of a data set must be a path, got {value!r}")
+        convert(value, str | Path | None, f"{key} of a data set")
     name = type or ("meta_file" if meta_file is not None else "image_folder")
     builder = DATASETS[name]
-    options = dict(kwargs or {})
-    check_options(options, builder, f"the data set {name}")
+    options = checked(builder, {} if kwargs is None else kwargs, f"the data set {name}")
     dataset = builder(root_dir=root_dir, meta_file=meta_file, **options)
     if not isinstance(dataset, ImageDataset):
         raise DataError(f"the data set {name!r} must return an ImageDataset, got {dataset.__class__.__name__}")
@@ -277,8 +276,7 @@ def create_dataset(
 def check_reader(decoder: str, exif_orientation: bool) -> None:
     """Raises an UnknownNameError or ConfigError if pictures cannot be read so, or the decoder is not installed."""
     function = DECODERS[decoder]
-    if not isinstance(exif_orientation, bool):
-        raise ConfigError(f"exif_orientation must be true or false, got {exif_orientation!r}")
+    convert(exif_orientation, bool, "exif_orientation")
     if decoder != "pil":
         function(encode_jpeg(np.zeros((8, 8, 3), np.uint8), 90))
 
@@ -295,10 +293,8 @@ def balanced_subset(labels: Sequence[int], limit: int, seed: int, name: str = "t
     Raises:
         ConfigError: ``limit`` is not from 1 to the number of images.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= len(labels):
-        raise ConfigError(
-            f"limit must be a whole number from 1 to {len(labels)}, the number of images of {name}, got {limit!r}"
-        )
+    most = Range(1, len(labels), text=f"from 1 to {len(labels)}, the number of images of {name}")
+    limit = convert(limit, Annotated[int, most], "limit")
     rng = np.random.default_rng([seed, 0x5AB5E7])
     order = rng.permutation(len(labels))
     array = np.asarray(labels)[order]

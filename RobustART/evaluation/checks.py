@@ -1,4 +1,4 @@
-"""What is checked around a run: the model, the labels, the output folder, and whether the result can be meant."""
+"""Checks around a run: the model, the labels, and the output folder."""
 
 from __future__ import annotations
 
@@ -106,19 +106,6 @@ def check_same_images(runs: Sequence[tuple[Benchmark, Records]], results: Path) 
                         f"the digest {before}, {results / f'{benchmark.name}.jsonl'} has {digest}. It was replaced between "
                         "the two; put the right one back and delete the other file, or --fresh"
                     )
-
-
-def chance_warning(correct: int, n: int, classes: int) -> str | None:
-    """Returns a warning if a clean accuracy is no better than guessing (one-sided binomial test at 1 %)."""
-    from scipy.stats import binom
-
-    if n < 10 or binom.sf(correct - 1, n, 1 / classes) <= 0.01:
-        return None
-    return (
-        f"clean accuracy is at chance: {correct} of {n} images right with {classes} classes. The usual causes: the "
-        "model normalises by itself and is normalised again here (say mean: [0, 0, 0], std: [1, 1, 1]), the labels are "
-        "in another order than the model's classes, or the weights were not loaded"
-    )
 
 
 def prepare_output(output_dir: Path) -> Path:

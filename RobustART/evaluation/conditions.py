@@ -182,14 +182,3 @@ def _models_of(part: Pass) -> dict[str, Any]:
         if (cell.victim, cell.judge) != (None, None)
     }
     return {"models": pairs} if pairs else {}
-
-
-def data_rows(plans: Sequence[tuple[Benchmark, list[list[int]]]]) -> list[dict[str, Any]]:
-    """Returns name, evaluated images and size of each data set, once."""
-    rows = []
-    for benchmark, chosen in plans:
-        for part, ids in zip(benchmark.passes, chosen, strict=True):
-            row = {"name": part.dataset.name, "images": len(ids), "of": len(part.dataset)}
-            if row not in rows:
-                rows.append(row)
-    return rows

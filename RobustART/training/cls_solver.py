@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from RobustART.config.filled import filled
 from RobustART.config.loader import load_config, without_defaults
 from RobustART.config.schema import Config, EvaluationConfig, ModelConfig
 from RobustART.core.distributed import World
@@ -19,10 +20,10 @@ from RobustART.core.options import to_plain
 from RobustART.core.plugins import import_plugins
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import prepare_output
-from RobustART.evaluation.report import Report
 from RobustART.evaluation.run import evaluate
 from RobustART.models import Classifier
 from RobustART.records.lines import CLEAN
+from RobustART.report.build import FILES, Report
 from RobustART.training.arguments import DESCRIPTION, add_arguments
 from RobustART.training.build import build_trainer
 from RobustART.training.checkpoint import newest_checkpoint, recorded_conditions
@@ -188,7 +189,6 @@ def read_config(
     """
     config = load_config(path, list(overrides), data, warn)
     folder = path.resolve().parent
-    import_plugins(config.imports, "imports", folder)
     return config, folder
 
 
@@ -210,7 +210,7 @@ def run(arguments: argparse.Namespace) -> int:
             log.warning("%s", warning)
         for one in configs:
             check(one, folder)
-        print(yaml.safe_dump(to_plain(config), sort_keys=False), end="")
+        print(yaml.safe_dump(filled(config), sort_keys=False), end="")
         return 0
     if len(configs) > 1:
         for one in configs:
@@ -268,7 +268,7 @@ def _run_model(solver: ClsSolver, arguments: argparse.Namespace, training: bool)
         if world.is_main:
             print((f"\n{name.upper()} weights\n" if name else "") + report.text())
             results = solver.output_dir / name / "results"
-            files = ("report.html", "report.json", "report.md", "noise.png")
+            files = (*FILES, "noise.png")
             print(f"\nWritten to {results}: {', '.join(file for file in files if (results / file).is_file())}")
 
 

@@ -3,6 +3,7 @@
 from RobustART.core.imaging.decoding import (
     DECODERS,
     Array,
+    JpegQuality,
     check_jpeg_quality,
     decode,
     decode_picture,
@@ -18,6 +19,7 @@ __all__ = [
     "REFERENCE",
     "RESIZES",
     "Array",
+    "JpegQuality",
     "center_crop",
     "check_jpeg_quality",
     "decode",

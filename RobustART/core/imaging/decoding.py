@@ -22,12 +22,15 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from RobustART.core.optional import require
+from RobustART.core.options import convert
+from RobustART.core.ranges import Range
 from RobustART.errors import ConfigError, DataError
 from RobustART.registry import Registry
 
@@ -239,10 +242,13 @@ def read_bytes(path: str | Path) -> bytes:
         raise DataError(f"the image {str(path)!r} cannot be read: {error}") from None
 
 
-def check_jpeg_quality(quality: object) -> None:
-    """Raises a ConfigError if something is not a quality of JPEG."""
-    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
-        raise ConfigError(f"jpeg_quality must be a whole number from 1 to 100, got {quality!r}")
+JpegQuality = Annotated[int, Range(1, 100)]
+"""A quality of pillow's JPEG encoder."""
+
+
+def check_jpeg_quality(quality: object) -> int:
+    """Returns a quality of JPEG; a ConfigError if it is not from 1 to 100."""
+    return int(convert(quality, JpegQuality, "jpeg_quality"))
 
 
 def encode_jpeg(image: Array, quality: int) -> bytes:
@@ -252,7 +258,7 @@ def encode_jpeg(image: Array, quality: int) -> bytes:
         image: uint8 (H, W, 3), or (H, W) for a file without colour.
         quality: 1 to 100.
     """
-    check_jpeg_quality(quality)
+    quality = check_jpeg_quality(quality)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

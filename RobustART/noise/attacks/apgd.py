@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.auto_pgd import auto_pgd
 from RobustART.noise.attacks.geometry import check_norm
 from RobustART.noise.attacks.log import AttackLog
-from RobustART.noise.attacks.task import Task, attack_task, check_count, check_positive
+from RobustART.noise.attacks.task import attack_task, check_count, check_positive
 from RobustART.noise.attacks.victim import Model
 
 
@@ -195,19 +194,10 @@ def _attack(
             if targeted and loss != "ce":
                 loss = "targeted_dlr"
             if loss == "targeted_dlr":
-                targets = target_classes(task, index, n_targets).repeat_interleave(restarts, 1)
+                targets = task.target_classes(index, n_targets).repeat_interleave(restarts, 1)
                 rounds = targets.shape[1]
             auto_pgd(
                 task, index, loss=loss, targets=targets, rounds=rounds, steps=steps, rho=rho, eot_iter=eot_iter,
                 large_reps=large_reps,
             )  # fmt: skip
     return task.adversarial
-
-
-def target_classes(task: Task, index: Tensor, n_targets: int) -> Tensor:
-    """Returns the likeliest wrong classes of the images ``index``, likeliest first, (M, T), T at most K - 1."""
-    assert task.clean_logits is not None
-    if task.targeted:
-        return task.labels[index][:, None]
-    logits = task.clean_logits[index].scatter(1, task.labels[index][:, None], -torch.inf)
-    return logits.topk(min(n_targets, logits.shape[1] - 1), dim=1).indices

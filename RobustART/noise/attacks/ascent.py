@@ -29,7 +29,9 @@ def ascend(
     task: Task,
     index: Tensor,
     start: Tensor,
+    labels: Tensor,
     *,
+    towards: bool,
     steps: int,
     step_size: Tensor,
     loss: Callable[[Tensor, Tensor], Tensor],
@@ -46,6 +48,8 @@ def ascend(
         task: the call this belongs to.
         index: positions of the images to attack, (M,).
         start: where they start, (M, C, H, W).
+        labels: classes that the loss is taken for, (M,).
+        towards: whether to go down the loss, towards these classes, instead of up.
         steps: number of gradient steps.
         step_size: length of a step, (M,).
         loss: logits and labels to one value per image.
@@ -56,7 +60,7 @@ def ascend(
     final = start.clone()
     if steps == 0:
         return final
-    sign = -1.0 if task.targeted else 1.0
+    sign = -1.0 if towards else 1.0
     pace = None if course is None else torch.tensor(course.pace).to(start)
     # The ball in which a step begins; what comes out of the last one is in the ball of eps.
     radius = None if course is None else torch.tensor([*course.radius, 1.0]).to(start)
@@ -64,7 +68,7 @@ def ascend(
     def begin(items: Tensor) -> Rows:
         image = index[items]
         rows = {
-            "item": items, "x": start[items], "t": torch.zeros_like(items), "image": image, "label": task.labels[image],
+            "item": items, "x": start[items], "t": torch.zeros_like(items), "image": image, "label": labels[items],
             "origin": task.images[image], "eps": task.eps[image], "length": step_size[items],
         }  # fmt: skip
         if decay is not None:
@@ -72,8 +76,8 @@ def ascend(
         return rows
 
     def advance(rows: Rows) -> Tensor | None:
-        image, labels = rows["image"], rows["label"]
-        logits, _, gradient = task.victim.gradient(rows["x"], image, lambda z: sign * loss(z, labels))
+        image = rows["image"]
+        logits, _, gradient = task.victim.gradient(rows["x"], image, lambda z: sign * loss(z, rows["label"]))
         if decay is not None:
             gradient = rows["momentum"] = decay * rows["momentum"] + per_mean(gradient)
         origin, length, eps, t = rows["origin"], rows["length"], rows["eps"], rows["t"]
@@ -143,6 +147,7 @@ def first_order(
     rel_stepsize: float,
     random_start: bool,
     restarts: int = 1,
+    n_targets: int = 0,
     targeted: bool = False,
     stop: str | None = None,
     batch_size: int | None = None,
@@ -152,18 +157,22 @@ def first_order(
     decay: float | None = None,
     course: Course | None = None,
 ) -> Tensor:
-    """Runs :func:`ascend` once per restart on the images not yet broken; the frame of all first-order attacks.
+    """Runs :func:`ascend` once per try on the images not yet broken; the frame of all first-order attacks.
 
-    A restart after the first begins at a random point whatever ``random_start`` says.
+    The tries are ``restarts``, of which those after the first begin at a random point whatever ``random_start`` says,
+    and then ``n_targets``, which begin as the first and lead to the likeliest wrong classes in turn. A targeted attack
+    has only the restarts.
     """
     check_count("steps", steps)
     check_count("restarts", restarts, 1)
+    check_count("n_targets", n_targets)
     if loss not in LOSSES:
         raise ConfigError(f"loss must be one of {', '.join(map(repr, LOSSES))}, got {loss!r}{nearest(loss, LOSSES)}")
     if step_size is not None and rel_stepsize != REL_STEPSIZE:
         raise ConfigError(f"give one of step_size and rel_stepsize, got {step_size!r} and {rel_stepsize!r}")
     if targeted and loss == "dlr":
         raise ConfigError("loss 'dlr' is for untargeted attacks; targeted=True needs 'ce' or 'margin'")
+    tries = restarts + (0 if targeted else n_targets)
     with attack_task(
         name,
         model,
@@ -177,25 +186,32 @@ def first_order(
         batch_size=batch_size,
         amp=amp,
         log=log,
-        keep_score=restarts > 1,
+        keep_score=tries > 1,
         # Without a random start the first gradient is taken at the image itself and shows the clean verdict by the way.
-        skip_clean=random_start or restarts > 1 or stop is None or course is not None,
+        skip_clean=random_start or tries > 1 or stop is None or course is not None,
     ) as task:
         length = _step_length(task.eps, step_size, rel_stepsize)
-        for restart in range(restarts):
+        for number in range(tries):
             index = task.standing()
             if not len(index):
                 break
-            start = task.images[index]
-            if random_start or restart:
-                start = _random_start(task, index, restart, 1.0 if course is None else max(course.radius, default=1.0))
+            start, labels, climbed = task.images[index], task.labels[index], loss
+            if random_start or 0 < number < restarts:
+                start = _random_start(task, index, number, 1.0 if course is None else max(course.radius, default=1.0))
+            if number >= restarts:
+                targets = task.target_classes(index, n_targets)
+                if number - restarts >= targets.shape[1]:
+                    break
+                labels, climbed = targets[:, number - restarts], "margin" if loss == "dlr" else loss
             points = ascend(
                 task,
                 index,
                 start,
+                labels,
+                towards=targeted or number >= restarts,
                 steps=steps,
                 step_size=length[index],
-                loss=LOSSES[loss],
+                loss=LOSSES[climbed],
                 move=move,
                 decay=decay,
                 course=course,
@@ -215,5 +231,5 @@ def _step_length(eps: Tensor, step_size: float | Tensor | None, rel_stepsize: fl
     return length
 
 
-def _random_start(task: Task, index: Tensor, restart: int, radius: float) -> Tensor:
-    return random_start(task.images[index], task.eps[index] * radius, task.norm, fold(task.seeds[index], restart))
+def _random_start(task: Task, index: Tensor, number: int, radius: float) -> Tensor:
+    return random_start(task.images[index], task.eps[index] * radius, task.norm, fold(task.seeds[index], number))

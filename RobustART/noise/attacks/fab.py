@@ -12,7 +12,6 @@ from torch import Tensor
 
 from RobustART.core.seeding import fold, normal, uniform
 from RobustART.errors import ConfigError
-from RobustART.noise.attacks.apgd import target_classes
 from RobustART.noise.attacks.geometry import check_norm, norms, spread
 from RobustART.noise.attacks.hyperplane import to_hyperplane
 from RobustART.noise.attacks.log import AttackLog
@@ -164,7 +163,7 @@ def _fab(
     ) as task:  # fmt: skip
         index = task.standing()
         if len(index) and steps:
-            targets = None if n_targets is None and not targeted else target_classes(task, index, n_targets or 1)
+            targets = None if n_targets is None and not targeted else task.target_classes(index, n_targets or 1)
             walk = _Walk(task, index, targets, restarts=restarts, steps=steps, alpha_max=alpha_max, eta=eta, beta=beta)
             rounds = restarts * (1 if targets is None else targets.shape[1])
             drive(

@@ -138,7 +138,8 @@ def pgd_l1(
     phases: Sequence[float] = (3, 2, 1),
     share: float | None = None,
     random_start: bool = False,
-    restarts: int = 2,
+    restarts: int = 1,
+    n_targets: int = 5,
     targeted: bool = False,
     stop: str | None = None,
     batch_size: int | None = None,
@@ -150,7 +151,8 @@ def pgd_l1(
 
     Step and projection are the exact ones for the ball and the box (Croce and Hein 2021,
     https://arxiv.org/abs/2103.01208), and as there the way begins in larger balls; the dense step of other toolboxes, the
-    gradient over its L1 norm, hardly attacks.
+    gradient over its L1 norm, hardly attacks. After the untargeted tries come ``n_targets`` targeted ones, since many images
+    that withstand the loss of all classes fall to that of a single one (Gowal 2019, https://arxiv.org/abs/1910.09338).
 
     Args:
         model: and all arguments not named here as in :func:`pgd_linf`.
@@ -166,8 +168,11 @@ def pgd_l1(
             get 0.6 / k of the steps each. ``(1,)`` is plain projected gradient descent.
         share: None for the steepest step; a number in (0, 1] moves that part of the values by equal lengths instead
             (Tramer and Boneh 2019, https://arxiv.org/abs/1904.13000).
-        random_start: whether the first try too starts at a random point of the ball instead of the image.
-        restarts: tries per image; later ones start at random points and go to the images that still stand.
+        random_start: whether every try starts at a random point of the ball; if not, the first and the targeted ones start
+            at the image.
+        restarts: untargeted tries per image; later ones start at random points and go to the images not yet fooled.
+        n_targets: further tries, each towards one of the likeliest wrong classes, for the images not yet fooled; 0 for
+            none, as with ``targeted``. With ``loss="dlr"`` they climb the margin.
         targeted: whether to lead to ``labels``.
         stop: None or ``"first"``.
         batch_size: images in the batch at once; None for all.
@@ -190,7 +195,7 @@ def pgd_l1(
         "pgd_l1", model, images, labels, eps=eps, seeds=seeds, norm="L1",
         move=steepest_l1 if share is None else _share(share), steps=steps,
         step_size=step_size, rel_stepsize=1.0 if falling else REL_STEPSIZE if rel_stepsize is None else rel_stepsize,
-        random_start=random_start, restarts=restarts,
+        random_start=random_start, restarts=restarts, n_targets=n_targets,
         targeted=targeted, stop=stop, batch_size=batch_size, amp=amp, log=log, loss=loss,
         course=_course(steps, radii, falling),
     )  # fmt: skip

@@ -66,6 +66,17 @@ class Task:
         starts = range(0, max(1, len(index)), chunk)
         return torch.cat([self.victim.logits(points[i : i + chunk], index[i : i + chunk], exact=True) for i in starts])
 
+    def target_classes(self, index: Tensor, count: int) -> Tensor:
+        """Returns the likeliest wrong classes of the images ``index``, likeliest first, (M, T), T at most K - 1.
+
+        For a targeted attack these are the given classes, (M, 1).
+        """
+        assert self.clean_logits is not None
+        if self.targeted:
+            return self.labels[index][:, None]
+        logits = self.clean_logits[index].scatter(1, self.labels[index][:, None], -torch.inf)
+        return logits.topk(min(count, logits.shape[1] - 1), dim=1).indices
+
     def claim(self, image: Tensor, points: Tensor, mask: Tensor) -> None:
         """Settles the rows of ``mask`` (M,), of which several may belong to one image: the first of them counts."""
         rows = mask.nonzero()[:, 0]
