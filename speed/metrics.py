@@ -32,7 +32,7 @@ from RobustART.metrics.evaluators import ImageNetCEvaluator
 from RobustART.metrics.reading import read_result
 from RobustART.metrics.resampling import RESAMPLES
 from RobustART.original import results as formats
-from RobustART.records.lines import FORMAT
+from RobustART.records.header import FORMAT, conditions_hash
 from RobustART.records.sealing import seal
 
 CELLS = [f"{name}/{severity}" for name in alexnet_corruption_errors() for severity in range(1, 6)]
@@ -45,13 +45,14 @@ def write_ours(path: Path, images: int, seed: int) -> None:
     rates = np.array([1 - error for errors in alexnet_corruption_errors().values() for error in errors])
     difficulty = np.random.default_rng(0).random((images, 1))
     header = {
-        "format": FORMAT, "benchmark": "imagenet_c", "hash": "0", "versions": {},
+        "format": FORMAT, "benchmark": "imagenet_c", "versions": {},
         "conditions": {
             "benchmark": "imagenet_c", "options": {"preprocess": "crop"}, "attacks": {}, "seed": 0,
             "model": {"source": f"synthetic:{seed}", "arguments": {}, "weights": str(seed)},
         },
         "passes": [{"name": "", "cells": CELLS, "coordinates": list(map(grade_coordinates, CELLS)), "ids": images}],
     }  # fmt: skip
+    header["hash"] = conditions_hash(header["conditions"])
     with open(path, "w", encoding="utf-8") as file:
         file.write(seal(json.dumps(header)))
         for i in range(images):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from RobustART.benchmarks.attack_cells import attack_coordinates, bound_attacks, is_attack, one_spelling
 from RobustART.benchmarks.building import Benchmark, Cell, Pass, clean_view
+from RobustART.benchmarks.options import AttackEntry, Radii
 from RobustART.errors import ConfigError
 from RobustART.metrics.reading import check_coordinates, single_pass
 from RobustART.metrics.results import Summary
@@ -51,9 +52,9 @@ TABLES = (
 def build(
     dataset: ImageDataset,
     *,
-    attacks: Sequence[Any] = ("fgsm", "pgd_linf"),
-    eps: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
-    stop: str | None = "first",
+    attacks: Sequence[AttackEntry] = ("fgsm", "pgd_linf"),
+    eps: Radii = None,
+    stop: Literal["first"] | None = "first",
 ) -> Benchmark:
     """Returns white-box attacks on the true label.
 

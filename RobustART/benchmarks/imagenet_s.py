@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RobustART.benchmarks.building import Benchmark, Cell, Pass, as_list, build_benchmark
+from RobustART.benchmarks.building import Benchmark, Cell, Pass, build_benchmark
 from RobustART.benchmarks.layout import Layout, Row, encoded_views
+from RobustART.benchmarks.options import DecoderName, ResizeName
 from RobustART.benchmarks.stored import crop_only, stored_cells
 from RobustART.core.imaging import REFERENCE, RESIZES, Array, decode, encode_jpeg
 from RobustART.core.preprocessing import Preprocessing
@@ -129,8 +130,8 @@ def _options(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
 def build(
     dataset: ImageDataset,
     *,
-    decoders: Sequence[str] = DECODERS,
-    resizes: Sequence[str] = tuple(RESIZES),
+    decoders: Sequence[DecoderName] = DECODERS,
+    resizes: Sequence[ResizeName] = tuple(RESIZES),
     root_dir: str | None = None,
 ) -> Benchmark:
     """Returns ImageNet-S, made on the fly or read from dumps: decoders with one resize, and resizes with one decoder.
@@ -144,11 +145,10 @@ def build(
         root_dir: folder of ``{decoder}/{resize}/*.npy`` and of the lists ``{decoder}_{resize}.txt`` with ``path label`` in
             each line; null makes the views on the fly.
     """
-    names = as_list(decoders, str, f"{NAME}.decoders"), as_list(resizes, str, f"{NAME}.resizes")
-    for values, option in zip(names, ("decoders", "resizes"), strict=True):
+    for values, option in ((decoders, "decoders"), (resizes, "resizes")):
         if len(set(values)) < len(values):
-            raise ConfigError(f"{NAME}.{option} names something twice: {values}")
-    pairs = system_cells(*names)
+            raise ConfigError(f"{NAME}.{option} names something twice: {list(values)}")
+    pairs = system_cells(decoders, resizes)
     if len(pairs) < 2:
         raise ConfigError(f"{NAME} needs a decoder or a resize beside the reference, pil/pil-bilinear")
     if root_dir is not None:
@@ -173,7 +173,7 @@ def build(
 
 
 def layout(
-    dataset: ImageDataset, *, decoders: Sequence[str] = DECODERS, resizes: Sequence[str] = tuple(RESIZES)
+    dataset: ImageDataset, *, decoders: Sequence[DecoderName] = DECODERS, resizes: Sequence[ResizeName] = tuple(RESIZES)
 ) -> Layout:
     """Returns ImageNet-S as ``.npy`` files, one list a system; the options are those of :func:`build`."""
     part = build_benchmark(NAME, dataset, {"decoders": decoders, "resizes": resizes}).passes[0]

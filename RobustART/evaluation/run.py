@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from RobustART.benchmarks import Benchmark, build_benchmark
+from RobustART.core.defaults import BATCH_SIZE
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.options import to_plain
@@ -22,6 +23,7 @@ from RobustART.evaluation.blocks import evaluation_passes
 from RobustART.evaluation.checks import (
     check_labels,
     check_other,
+    check_same_classes,
     check_same_images,
     only_writer,
     prepare_output,
@@ -47,7 +49,7 @@ def evaluate(
     benchmarks: Mapping[str, Mapping[str, Any] | None],
     *,
     output_dir: str | Path = ".",
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     workers: int | None = 0,
     amp: str | None = None,
     channels_last: bool = False,
@@ -88,7 +90,9 @@ def evaluate(
     try:
         return _evaluate(
             model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
-            run_settings(batch_size, workers, amp, channels_last, seed, progress),
+            run_settings(
+                batch_size=batch_size, workers=workers, amp=amp, channels_last=channels_last, seed=seed, progress=progress
+            ),
         )  # fmt: skip
     finally:
         if world is None:
@@ -118,6 +122,7 @@ def _evaluate(
         for part, ids in zip(benchmark.passes, chosen, strict=True):
             check_labels(part.dataset, ids, classes)
         plans.append((benchmark, chosen))
+    check_same_classes(part.dataset for benchmark, _ in plans for part in benchmark.passes)
     results = prepare_output(output_dir)
     with only_writer(results, world.is_main):
         return _run_plans(plans, classifier, classes, results, fresh, config, world, settings, limit, started)
@@ -202,7 +207,12 @@ def _benchmark_facts(
     return {
         "hash": records.header["hash"],
         "data": [
-            {"name": part.dataset.name, "images": len(chosen), "of": len(part.dataset)}
+            {
+                "name": part.dataset.name,
+                "images": len(chosen),
+                "of": len(part.dataset),
+                **({"labels": part.dataset.labelled_by} if part.dataset.labelled_by else {}),
+            }
             for part, chosen in zip(benchmark.passes, ids, strict=True)
         ],
         **({"folders": benchmark.folders} if benchmark.folders else {}),

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from RobustART.config.filled import filled
 from RobustART.config.loader import load_config, without_defaults
 from RobustART.config.schema import Config, EvaluationConfig, ModelConfig
 from RobustART.core.distributed import World
@@ -188,7 +189,6 @@ def read_config(
     """
     config = load_config(path, list(overrides), data, warn)
     folder = path.resolve().parent
-    import_plugins(config.imports, "imports", folder)
     return config, folder
 
 
@@ -210,7 +210,7 @@ def run(arguments: argparse.Namespace) -> int:
             log.warning("%s", warning)
         for one in configs:
             check(one, folder)
-        print(yaml.safe_dump(to_plain(config), sort_keys=False), end="")
+        print(yaml.safe_dump(filled(config), sort_keys=False), end="")
         return 0
     if len(configs) > 1:
         for one in configs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -43,13 +42,6 @@ class LoopSettings:
     """Whether images and convolutions are stored in the order channels-last."""
     sync: bool = False
     """Average gradients after the backward pass instead of during it."""
-
-    def __post_init__(self) -> None:
-        """Refuses what cannot be."""
-        if self.accumulate < 1:
-            raise ConfigError(f"training.accumulate must be a whole number above 0, got {self.accumulate}")
-        if self.clip_grad is not None and not (0 < self.clip_grad < math.inf):
-            raise ConfigError(f"training.clip_grad must be a number above 0, got {self.clip_grad}")
 
 
 class Training:

@@ -62,7 +62,9 @@ def test_resize256_enlarges_and_is_on_record(tmp_path, corrupted, model):
     assert np.array_equal(views["resize256"], large[112:144, 112:144])
     larger = np.array(stored.resize((36, 36), Image.Resampling.BILINEAR))
     assert np.array_equal(views["model"], larger[2:34, 2:34])
-    with pytest.raises(ConfigError, match="imagenet_c.preprocess must be one of crop, resize256, model, got 'zoom'"):
+    with pytest.raises(
+        ConfigError, match="imagenet_c: preprocess must be one of 'crop', 'resize256', 'model', got 'zoom'"
+    ):
         build_benchmark("imagenet_c", NOTHING, {"root_dir": corrupted, "preprocess": "zoom"})
 
 
@@ -234,15 +236,15 @@ def test_other_corruption_folders(tmp_path, model, name, corruption):
 
 
 def test_files_are_not_enlarged_to_black_borders():
-    from RobustART.benchmarks.stored import stored_preprocessing
+    from RobustART.benchmarks.stored import PREPROCESSINGS
     from RobustART.core.preprocessing import Preprocessing
 
-    adapt = stored_preprocessing("resize256", "imagenet_c")
+    adapt = PREPROCESSINGS["resize256"]
     assert adapt(Preprocessing(input_size=240)).resize == 256
     with pytest.raises(ConfigError, match="resize256 makes 256 x 256 pixels, less than the model's input of 300"):
         adapt(Preprocessing(input_size=300, resize=342))
-    with pytest.raises(ConfigError, match="preprocess must be one of"):
-        stored_preprocessing(["crop"], "imagenet_c")
+    with pytest.raises(ConfigError, match=r"preprocess must be one of .*, got \['crop'\]"):
+        build_benchmark("imagenet_c", NOTHING, {"root_dir": "x", "preprocess": ["crop"]})
 
 
 def test_options_that_files_cannot_have_are_refused(corrupted):

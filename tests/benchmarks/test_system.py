@@ -135,7 +135,7 @@ def test_long_rows_are_thinned_but_not_those_of_differences(jpegs):
         ({"resizes": "pil-bicubic"}, UnknownNameError, "unknown resize 'pil-bicubic'"),
         ({"decoders": ["pil"], "resizes": []}, ConfigError, "needs a decoder or a resize beside the reference"),
         ({"resizes": ["pil-box", "pil-box"]}, ConfigError, "imagenet_s.resizes names something twice"),
-        ({"decoders": 3}, ConfigError, "imagenet_s.decoders must be one entry or a list"),
+        ({"decoders": 3}, ConfigError, "imagenet_s: decoders must be one entry or a list"),
     ],
 )
 def test_mistakes_are_named(jpegs, options, error, message):

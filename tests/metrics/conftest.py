@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from RobustART.metrics.spec import spec_of
-from RobustART.records.header import BEFORE, FORMAT
+from RobustART.records.header import BEFORE, FORMAT, conditions_hash
 from RobustART.records.lines import Line
 from RobustART.records.sealing import unsealed
 from tests.conftest import sealed
@@ -23,7 +23,7 @@ def write_records(
         coordinates: (cell) -> coordinates makes the file of format 2; None is format 1, which has none and no checksums.
     """
     header = {
-        "format": FORMAT if coordinates else BEFORE, "benchmark": benchmark, "hash": "0", "versions": {},
+        "format": FORMAT if coordinates else BEFORE, "benchmark": benchmark, "versions": {},
         "conditions": {
             "benchmark": benchmark, "options": options or {}, "attacks": attacks or {}, "seed": seed,
             "model": {"source": "timm:a", "arguments": {}, "weights": "0"}, **(conditions or {}),
@@ -36,6 +36,7 @@ def write_records(
             for name, cells, ranks, _ in passes
         ],
     }  # fmt: skip
+    header["hash"] = conditions_hash(header["conditions"])
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = []
     for number, (_, cells, ranks, more) in enumerate(passes):

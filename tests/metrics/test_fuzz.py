@@ -1,5 +1,6 @@
 """Damaged files of every format before every evaluator: a number, or an error that says what is wrong; nothing else."""
 
+import contextlib
 import functools
 import json
 import warnings
@@ -23,6 +24,7 @@ from RobustART.metrics import (
 )
 from RobustART.metrics.runs import read_run
 from RobustART.metrics.spec import summarize
+from RobustART.records.header import conditions_hash
 from RobustART.records.sealing import seal, unsealed
 from RobustART.verification.published import check_runs
 from tests.metrics.conftest import ours, score_lines, verdict_lines
@@ -110,6 +112,9 @@ def change(rng, text):
         holder.append(holder[place[-1]])
     else:
         holder[place[-1]] = junk
+    if whole and place[0] == "conditions" and isinstance(data.get("conditions"), dict):
+        with contextlib.suppress(TypeError):  # or the hash alone would be what is wrong
+            data["hash"] = conditions_hash(data["conditions"])
     return seal(json.dumps(data)).removesuffix("\n") if whole else json.dumps(data)
 
 
