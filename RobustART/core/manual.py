@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import re
+import textwrap
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -27,9 +28,11 @@ def summary(owner: Callable[..., Any]) -> str:
 
 
 def _fields(cls: type) -> dict[str, str]:
-    tree = ast.parse(inspect.cleandoc(inspect.getsource(cls))).body[0]
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(tree, ast.ClassDef)
-    found = {}
+    found: dict[str, str] = {}
+    for base in getattr(cls, "__orig_bases__", ()):
+        found |= _fields(base) if hasattr(base, "__required_keys__") else {}
     for field, text in zip(tree.body, tree.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
             found[field.target.id] = " ".join(ast.literal_eval(text.value).split())

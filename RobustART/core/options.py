@@ -60,17 +60,6 @@ def checked(owner: Callable[..., Any], given: object, place: str, *, hidden: Col
     return found
 
 
-def check_options(options: object, owner: Callable[..., Any], place: str, *, hidden: Collection[str] = ()) -> None:
-    """Alias of :func:`checked`, until the attacks use what it returns."""
-    checked(owner, options, place, hidden=hidden)
-
-
-def check_types(options: Mapping[str, Any], owner: Callable[..., Any], place: str) -> None:
-    """Alias of :func:`checked` for some of the options, until the attacks use what it returns."""
-    for name, value in options.items():
-        convert(value, options_of(owner)[name].hint, _path(place, name))
-
-
 def build(cls: type[C], data: object, path: str) -> C:
     """Returns the dataclass ``cls`` made from a mapping; ``path`` is the mapping's place in the file."""
     return cls(**checked(cls, data, path))

@@ -246,7 +246,7 @@ def _attack_defaults(noise_type: str, function: Callable[..., Tensor], backend: 
         options["eps"] = None if "norm" in options else DEFAULT_EPS[attack_norm(noise_type)][-1]
     if ":" in noise_type:
         return {"model": None, **options}
-    if "log" in inspect.signature(function).parameters:
+    if "log" in options_of(function):
         options["verbose"] = False
     if noise_type == "pgd_l1":
         options["input_size"] = None

@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from RobustART.core.options import attack_norm, check_types
+from RobustART.core.declarations import options_of
+from RobustART.core.options import attack_norm, checked
+from RobustART.core.ranges import Count
 from RobustART.errors import ConfigError, nearest
 from RobustART.noise.attacks import ATTACKS
 from RobustART.noise.attacks.ascent import REL_STEPSIZE
 from RobustART.noise.attacks.autoattack import plan
-from RobustART.noise.attacks.geometry import check_norm
-from RobustART.noise.attacks.options import DEFAULTS, check_count, check_inputs
+from RobustART.noise.attacks.options import AttackOptions, check_inputs
 from RobustART.noise.attacks.task import attack_task
 from RobustART.noise.backends import require
 from RobustART.noise.libraries import construct, isolated, library_attack, run_foolbox
@@ -141,24 +142,30 @@ def resolve_attack(name: str, backend: str = OURS) -> Callable[..., Tensor]:
 def _attack(name: str, backend: str, options: tuple[str, ...], run: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Returns the attack with the part of our signature that the library knows.
 
-    Its arguments are checked, and its successes confirmed, as those of ours: what the library leaves outside the ball or
-    [0, 1] is drawn in.
+    Its arguments are checked, and its successes confirmed, as those of ours; points outside the ball or [0, 1] are moved
+    into it.
     """
-    ours = dict(inspect.signature(ATTACKS[name]).parameters)
-    for key, value in _PLAIN.get(name, {}).items():
-        ours[key] = ours[key].replace(default=value)
-    kept = ("model", "images", "labels", "eps", "seeds", *options)
-    defaults = {key: ours[key].default for key in (*options, "eps")}
+    place, known = f"{name} by {backend}", options_of(ATTACKS[name])
+    parameters = [inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD) for key in ("model", "images", "labels")]
+    for key, option in known.items():
+        if key in ("eps", "seeds", *options):
+            default = _PLAIN.get(name, {}).get(key, option.default)
+            hint = Count if key == "steps" else option.hint
+            parameters.append(inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
+    signature = inspect.Signature(parameters)
+    defaults = {key: parameter.default for key, parameter in signature.parameters.items() if key in (*options, "eps")}
 
     def attack(model: Any, images: Tensor, labels: Tensor, *, seeds: Tensor | None = None, **given: Any) -> Tensor:
-        values = defaults | given
+        values = defaults | checked(attack, given, place, hidden=("seeds",))
         norm = _check_values(name, backend, values, defaults)
         eps = values["eps"]
         if isinstance(eps, Tensor) and eps.ndim:
             raise ConfigError(f"the backend {backend!r} takes one eps for all images, got {tuple(eps.shape)}")
-        common = {**DEFAULTS, "eps": eps, "seeds": seeds}
-        images, labels, common = check_inputs(name, images, labels, common, unbounded=defaults["eps"] is None)
-        with attack_task(name, model, images, labels, common["eps"], norm, {"seeds": common["seeds"]}) as task:
+        images, labels, radii, seeds = check_inputs(
+            name, images, labels, eps, seeds, unbounded=defaults["eps"] is None
+        )
+        common = AttackOptions(seeds=seeds, targeted=False, stop=None, batch_size=None, amp=None, log=None)
+        with attack_task(name, model, images, labels, radii, norm, common) as task:
             index = task.unbroken()
             if len(index):
                 found = isolated(
@@ -168,20 +175,15 @@ def _attack(name: str, backend: str, options: tuple[str, ...], run: Callable[...
                 task.settle(index, found.to(task.images.dtype))
         return task.adversarial
 
-    parameters = [value for key, value in ours.items() if key in kept]
-    attack.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    attack.__signature__ = signature  # type: ignore[attr-defined]
     attack.__name__ = attack.__qualname__ = name
     return attack
 
 
 def _check_values(name: str, backend: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """Returns the norm of an attack whose options are possible; a ConfigError names the one that is not."""
+    """Returns the norm of an attack; a ConfigError names options that do not go together or with the library."""
     place = f"{name} by {backend}"
-    check_types(values, ATTACKS[name], place)
-    for option in ("steps", "restarts", "n_targets", "eot_iter", "search_steps"):
-        if option in values:
-            check_count(option, values[option], 1)
-    norm: str = check_norm(values.get("norm", attack_norm(name)))
+    norm: str = values.get("norm", attack_norm(name))
     if backend == "torchattacks" and norm == "L1":
         raise ConfigError(f"{place} knows the norms 'Linf' and 'L2', got 'L1'")
     if values.get("step_size") is not None and values.get("rel_stepsize") != defaults.get("rel_stepsize"):

@@ -145,7 +145,7 @@ def test_norm_of_an_attack_can_be_an_option(data):
     options = {"attacks": [{"apgd_ce": {"norm": "L2"}}]}
     cells = build_benchmark("adversarial", data, options).passes[0].cells
     assert [cell.name for cell in cells] == ["clean", "apgd_ce/0.5", "apgd_ce/2", "apgd_ce/8"]
-    with pytest.raises(ConfigError, match="norm of apgd_ce must be one of Linf, L2, L1, got 'L3'"):
+    with pytest.raises(ConfigError, match="the attack apgd_ce: norm must be one of 'Linf', 'L2', 'L1', got 'L3'"):
         build_benchmark("adversarial", data, {"attacks": [{"apgd_ce": {"norm": "L3"}}]})
 
 
@@ -183,7 +183,7 @@ def test_norm_of_an_attack_can_be_an_option(data):
         (
             "adversarial",
             {"attacks": [{"pgd_linf": {"steps": "abc"}}]},
-            "the attack pgd_linf: steps must be an integer, got 'abc'",
+            "the attack pgd_linf: steps must be an integer from 0 up, got 'abc'",
         ),
         ("adversarial", {"eps": [float("nan")]}, "must be a number from 0 up, got nan"),
         ("adversarial", {"eps": [float("inf")]}, "must be a number from 0 up, got inf"),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
+from typing_extensions import TypedDict
 
+from RobustART.core.ranges import Count, Default, Number
 from RobustART.core.seeding import fold
-from RobustART.errors import ConfigError, nearest
+from RobustART.errors import ConfigError
 from RobustART.noise.attacks.geometry import normalize_l2, project, spread, where
 from RobustART.noise.attacks.geometry import random_start as random_points
 from RobustART.noise.attacks.losses import cross_entropy, dlr, margin
-from RobustART.noise.attacks.options import DEFAULTS, AttackOptions, check_count
+from RobustART.noise.attacks.options import LossOptions
 from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
@@ -132,21 +135,33 @@ def unit_step(gradient: Tensor, _points: Tensor, length: Tensor) -> Tensor:
     return spread(length, gradient) * normalize_l2(gradient)
 
 
+class _Steps(TypedDict, total=False):
+    steps: Annotated[Number, Default(20)]
+    """Gradient steps."""
+    step_size: float | Tensor | None
+    """Length of a step, a number or one per image; None for ``rel_stepsize``."""
+    rel_stepsize: Annotated[float, Default(REL_STEPSIZE)]
+    """Length of a step in units of eps."""
+    random_start: Annotated[bool, Default(True)]
+    """Whether to start at a uniform point of the ball instead of the image."""
+    restarts: Annotated[Count, Default(1)]
+    """Tries per image; later ones start at random points and go to the images not yet fooled."""
+
+
+class PgdOptions(_Steps, LossOptions, total=False):
+    """Options of projected gradient descent."""
+
+
 def first_order(
     name: str,
     model: Model,
     images: Tensor,
     labels: Tensor,
     eps: float | Tensor,
-    common: AttackOptions,
+    options: PgdOptions,
     *,
     norm: str,
     move: Move,
-    steps: int,
-    step_size: float | Tensor | None = None,
-    rel_stepsize: float = REL_STEPSIZE,
-    random_start: bool,
-    restarts: int,
     n_targets: int = 0,
     decay: float | None = None,
     course: Course | None = None,
@@ -157,13 +172,8 @@ def first_order(
     and then ``n_targets``, which begin as the first and lead to the likeliest wrong classes in turn. A targeted attack
     has only the restarts.
     """
-    check_count("steps", steps)
-    check_count("restarts", restarts, 1)
-    check_count("n_targets", n_targets)
-    options = {**DEFAULTS, **common}
-    loss, targeted = options["loss"], options["targeted"]
-    if loss not in LOSSES:
-        raise ConfigError(f"loss must be one of {', '.join(map(repr, LOSSES))}, got {loss!r}{nearest(loss, LOSSES)}")
+    step_size, rel_stepsize, loss = options["step_size"], options["rel_stepsize"], options["loss"]
+    random_start, restarts, targeted = options["random_start"], options["restarts"], options["targeted"]
     if step_size is not None and rel_stepsize != REL_STEPSIZE:
         raise ConfigError(f"give one of step_size and rel_stepsize, got {step_size!r} and {rel_stepsize!r}")
     if targeted and loss == "dlr":
@@ -173,7 +183,7 @@ def first_order(
     skip_clean = random_start or tries > 1 or options["stop"] is None or course is not None
     widest = max(course.radius, default=1.0) if course is not None else 1.0
     with attack_task(
-        name, model, images, labels, eps, norm, common, keep_score=tries > 1, skip_clean=skip_clean
+        name, model, images, labels, eps, norm, options, keep_score=tries > 1, skip_clean=skip_clean
     ) as task:  # fmt: skip
         length = _step_length(task.eps, step_size, rel_stepsize)
         for number in range(tries):
@@ -189,8 +199,9 @@ def first_order(
                     break
                 classes = likeliest[:, target]
             points = ascend(
-                task, index, start, classes, towards=targeted or target >= 0, steps=steps, step_size=length[index],
-                loss=LOSSES["margin" if target >= 0 and loss == "dlr" else loss], move=move, decay=decay, course=course,
+                task, index, start, classes, towards=targeted or target >= 0, steps=options["steps"],
+                step_size=length[index], loss=LOSSES["margin" if target >= 0 and loss == "dlr" else loss], move=move,
+                decay=decay, course=course,
             )  # fmt: skip
             task.settle(index, points)
     return task.adversarial

@@ -10,21 +10,21 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from RobustART.core.options import check_options, check_types
+from RobustART.core.options import checked, option_defaults
 from RobustART.core.seeding import fold, image_seeds
 from RobustART.errors import ConfigError, nearest
 from RobustART.noise.attacks.apgd import apgd_ce, apgd_dlr, apgd_t
 from RobustART.noise.attacks.fab import fab, fab_t
 from RobustART.noise.attacks.flags import check_model, warn
-from RobustART.noise.attacks.geometry import check_norm
+from RobustART.noise.attacks.geometry import Norm, check_norm
 from RobustART.noise.attacks.log import AttackLog
-from RobustART.noise.attacks.options import CommonOptions, attack, expanded_signature
+from RobustART.noise.attacks.options import CommonOptions, attack
 from RobustART.noise.attacks.square import square
 from RobustART.noise.attacks.stages import Stage, run_stages
 from RobustART.noise.attacks.victim import Model
@@ -69,9 +69,8 @@ def plan(
             raise ConfigError(f"stage_options names {name!r}, but the stages are {', '.join(todo)}")
         if not isinstance(options, Mapping):
             raise ConfigError(f"stage_options.{name} must be a mapping of options, got {options!r}")
-        check_options({"eps": 0, **options}, STAGES[name], f"the stage {name}", hidden=_FIXED)
-        check_types(options, STAGES[name], f"the stage {name}")
-        todo[name] = {**todo[name], **options}
+        given = checked(STAGES[name], {"eps": 0, **options}, f"the stage {name}", hidden=_FIXED)
+        todo[name] = {**todo[name], **{key: given[key] for key in options}}
     return todo
 
 
@@ -132,19 +131,25 @@ def run_stage(
     return STAGES[name](model, images, labels, eps=eps, norm=norm, stop=stop, **given)
 
 
-run_stage.__signature__ = expanded_signature(run_stage)  # type: ignore[attr-defined]
-
-
 def _stage_seeds(seeds: Tensor, name: str) -> Tensor:
     return fold(seeds, list(STAGES).index(name))
 
 
 @attack
 def autoattack(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, norm: str = "Linf", version: str = "standard",
-    attacks: Sequence[str] | None = None, stage_options: Mapping[str, Mapping[str, Any]] | None = None,
-    stop: str | None = "first", checks: bool = True, **common: Unpack[CommonOptions],
-) -> Tensor:  # fmt: skip
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | Tensor,
+    norm: Norm = "Linf",
+    version: Literal["standard", "plus", "rand", "custom"] = "standard",
+    attacks: Sequence[str] | None = None,
+    stage_options: Mapping[str, Mapping[str, Any]] | None = None,
+    stop: Literal["first"] | None = "first",
+    checks: bool = True,
+    **common: Unpack[CommonOptions],
+) -> Tensor:
     """AutoAttack (Croce and Hein 2020, https://arxiv.org/abs/2003.01690): robust is what withstands all stages.
 
     Args:
@@ -175,10 +180,9 @@ def autoattack(
 
     def run(name: str, left: Tensor) -> Tensor:
         one = AttackLog()
-        found = inspect.unwrap(STAGES[name])(
-            model, images[left], labels[left], eps=radii[left], norm=norm, stop=stop, amp=common["amp"], log=one,
-            batch_size=slots, targeted=False, seeds=_stage_seeds(keys[left], name), **todo[name],
-        )  # fmt: skip
+        given = {**option_defaults(STAGES[name]), **todo[name], "eps": radii[left], "norm": norm, "stop": stop, "log": one}
+        given |= {"seeds": _stage_seeds(keys[left], name), "batch_size": slots, "amp": common["amp"]}
+        found = inspect.unwrap(STAGES[name])(model, images[left], labels[left], **given)
         broken = ~one.robust.to(images.device)
         adversarial[left[broken]] = found[broken]
         log.record(name, left.cpu(), one)
@@ -202,7 +206,7 @@ def _square_was_needed(log: AttackLog) -> bool:
     return bool(others) and names.count("square") > _SQUARE_FRACTION * len(names) and log.stages[-1] == "square"
 
 
-def _for_norm(name: str, norm: str) -> Any:
+def _for_norm(name: str, norm: Norm) -> Any:
     def fixed(model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, **options: Any) -> Tensor:
         return autoattack(model, images, labels, eps=eps, norm=norm, **options)
 

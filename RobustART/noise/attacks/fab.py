@@ -7,15 +7,17 @@ smallest perturbation; what is inside the ball counts as a success.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
-from typing_extensions import Unpack
+from typing_extensions import TypedDict, Unpack
 
+from RobustART.core.ranges import Count, Default, Number, Range, Share
 from RobustART.core.seeding import fold, normal, uniform
-from RobustART.errors import ConfigError
-from RobustART.noise.attacks.geometry import check_norm, norms, spread, where
+from RobustART.noise.attacks.geometry import Norm, norms, spread, where
 from RobustART.noise.attacks.hyperplane import to_hyperplane
-from RobustART.noise.attacks.options import AttackOptions, attack, check_count
+from RobustART.noise.attacks.options import AttackOptions, attack
 from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
@@ -25,20 +27,10 @@ _DUAL = {"Linf": "L1", "L2": "L2", "L1": "Linf"}
 class _Walk:
     """The loop of FAB: what stays the same over its iterations, and one iteration for all rows."""
 
-    def __init__(
-        self,
-        task: Task,
-        index: Tensor,
-        targets: Tensor | None,
-        *,
-        restarts: int,
-        steps: int,
-        alpha_max: float,
-        eta: float,
-        beta: float,
-    ) -> None:
-        self.task, self.index, self.targets, self.restarts, self.steps = task, index, targets, restarts, steps
-        self.alpha_max, self.eta, self.beta = alpha_max, eta, beta
+    def __init__(self, task: Task, index: Tensor, targets: Tensor | None, options: FabOptions) -> None:
+        self.task, self.index, self.targets = task, index, targets
+        self.restarts, self.steps = options["restarts"], options["steps"]
+        self.alpha_max, self.eta, self.beta = options["alpha_max"], options["eta"], options["beta"]
         assert task.clean_logits is not None
         self.source = task.clean_logits.argmax(1) if task.targeted else task.labels
 
@@ -127,80 +119,62 @@ class _Walk:
         return value, gradient
 
 
-def _fab(
-    name: str,
-    model: Model,
-    images: Tensor,
-    labels: Tensor,
-    eps: float | Tensor,
-    norm: str,
-    common: AttackOptions,
-    *,
-    steps: int,
-    restarts: int,
-    n_targets: int | None,
-    alpha_max: float,
-    eta: float,
-    beta: float,
-) -> Tensor:
-    check_count("steps", steps)
-    check_count("restarts", restarts, 1)
-    if n_targets is not None:
-        check_count("n_targets", n_targets, 1)
-    for option, value in (("alpha_max", alpha_max), ("beta", beta)):
-        if not 0 <= value <= 1:
-            raise ConfigError(f"{option} must be in [0, 1], got {value!r}")
-    if not eta >= 1:
-        raise ConfigError(f"eta must be at least 1, got {eta!r}")
-    with attack_task(name, model, images, labels, eps, check_norm(norm), common) as task:
-        index = task.unbroken()
-        if len(index) and steps:
-            targets = None if n_targets is None and not task.targeted else task.target_classes(index, n_targets or 1)
-            walk = _Walk(task, index, targets, restarts=restarts, steps=steps, alpha_max=alpha_max, eta=eta, beta=beta)
-            task.run(index, walk.begin, walk.advance, restarts * (1 if targets is None else targets.shape[1]))
-    return task.adversarial
+class _Iterations(TypedDict, total=False):
+    norm: Annotated[Norm, Default("Linf")]
+    """Norm of the ball."""
+    steps: Annotated[Number, Default(100)]
+    """Iterations of each restart."""
+    restarts: Annotated[Count, Default(1)]
+    """Tries per image and target class; later ones start at random points."""
+    alpha_max: Annotated[Share, Default(0.1)]
+    """Largest weight of the image's own projection."""
+    eta: Annotated[float, Range(1), Default(1.05)]
+    """How far to step over the boundary."""
+    beta: Annotated[Share, Default(0.9)]
+    """How far to keep from the image after a success, in units of the distance."""
+
+
+class FabOptions(_Iterations, AttackOptions, total=False):
+    """Options of the fast adaptive boundary attack; with ``stop=None`` it returns the nearest point it finds."""
 
 
 @attack
 def fab(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, norm: str = "Linf", steps: int = 100,
-    restarts: int = 1, alpha_max: float = 0.1, eta: float = 1.05, beta: float = 0.9, **common: Unpack[AttackOptions],
-) -> Tensor:  # fmt: skip
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, **options: Unpack[FabOptions]
+) -> Tensor:
     """Fast adaptive boundary attack (Croce and Hein 2020, https://arxiv.org/abs/1907.02044) on the nearest class.
 
-    Every iteration takes one backward pass per class; with many classes :func:`fab_t` is the one to use. With
-    ``stop=None`` the nearest point found is returned.
-
-    Args:
-        model: and all arguments not named here as in :class:`AttackOptions`.
-        images: (N, C, H, W).
-        labels: (N,).
-        eps: radius.
-        norm: ``"Linf"``, ``"L2"`` or ``"L1"``.
-        steps: iterations of each restart.
-        restarts: tries per image; later ones start at random points.
-        alpha_max: largest weight of the image's own projection.
-        eta: how far to step over the boundary.
-        beta: how far to keep from the image after a success, in units of the distance.
-        common: options of every attack.
+    Every iteration takes one backward pass per class; with many classes :func:`fab_t` is the one to use.
     """
-    return _fab(
-        "fab", model, images, labels, eps, norm, common, steps=steps, restarts=restarts, n_targets=None,
-        alpha_max=alpha_max, eta=eta, beta=beta,
-    )  # fmt: skip
+    return _fab("fab", model, images, labels, eps, options, None)
 
 
 @attack
 def fab_t(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, norm: str = "Linf", steps: int = 100,
-    restarts: int = 1, n_targets: int = 9, alpha_max: float = 0.1, eta: float = 1.05, beta: float = 0.9,
-    **common: Unpack[AttackOptions],
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, n_targets: Count = 9,
+    **options: Unpack[FabOptions],
 ) -> Tensor:  # fmt: skip
-    """Fast adaptive boundary attack towards each of the likeliest wrong classes in turn; arguments as in :func:`fab`.
+    """Fast adaptive boundary attack towards each of the likeliest wrong classes in turn.
 
-    ``n_targets`` is the number of those classes, at most one less than the model has.
+    Args:
+        model: and all arguments not named here as in :class:`FabOptions`.
+        images: (N, C, H, W).
+        labels: (N,).
+        eps: radius.
+        n_targets: number of target classes, at most one less than the model has.
+        options: of the attack.
     """
-    return _fab(
-        "fab_t", model, images, labels, eps, norm, common, steps=steps, restarts=restarts, n_targets=n_targets,
-        alpha_max=alpha_max, eta=eta, beta=beta,
-    )  # fmt: skip
+    return _fab("fab_t", model, images, labels, eps, options, n_targets)
+
+
+def _fab(
+    name: str, model: Model, images: Tensor, labels: Tensor, eps: float | Tensor, options: FabOptions,
+    n_targets: int | None,
+) -> Tensor:  # fmt: skip
+    with attack_task(name, model, images, labels, eps, options["norm"], options) as task:
+        index = task.unbroken()
+        if len(index) and options["steps"]:
+            targets = None if n_targets is None and not task.targeted else task.target_classes(index, n_targets or 1)
+            walk = _Walk(task, index, targets, options)
+            task.run(index, walk.begin, walk.advance, options["restarts"] * (1 if targets is None else targets.shape[1]))
+    return task.adversarial

@@ -6,13 +6,16 @@ the batch; norms are summed in float64, so that the order of summation does not 
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 
 from RobustART.core.seeding import normal, uniform
 from RobustART.errors import ConfigError, nearest
 
-NORMS = ("Linf", "L2", "L1")
+Norm = Literal["Linf", "L2", "L1"]
+NORMS: tuple[Norm, ...] = get_args(Norm)
 _TINY = 1e-12
 
 

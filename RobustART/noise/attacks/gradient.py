@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor
 from typing_extensions import Unpack
 
+from RobustART.core.ranges import Count, Number, Range
 from RobustART.errors import ConfigError
-from RobustART.noise.attacks.ascent import REL_STEPSIZE, Course, Move, first_order, sign_step, unit_step
+from RobustART.noise.attacks.ascent import REL_STEPSIZE, Course, Move, PgdOptions, first_order, sign_step, unit_step
 from RobustART.noise.attacks.geometry import sparse_sign, spread, steepest_l1
 from RobustART.noise.attacks.options import AttackOptions, LossOptions, attack
 from RobustART.noise.attacks.victim import Model
@@ -16,8 +18,8 @@ from RobustART.noise.attacks.victim import Model
 
 @attack
 def fgsm(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, random_start: bool = False, restarts: int = 1,
-    **common: Unpack[AttackOptions],
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, random_start: bool = False,
+    restarts: Count = 1, **common: Unpack[AttackOptions],
 ) -> Tensor:  # fmt: skip
     """Fast gradient sign method (Goodfellow 2015, https://arxiv.org/abs/1412.6572): one step of length eps in Linf.
 
@@ -30,56 +32,32 @@ def fgsm(
         restarts: tries per image; later ones start at random points.
         common: options of every attack.
     """
-    return first_order(
-        "fgsm", model, images, labels, eps, common, norm="Linf", move=sign_step, steps=1, rel_stepsize=1.0,
-        random_start=random_start, restarts=restarts,
-    )  # fmt: skip
+    options = PgdOptions(
+        steps=1, step_size=None, rel_stepsize=1.0, random_start=random_start, restarts=restarts, loss="ce", **common
+    )
+    return first_order("fgsm", model, images, labels, eps, options, norm="Linf", move=sign_step)
 
 
 @attack
 def pgd_linf(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, steps: int = 20,
-    step_size: float | Tensor | None = None, rel_stepsize: float = REL_STEPSIZE, random_start: bool = True,
-    restarts: int = 1, **common: Unpack[LossOptions],
-) -> Tensor:  # fmt: skip
-    """Projected gradient descent in Linf (Madry 2018, https://arxiv.org/abs/1706.06083), with the steps of foolbox.
-
-    Args:
-        model: and all arguments not named here as in :class:`LossOptions`.
-        images: (N, C, H, W).
-        labels: (N,).
-        eps: radius.
-        steps: gradient steps.
-        step_size: length of a step, a number or one per image; None for ``rel_stepsize``.
-        rel_stepsize: length of a step in units of eps.
-        random_start: whether to start at a uniform point of the ball instead of the image.
-        restarts: tries per image; later ones start at random points and go to the images not yet fooled.
-        common: options of every attack.
-    """
-    return first_order(
-        "pgd_linf", model, images, labels, eps, common, norm="Linf", move=sign_step, steps=steps, step_size=step_size,
-        rel_stepsize=rel_stepsize, random_start=random_start, restarts=restarts,
-    )  # fmt: skip
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, **options: Unpack[PgdOptions]
+) -> Tensor:
+    """Projected gradient descent in Linf (Madry 2018, https://arxiv.org/abs/1706.06083), with the steps of foolbox."""
+    return first_order("pgd_linf", model, images, labels, eps, options, norm="Linf", move=sign_step)
 
 
 @attack
 def pgd_l2(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, steps: int = 20,
-    step_size: float | Tensor | None = None, rel_stepsize: float = REL_STEPSIZE, random_start: bool = True,
-    restarts: int = 1, **common: Unpack[LossOptions],
-) -> Tensor:  # fmt: skip
-    """Projected gradient descent in L2: steps along the normalised gradient; arguments as in :func:`pgd_linf`."""
-    return first_order(
-        "pgd_l2", model, images, labels, eps, common, norm="L2", move=unit_step, steps=steps, step_size=step_size,
-        rel_stepsize=rel_stepsize, random_start=random_start, restarts=restarts,
-    )  # fmt: skip
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, **options: Unpack[PgdOptions]
+) -> Tensor:
+    """Projected gradient descent in L2: steps along the normalised gradient."""
+    return first_order("pgd_l2", model, images, labels, eps, options, norm="L2", move=unit_step)
 
 
 @attack
 def mim_linf(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, steps: int = 20,
-    step_size: float | Tensor | None = None, rel_stepsize: float = REL_STEPSIZE, upstream_step: bool = False,
-    decay: float = 1.0, random_start: bool = True, restarts: int = 1, **common: Unpack[LossOptions],
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, upstream_step: bool = False,
+    decay: float = 1.0, **options: Unpack[PgdOptions],
 ) -> Tensor:  # fmt: skip
     """Momentum iterative FGSM (Dong 2018, https://arxiv.org/abs/1710.06081) in Linf.
 
@@ -87,32 +65,27 @@ def mim_linf(
     start is clipped to [0, 1], which the original benchmark does not do before its first gradient.
 
     Args:
-        model: and all arguments not named here as in :func:`pgd_linf`.
+        model: and all arguments not named here as in :class:`PgdOptions`.
         images: (N, C, H, W).
         labels: (N,).
         eps: radius.
-        steps: gradient steps.
-        step_size: length of a step.
-        rel_stepsize: length of a step in units of eps.
         upstream_step: whether to take the original benchmark's step of 0.002, whatever eps is.
         decay: weight of the earlier gradients.
-        random_start: whether to start at a random point.
-        restarts: tries per image.
-        common: options of every attack.
+        options: of projected gradient descent.
     """
+    if upstream_step:
+        options["step_size"] = _upstream(0.002, options["step_size"])
     return first_order(
-        "mim_linf", model, images, labels, eps, common, norm="Linf", move=sign_step, steps=steps,
-        step_size=_upstream(0.002, step_size) if upstream_step else step_size, rel_stepsize=rel_stepsize,
-        random_start=random_start, restarts=restarts, decay=decay,
+        "mim_linf", model, images, labels, eps, options, norm="Linf", move=sign_step, decay=decay
     )  # fmt: skip
 
 
 @attack
 def pgd_l1(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, steps: int = 20,
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, steps: Number = 20,
     step_size: float | Tensor | None = None, rel_stepsize: float | None = None, upstream_step: bool = False,
-    phases: Sequence[float] = (3, 2, 1), sparsity: float | None = None, random_start: bool = False, restarts: int = 1,
-    n_targets: int = 5, **common: Unpack[LossOptions],
+    phases: tuple[float, ...] = (3, 2, 1), sparsity: Annotated[float, Range(0, 1, above=True)] | None = None,
+    random_start: bool = False, restarts: Count = 1, n_targets: Number = 5, **common: Unpack[LossOptions],
 ) -> Tensor:  # fmt: skip
     """Projected gradient descent in L1 with sparse steps and the exact projection onto ball and box.
 
@@ -123,7 +96,7 @@ def pgd_l1(
     https://arxiv.org/abs/1910.09338).
 
     Args:
-        model: and all arguments not named here as in :func:`pgd_linf`.
+        model: and all arguments not named here as in :class:`LossOptions`.
         images: (N, C, H, W).
         labels: (N,).
         eps: radius.
@@ -142,22 +115,20 @@ def pgd_l1(
             the attack is targeted itself. With ``loss="dlr"`` they descend the margin.
         common: options of every attack.
     """
-    numbers = isinstance(phases, (list, tuple)) and all(isinstance(radius, (int, float)) for radius in phases)
-    radii = [float(radius) for radius in phases] if numbers else []
-    if not radii or radii[-1] != 1 or sorted(radii, reverse=True) != radii or radii[0] == float("inf"):
+    if not phases or phases[-1] != 1 or sorted(phases, reverse=True) != list(phases) or phases[0] == float("inf"):
         raise ConfigError(f"phases must be radii that fall to 1, such as (3, 2, 1), got {phases!r}")
-    if sparsity is not None and not 0 < sparsity <= 1:
-        raise ConfigError(f"sparsity must be None or in (0, 1], got {sparsity!r}")
     if upstream_step:
         step_size = _upstream(120.0, step_size)
     if step_size is not None and rel_stepsize is not None:
         raise ConfigError(f"give one of step_size and rel_stepsize, got {step_size!r} and {rel_stepsize!r}")
     falling = step_size is None and rel_stepsize is None
-    return first_order(
-        "pgd_l1", model, images, labels, eps, common, norm="L1",
-        move=steepest_l1 if sparsity is None else _sparse_step(sparsity), steps=steps, step_size=step_size,
+    options = PgdOptions(
+        steps=steps, step_size=step_size, random_start=random_start, restarts=restarts, **common,
         rel_stepsize=1.0 if falling else REL_STEPSIZE if rel_stepsize is None else rel_stepsize,
-        random_start=random_start, restarts=restarts, n_targets=n_targets, course=_course(steps, radii, falling),
+    )  # fmt: skip
+    return first_order(
+        "pgd_l1", model, images, labels, eps, options, norm="L1", n_targets=n_targets,
+        move=steepest_l1 if sparsity is None else _sparse_step(sparsity), course=_course(steps, phases, falling),
     )  # fmt: skip
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
+from RobustART.core.ranges import Count, Number, Positive, Range
 from RobustART.core.seeding import normal
-from RobustART.errors import ConfigError
 from RobustART.noise.attacks.geometry import norms, spread, where
 from RobustART.noise.attacks.losses import cross_entropy, margin
-from RobustART.noise.attacks.options import AttackOptions, CommonOptions, attack, check_count, check_positive
+from RobustART.noise.attacks.options import AttackOptions, CommonOptions, attack
 from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
@@ -75,8 +76,9 @@ def _keep(task: Task, rows: Rows, points: Tensor, logits: Tensor) -> Tensor:
 
 @attack
 def ddn_l2(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: int = 100,
-    gamma: float = 0.05, init_norm: float = 1.0, **common: Unpack[AttackOptions],
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Number = 100,
+    gamma: Annotated[float, Range(0, 1, above=True, below=True)] = 0.05, init_norm: Positive = 1.0,
+    **common: Unpack[AttackOptions],
 ) -> Tensor:  # fmt: skip
     """Decoupled direction and norm (Rony 2019, https://arxiv.org/abs/1811.09600).
 
@@ -90,10 +92,6 @@ def ddn_l2(
         init_norm: the first norm.
         common: options of every attack; the seeds are for directions where the gradient is zero.
     """
-    check_count("steps", steps)
-    check_positive("init_norm", init_norm)
-    if not 0 < gamma < 1:
-        raise ConfigError(f"gamma must be in (0, 1), got {gamma!r}")
 
     def prepare(task: Task) -> tuple[Callable[[Rows], Rows], Step]:
         sign = -1.0 if task.targeted else 1.0
@@ -130,8 +128,8 @@ def ddn_l2(
 
 @attack
 def cw_l2(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: int = 1000,
-    search_steps: int = 9, step_size: float = 0.01, initial_const: float = 1e-3, confidence: float = 0.0,
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Number = 1000,
+    search_steps: Count = 9, step_size: Positive = 0.01, initial_const: Positive = 1e-3, confidence: float = 0.0,
     abort_early: bool = True, **common: Unpack[AttackOptions],
 ) -> Tensor:  # fmt: skip
     """Carlini and Wagner's L2 attack (2017, https://arxiv.org/abs/1608.04644): Adam in tanh space.
@@ -150,10 +148,6 @@ def cw_l2(
             original looks at the whole batch's progress, which would make images depend on each other.
         common: options of every attack; nothing is random here, so the seeds have no effect.
     """
-    check_count("steps", steps)
-    check_count("search_steps", search_steps, 1)
-    check_positive("step_size", step_size)
-    check_positive("initial_const", initial_const)
 
     def prepare(task: Task) -> tuple[Callable[[Rows], Rows], Step]:
         edge = 1 - 1e-6  # keeps arctanh finite at 0 and 1
@@ -223,8 +217,9 @@ def _next_weight(rows: Rows, ending: Tensor) -> None:
 
 @attack
 def deepfool_l2(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: int = 50,
-    candidates: int = 10, overshoot: float = 0.02, stop: str | None = None, **common: Unpack[CommonOptions],
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Number = 50,
+    candidates: Annotated[int, Range(2)] = 10, overshoot: float = 0.02, stop: Literal["first"] | None = None,
+    **common: Unpack[CommonOptions],
 ) -> Tensor:  # fmt: skip
     """DeepFool in L2 (Moosavi-Dezfooli 2016, https://arxiv.org/abs/1511.04599), untargeted by its nature.
 
@@ -239,8 +234,6 @@ def deepfool_l2(
         stop: None or ``"first"``, which is the same here.
         common: options of every attack; nothing is random here, so the seeds have no effect.
     """
-    check_count("steps", steps)
-    check_count("candidates", candidates, 2)
 
     def prepare(task: Task) -> tuple[Callable[[Rows], Rows], Step]:
         def extend(rows: Rows) -> Rows:
@@ -270,4 +263,4 @@ def deepfool_l2(
 
         return extend, step
 
-    return _search("deepfool_l2", model, images, labels, eps, {"stop": stop, **common}, prepare)
+    return _search("deepfool_l2", model, images, labels, eps, AttackOptions(targeted=False, stop=stop, **common), prepare)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor
 from typing_extensions import TypedDict
 
+from RobustART.core.declarations import options_of
+from RobustART.core.options import convert, unknown_option
+from RobustART.core.ranges import Count, Default
 from RobustART.core.seeding import image_seeds
-from RobustART.errors import ConfigError, nearest
+from RobustART.errors import ConfigError
 from RobustART.noise.attacks.log import AttackLog
 
 if TYPE_CHECKING:
@@ -33,104 +36,82 @@ class CommonOptions(TypedDict, total=False):
 
     seeds: Tensor | None
     """Keys of the images, int64 (N,). An image's random draws depend on its key alone; None for keys by position."""
-    batch_size: int | None
+    batch_size: Count | None
     """Images in the batch at once, refilled as images leave; None for all."""
-    amp: str | None
-    """``"bf16"`` proposes in bfloat16 and confirms each success in float32, which is faster on some devices."""
+    amp: Literal["bf16"] | None
+    """``bf16`` proposes in bfloat16 and confirms each success in float32, which is faster on some devices; in fp16
+    gradients would vanish."""
     log: AttackLog | None
     """Filled with what happened to each image."""
 
 
-class AttackOptions(CommonOptions, total=False):
-    """Options of every attack that has one stage."""
+class _OfOneStage(TypedDict, total=False):
+    targeted: Annotated[bool, Default(False)]
+    """Whether the labels are the classes to reach instead of the true ones."""
+    stop: Literal["first"] | None
+    """None runs all steps on all images; ``first`` finishes an image as soon as it is fooled."""
 
-    targeted: bool
-    """Whether ``labels`` are the classes to reach instead of the true ones."""
-    stop: str | None
-    """None runs all steps on all images; ``"first"`` finishes an image as soon as it is fooled."""
+
+class AttackOptions(_OfOneStage, CommonOptions, total=False):
+    """Options of every attack that is not an ensemble."""
 
 
 class LossOptions(AttackOptions, total=False):
     """Options of the attacks that follow the gradient of a loss."""
 
-    loss: str
-    """``"ce"`` (cross-entropy), ``"dlr"`` (difference of logits ratio) or ``"margin"``."""
-
-
-DEFAULTS: dict[str, Any] = {
-    "seeds": None, "targeted": False, "stop": None, "batch_size": None, "amp": None, "log": None, "loss": "ce",
-}  # fmt: skip
-"""Default of each of these options, in the order in which signatures show them."""
-
-
-def expanded_signature(function: Callable[..., Any]) -> inspect.Signature:
-    """Returns a function's signature with the keys of ``**common: Unpack[...]`` as keyword-only parameters."""
-    signature = inspect.signature(function)
-    *own, last = signature.parameters.values()
-    assert last.kind is last.VAR_KEYWORD, f"{function.__name__} takes no **common"
-    (options,) = get_args(get_type_hints(function, include_extras=True)[last.name])
-    hints = get_type_hints(options)
-    common = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=hints[name])
-        for name, value in DEFAULTS.items()
-        if name in hints
-    ]
-    return signature.replace(parameters=[*own, *common])
+    loss: Annotated[Literal["ce", "dlr", "margin"], Default("ce")]
+    """Cross-entropy, difference of logits ratio, or margin of the logits."""
 
 
 def attack(function: F) -> F:
-    """Checks what all attacks take, once per call, before the decorated function runs.
+    """Checks what an attack is given, once per call, before the decorated function runs.
 
-    The function gets a clamped copy of the images, labels and seeds on their device, ``eps`` as (N,), and all common
-    options, defaults included. An attack that is called by another one, which has been checked, is reached behind the
-    check by ``inspect.unwrap``. The signature shows every option, so what reads options from signatures sees them.
+    The function gets a clamped copy of the images, labels and seeds on their device, ``eps`` as (N,), and all options that
+    its signature declares, defaults included. Code that has checked its inputs already calls ``inspect.unwrap`` of an
+    attack.
 
     Raises:
-        ConfigError: an argument is invalid.
-        TypeError: an option is unknown or missing.
+        ConfigError: an option is unknown or missing, or an argument is invalid.
     """
-    name, signature = function.__name__, expanded_signature(function)
-    unbounded = signature.parameters["eps"].default is None
+    name, known = function.__name__, options_of(function)
+    place, unbounded = f"the attack {name}", known["eps"].default is None
+    defaults = {key: option.default for key, option in known.items() if option.default is not inspect.Parameter.empty}
 
     @functools.wraps(function)
     def checked(model: Model, images: Tensor, labels: Tensor, **options: Any) -> Tensor:
-        for key in options:
-            if key not in signature.parameters:
-                hint = nearest(key, list(signature.parameters)[3:])
-                raise TypeError(f"{name}() got an unexpected keyword argument {key!r}{hint}")
-        bound = signature.bind(model, images, labels, **options)
-        bound.apply_defaults()
-        images, labels, given = check_inputs(name, images, labels, bound.kwargs, unbounded=unbounded)
-        return function(model, images, labels, **given)
+        given = dict(defaults)
+        for key, value in options.items():
+            if key not in known:
+                raise unknown_option(key, known, place)
+            given[key] = convert(value, known[key].hint, f"{place}: {key}") if key != "eps" else value
+        if "eps" not in given:
+            raise ConfigError(f"{place} needs the option 'eps'")
+        images, labels, radii, seeds = check_inputs(
+            name, images, labels, given["eps"], given["seeds"], unbounded=unbounded
+        )
+        return function(model, images, labels, **given | {"eps": radii, "seeds": seeds})
 
-    checked.__signature__ = signature  # type: ignore[attr-defined]
     return cast(F, checked)
 
 
 def check_inputs(
-    name: str, images: Tensor, labels: Tensor, options: dict[str, Any], *, unbounded: bool = False
-) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Returns images, labels and options as attacks use them: new tensors on the device of the images.
+    name: str, images: Tensor, labels: Tensor, eps: float | Tensor | None, seeds: Tensor | None, *, unbounded: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Returns images, labels, radii and seeds as attacks use them: new tensors on the device of the images.
 
     Args:
         name: of the attack, for the seeds by default.
         images: float32 or float64 (N, C, H, W) in [0, 1].
         labels: integers (N,).
-        options: with ``eps``, the radius, a number or one per image, (N,), and the options of every attack.
+        eps: radius, a number or one per image, (N,).
+        seeds: int64 (N,); None for seeds by position.
         unbounded: whether ``eps`` may be None, for radii of infinity.
 
     Raises:
         ConfigError: one of them is invalid.
     """
-    stop, amp, seeds = options["stop"], options["amp"], options["seeds"]
-    if stop not in (None, "first"):
-        raise ConfigError(f"stop must be None or 'first', got {stop!r}")
-    if amp not in (None, "bf16"):
-        raise ConfigError(f"amp of an attack must be None or 'bf16', got {amp!r}; in fp16 gradients vanish")
-    if options["batch_size"] is not None:
-        check_count("batch_size", options["batch_size"], 1)
     images = check_images(images)
-    radii = check_eps(options["eps"], images, unbounded=unbounded)
+    radii = check_eps(eps, images, unbounded=unbounded)
     labels = torch.as_tensor(labels)
     if labels.shape != images.shape[:1] or labels.is_floating_point() or labels.is_complex():
         raise ConfigError(
@@ -144,7 +125,7 @@ def check_inputs(
     with torch.inference_mode(False):
         # A tensor made under inference_mode cannot take part in a gradient; a copy can.
         labels = labels.to(images.device, torch.int64).clone()
-    return images, labels, {**options, "eps": radii, "seeds": seeds.to(images.device)}
+    return images, labels, radii, seeds.to(images.device)
 
 
 def check_images(images: Tensor) -> Tensor:
@@ -184,15 +165,3 @@ def check_eps(eps: float | Tensor | None, images: Tensor, *, unbounded: bool = F
     if len(bad):
         raise ConfigError(f"eps must be at least 0 and finite, got {bad[0].item()}")
     return radii
-
-
-def check_count(name: str, value: int, least: int = 0) -> None:
-    """Raises ``ConfigError`` unless ``value`` is an integer of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(f"{name} must be an integer of at least {least}, got {value!r}")
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raises ``ConfigError`` unless ``value`` is a number above 0."""
-    if not value > 0:
-        raise ConfigError(f"{name} must be above 0, got {value!r}")

@@ -9,16 +9,17 @@ behind it are thrown away, which is what happens when they are tried one after t
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
+from RobustART.core.ranges import Count, Number, Range
 from RobustART.core.seeding import fold, random_bits
-from RobustART.errors import ConfigError
-from RobustART.noise.attacks.geometry import check_norm, norms, room, shrink_l1, spread, where
+from RobustART.noise.attacks.geometry import Norm, norms, room, shrink_l1, spread, where
 from RobustART.noise.attacks.losses import margin
-from RobustART.noise.attacks.options import AttackOptions, attack, check_count
+from RobustART.noise.attacks.options import AttackOptions, attack
 from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
@@ -259,8 +260,9 @@ class _Search:
 
 @attack
 def square(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, norm: str = "Linf", steps: int = 5000,
-    restarts: int = 1, p_init: float = 0.8, rescale_schedule: bool = False, **common: Unpack[AttackOptions],
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, norm: Norm = "Linf", steps: Number = 5000,
+    restarts: Count = 1, p_init: Annotated[float, Range(0, 1, above=True)] = 0.8, rescale_schedule: bool = False,
+    **common: Unpack[AttackOptions],
 ) -> Tensor:  # fmt: skip
     """Square Attack (Andriushchenko 2020, https://arxiv.org/abs/1912.00049) on the margin of the logits.
 
@@ -279,11 +281,7 @@ def square(
         rescale_schedule: whether the sizes of the squares follow the fraction of the queries instead of their number.
         common: options of every attack.
     """
-    check_count("steps", steps)
-    check_count("restarts", restarts, 1)
-    if not 0 < p_init <= 1:
-        raise ConfigError(f"p_init must be in (0, 1], got {p_init!r}")
-    with attack_task("square", model, images, labels, eps, check_norm(norm), common) as task:
+    with attack_task("square", model, images, labels, eps, norm, common) as task:
         index = task.unbroken()
         if len(index):
             search = _Search(task, index, steps, restarts, p_init, rescale_schedule)

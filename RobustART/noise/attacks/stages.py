@@ -7,13 +7,14 @@ attack is one stage. An ensemble has an attribute ``stages``, a function from it
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+from RobustART.core.declarations import options_of
 
 S = TypeVar("S")
 
@@ -29,8 +30,18 @@ class Stage:
 
     def takes(self, option: str) -> bool:
         """Returns whether a caller may give this keyword: the attack has it and it is not bound to a value."""
-        parameter = inspect.signature(self.attack).parameters.get(option)
-        return parameter is not None and parameter.default is None
+        function, bound = unbound(self.attack)
+        known = options_of(function)
+        return option in known and bound.get(option, known[option].default) is None
+
+
+def unbound(attack: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], dict[str, Any]]:
+    """Returns the function in nested ``functools.partial`` objects, and the keywords that they bind."""
+    bound: dict[str, Any] = {}
+    while isinstance(attack, functools.partial):
+        bound = {**attack.keywords, **bound}
+        attack = attack.func
+    return attack, bound
 
 
 def stages_of(attack: Callable[..., Tensor], name: str = "attack") -> list[Stage]:
@@ -40,13 +51,9 @@ def stages_of(attack: Callable[..., Tensor], name: str = "attack") -> list[Stage
         attack: ``(model, images, labels, *, seeds, ...) -> images``.
         name: of the stage, for a callable without a name.
     """
-    function: Callable[..., Tensor] = attack
-    options: dict[str, Any] = {}
-    while isinstance(function, functools.partial):
-        options = {**function.keywords, **options}
-        function = function.func
+    function, bound = unbound(attack)
     build: Callable[..., list[Stage]] | None = getattr(function, "stages", None)
-    return [Stage(getattr(function, "__name__", name), attack)] if build is None else build(**options)
+    return [Stage(getattr(function, "__name__", name), attack)] if build is None else build(**bound)
 
 
 def run_stages(stages: Iterable[S], left: Tensor, run: Callable[[S, Tensor], Tensor]) -> None:

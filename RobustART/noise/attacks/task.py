@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from RobustART.noise.attacks.geometry import norms, spread
 from RobustART.noise.attacks.log import CLEAN
-from RobustART.noise.attacks.options import DEFAULTS, RANGE_TOLERANCE, CommonOptions
+from RobustART.noise.attacks.options import RANGE_TOLERANCE, AttackOptions
 from RobustART.noise.attacks.victim import Model, Victim, guarded
 
 Rows = dict[str, Tensor]
@@ -156,7 +155,7 @@ def attack_task(
     labels: Tensor,
     eps: float | Tensor | None,
     norm: str,
-    common: CommonOptions,
+    common: AttackOptions,
     *,
     keep_score: bool = True,
     skip_clean: bool = True,
@@ -174,18 +173,18 @@ def attack_task(
         labels: (N,).
         eps: (N,).
         norm: of the ball.
-        common: the options of every attack.
+        common: all options of every attack.
         keep_score: whether verdicts are needed in any case.
         skip_clean: whether to ask the model about the images first.
     """
-    options: dict[str, Any] = {**DEFAULTS, **common}
-    log = options["log"]
+    log, stop, seeds = common["log"], common["stop"], common["seeds"]
     assert isinstance(eps, Tensor)
+    assert seeds is not None
     with guarded(model, images.device):
         task = Task(
-            name=name, victim=Victim(model, labels, options["amp"]), images=images, labels=labels, eps=eps,
-            seeds=options["seeds"], norm=norm, targeted=options["targeted"], stop=options["stop"],
-            slots=options["batch_size"], keep_score=keep_score or options["stop"] is not None or log is not None,
+            name=name, victim=Victim(model, labels, common["amp"]), images=images, labels=labels, eps=eps, seeds=seeds,
+            norm=norm, targeted=common["targeted"], stop=stop, slots=common["batch_size"],
+            keep_score=keep_score or stop is not None or log is not None,
             adversarial=images.clone(), broken=torch.zeros(len(images), dtype=torch.bool, device=images.device),
         )  # fmt: skip
         clean = torch.zeros_like(task.broken)
