@@ -8,19 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from RobustART.benchmarks.options import HIDDEN, AttackEntry, Radii
+from RobustART.core.defaults import DEFAULT_EPS
 from RobustART.core.options import attack_norm, checked, format_eps, option_defaults, parse_number
 from RobustART.errors import ConfigError
 from RobustART.metrics.reading import has
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-DEFAULT_EPS = {
-    "Linf": (0.5 / 255, 2 / 255, 8 / 255),
-    "L2": (0.5, 2.0, 8.0),
-    "L1": (100.0, 400.0, 1600.0),
-}
-"""The benchmark's small, middle and large radius of each norm, in units of images in [0, 1] of 3 x 224 x 224."""
 
 
 class BoundAttack(NamedTuple):

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from RobustART.core.declarations import options_of
-from RobustART.core.imaging import Array, check_jpeg_quality, decode, encode_jpeg
+from RobustART.core.defaults import DEFAULT_EPS
+from RobustART.core.imaging import REFERENCE, Array, check_jpeg_quality, decode, encode_jpeg
 from RobustART.core.options import attack_norm, convert, option_defaults, unknown_option
 from RobustART.core.seeding import image_seeds, numpy_generator
 from RobustART.errors import ConfigError, UnknownNameError, nearest
 from RobustART.noise.attacks import ATTACKS, AttackLog
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
-from RobustART.noise.defaults import DEFAULT_EPS
-from RobustART.noise.pictures import kind_of, on_pictures, to_colour, to_grey
+from RobustART.noise.kinds import kind_of, on_pictures, to_colour, to_grey
 from RobustART.noise.reference import OURS, resolve_attack
-from RobustART.noise.system import REFERENCE, system_noise
+from RobustART.noise.system import system_noise
 
 ALIASES = {
     "f_model": "model",
@@ -135,7 +135,7 @@ class AddNoise:
         Args:
             image: for ``imagenet-c`` and ``imagenet-s`` a path, the bytes of a file, a PIL image, uint8 (H, W, 3),
                 (N, H, W, 3) or, greyscale, (H, W), or a list of such pictures; a file gives uint8 (H, W, 3), see
-                :mod:`RobustART.noise.pictures`. For an attack a float tensor (N, C, H, W) in [0, 1], or uint8 (H, W, 3)
+                :mod:`RobustART.noise.kinds`. For an attack a float tensor (N, C, H, W) in [0, 1], or uint8 (H, W, 3)
                 or (N, H, W, 3). An attacked uint8 picture is rounded towards the clean one, so it stays inside the ball.
             label: for an attack the true classes, (N,) or one number.
 

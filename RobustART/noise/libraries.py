@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.defaults import DEFAULT_EPS
+from RobustART.core.optional import require
 from RobustART.core.seeding import image_seeds
 from RobustART.errors import ConfigError, UnknownNameError, nearest
 from RobustART.noise.attacks.victim import check_output, guarded, parameter_dtype
-from RobustART.noise.backends import require
-from RobustART.noise.defaults import DEFAULT_EPS
 
 LIBRARIES = ("foolbox", "torchattacks")
 """What may stand before the colon."""

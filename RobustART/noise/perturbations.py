@@ -24,7 +24,7 @@ from RobustART.core.options import convert
 from RobustART.core.ranges import Range
 from RobustART.noise.corruptions import pixels
 from RobustART.noise.corruptions.weather import edge_shading
-from RobustART.noise.pictures import check_array, check_generator
+from RobustART.noise.kinds import check_array, check_generator
 from RobustART.noise.system import resized_side
 from RobustART.registry import Registry
 

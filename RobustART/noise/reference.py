@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.core.declarations import options_of
+from RobustART.core.optional import require
 from RobustART.core.options import attack_norm, checked
 from RobustART.core.ranges import Count
 from RobustART.errors import ConfigError, nearest
 from RobustART.noise.attacks import ATTACKS
 from RobustART.noise.attacks.ascent import REL_STEPSIZE
 from RobustART.noise.attacks.autoattack import plan
-from RobustART.noise.attacks.options import AttackOptions, check_inputs
+from RobustART.noise.attacks.inputs import AttackOptions, check_inputs
 from RobustART.noise.attacks.task import attack_task
-from RobustART.noise.backends import require
 from RobustART.noise.libraries import construct, isolated, library_attack, run_foolbox
 
 OURS = "robustart"
@@ -146,7 +146,9 @@ def _attack(name: str, backend: str, options: tuple[str, ...], run: Callable[...
     into it.
     """
     place, known = f"{name} by {backend}", options_of(ATTACKS[name])
-    parameters = [inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD) for key in ("model", "images", "labels")]
+    parameters = [
+        inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD) for key in ("model", "images", "labels")
+    ]
     for key, option in known.items():
         if key in ("eps", "seeds", *options):
             default = _PLAIN.get(name, {}).get(key, option.default)
@@ -161,9 +163,7 @@ def _attack(name: str, backend: str, options: tuple[str, ...], run: Callable[...
         eps = values["eps"]
         if isinstance(eps, Tensor) and eps.ndim:
             raise ConfigError(f"the backend {backend!r} takes one eps for all images, got {tuple(eps.shape)}")
-        images, labels, radii, seeds = check_inputs(
-            name, images, labels, eps, seeds, unbounded=defaults["eps"] is None
-        )
+        images, labels, radii, seeds = check_inputs(name, images, labels, eps, seeds, unbounded=defaults["eps"] is None)
         common = AttackOptions(seeds=seeds, targeted=False, stop=None, batch_size=None, amp=None, log=None)
         with attack_task(name, model, images, labels, radii, norm, common) as task:
             index = task.unbroken()

@@ -15,14 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from RobustART.core.imaging import DECODERS, RESIZES, Array, center_crop, decode, read_bytes
+from RobustART.core.imaging import DECODERS, REFERENCE, RESIZES, Array, center_crop, decode, read_bytes
 from RobustART.core.options import convert
 from RobustART.core.ranges import Count
 from RobustART.errors import ConfigError, DataError
-from RobustART.noise.pictures import check_array, check_generator, kind_of
+from RobustART.noise.kinds import check_array, check_generator, kind_of
 
-REFERENCE = ("pil", "pil-bilinear")
-"""Decoder and resize of the training side."""
 PROCEDURES = ("val", "train")
 """Values of ``transform``."""
 

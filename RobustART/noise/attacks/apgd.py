@@ -11,7 +11,7 @@ from RobustART.core.ranges import Count, Default, Number, Positive
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.auto_pgd import auto_pgd
 from RobustART.noise.attacks.geometry import Norm
-from RobustART.noise.attacks.options import AttackOptions, attack
+from RobustART.noise.attacks.inputs import AttackOptions, attack
 from RobustART.noise.attacks.task import attack_task
 from RobustART.noise.attacks.victim import Model
 

@@ -15,8 +15,8 @@ from RobustART.core.seeding import fold
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.geometry import normalize_l2, project, spread, where
 from RobustART.noise.attacks.geometry import random_start as random_points
+from RobustART.noise.attacks.inputs import LossOptions
 from RobustART.noise.attacks.losses import cross_entropy, dlr, margin
-from RobustART.noise.attacks.options import LossOptions
 from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 

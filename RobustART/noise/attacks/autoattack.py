@@ -23,8 +23,8 @@ from RobustART.noise.attacks.apgd import apgd_ce, apgd_dlr, apgd_t
 from RobustART.noise.attacks.fab import fab, fab_t
 from RobustART.noise.attacks.flags import check_model, warn
 from RobustART.noise.attacks.geometry import Norm, check_norm
+from RobustART.noise.attacks.inputs import CommonOptions, attack
 from RobustART.noise.attacks.log import AttackLog
-from RobustART.noise.attacks.options import CommonOptions, attack
 from RobustART.noise.attacks.square import square
 from RobustART.noise.attacks.stages import Stage, run_stages
 from RobustART.noise.attacks.victim import Model
@@ -180,7 +180,14 @@ def autoattack(
 
     def run(name: str, left: Tensor) -> Tensor:
         one = AttackLog()
-        given = {**option_defaults(STAGES[name]), **todo[name], "eps": radii[left], "norm": norm, "stop": stop, "log": one}
+        given = {
+            **option_defaults(STAGES[name]),
+            **todo[name],
+            "eps": radii[left],
+            "norm": norm,
+            "stop": stop,
+            "log": one,
+        }
         given |= {"seeds": _stage_seeds(keys[left], name), "batch_size": slots, "amp": common["amp"]}
         found = inspect.unwrap(STAGES[name])(model, images[left], labels[left], **given)
         broken = ~one.robust.to(images.device)

@@ -17,7 +17,7 @@ from RobustART.core.ranges import Count, Default, Number, Range, Share
 from RobustART.core.seeding import fold, normal, uniform
 from RobustART.noise.attacks.geometry import Norm, norms, spread, where
 from RobustART.noise.attacks.hyperplane import to_hyperplane
-from RobustART.noise.attacks.options import AttackOptions, attack
+from RobustART.noise.attacks.inputs import AttackOptions, attack
 from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
@@ -139,9 +139,7 @@ class FabOptions(_Iterations, AttackOptions, total=False):
 
 
 @attack
-def fab(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, **options: Unpack[FabOptions]
-) -> Tensor:
+def fab(model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, **options: Unpack[FabOptions]) -> Tensor:
     """Fast adaptive boundary attack (Croce and Hein 2020, https://arxiv.org/abs/1907.02044) on the nearest class.
 
     Every iteration takes one backward pass per class; with many classes :func:`fab_t` is the one to use.
@@ -176,5 +174,7 @@ def _fab(
         if len(index) and options["steps"]:
             targets = None if n_targets is None and not task.targeted else task.target_classes(index, n_targets or 1)
             walk = _Walk(task, index, targets, options)
-            task.run(index, walk.begin, walk.advance, options["restarts"] * (1 if targets is None else targets.shape[1]))
+            task.run(
+                index, walk.begin, walk.advance, options["restarts"] * (1 if targets is None else targets.shape[1])
+            )
     return task.adversarial

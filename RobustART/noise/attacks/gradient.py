@@ -12,7 +12,7 @@ from RobustART.core.ranges import Count, Number, Range
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.ascent import REL_STEPSIZE, Course, Move, PgdOptions, first_order, sign_step, unit_step
 from RobustART.noise.attacks.geometry import sparse_sign, spread, steepest_l1
-from RobustART.noise.attacks.options import AttackOptions, LossOptions, attack
+from RobustART.noise.attacks.inputs import AttackOptions, LossOptions, attack
 from RobustART.noise.attacks.victim import Model
 
 

@@ -17,8 +17,8 @@ from typing_extensions import Unpack
 from RobustART.core.ranges import Count, Number, Positive, Range
 from RobustART.core.seeding import normal
 from RobustART.noise.attacks.geometry import norms, spread, where
+from RobustART.noise.attacks.inputs import AttackOptions, CommonOptions, attack
 from RobustART.noise.attacks.losses import cross_entropy, margin
-from RobustART.noise.attacks.options import AttackOptions, CommonOptions, attack
 from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
@@ -263,4 +263,6 @@ def deepfool_l2(
 
         return extend, step
 
-    return _search("deepfool_l2", model, images, labels, eps, AttackOptions(targeted=False, stop=stop, **common), prepare)
+    return _search(
+        "deepfool_l2", model, images, labels, eps, AttackOptions(targeted=False, stop=stop, **common), prepare
+    )

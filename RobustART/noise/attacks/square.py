@@ -18,8 +18,8 @@ from typing_extensions import Unpack
 from RobustART.core.ranges import Count, Number, Range
 from RobustART.core.seeding import fold, random_bits
 from RobustART.noise.attacks.geometry import Norm, norms, room, shrink_l1, spread, where
+from RobustART.noise.attacks.inputs import AttackOptions, attack
 from RobustART.noise.attacks.losses import margin
-from RobustART.noise.attacks.options import AttackOptions, attack
 from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from RobustART.noise.attacks.geometry import norms, spread
+from RobustART.noise.attacks.inputs import RANGE_TOLERANCE, AttackOptions
 from RobustART.noise.attacks.log import CLEAN
-from RobustART.noise.attacks.options import RANGE_TOLERANCE, AttackOptions
 from RobustART.noise.attacks.victim import Model, Victim, guarded
 
 Rows = dict[str, Tensor]
@@ -169,7 +169,7 @@ def attack_task(
     Args:
         name: of the attack, for the log.
         model: any callable.
-        images: and the other inputs as :func:`RobustART.noise.attacks.options.attack` gives them.
+        images: and the other inputs as :func:`RobustART.noise.attacks.inputs.attack` gives them.
         labels: (N,).
         eps: (N,).
         norm: of the ball.

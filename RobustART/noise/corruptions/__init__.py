@@ -16,32 +16,28 @@ from RobustART.core.imaging import Array
 from RobustART.core.options import convert
 from RobustART.core.ranges import Range
 from RobustART.errors import ConfigError
-from RobustART.noise import backends
-from RobustART.noise.corruptions import blur, digital, noise, weather
-from RobustART.noise.pictures import check_array, check_generator, on_picture, to_colour, to_grey
+from RobustART.noise.corruptions import blur, digital, library, noise, weather
+from RobustART.noise.kinds import check_array, check_generator, on_picture, to_colour, to_grey
 from RobustART.registry import Registry
 
 Corruption = Callable[[Array, int, np.random.Generator], Array]
 """(image uint8 (H, W, 3), severity 1 to 5, rng) -> image of the same shape, new."""
 
-GROUPS: dict[str, tuple[Corruption, ...]] = {
-    "noise": (noise.gaussian_noise, noise.shot_noise, noise.impulse_noise),
-    "blur": (blur.defocus_blur, blur.glass_blur, blur.motion_blur, blur.zoom_blur),
-    "weather": (weather.snow, weather.frost, weather.fog, weather.brightness),
-    "digital": (digital.contrast, digital.elastic_transform, digital.pixelate, digital.jpeg_compression),
-    "extra": (noise.speckle_noise, blur.gaussian_blur, weather.spatter, digital.saturate),
-}
-"""Functions by group, in the order of the original's ``corruption_number`` 0 to 18."""
+_FUNCTIONS = (
+    noise.gaussian_noise, noise.shot_noise, noise.impulse_noise,
+    blur.defocus_blur, blur.glass_blur, blur.motion_blur, blur.zoom_blur,
+    weather.snow, weather.frost, weather.fog, weather.brightness,
+    digital.contrast, digital.elastic_transform, digital.pixelate, digital.jpeg_compression,
+    noise.speckle_noise, blur.gaussian_blur, weather.spatter, digital.saturate,
+)  # fmt: skip
+OFFICIAL = tuple(function.__name__ for function in _FUNCTIONS)
+"""The names of ImageNet-C's own 19, in the order of the original's ``corruption_number`` 0 to 18."""
 
 CORRUPTIONS: Registry[Corruption] = Registry("corruption")
-"""Names to functions."""
+"""Names to functions: the official ones and a user's own."""
 
-for _functions in GROUPS.values():
-    for _function in _functions:
-        CORRUPTIONS.add(_function.__name__, _function)
-
-OFFICIAL = tuple(CORRUPTIONS)
-"""The names of ImageNet-C's own 19."""
+for _function in _FUNCTIONS:
+    CORRUPTIONS.add(_function.__name__, _function)
 
 SMALLEST = 32
 """Pixels that the sides of a picture have at least for these."""
@@ -51,11 +47,6 @@ CHANNELWISE = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
 
 BACKENDS = ("robustart", "imagecorruptions")
 """Who makes the noise: this package, or the library."""
-
-
-def group_of(name: str) -> str | None:
-    """Returns the official group of a corruption, such as ``weather`` of ``fog``; None for one of a user's own."""
-    return next((group for group, functions in GROUPS.items() if name in [f.__name__ for f in functions]), None)
 
 
 def check_backend(backend: str, names: Sequence[str] = (), option: str = "backend") -> None:
@@ -84,7 +75,7 @@ def corrupt(
 
     Args:
         image: uint8 (H, W, 3) or, greyscale, (H, W), H and W at least 32; a PIL image, a path or the bytes of a file, see
-            :mod:`RobustART.noise.pictures`; not changed. Noise is drawn for the one channel of a grey picture. The other
+            :mod:`RobustART.noise.kinds`; not changed. Noise is drawn for the one channel of a grey picture. The other
             corruptions see it as the official generator does, with three equal channels, and the result is the luminance
             of theirs: where they colour it, as ``saturate`` does, the colour is lost.
         name: a name in :data:`CORRUPTIONS`.
@@ -102,7 +93,7 @@ def corrupt(
     check_backend(backend, [name])
     rng = check_generator(rng)
     if backend == "imagecorruptions":
-        function = functools.partial(backends.imagecorruptions, name)
+        function = functools.partial(library.imagecorruptions, name)
 
     def change(pixels: Array) -> Array:
         check_array(pixels, name, grey=True, smallest=SMALLEST if name in OFFICIAL and severity else 1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from RobustART.core.imaging import Array
-from RobustART.noise.backends import require
+from RobustART.core.optional import require
 from RobustART.noise.corruptions import pixels
 from RobustART.noise.corruptions.pixels import NUDGE, Floats, scratch, to_uint8, zoom_positions
 

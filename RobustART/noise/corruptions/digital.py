@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from RobustART.core.imaging import Array
-from RobustART.noise.backends import require
+from RobustART.core.optional import require
 from RobustART.noise.corruptions.pixels import Floats, gaussian_kernel, scratch, to_uint8
 
 CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.core.imaging import Array
-from RobustART.noise.backends import require
+from RobustART.core.optional import require
 
 Floats = NDArray[np.float32]
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.core.imaging import Array, decode, read_bytes
+from RobustART.core.optional import require
 from RobustART.errors import ConfigError
-from RobustART.noise.backends import require
 from RobustART.noise.corruptions import pixels
 from RobustART.noise.corruptions.pixels import Floats, three_channels, to_uint8, zoom_positions
 

@@ -20,7 +20,7 @@ from RobustART.errors import ConfigError
 from RobustART.noise.corruptions import CORRUPTIONS, SMALLEST, check_severity
 from RobustART.noise.corruptions.device import blur, digital, noise, weather
 from RobustART.noise.corruptions.device.arrays import Generators
-from RobustART.noise.pictures import kind_of
+from RobustART.noise.kinds import kind_of
 from RobustART.registry import Registry
 
 BATCHED: Registry[Callable[[Tensor, int, Generators], Tensor]] = Registry("batched corruption")

@@ -9,7 +9,7 @@ from RobustART.core.manual import manual
 from RobustART.core.options import checked, option_defaults
 from RobustART.errors import ConfigError
 from RobustART.noise import ATTACKS, AddNoise
-from RobustART.noise.attacks import AttackLog, autoattack, options, pgd_linf
+from RobustART.noise.attacks import AttackLog, autoattack, inputs, pgd_linf
 from RobustART.noise.attacks.stages import stages_of
 
 COMMON = {"seeds": None, "batch_size": None, "amp": None, "log": None}
@@ -50,8 +50,8 @@ def test_an_earlier_name_is_refused_with_the_present_one(half_spaces):
 def test_images_are_checked_once_per_call(small_net, monkeypatch):
     model, images, labels = small_net
     seen = []
-    check = options.check_images
-    monkeypatch.setattr(options, "check_images", lambda images: seen.append(len(images)) or check(images))
+    check = inputs.check_images
+    monkeypatch.setattr(inputs, "check_images", lambda images: seen.append(len(images)) or check(images))
     autoattack(model, images, labels, eps=0.02, stage_options=FEW)
     pgd_linf(model, images, labels, eps=0.02, restarts=3)
     assert seen == [20, 20]

@@ -1,4 +1,4 @@
-"""The reference libraries behind our signatures. Each is imported only when it is asked for."""
+"""ImageNet-C's corruptions by the library ``imagecorruptions``, which is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import numpy as np
 from RobustART.core.imaging import Array
 from RobustART.core.optional import require
 from RobustART.errors import ConfigError
-
-__all__ = ["imagecorruptions", "require"]
 
 
 def imagecorruptions(name: str, image: Array, severity: int, rng: np.random.Generator) -> Array:

@@ -1,8 +1,0 @@
-"""Radii of the benchmark."""
-
-DEFAULT_EPS = {
-    "Linf": (0.5 / 255, 2 / 255, 8 / 255),
-    "L2": (0.5, 2.0, 8.0),
-    "L1": (100.0, 400.0, 1600.0),
-}
-"""Small, middle and large radius of each norm, in units of images in [0, 1] of 3 x 224 x 224."""
