@@ -64,6 +64,7 @@ class Generated:
             files=files,
             labels=tuple(self.labels[file] for file in files),
             class_names=None if names is None else tuple(names),
+            labelled_by=PHOTOS,
             recorded=self.digests,
         )
 

@@ -209,11 +209,12 @@ def _check_training(config: Config, folder: Path) -> None:
     dataset = build_dataset(config.data.train, folder, "data.train")
     plan, _, base_lr = plan_of(config, dataset, 1)
     choose_device(run_device(config, training=True), 0)
-    clean_dataset(config, folder)
+    test = clean_dataset(config, folder)
     model = outline(config, folder, config.training.seed)
     classes = None if config.training.moco else _outputs(model)
     if classes is not None:
-        check_labels(dataset, range(len(dataset)), classes)
+        for images in filter(None, (dataset, test)):
+            check_labels(images, range(len(images)), classes)
     _check_transforms(config, dataset, model.preprocessing)
     _check_teacher(config, folder, model.preprocessing.input_size)
     if config.training.train_only is not None:

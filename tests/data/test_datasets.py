@@ -97,7 +97,7 @@ def test_nothing_there(tmp_path):
         create_dataset()
     with pytest.raises(UnknownNameError, match="unknown data set 'image_foldr'; did you mean 'image_folder'"):
         create_dataset("image_foldr")
-    with pytest.raises(ConfigError, match="cannot be imported"):
+    with pytest.raises(ConfigError, match="the module math has no nothing"):
         create_dataset("math:nothing")
 
 
