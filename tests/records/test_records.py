@@ -465,5 +465,5 @@ def test_two_passes_of_one_name_and_headers_of_other_versions(tmp_path):
     path.write_text(NESTED + "\n")
     assert not is_result_file(path)
     for place in (None, 5, b"x"):
-        with pytest.raises(ConfigError, match="a result file must be named by a text or a path, got"):
+        with pytest.raises(ConfigError, match="a result file must be named by a string or a path, got"):
             read_records(place)
