@@ -153,7 +153,7 @@ def test_the_folder_that_is_meant_is_named(tmp_path):
     ):
         build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root)})
     (root / "tilt").mkdir()
-    with pytest.raises(DataError, match=r"videos in .*tilt/\{wnid\}/, but there are none: it is empty"):
+    with pytest.raises(DataError, match=r"videos in .*tilt/\{wnid\}/, but it has no such files: it is empty"):
         build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root), "perturbations": "tilt"})
 
 
