@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from RobustART.benchmarks import Benchmark
+from RobustART.core.logits import check_logits
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
 from RobustART.data.imagenet import NUMBERS, ORDERED, WNIDS
 from RobustART.errors import ConfigError, DataError, ModelError, RecordError, UserError
-from RobustART.evaluation.scoring import check_logits
 from RobustART.models import Classifier
 from RobustART.records.lines import Records
 
