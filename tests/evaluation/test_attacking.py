@@ -129,7 +129,7 @@ def test_flags_are_data_and_a_warning_of_the_report(tmp_path, data, model):
     flags = read_records(tmp_path / "results" / "adversarial.jsonl").passes[0].flags
     clean = read_records(tmp_path / "results" / "adversarial.jsonl").passes[0].correct[:, 0]
     assert ["probabilities" in row.get("autoattack_linf/3/255", {}) for row in flags] == clean.tolist()
-    assert any(f"(noted with {clean.sum()} of 12 images)" in text for text in report.data["warnings"])
+    assert any(f"(for {clean.sum()} of 12 images)" in text for text in report.data["warnings"])
     assert any(
         "autoattack_linf/3/255: probabilities: the outputs look like" in text for text in report.data["warnings"]
     )

@@ -51,7 +51,7 @@ def one(path, benchmark, cells, **more):
 def test_top_k_is_of_files_of_one_cell(tmp_path, benchmark, cells, message):
     """The first column was taken for the whole: of ImageNet-C the mildest noise."""
     path = one(tmp_path / "r", benchmark, cells, models={"clean@b": [None, "b"]} if benchmark == "transfer" else None)
-    with pytest.raises(RecordError, match=f"of which ImageNetEvaluator gives top-k, must have one cell, but {message}"):
+    with pytest.raises(RecordError, match=f"as input of ImageNetEvaluator, must have one cell, but {message}"):
         ImageNetEvaluator().eval(path)
     assert ImageNetEvaluator().eval(one(tmp_path / "fog", "imagenet_c", ["fog/3"]))["top1"] == 50
 

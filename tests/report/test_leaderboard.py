@@ -276,7 +276,7 @@ def test_a_benchmark_that_is_not_imported_is_named(make_run, tmp_path, capsys):
     assert main(["leaderboard", make_run("a", rename), make_run("b", rename), "-o", str(board)]) == 0
     text = board.read_text()
     assert text.count("The benchmark mine is not imported: ") == 1
-    assert "is imported with --import MODULE" in text
+    assert "Import your own benchmark with --import MODULE" in text
     assert "mean_error_of_these_cells" in text.replace("<wbr>", "")
 
 
