@@ -180,9 +180,7 @@ def test_extra_numbers_must_be_one_for_each_cell(tmp_path, jpegs, model):
     header, first, *rest = path.read_text().splitlines(keepends=True)
     fewer = {"pixel_difference": json.loads(first)["extra"]["pixel_difference"][:-1]}
     path.write_text("".join([header, changed(first, extra=fewer), *rest]))
-    with pytest.raises(
-        RecordError, match="image 0, in 'extra', does not have 13 entries in 'pixel_difference', but 12"
-    ):
+    with pytest.raises(RecordError, match="image 0, in 'extra', must have 13 entries in 'pixel_difference', got 12"):
         ImageNetSEvaluator().eval(path)
 
 
