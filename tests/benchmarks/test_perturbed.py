@@ -169,7 +169,7 @@ def test_what_is_wrong_with_videos_is_named(tmp_path):
     large = Brightness()
     large.preprocessing = Preprocessing(input_size=64, resize=64, mean=(0,), std=(1,))
     benchmarks = {"imagenet_p": {**options, "perturbations": "snow"}}
-    with pytest.raises(DataError, match=r"video_0.mp4: the picture is 32 x 32, smaller than the model's input, 64"):
+    with pytest.raises(DataError, match=r"video_0.mp4: the image is 32 x 32, smaller than the model's input, 64"):
         evaluate(large, NOTHING, benchmarks, output_dir=tmp_path / "b", progress=False)
     broken = next((root / "snow").rglob("video_1.mp4"))
     broken.write_bytes(broken.read_bytes()[:300])

@@ -186,7 +186,7 @@ def test_a_run_is_not_compared_with_itself(tmp_path, monkeypatch, capsys):
             r"results has only partial results \(\*.jsonl.rank\*\): the run is unfinished",
         ),
         ("train.jsonl", '{"step": 1}\n', r"it has a training \(train.jsonl\) without an evaluation"),
-        ("one/results/clean.jsonl", "", "Runs lie in folders within: one; name these"),
+        ("one/results/clean.jsonl", "", "Its subfolders are runs: one; name these"),
         ("report.json", '{"format": "robustart-report/3"}\n', "This is a report; name the folder of its run"),
         ("scores.txt", "0 1 0.5\n", "The evaluators of RobustART.metrics score files of the original's formats"),
         ("x.jsonl", '{"format": "robustart-records/1"}\n', "header of .*x.jsonl needs 'benchmark', a string, got none"),
@@ -227,17 +227,17 @@ def test_outputs_never_replace_what_is_read_or_is_of_another_kind(tmp_path, caps
     other = tmp_path / "notes.md"
     other.write_text("# Mine\n")
     message = refused("compare", str(first), str(second), "-o", str(other))
-    assert "notes.md is there already and is not a comparison: it is not replaced" in message
+    assert "notes.md exists already and is not a comparison: it is not replaced" in message
     assert other.read_text() == "# Mine\n"
     new = str(tmp_path / "c.md")
-    assert "-o and -o are one file" in refused(
+    assert "-o and -o are the same file" in refused(
         "compare", str(first), str(second), "-o", new, "-o", f"{tmp_path}/./c.md"
     )
     (tmp_path / "d.md").mkdir()
     assert "is not a file" in refused("compare", str(first), str(second), "-o", str(tmp_path / "d.md"))
     assert "cannot write" in refused("compare", str(first), str(second), "-o", str(tmp_path / "no" / "c.md"))
     own = str(first / "results" / "clean.jsonl")
-    assert f"-o {own} would overwrite {own}, which is read" in refused("verify", str(first), "-o", own)
+    assert f"-o {own} would overwrite {own}, which is an input" in refused("verify", str(first), "-o", own)
     assert "is not a list of checks" in refused("verify", "-o", str(other))
     for _ in range(2):  # an older one is replaced
         assert main(["compare", str(first), str(second), "-o", new, "-o", str(tmp_path / "c.json")]) == 0

@@ -143,7 +143,7 @@ def test_folders_without_results(results, tmp_path, capsys):
     assert "clean.jsonl holds" in refused(results)
     (results / "clean.jsonl").write_bytes(whole)
     (results / "report.md").write_text("# My notes")
-    assert "report.md is there already and is not a report" in refused(results)
+    assert "report.md exists already and is not a report" in refused(results)
     assert (results / "report.md").read_text() == "# My notes"
 
 
