@@ -210,7 +210,7 @@ def test_a_benchmark_is_named_by_its_path(tmp_path, monkeypatch, data, model):
     finally:
         BENCHMARKS.remove("by_its_path")
     (tmp_path / "named_as_another.py").write_text(OWN.format(name="clean"))
-    with pytest.raises(ConfigError, match="named_as_another:SPEC has the name 'clean', which is that of another"):
+    with pytest.raises(ConfigError, match="named_as_another:SPEC has the name 'clean', which another benchmark has"):
         build_benchmark("named_as_another:SPEC", data)
 
 

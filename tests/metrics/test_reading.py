@@ -83,7 +83,7 @@ def test_other_evaluators_take_no_file_by_its_first_column_either(tmp_path):
         ("adversarial", ["clean", "fgsm/nan"], "has a cell 'fgsm/nan'; allowed"),
         ("adversarial", ["clean", "fgsm/-1"], "has a cell 'fgsm/-1'; allowed"),
         ("imagenet_p", ["foo/0", "foo/1"], "has a cell 'foo/0'; perturbations are gaussian_noise, "),
-        ("imagenet_p", ["snow/0", "snow/2"], "must have the frames of snow from 0 on, in order, but has"),
+        ("imagenet_p", ["snow/0", "snow/2"], "must have the frames of snow in order from 0, but has"),
         ("imagenet_p", ["snow/0"], "has 1 frames of snow, too few for the difficulty 1"),
         ("imagenet_p", ["snow/0", "snow/1"], "needs 'top5' in 'extra', of 3 dimensions, got none"),
         ("imagenet_o", ["stored"], "needs the passes 'known' and 'unknown'"),
