@@ -165,7 +165,7 @@ def check_distinct(places: Sequence[str], files: Sequence[Sequence[Path]]) -> No
 
 
 def runs_within(folder: Path, pattern: str) -> str:
-    """Returns a hint that names the subfolders of a folder that are runs; an empty string if there are none.
+    """Returns a hint that names the runs among the subfolders of a folder, or an empty string.
 
     Args:
         folder: folder that was named as a run.

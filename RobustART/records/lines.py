@@ -100,7 +100,7 @@ class Line:
     backward: list[int] | None = None
     """Backward passes of the attacks."""
     flags: dict[str, dict[str, str]] | None = None
-    """Warnings of attacks by cell, name and meaning; None if there are none."""
+    """Warnings of attacks by cell, name and meaning; None without warnings."""
     extra: dict[str, list[Any]] | None = None
     """Extra numbers by name; None if the benchmark records none."""
 

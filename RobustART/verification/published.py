@@ -40,7 +40,7 @@ class Row:
     builder: str
     """Name for ``create_model``; empty if no supported library builds the model."""
     weights: str
-    """Weights that an installed package contains; empty if there are none."""
+    """Weights that an installed package contains, or empty."""
     benchmark: str
     """Name of the benchmark."""
     metric: str
@@ -52,7 +52,7 @@ class Row:
     conditions: tuple[str, ...]
     """Conditions that a result must meet, see :mod:`RobustART.verification.protocols`."""
     data: str
-    """Name of the data set, as ``robustart verify --data`` takes it; empty if there is none."""
+    """Name of the data set, as ``robustart verify --data`` takes it, or empty."""
     source: str
     """Where the number is published."""
 
@@ -66,13 +66,13 @@ class Check:
     status: str
     """``pass``, ``FAIL`` or ``not checked``."""
     published: float | None
-    """Published value; None if there is none."""
+    """Published value, if any."""
     tolerance: float | None
     """Largest allowed difference."""
     source: str
     """Where the number is published."""
     value: float | None = None
-    """Computed value; None if there is none."""
+    """Computed value, if any."""
     reason: str = ""
     """Why the number was not checked, or the result that it was computed from."""
 
