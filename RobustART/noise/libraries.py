@@ -18,7 +18,7 @@ from RobustART.noise.backends import require
 from RobustART.noise.defaults import DEFAULT_EPS
 
 LIBRARIES = ("foolbox", "torchattacks")
-"""What may stand before the colon."""
+"""What is allowed before the colon."""
 
 
 class _Module(nn.Module):
