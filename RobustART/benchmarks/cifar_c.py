@@ -60,7 +60,7 @@ def build(
         root_dir: folder of ``{corruption}.npy``, uint8 (5 N, 32, 32, 3) with severity 1 first, and of ``labels.npy``,
             integers (5 N,), which repeat the labels for each severity, or (N,).
         corruptions: names of files; all 19 by default.
-        severities: severities, from 1 to 5.
+        severities: severities, from 1 (weakest) to 5.
         preprocess: ``crop`` (the stored images), ``resize256``, or ``model`` (the model's preprocessing of clean images).
     """
     from RobustART.data.folders import enumerate_names, what_is_there

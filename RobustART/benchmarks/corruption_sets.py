@@ -120,7 +120,7 @@ def _add(name: str, published: PublishedSet, known: tuple[str, ...]) -> None:
         dataset: not used; {published.title} is its own data set.
         root_dir: folder of the data set, ``{published.layout}``.
         corruptions: names of folders; all {len(known)} by default.
-        severities: severities, from 1 to 5.
+        severities: severities, from 1 (weakest) to 5.
         preprocess: ``crop`` (a center crop), ``resize256``, or ``model`` (the model's preprocessing of clean images).
         decoder: decoder of the files, one of ``imaging.DECODERS``.
         exif_orientation: whether to rotate images by their EXIF tag.

@@ -170,7 +170,7 @@ def build(
     Args:
         dataset: clean images; not used with ``root_dir``.
         corruptions: names in ``CORRUPTIONS``; all 19 by default.
-        severities: severities, from 1 to 5.
+        severities: severities, from 1 (weakest) to 5.
         jpeg_quality: quality of a JPEG compression after the corruption; null has none, the published files have 85.
         backend: implementation of the corruptions: ``robustart``, or the library ``imagecorruptions``.
         root_dir: folder of the published files, ``{corruption}/{1..5}/{wnid}/*``; null makes the images on the fly.

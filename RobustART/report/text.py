@@ -60,7 +60,7 @@ def not_imported(names: Iterable[str]) -> list[str]:
     """Returns a note for each benchmark that is not imported, of which only the numbers are known."""
     return [
         f"The benchmark {name} is not imported: what its numbers mean and which way they are better is unknown here. "
-        "A benchmark of your own is imported with --import MODULE."
+        "Import your own benchmark with --import MODULE."
         for name in dict.fromkeys(names)
         if name not in BENCHMARKS
     ]

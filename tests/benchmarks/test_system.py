@@ -225,7 +225,7 @@ def test_imagenet_s_dumps(tmp_path, photo_folder, model):
         build_benchmark("imagenet_s", photos, {**options, "root_dir": str(root)})
     kept.rename(lost)
     np.save(next((root / "pil" / "pil-box").rglob("00.png.npy")), np.zeros((32, 32, 3)))
-    with pytest.raises(DataError, match=r"00.png.npy: a stored picture must be uint8 \(H, W, 3\), got float64"):
+    with pytest.raises(DataError, match=r"00.png.npy: a stored image must be uint8 \(H, W, 3\), got float64"):
         evaluate(
             model, photos, {"imagenet_s": {**options, "root_dir": str(root)}}, output_dir=tmp_path / "x", progress=False
         )

@@ -70,7 +70,7 @@ def test_the_summary_is_that_of_the_report(page, report):
 
 def test_every_table_is_that_of_the_report(page, report):
     captions = {
-        ("imagenet_c", "top1"): "Top-1 accuracy", ("imagenet_s", "systems"): "Accuracy, and how far",
+        ("imagenet_c", "top1"): "Top-1 accuracy", ("imagenet_s", "systems"): "Accuracy, and the mean",
         ("adversarial", "robust_accuracy"): "robust accuracy", ("adversarial", "AR"): "AR (%)",
         ("adversarial", "WCAR"): "WCAR (%)",
     }  # fmt: skip
