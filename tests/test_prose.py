@@ -34,7 +34,9 @@ def prose_of(path):
 
 def faults(lines):
     return [
-        f"{line}: {found[0]!r} (say: {BANNED[found[0].lower()]})" for line, text in lines for found in _WORDS.finditer(text)
+        f"{line}: {found[0]!r} (say: {BANNED[found[0].lower()]})"
+        for line, text in lines
+        for found in _WORDS.finditer(text)
     ]
 
 

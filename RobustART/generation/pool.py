@@ -1,4 +1,4 @@
-"""Work dealt out to processes: results as they come, and an end that leaves no process behind."""
+"""A pool of processes that yields results as they are finished and never leaves processes running."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """Work was given up because the run is ending; nobody waits for its result."""
+    """Raised in a worker process whose work is abandoned because the run is ending."""
 
 
 _function: Callable[[int], Any] | None = None
@@ -29,7 +29,9 @@ _stop: Any = None
 def _start(function: Callable[[int], Any], stop: Any, plugins: Sequence[str]) -> None:
     global _function, _stop
     _function, _stop = function, stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first process decides
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal interrupts all processes; the main process ends the others
     begin_worker(plugins)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -47,7 +49,7 @@ def _call(item: int) -> Any:
 
 
 def check_stop() -> None:
-    """Raises :class:`Stopped` if the run is ending; to be called between steps of long work."""
+    """Raises :class:`Stopped` if the run is ending; long tasks call it between their steps."""
     if _stop is not None and _stop.value:
         raise Stopped
 
@@ -55,25 +57,25 @@ def check_stop() -> None:
 def deal(
     function: Callable[[int], T], items: Sequence[int], workers: int, name: Callable[[int], str]
 ) -> Generator[tuple[int, T], None, None]:
-    """Yields (item, result) as the results come; an error ends it, and then no process works on.
+    """Yields (item, result) as results are finished; an error ends the iteration and all processes.
 
-    Close the iterator (``contextlib.closing``) to end the processes at once.
+    Close the iterator (``contextlib.closing``) to end the processes early.
 
     Args:
-        function: what is done with an item; with workers, in another process.
+        function: task to run on an item; it runs in another process if there are several workers.
         items: the items.
-        workers: processes; below 2 everything is done in this one, in order.
-        name: what to call an item if its process is lost.
+        workers: number of processes; below 2 all tasks run in this process, in order.
+        name: (item) -> its name in the message of a lost process.
 
     Raises:
-        ProcessLostError: a process has ended; what it worked on is named.
+        ProcessLostError: a process has ended; the message names the items it may have worked on.
     """
     workers = min(workers, len(items))
     if workers < 2:
         for item in items:
             yield item, function(item)
         return
-    # A fork has what users have registered; where there is none, they have to be importable.
+    # A forked process inherits what users have registered; without fork, they have to be importable.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
     context: Any = multiprocessing.get_context(method)
     stop = context.RawValue("b", 0)
@@ -96,8 +98,8 @@ def deal(
     except BrokenProcessPool:
         names = ", ".join(name(item) for item in sorted(running.values()))
         raise ProcessLostError(
-            f"a process has ended while it worked on one of {names} (out of memory?). What is written is whole, and the "
-            "same command goes on"
+            f"a process has ended while it worked on one of {names} (out of memory?). The files written before are kept, "
+            "and the same command resumes"
         ) from None
     finally:
         stop.value = 1

@@ -15,16 +15,15 @@ import torch
 from RobustART.benchmarks import build_benchmark
 from RobustART.config.schema import Config
 from RobustART.core.distributed import choose_device
+from RobustART.core.logits import check_logits, logits_of
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.run import chosen_images
-from RobustART.evaluation.scoring import check_logits
 from RobustART.evaluation.settings import run_settings
 from RobustART.models import Classifier
 from RobustART.models.macs import meta_device
-from RobustART.models.normalize import logits_of
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import check_entry, check_name, is_untrained
 from RobustART.training.build import (

@@ -71,7 +71,7 @@ def test_resize256_enlarges_and_is_on_record(tmp_path, corrupted, model):
 def test_cropping_needs_pictures_of_the_models_size(tmp_path, corrupted, own_model):
     large = create_model(f"{own_model}:build", classes=1000, preprocessing={**SIZE, "input_size": 48, "resize": 48})
     with pytest.raises(
-        DataError, match=r"pixelate/1/n\d+/photo_\d.JPEG: the picture is 32 x 32, smaller than .* 48, and"
+        DataError, match=r"pixelate/1/n\d+/photo_\d.JPEG: the image is 32 x 32, smaller than .* 48, and"
     ):
         evaluate(
             large, NOTHING, {"imagenet_c": {**OPTIONS, "root_dir": corrupted}}, output_dir=tmp_path, progress=False
@@ -106,11 +106,11 @@ def test_meta_that_is_not_whole_is_refused(tmp_path, corrupted):
     ):
         build_benchmark("imagenet_c", NOTHING, options)
     with pytest.raises(
-        DataError, match=r"fog/1 in .*all.json, but it names other cells \(corruptions: contrast, pixelate\)"
+        DataError, match=r"fog/1 in .*all.json, but it has other cells \(corruptions: contrast, pixelate\)"
     ):
         build_benchmark("imagenet_c", NOTHING, {**options, "corruptions": "fog", "severities": 1})
     (tmp_path / "m" / "all.json").write_text("[1]")
-    with pytest.raises(DataError, match="must hold JSON"):
+    with pytest.raises(DataError, match="must be JSON"):
         build_benchmark("imagenet_c", NOTHING, options)
 
 
@@ -132,7 +132,7 @@ def test_what_is_missing_is_named(tmp_path, corrupted):
         build_benchmark("imagenet_c", NOTHING, {"root_dir": corrupted, "jpeg_quality": 85})
     with pytest.raises(
         ConfigError,
-        match="preprocess is 'resize256', but that is for published files, and imagenet_c.root_dir names none",
+        match="preprocess is 'resize256', but it applies to published files only, and imagenet_c.root_dir is not set",
     ):
         build_benchmark("imagenet_c", NOTHING, {"preprocess": "resize256"})
     with pytest.raises(UnknownNameError, match="unknown corruption 'fogg'"):
@@ -204,7 +204,7 @@ def test_the_decoder_acts_on_stored_pictures(tmp_path, corrupted, model):
         assert np.array_equal(views[decoder], decode(stored, decoder=decoder))
     assert not np.array_equal(*views.values())
     for more in ({"decoder": "opencv"}, {"exif_orientation": True}, {"meta": "all.json"}):
-        with pytest.raises(ConfigError, match=f"imagenet_c.{next(iter(more))} is .* for published files"):
+        with pytest.raises(ConfigError, match=f"imagenet_c.{next(iter(more))} is .* applies to published files"):
             build_benchmark("imagenet_c", NOTHING, more)
 
 

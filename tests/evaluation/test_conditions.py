@@ -63,7 +63,7 @@ def test_full_disk_stops_the_run(tmp_path, data, model, monkeypatch):
         write(self, lines)
 
     monkeypatch.setattr(Journal, "_write", full)
-    with pytest.raises(RecordError, match="No space left on device. What was recorded before is kept"):
+    with pytest.raises(RecordError, match="No space left on device. The records written before are kept"):
         evaluate(model, data, {"clean": {}}, output_dir=tmp_path, batch_size=4, progress=False)
     assert len(rows(tmp_path, "clean")) == 4
 

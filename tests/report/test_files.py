@@ -137,13 +137,13 @@ def test_folders_without_results(results, tmp_path, capsys):
     assert "there is no folder" in refused(tmp_path / "nowhere")
     assert "is a file; name the folder of its run" in refused(results / "clean.jsonl")
     (tmp_path / "empty").mkdir()
-    assert "holds no result files" in refused(tmp_path / "empty")
+    assert "has no result files" in refused(tmp_path / "empty")
     whole = (results / "clean.jsonl").read_bytes()
     (results / "clean.jsonl").write_bytes(whole[: len(whole) // 2])
     assert "clean.jsonl holds" in refused(results)
     (results / "clean.jsonl").write_bytes(whole)
     (results / "report.md").write_text("# My notes")
-    assert "report.md is there already and is not a report" in refused(results)
+    assert "report.md exists already and is not a report" in refused(results)
     assert (results / "report.md").read_text() == "# My notes"
 
 
