@@ -118,7 +118,7 @@ def test_facts_of_other_records_are_not_used(results):
         (lambda data: data.update(format="robustart-run/0"), "format must be 'robustart-run/1', got 'robustart-run/0'"),
         (
             lambda data: data["timing"]["benchmarks"].pop("clean"),
-            "report would hold that timing.benchmarks lacks clean",
+            "in their report, timing.benchmarks lacks clean",
         ),
     ],
 )
@@ -140,7 +140,7 @@ def test_folders_without_results(results, tmp_path, capsys):
     assert "has no result files" in refused(tmp_path / "empty")
     whole = (results / "clean.jsonl").read_bytes()
     (results / "clean.jsonl").write_bytes(whole[: len(whole) // 2])
-    assert "clean.jsonl holds" in refused(results)
+    assert "clean.jsonl has" in refused(results)
     (results / "clean.jsonl").write_bytes(whole)
     (results / "report.md").write_text("# My notes")
     assert "report.md exists already and is not a report" in refused(results)
