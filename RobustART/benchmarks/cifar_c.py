@@ -24,8 +24,8 @@ from RobustART.benchmarks.stored import (
     grade_options,
     stored_cells,
 )
+from RobustART.core.imaging.npy import map_npy
 from RobustART.core.published import PublishedSet
-from RobustART.errors import DataError
 from RobustART.metrics.results import Summary
 from RobustART.metrics.spec import BenchmarkSpec, add_benchmark
 from RobustART.records.lines import Records
@@ -105,18 +105,11 @@ def build(
     return Benchmark(SPEC, (part,), grade_options(grades), notes=count_notes(published, images))
 
 
-def _load(path: Path) -> NDArray[np.generic]:
-    try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-
-
 def _images(path: Path) -> NDArray[np.uint8]:
     """Returns the images of a file: uint8 (5 N, H, W, 3)."""
     from RobustART.data.published import missing
 
-    array = _load(path)
+    array = map_npy(path)
     whole = array.ndim == 4 and array.shape[3] == 3 and len(array) > 0 and len(array) % len(LEVELS) == 0
     if array.dtype != np.uint8 or not whole:
         raise missing(
@@ -124,14 +117,14 @@ def _images(path: Path) -> NDArray[np.uint8]:
             f"uint8 ({len(LEVELS)} N, H, W, 3) in {path}, the severities one after another",
             f"it has {array.dtype} {array.shape}",
         )
-    return array  # type: ignore[return-value]
+    return array
 
 
 def _labels(path: Path, count: int) -> NDArray[np.int64]:
     """Returns the label of each of ``count`` images; the file may repeat them for each severity."""
     from RobustART.data.published import missing
 
-    array = _load(path)
+    array = map_npy(path)
     fits = array.shape in ((count,), (len(LEVELS) * count,))
     if not np.issubdtype(array.dtype, np.integer) or not fits:
         raise missing(

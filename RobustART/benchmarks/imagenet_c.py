@@ -267,7 +267,7 @@ def _from_meta(root: Path, meta: Path, grades: Sequence[Grade]) -> VariantDatase
     from RobustART.data.variants import listed_variants
 
     try:
-        groups = json.loads(meta.read_text(encoding="utf-8"))
+        groups = json.loads(meta.read_text(encoding="utf-8-sig"))
         files = {
             (c, int(s)): str(file) for group in groups.values() for c, row in group.items() for s, file in row.items()
         }

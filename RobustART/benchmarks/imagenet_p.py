@@ -45,22 +45,18 @@ ZIPF = MetricSpec(
     "zipf", "Distance by which the whole ranking moves between frames, with most weight on the top.", "low", "distance"
 )
 _MEANS = (
-    MetricSpec("mFP", "Flip probability, mean over the scored perturbations.", "low", headline=True),
-    MetricSpec("mean_T5D", "Distance of the top five classes, mean over the scored perturbations.", "low", "distance"),
-    MetricSpec("mean_zipf", "Distance of the whole ranking, mean over the scored perturbations.", "low", "distance"),
+    MetricSpec("mFP", "How often the prediction changes between frames (%), mean over {}.", "low", headline=True),
+    MetricSpec("mean_T5D", "How far the top five places move, mean over {}.", "low", "distance"),
+    MetricSpec("mean_zipf", "How far the whole ranking moves, the top weighted most, mean over {}.", "low", "distance"),
 )
 _RATIOS = (
-    MetricSpec(
-        "mFR", "Flip probability divided by a baseline's, mean over the perturbations.", "low", "ratio", headline=True
-    ),
-    MetricSpec(
-        "mT5D", "Distance of the top five classes divided by a baseline's, mean over the perturbations.", "low", "ratio"
-    ),
+    MetricSpec("mFR", "The flip probability over a baseline's, mean over {}.", "low", "ratio", headline=True),
+    MetricSpec("mT5D", "The distance of the top five over a baseline's, mean over {}.", "low", "ratio"),
 )
 METRICS = tuple(
-    dataclasses.replace(spec, name=f"{spec.name}{of}", meaning=spec.meaning + added)
+    dataclasses.replace(spec, name=f"{spec.name}{of}", meaning=spec.meaning.format(which))
     for spec in (_RATIOS[0], *_MEANS, _RATIOS[1])
-    for of, added in (("", ""), ("_of_these", " It covers only the perturbations that were run."))
+    for of, which in (("", "the scored perturbations"), ("_of_these", "the perturbations that were run"))
 )
 TABLES = (TableSpec("stability", "stability", (FLIPS, T5D, ZIPF), "Stability by perturbation.", rows="perturbation"),)
 

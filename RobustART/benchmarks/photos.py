@@ -135,7 +135,8 @@ def build_imagenet_v2(
     """
     from RobustART.data import ImageDataset
     from RobustART.data.datasets import check_reader
-    from RobustART.data.folders import class_files, enumerate_names, subfolders, what_is_there
+    from RobustART.data.folders import dropped_note, enumerate_names, list_classes, subfolders, what_is_there
+    from RobustART.data.imagenet import NUMBERS
     from RobustART.data.published import existing_folder, missing
 
     check_reader(decoder, exif_orientation)
@@ -149,13 +150,15 @@ def build_imagenet_v2(
         if len(odd) < len(folders):
             there = f"of its {len(folders)} folders these are not indices of classes: {enumerate_names(odd)}"
         raise missing(IMAGENET_V2, f"folders {root}/{{0..999}}", there)
-    files = sorted(class_files(root), key=lambda file: (int(file.split("/", 1)[0]), file))
+    listed = list_classes(root)
+    files = sorted(listed.files, key=lambda file: (int(file.split("/", 1)[0]), file))
     if not files:
         raise missing(IMAGENET_V2, f"{root}/{{0..999}}/*.jpeg", "the folders are empty")
     labels = tuple(int(file.split("/", 1)[0]) for file in files)
     images = ImageDataset(
-        tuple(files), labels, root, name=IMAGENET_V2.title, decoder=decoder, exif_orientation=exif_orientation
-    )
+        tuple(files), labels, root, name=IMAGENET_V2.title, decoder=decoder, exif_orientation=exif_orientation,
+        note=dropped_note(IMAGENET_V2.title, listed.dropped), labelled_by=NUMBERS,
+    )  # fmt: skip
     return _benchmark(BENCHMARKS[V2], IMAGENET_V2, images, range(1000), masked=False)
 
 

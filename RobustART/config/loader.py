@@ -36,9 +36,11 @@ def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, (str, int, float)):
-            raise yaml.constructor.ConstructorError(None, None, f"a key must be text, got {key!r}", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a key must be a string, got {key!r}", key_node.start_mark
+            )
         if key in seen and any(key == loader.construct_object(k, deep=True) for k in own if k is not key_node):
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", key_node.start_mark)
         seen[key] = loader.construct_object(value_node, deep=True)
     return seen
 
@@ -56,7 +58,7 @@ for _tag, _pattern, _first in (("!float", _FLOAT, "-+.0123456789"), ("!fraction"
 
 
 def parse_yaml(text: str, name: str) -> Any:
-    """Returns the plain data of a YAML text; ``name`` stands in the error. Tags that make objects are refused."""
+    """Returns the plain data of YAML; errors name it ``name``. Tags that make objects are refused."""
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - _Loader is a SafeLoader
     except yaml.YAMLError as error:

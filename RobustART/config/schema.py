@@ -81,6 +81,10 @@ class DatasetConfig:
     meta_file: str | None = None
     """Text file with ``path label`` on each line, or JSON lines with ``filename`` and ``label``. Paths are relative to
     ``root_dir``, or without it to the folder of this file."""
+    classes: Literal["folder"] | None = None
+    """What numbers the class folders of ``root_dir``. Null is their names where these are WordNet ids of ImageNet or
+    integers from 0, else the order of the names. ``folder`` is that order in any case, as in torchvision's ``ImageFolder``.
+    """
     image_reader: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("pil"))
     """The decoder: ``pil``, ``opencv`` or ``ffmpeg``. ``kwargs: {exif_orientation: true}`` rotates images as their EXIF tag
     says. It also reads the published sets that hold images, unless their own options name another decoder."""

@@ -55,7 +55,7 @@ def options_of(owner: Callable[..., Any], *, hidden: Collection[str] = ()) -> di
 
 
 def common_options(function: Callable[..., Any]) -> type | None:
-    """Returns the ``TypedDict`` of ``**common: Unpack[...]`` in a signature; None if there is none."""
+    """Returns the ``TypedDict`` of ``**common: Unpack[...]`` in a signature, or None."""
     for parameter, hint in _parameters(function):
         if parameter.kind is parameter.VAR_KEYWORD:
             return next((arg for arg in typing.get_args(hint) if hasattr(arg, "__required_keys__")), None)

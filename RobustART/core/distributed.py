@@ -58,7 +58,7 @@ def _expand_ranges(ranges: str, nodelist: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where a process stands among the others, read from its environment."""
+    """The place of a process among the others, read from its environment."""
 
     rank: int = 0
     """Number of this process among all, from 0."""
@@ -80,7 +80,7 @@ def _integer(environ: Mapping[str, str], name: str) -> int:
     except KeyError:
         raise ConfigError(f"the environment variable {name} is missing though others of its kind are set") from None
     except ValueError:
-        raise ConfigError(f"the environment variable {name} must be a whole number, got {environ[name]!r}") from None
+        raise ConfigError(f"the environment variable {name} must be an integer, got {environ[name]!r}") from None
 
 
 def read_placement(environ: Mapping[str, str]) -> Placement:
@@ -171,7 +171,7 @@ class World:
             url = "env://" if place.elastic else tcp
             if url not in _STORES:
                 _STORES[url], _, _ = next(dist.rendezvous(url, timeout=_JOIN))
-            # A prefix of its own for each world of a process: the keys of the one before are still in the store.
+            # Each world of a process has its own prefix: the keys of the one before are still in the store.
             store = dist.PrefixStore(f"robustart/{next(_WORLDS)}", _STORES[url])
             dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.size, timeout=_WAIT)
         except (RuntimeError, ValueError) as error:

@@ -77,7 +77,7 @@ def build(cls: type[C], data: object, path: str) -> C:
 
 
 def unknown_option(name: object, known: Collection[str], place: str) -> ConfigError:
-    """Returns the error for a name that is none of ``known``; ``place`` is as in :func:`checked`."""
+    """Returns the error for a name that is not among ``known``; ``place`` is as in :func:`checked`."""
     what = f"unknown option {name!r} of {place}" if " " in place else f"unknown key {_path(place, name)}"
     return ConfigError(f"{what}{nearest(name, known) or ';'} Allowed: {', '.join(known) or 'none'}")
 
@@ -145,7 +145,7 @@ def _converted(value: Any, hint: Any, path: str) -> Any:
 
 
 def _named(value: Any, mark: Named, path: str) -> Any:
-    """Returns a section, its options checked against what its name stands for."""
+    """Returns a section, its options checked against the owner of that name."""
     if mark.form == "options":
         return checked(mark.load(), value, path, hidden=mark.hidden)
     if mark.form == "kwargs":

@@ -110,7 +110,7 @@ class Named:
         return _imported(self.target)
 
     def load_also(self) -> Any:
-        """Returns the function of :attr:`also`; None if there is none."""
+        """Returns the function of :attr:`also`, or None."""
         return _imported(self.also) if self.also else None
 
 
@@ -121,7 +121,7 @@ def _imported(path: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Default:
-    """The default of a key of a ``TypedDict`` that stands for keyword arguments, ``**options: Unpack[...]``."""
+    """The default of a key of a ``TypedDict`` that declares keyword arguments, ``**options: Unpack[...]``."""
 
     value: Any
     """Whoever takes the arguments uses this where the key is missing."""

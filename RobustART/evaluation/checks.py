@@ -7,17 +7,18 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from RobustART.benchmarks import Benchmark
+from RobustART.core.logits import check_logits
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
+from RobustART.data.imagenet import NUMBERS, ORDERED, WNIDS
 from RobustART.errors import ConfigError, DataError, ModelError, RecordError, UserError
-from RobustART.evaluation.scoring import check_logits
 from RobustART.models import Classifier
 from RobustART.records.lines import Records
 
@@ -80,8 +81,38 @@ def check_labels(dataset: ImageDataset, ids: Sequence[int], classes: int) -> Non
         if not 0 <= dataset.labels[image_id] < classes:
             raise DataError(
                 f"{dataset.files[image_id]} of {dataset.name} has the label {dataset.labels[image_id]}, but the model "
-                f"has {classes} outputs (labels from 0 to {classes - 1})"
+                f"has {classes} outputs (labels from 0 to {classes - 1}){_ordered(dataset, classes)}"
             )
+
+
+def _ordered(dataset: ImageDataset, classes: int) -> str:
+    """Returns advice where the order of the class folders may be the order of the model's outputs, else ""."""
+    if dataset.labelled_by not in (WNIDS, NUMBERS) or type(dataset) is not ImageDataset:
+        return ""
+    folders = len({file.partition("/")[0] for file in dataset.files})
+    labels = f". The labels are the {dataset.labelled_by}, of which there are {folders}"
+    return f"{labels}. If these are the model's classes, {ORDERED}" if folders == classes else labels
+
+
+def check_same_classes(datasets: Iterable[ImageDataset]) -> None:
+    """Raises a DataError if a class folder has one label in a data set of a run and another label in another one."""
+    seen: dict[str, tuple[int, ImageDataset]] = {}
+    for dataset in {id(dataset): dataset for dataset in datasets}.values():
+        labels: dict[str, set[int]] = {}
+        for file, label in zip(dataset.files, dataset.labels, strict=True):
+            folder, inside, _ = file.partition("/")
+            if inside:
+                labels.setdefault(folder, set()).add(label)
+        for folder, (label, *others) in labels.items():
+            if others:  # a folder of several classes
+                continue
+            before, other = seen.setdefault(folder, (label, dataset))
+            if before != label:
+                raise DataError(
+                    f"the class folder {folder} has the label {before} in {other.name} ({other.labelled_by or 'its type'}) "
+                    f"but {label} in {dataset.name} ({dataset.labelled_by or 'its type'}); both must number classes as the "
+                    "model does"
+                )
 
 
 def check_same_images(runs: Sequence[tuple[Benchmark, Records]], results: Path) -> None:

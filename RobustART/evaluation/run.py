@@ -23,6 +23,7 @@ from RobustART.evaluation.blocks import evaluation_passes
 from RobustART.evaluation.checks import (
     check_labels,
     check_other,
+    check_same_classes,
     check_same_images,
     only_writer,
     prepare_output,
@@ -121,6 +122,7 @@ def _evaluate(
         for part, ids in zip(benchmark.passes, chosen, strict=True):
             check_labels(part.dataset, ids, classes)
         plans.append((benchmark, chosen))
+    check_same_classes(part.dataset for benchmark, _ in plans for part in benchmark.passes)
     results = prepare_output(output_dir)
     with only_writer(results, world.is_main):
         return _run_plans(plans, classifier, classes, results, fresh, config, world, settings, limit, started)
@@ -205,7 +207,12 @@ def _benchmark_facts(
     return {
         "hash": records.header["hash"],
         "data": [
-            {"name": part.dataset.name, "images": len(chosen), "of": len(part.dataset)}
+            {
+                "name": part.dataset.name,
+                "images": len(chosen),
+                "of": len(part.dataset),
+                **({"labels": part.dataset.labelled_by} if part.dataset.labelled_by else {}),
+            }
             for part, chosen in zip(benchmark.passes, ids, strict=True)
         ],
         **({"folders": benchmark.folders} if benchmark.folders else {}),

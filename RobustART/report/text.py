@@ -157,7 +157,7 @@ def report_markdown(report: Data) -> str:
         "model": report["model"],
         "conditions": report["conditions"],
         "options": {
-            name: {key: value for key, value in entry.items() if key not in ("metrics", "tables")}
+            name: {key: value for key, value in entry.items() if key not in ("metrics", "tables", "cells")}
             for name, entry in report["benchmarks"].items()
         },
         "timing": report["timing"],

@@ -1,6 +1,6 @@
 """From a configuration to a training: its plan, optimiser and objective, and the trainer that runs it.
 
-Images and the model come from ``inputs.py``. What cannot be used together is refused before, in ``preflight.py``.
+Images and the model come from ``inputs.py``. Incompatible settings are refused before, in ``preflight.py``.
 """
 
 from __future__ import annotations
@@ -191,7 +191,8 @@ def build_trainer(config: Config, folder: Path, output_dir: Path, world: World, 
     classes = probe(model, model.preprocessing.input_size, world.device)
     objective = objective_of(config, classes, world.device, folder, model, parallel)
     if objective.uses_labels:
-        check_labels(dataset, range(len(dataset)), classes)
+        for images in filter(None, (dataset, test)):
+            check_labels(images, range(len(images)), classes)
     if section.sync_bn:
         model.network = parallel.sync_batchnorm(model.network)
     if section.channels_last:

@@ -1,9 +1,9 @@
-"""Optimisers by name, and the parameter groups of the original: which parameters get another decay or rate.
+"""Optimisers by name, and the parameter groups of the original: which parameters have a different decay or rate.
 
-Optimisers are ``torch.optim``'s and, where torch has none, timm's. A parameter has one *kind*, told by the layer that owns
+Optimisers are ``torch.optim``'s and, where torch has none, timm's. A parameter has one *kind*, given by the layer that owns
 it: ``conv_dw_w`` and ``conv_dw_b`` of depthwise convolutions (as many groups as input channels), ``conv_dense_w`` and
 ``conv_dense_b`` of all others, ``linear_w`` and ``linear_b``, ``bn_w`` and ``bn_b`` (scale and shift of every normalisation
-layer), and ``other``: what no such layer owns, such as position embeddings, class tokens and layer scales.
+layer), and ``other`` for all others, such as position embeddings, class tokens and layer scales.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ NORMS = (
 """Normalisation layers; timm's derive from these."""
 
 KINDS = ("conv_dw_w", "conv_dw_b", "conv_dense_w", "conv_dense_b", "linear_w", "linear_b", "bn_w", "bn_b", "other")
-"""What a parameter can be."""
+"""Kinds of parameters."""
 
 WIDER = {"conv_b": ("conv_dw_b", "conv_dense_b"), "conv_w": ("conv_dw_w", "conv_dense_w")}
-"""Kinds that mean several; an option of a single kind goes before theirs."""
+"""Names for several kinds; an option of a single kind takes precedence."""
 
 NO_DECAY = {
     "fc": ("conv_dw_b", "conv_dense_b", "linear_b"),
     "norm": ("bn_w", "bn_b"),
     "embed": ("other",),
 }
-"""What each word of ``no_wd`` takes the weight decay from: biases, normalisation, embeddings and tokens."""
+"""Kinds without weight decay by word of ``no_wd``: biases, normalisation, embeddings and tokens."""
 
 
 RANGES: dict[str, Any] = {
@@ -81,11 +81,11 @@ POINTLESS = {
     "differentiable": "nothing is differentiated through a step",
     "capturable": "steps are not captured as CUDA graphs",
 }
-"""Switches of the classes that no training here can use, with the reason."""
+"""Switches of the classes that no training here uses, with the reason."""
 SWITCHES = ("foreach", "fused")
 """Switches whose default, None, leaves the choice to torch."""
 OF_ALL = (*POINTLESS, *SWITCHES, "initial_accumulator_value", "max_grad_norm")
-"""Options that an optimiser has once, for all kinds of parameters."""
+"""Options that an optimiser has only once, for all kinds of parameters."""
 
 
 def parameter_kind(module: nn.Module, name: str) -> str:

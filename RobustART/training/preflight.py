@@ -15,16 +15,15 @@ import torch
 from RobustART.benchmarks import build_benchmark
 from RobustART.config.schema import Config
 from RobustART.core.distributed import choose_device
+from RobustART.core.logits import check_logits, logits_of
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.run import chosen_images
-from RobustART.evaluation.scoring import check_logits
 from RobustART.evaluation.settings import run_settings
 from RobustART.models import Classifier
 from RobustART.models.macs import meta_device
-from RobustART.models.normalize import logits_of
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import check_entry, check_name, is_untrained
 from RobustART.training.build import (
@@ -209,11 +208,12 @@ def _check_training(config: Config, folder: Path) -> None:
     dataset = build_dataset(config.data.train, folder, "data.train")
     plan, _, base_lr = plan_of(config, dataset, 1)
     choose_device(run_device(config, training=True), 0)
-    clean_dataset(config, folder)
+    test = clean_dataset(config, folder)
     model = outline(config, folder, config.training.seed)
     classes = None if config.training.moco else _outputs(model)
     if classes is not None:
-        check_labels(dataset, range(len(dataset)), classes)
+        for images in filter(None, (dataset, test)):
+            check_labels(images, range(len(images)), classes)
     _check_transforms(config, dataset, model.preprocessing)
     _check_teacher(config, folder, model.preprocessing.input_size)
     if config.training.train_only is not None:

@@ -1,7 +1,7 @@
 """Learning rates as pure functions of the step, which counts from 1 to ``max_iter``.
 
-The curves are the original's (``lr_scheduler`` of its ``prototype`` package) with one correction: Poly reaches zero. What
-is given in epochs becomes steps once, in :func:`in_steps`; everything after that knows only steps.
+The curves are the original's (``lr_scheduler`` of its ``prototype`` package) with one correction: Poly reaches zero.
+Durations in epochs become steps once, in :func:`in_steps`; everything after that knows only steps.
 """
 
 from __future__ import annotations

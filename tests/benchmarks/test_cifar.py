@@ -122,7 +122,9 @@ def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(DataError, match=r"uint8 \(5 N, H, W, 3\) in .*fog.npy, .* but it has uint8 \(7, 32, 32, 3\)"):
         build(root)
     np.save(root / "fog.npy", pictures["fog"][:10])
-    with pytest.raises(DataError, match=r"the same number of images in every file, but they have fog.npy 10, snow.npy 20"):
+    with pytest.raises(
+        DataError, match=r"the same number of images in every file, but they have fog.npy 10, snow.npy 20"
+    ):
         build(root)
     (root / "fog.npy").write_bytes((root / "snow.npy").read_bytes()[:100])
     with pytest.raises(DataError, match=r"fog.npy cannot be read"):

@@ -119,7 +119,9 @@ def test_other_lengths_than_the_published_are_noted(tmp_path):
         "ImageNet-P has 1 videos of 1 classes here; the published set has 50000 of 1000",
     )
     videos(tmp_path / "p", "tilt", [DARK] * 2)
-    with pytest.raises(DataError, match="videos of 31 frames in .*tilt, but the first has 2, too few for a distance of 3"):
+    with pytest.raises(
+        DataError, match="videos of 31 frames in .*tilt, but the first has 2, too few for a distance of 3"
+    ):
         build_benchmark("imagenet_p", NOTHING, {**options, "difficulty": 3, "perturbations": "tilt"})
 
 
@@ -153,7 +155,7 @@ def test_the_folder_that_is_meant_is_named(tmp_path):
     ):
         build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root)})
     (root / "tilt").mkdir()
-    with pytest.raises(DataError, match=r"videos in .*tilt/\{wnid\}/, but there are none: it is empty"):
+    with pytest.raises(DataError, match=r"videos in .*tilt/\{wnid\}/, but it has no such files: it is empty"):
         build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root), "perturbations": "tilt"})
 
 

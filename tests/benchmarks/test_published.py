@@ -145,7 +145,7 @@ def test_a_path_that_is_listed_twice_is_refused(tmp_path, corrupted, again):
     with open(tmp_path / "m" / "pixelate-3.jsonl", "a") as file:
         name = next((corrupted / "pixelate" / "3").rglob("photo_2.JPEG")).relative_to(corrupted).as_posix()
         file.write(json.dumps({"filename": name, "label": again}) + "\n")
-    with pytest.raises(DataError, match=rf"pixelate/3.*photo_2.JPEG stands there twice, with the labels 7 and {again}"):
+    with pytest.raises(DataError, match=rf"pixelate/3.*photo_2.JPEG is listed twice, with the labels 7 and {again}"):
         build_benchmark("imagenet_c", NOTHING, {**OPTIONS, "root_dir": corrupted, "meta": meta})
 
 
@@ -181,7 +181,7 @@ def test_the_folder_that_is_meant_is_named(tmp_path, corrupted):
     for path in (corrupted / "contrast" / "3").rglob("*.JPEG"):
         path.unlink()
     with pytest.raises(
-        DataError, match=r"images in .*contrast/3/\{wnid\}/, but there are none: it holds the folders n0"
+        DataError, match=r"images in .*contrast/3/\{wnid\}/, but it has no such files: it holds the folders n0"
     ):
         build_benchmark("imagenet_c", NOTHING, {**OPTIONS, "root_dir": corrupted})
 

@@ -120,7 +120,7 @@ def test_python_tags_run_nothing(load, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model: {type: a}\nmodel: {type: b}", "'model' stands twice"),
+        ("model: {type: a}\nmodel: {type: b}", "'model' is there twice"),
         ("- a", "must be a mapping"),
         ("model: {", "not a plain YAML file"),
         ("model: {kwargs: {}}", r"model\.type is missing"),
@@ -139,7 +139,7 @@ def test_yaml_merge_keys_may_be_overridden_and_repeats_may_not(load):
     config = load(text)
     assert config.optimizer.type == "SGD"
     assert config.optimizer.kwargs == {"decay": 1}
-    with pytest.raises(ConfigError, match="'enable' stands twice"):
+    with pytest.raises(ConfigError, match="'enable' is there twice"):
         load("lr_scheduler: &m {kwargs: {}}\nema: {<<: *m, enable: false, enable: true}")
     with pytest.raises(
         ConfigError, match=r"the number in line 1, column 15 must be a number, got '8/0', a division by zero"

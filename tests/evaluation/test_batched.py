@@ -89,7 +89,9 @@ def test_imagenet_c_on_a_gpu(data, monkeypatch):
         build_benchmark("imagenet_c", data, {"device": "cuda"})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for options in ({"jpeg_quality": 85}, {"backend": "imagecorruptions"}):
-        with pytest.raises(ConfigError, match=r"device is cuda, but backend: imagecorruptions and jpeg_quality need the CPU"):
+        with pytest.raises(
+            ConfigError, match=r"device is cuda, but backend: imagecorruptions and jpeg_quality need the CPU"
+        ):
             build_benchmark("imagenet_c", data, {"device": "cuda", **options})
     with pytest.raises(ConfigError, match=r"device is 'cuda', but files in root_dir are corrupted already"):
         build_benchmark("imagenet_c", data, {"device": "cuda", "root_dir": "x"})

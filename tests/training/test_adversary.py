@@ -244,7 +244,7 @@ def test_what_cannot_be(digits, capsys, adversary, message):
     [
         ("mixup=0.2", "mixup and cutmix must be off"),
         ("training.accumulate=2", "training.accumulate cannot be used with training.adversary 'free'"),
-        ("data.train.transforms={type: SIMCLR}", "make 2 views of each picture"),
+        ("data.train.transforms={type: SIMCLR}", "make 2 views of each image"),
     ],
 )
 def test_what_cannot_be_with_free(digits, capsys, override, message):

@@ -234,7 +234,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(digits, capsys):
         ("data.train.transforms=[{type: normalize, kwargs: {mean: 0.4, std: 0.5}}]", "but the model normalises with [0.5]"),
         ("data.train.transforms=[{type: resize, kwargs: {size: [9, 9]}}]", "3 x 8 x 8, but made 3 x 9 x 9"),
         ("data.train.transforms=[{type: color_jitter, kwargs: {huge: 1}}]", "unknown option 'huge'"),
-        ("data.train.transforms={type: SIMCLR}", "make 2 views of each picture"),
+        ("data.train.transforms={type: SIMCLR}", "make 2 views of each image"),
         ("data.train.sampler={type: distribted}", "unknown sampler 'distribted'"),
         ("data.use_ranked=true,", "must be true or false"),
         ("data.train={use_ranked: true, sampler: {type: distributed_epoch}}", "needs the sampler 'ranked_iteration'"),
@@ -358,11 +358,11 @@ def build(**kwargs):
         ),
         (
             "data.train.transforms=[{type: random_crop, kwargs: {size: 9}}]",
-            "random_crop with {'size': 9} fails on a picture of 3 x 8 x 8",
+            "random_crop with {'size': 9} fails on an image of 3 x 8 x 8",
         ),
         (
             "data.train.transforms=[{type: center_crop, kwargs: {size: 7}}]",
-            "must make pictures of the model's input size, 3 x 8 x 8",
+            "must make images of the model's input size, 3 x 8 x 8",
         ),
         (
             "data.train.transforms=[{type: to_tensor}, {type: gaussian_blur}]",

@@ -174,9 +174,7 @@ def test_timms_own_descriptions_are_known(policy):
 def test_what_a_transform_raises_names_it_and_the_picture():
     """Only the picture shows that it is too small."""
     made = view([{"type": "compose", "kwargs": {"transforms": [{"type": "RandomCrop", "kwargs": {"size": 24}}]}}])
-    with pytest.raises(
-        ConfigError, match="RandomCrop with {'size': 24} fails on a picture of 3 x 8 x 8: Required crop"
-    ):
+    with pytest.raises(ConfigError, match="RandomCrop with {'size': 24} fails on an image of 3 x 8 x 8: Required crop"):
         made(make_picture(0, 8, 8), "x")
 
 

@@ -9,7 +9,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from RobustART.core.imaging.decoding import Array
+from RobustART.core.imaging.formats import MAX_PIXELS, check_pixels
+from RobustART.core.imaging.pillow import READING, Array
 from RobustART.core.optional import require
 from RobustART.errors import DataError
 
@@ -18,28 +19,51 @@ _INSTRUCTIONS = "MMX2,SSE2" if platform.machine().lower() in ("x86_64", "amd64")
 depend on what was in memory before (x264 core 165), and with SSSE3 a few differ."""
 
 
+def _demuxer(data: bytes) -> str:
+    """Returns FFmpeg's name of a video's container, by its first bytes; FFmpeg itself would also open playlists."""
+    if data[4:8] == b"ftyp":
+        return "mp4"
+    if data.startswith(b"RIFF") and data[8:12] == b"AVI ":
+        return "avi"
+    if data.startswith(b"\x1aE\xdf\xa3"):
+        return "matroska"
+    raise ValueError("it does not begin as an MP4, AVI or Matroska file does")
+
+
 def read_video(data: bytes, name: str = "the video") -> Array:
     """Returns all frames of a video file, uint8 (T, H, W, 3).
 
     Args:
-        data: the file's bytes.
+        data: the bytes of an MP4, AVI or Matroska file.
         name: what to call it in errors.
 
     Raises:
-        DataError: it cannot be decoded, or not all of it, or holds no frames.
+        DataError: it cannot be decoded, or not all of it, has no frames, frames of several sizes, or together more than
+            ``formats.MAX_PIXELS`` pixels.
         ConfigError: ``av`` is not installed.
     """
     av = require("av")
+    frames: list[Array] = []
     try:
-        with av.open(io.BytesIO(data)) as container:
-            stated = container.streams.video[0].frames  # 0 where the file does not say
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    except (av.FFmpegError, OSError, ValueError, IndexError, RuntimeError) as error:
+        with av.open(io.BytesIO(data), format=_demuxer(data)) as container:
+            stream = container.streams.video[0]
+            stated = stream.frames  # 0 where the file does not say
+            check_pixels(stream.height, stream.width, max(stated, 1))
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            for frame in container.decode(video=0):
+                check_pixels(frame.height, frame.width, len(frames) + 1)
+                frames.append(frame.to_ndarray(format="rgb24"))
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    except (av.FFmpegError, *READING) as error:
         raise DataError(f"{name} cannot be decoded ({len(data)} bytes): {error}") from None
     if not frames:
         raise DataError(f"{name} holds no frames")
     if len(frames) < stated:
         raise DataError(f"{name} is cut off or damaged: {len(frames)} of its {stated} frames can be decoded")
+    sizes = {frame.shape for frame in frames}
+    if len(sizes) > 1:
+        raise DataError(f"{name} has frames of several sizes: {', '.join(map(str, sorted(sizes)))}")
     return np.stack(frames)
 
 

@@ -1,7 +1,7 @@
-"""Single transforms of training pictures by name: torchvision's, timm's, and what neither has.
+"""Single transforms of training images by name: torchvision's, timm's, and some that neither has.
 
-They work on pillow pictures, or on uint8 tensors (3, H, W) after ``to_tensor``, and draw from the generators of ``torch``,
-``random`` and ``numpy``, which the loader seeds for every picture.
+They take pillow images, or uint8 tensors (3, H, W) after ``to_tensor``, and draw from the generators of ``torch``,
+``random`` and ``numpy``, which the loader seeds for every image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from RobustART.errors import ConfigError
 from RobustART.registry import Registry
 
 Picture = Any
-"""A pillow picture, or after ``to_tensor`` a uint8 tensor (3, H, W)."""
+"""A pillow image, or after ``to_tensor`` a uint8 tensor (3, H, W)."""
 Transform = Callable[[Picture], Picture]
 
 TRANSFORMS: Registry[Callable[..., Transform]] = Registry("transform")
@@ -28,18 +28,18 @@ TRANSFORMS: Registry[Callable[..., Transform]] = Registry("transform")
 WHERE = "data.train.transforms"
 
 LARGEST_SIDE = 4096
-"""Of a training picture, in pixels."""
+"""Largest side of a training image, in pixels."""
 Pixels = Annotated[int, Range(1, LARGEST_SIDE)]
 Border = Annotated[int, Range(0, LARGEST_SIDE)]
 Factor = Annotated[float, Range(0, 100)]
-"""An exponent, or what is multiplied with."""
+"""An exponent or a factor."""
 PAIR = Sizes((2,), rising=True)
 Side = Pixels | Annotated[tuple[Pixels, ...], Sizes((1, 2))] | None
 """Pixels, or (height, width); None is the model's own."""
 Padding = Border | Annotated[tuple[Border, ...], Sizes((1, 2, 4))] | None
 """Pixels at all sides; or (left and right, top and bottom); or left, top, right, bottom."""
 Areas = Annotated[tuple[Annotated[float, Range(0, 1, above=True)], ...], PAIR]
-"""The least and the largest share of a picture."""
+"""The least and the largest share of an image's area."""
 Ratios = Annotated[tuple[Annotated[float, Range(0, 1000, above=True)], ...], PAIR]
 """The least and the largest width over height."""
 Degrees = Annotated[float, Range(0, 360)] | Annotated[tuple[Annotated[float, Range(-360, 360)], ...], PAIR]
@@ -52,7 +52,7 @@ Filter = Literal["nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamm
 
 
 def as_tensor(picture: Picture) -> Tensor:
-    """Returns a picture as a uint8 tensor (3, H, W); what is one, or several, already is left."""
+    """Returns an image as a uint8 tensor (3, H, W); tensors of one or several views are returned unchanged."""
     if isinstance(picture, Tensor):
         return picture
     from torchvision.transforms.functional import pil_to_tensor

@@ -1,4 +1,4 @@
-"""Policies of augmentation by name: what torchvision and timm draw from many operations."""
+"""Policies of augmentation by name: torchvision's and timm's random choices among many operations."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Adversarial training: images are attacked by the functions of the evaluation before they are learned from.
+"""Adversarial training: the attacks of the evaluation change the images of a step before the model learns from them.
 
-The model is attacked as it is evaluated, in evaluation mode, so that BatchNorm's statistics see only what is learned from;
-then it is asked once, in training mode, about all images of the step. An attack costs its own passes and no other. Where
-labels are blended (mixup, cutmix), the blends are attacked: the attack climbs the cross-entropy of the blended targets, and
-the targets go with the images. Under ``training.amp: fp16`` attacks work in float32; their gradients would vanish.
+The attacked model is in evaluation mode, as in an evaluation, so that BatchNorm's statistics depend only on what is learned
+from. Then one forward pass in training mode takes all images of the step; an attack adds no passes but its own. Where mixup
+or cutmix blend labels, the blends are attacked: the attack maximises the cross-entropy of the blended targets.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ ADVERSARIES: Registry[Callable[..., Objective]] = Registry("adversary")
 
 
 class AttackedObjective(Objective):
-    """What the objectives below share: targets, blends, and attacked images.
+    """Base of the objectives below: targets, blended images, and attacked images.
 
     Args:
-        context: of the training.
+        context: what the training provides.
         attacker: makes the attacked images.
     """
 
@@ -51,12 +50,12 @@ class AttackedObjective(Objective):
 
 
 class PgdTraining(AttackedObjective):
-    """The cross-entropy of attacked images (Madry 2018, https://arxiv.org/abs/1706.06083), or of those and the clean ones.
+    """Cross-entropy of attacked images (Madry 2018, https://arxiv.org/abs/1706.06083), or of clean and attacked ones.
 
     Args:
-        context: of the training.
+        context: what the training provides.
         attacker: makes the attacked images.
-        half: whether each image is learned from twice, clean and attacked, with equal weight.
+        half: whether the loss also contains the clean images, with equal weight.
     """
 
     def __init__(self, context: ObjectiveContext, attacker: Attacker, half: bool) -> None:
@@ -97,11 +96,11 @@ def divergence(logits: Tensor, reference: Tensor) -> Tensor:
 class Trades(AttackedObjective):
     """TRADES (Zhang 2019, https://arxiv.org/abs/1901.08573): clean cross-entropy plus ``beta`` times a divergence.
 
-    The attack climbs KL(clean prediction || prediction) from a random point of the ball, where the paper adds normal noise
-    of 0.001; it costs ``steps`` passes and one for the clean prediction. The same divergence is what is added to the loss.
+    The divergence is KL(clean prediction || prediction). The attack maximises it from a random point of the ball, where the
+    paper adds normal noise of 0.001; it costs ``steps`` passes and one for the clean prediction.
 
     Args:
-        context: of the training.
+        context: what the training provides.
         attacker: makes the attacked images.
         beta: weight of the divergence, the paper's 1 / lambda.
     """
@@ -111,7 +110,7 @@ class Trades(AttackedObjective):
         self.beta = beta
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss, its second part, and, where labels are not blended, accuracies."""
+        """Returns the loss, the divergence and, where labels are not blended, accuracies."""
         images, targets = self.blended(batch, rng)
         classifier = plain_model(model)
         reference = predicted(classifier, images)
@@ -127,13 +126,13 @@ class Trades(AttackedObjective):
 class FreeTraining(Objective):
     """Free adversarial training (Shafahi 2019, https://arxiv.org/abs/1904.12843): each batch several steps in a row.
 
-    The pass that gives the gradient of the weights gives that of the perturbation too, which moves on by a step and is kept
-    for the next batch. So there is no pass of the attack's own; the model is attacked in training mode.
+    One backward pass gives the gradients of the weights and of the perturbation, which makes a step and is kept for the
+    next batch. So the attack needs no further passes, and the model is attacked in training mode.
 
     Args:
-        context: of the training.
-        eps: radius in Linf; a step of the perturbation is as long.
-        repeats: steps in a row with the same batch.
+        context: what the training provides.
+        eps: radius in Linf, and length of a step of the perturbation.
+        repeats: consecutive steps with the same batch.
     """
 
     def __init__(self, context: ObjectiveContext, eps: float, repeats: int) -> None:
@@ -164,11 +163,11 @@ class FreeTraining(Objective):
         self._moved = None
 
     def get_extra_state(self) -> Tensor:
-        """Returns the perturbation, which checkpoints hold for each process."""
+        """Returns the perturbation, which checkpoints store for each process."""
         return self.perturbation
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Takes the perturbation of a checkpoint."""
+        """Loads the perturbation of a checkpoint."""
         self.perturbation = state
 
 
@@ -181,7 +180,7 @@ def pgd(
     """Returns training on images attacked by PGD (Madry 2018, https://arxiv.org/abs/1706.06083), as the original does it.
 
     Args:
-        context: of the training.
+        context: what the training provides.
         mode: ``half`` learns from each image clean and attacked; ``only`` from attacked ones.
         eps: radius for images in [0, 1].
         steps: gradient steps.
@@ -204,7 +203,7 @@ def trades(
     """Returns TRADES (Zhang 2019, https://arxiv.org/abs/1901.08573).
 
     Args:
-        context: of the training.
+        context: what the training provides.
         beta: weight of the divergence.
         eps: radius for images in [0, 1].
         steps: gradient steps.
@@ -226,7 +225,7 @@ def fast(
     """Returns "fast" training (Wong 2020, https://arxiv.org/abs/2001.03994): FGSM from a random start.
 
     Args:
-        context: of the training.
+        context: what the training provides.
         eps: radius for images in [0, 1].
         step_size: length of the step.
         rel_stepsize: length of the step in units of ``eps``, instead of ``step_size``; 1.25 by default.
@@ -241,7 +240,7 @@ def free(context: ObjectiveContext, *, eps: Positive32 = 8 / 255, replays: Count
     """Returns free training (Shafahi 2019, https://arxiv.org/abs/1904.12843).
 
     Args:
-        context: of the training.
+        context: what the training provides.
         eps: radius in Linf for images in [0, 1]; a step of the perturbation is as long.
         replays: steps in a row on the same batch. Durations in the config count every replay, so an epoch shows
             1 / ``replays`` of the images.

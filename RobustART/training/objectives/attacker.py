@@ -1,7 +1,7 @@
-"""The attacker of adversarial training: the attack functions of the evaluation, on the images of a step.
+"""The attacker of adversarial training: the attack functions of the evaluation, applied to the images of a step.
 
-The model is attacked as it is evaluated, in evaluation mode, and an attack costs its own passes and no other. Under
-``training.amp: fp16`` attacks work in float32; their gradients would vanish.
+The model is in evaluation mode during an attack. Under ``training.amp: fp16`` attacks compute in float32, since their
+gradients would vanish.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Steps = Annotated[int, Range(1, 1_000_000)]
 
 
 class _Climbed(nn.Module):
-    """A model whose two logits are 0 and, for each image, what an attack is to climb: it is their margin for label 0.
+    """A model whose logits are 0 and the value that an attack maximises, so that this is the margin for label 0.
 
-    Rows must be all images in their order, as they are for an attack without restarts, early stops and batches of its own.
+    It must be called with all images in their order, as attacks without restarts, early stops and own batches do.
     """
 
     def __init__(self, model: Classifier, height: Callable[[Tensor], Tensor]) -> None:
@@ -76,11 +76,11 @@ class Attacker:
         """Returns attacked images.
 
         Args:
-            model: left as it is.
+            model: the model, which is not changed.
             images: (N, 3, H, W) in [0, 1].
             seeds: key of each image's random start, int64 (N,).
-            labels: true classes (N,), whose cross-entropy is climbed, unless there is
-            height: logits (N, K) to what is to be climbed instead, (N,).
+            labels: true classes (N,), whose cross-entropy is maximised by default.
+            height: function from logits (N, K) to the values (N,) that are maximised instead.
         """
         length = {"step_size": self.step_size, "rel_stepsize": self.rel_stepsize}
         options: dict[str, Any] = {k: v for k, v in length.items() if v is not None}
@@ -103,11 +103,11 @@ class Attacker:
         except ModelError:
             if bool(predicted(model, images).isfinite().all()):
                 raise
-            return torch.full_like(images, torch.nan)  # the training has come apart: its loss says at which step
+            return torch.full_like(images, torch.nan)  # the training has diverged: the check of its loss names the step
 
 
 def predicted(model: Classifier, images: Tensor) -> Tensor:
-    """Returns float logits in evaluation mode, without a graph; the model is left as it was."""
+    """Returns float logits in evaluation mode, without a graph; the model's mode is restored."""
     training = [part for part in model.modules() if part.training]
     try:
         for part in training:

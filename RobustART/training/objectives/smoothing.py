@@ -27,7 +27,7 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Returns the mean over images of the cross-entropy for the targets of :func:`soft_targets`, without making them.
+    """Returns the mean cross-entropy for the targets of :func:`soft_targets`, without building them.
 
     Args:
         logits: (N, K).

@@ -62,7 +62,9 @@ def train(*, adversarial: bool, width: int = 16, seed: int = 0, eps: float = 0.1
 def load(name: str) -> nn.Sequential:
     """Returns the stored network ``robust`` (adversarially trained) or ``plain``."""
     digest = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
-    assert digest == SHA256, f"{WEIGHTS.name} has the digest {digest}, not the stored one; run make_judges and update it"
+    assert digest == SHA256, (
+        f"{WEIGHTS.name} has the digest {digest}, not the stored one; run make_judges and update it"
+    )
     model = network()
     weights = safetensors.torch.load_file(WEIGHTS)
     model.load_state_dict({key: weights[f"{name}.{key}"].float() for key in model.state_dict()})

@@ -110,7 +110,10 @@ def test_pgd_l1_comes_near_autoattack(model, held_out, eps):
 
 def test_targeted_tries_of_pgd_l1_break_what_untargeted_ones_do_not(robust_model, held_out):
     images, labels = held_out
-    share = {n: accuracy(robust_model, pgd_l1(robust_model, images, labels, eps=1.5, n_targets=n), labels) for n in (0, 5, 50)}
+    share = {
+        n: accuracy(robust_model, pgd_l1(robust_model, images, labels, eps=1.5, n_targets=n), labels)
+        for n in (0, 5, 50)
+    }
     assert share[5] <= share[0] - 2
     assert share[50] <= share[5]  # there are nine wrong classes; more are no error
     log = AttackLog()
