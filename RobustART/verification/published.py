@@ -114,9 +114,9 @@ def packaged_checks() -> list[Check]:
     scored = {name: alexnet[name] for name in SCORED}
     official = "by the definition of mCE (Hendrycks and Dietterich 2019)"
     checks = [
-        compared("AlexNet, mCE of its own errors", lambda: mean_corruption_error(scored, alexnet), 100.0, 1e-9, official),
+        compared("AlexNet, mCE of its errors", lambda: mean_corruption_error(scored, alexnet), 100.0, 1e-9, official),
         compared(
-            "AlexNet, relative mCE of its own errors",
+            "AlexNet, relative mCE of its errors",
             lambda: relative_mean_corruption_error(scored, ALEXNET_CLEAN_ERROR, alexnet, ALEXNET_CLEAN_ERROR),
             100.0, 1e-9, official,
         ),

@@ -119,7 +119,7 @@ def test_facts_of_other_records_are_not_used(results):
         (lambda data: data.update(format="robustart-run/0"), "format must be 'robustart-run/1', got 'robustart-run/0'"),
         (
             lambda data: data["timing"]["benchmarks"].pop("clean"),
-            "report would hold that timing.benchmarks lacks clean",
+            "in their report, timing.benchmarks lacks clean",
         ),
     ],
 )

@@ -198,7 +198,7 @@ def test_folders_that_are_no_runs(make_run, tmp_path, capsys):
 
     assert "there is no folder nowhere" in refused(good, "nowhere")
     (tmp_path / "empty").mkdir()
-    assert f"{tmp_path / 'empty'} holds no report" in refused(good, str(tmp_path / "empty"))
+    assert f"{tmp_path / 'empty'} has no report" in refused(good, str(tmp_path / "empty"))
     assert "Its subfolders are runs: good; name these" in refused(str(tmp_path))
     assert "is a file; name the folder of its run" in refused(good, f"{good}/results/report.json")
     half = tmp_path / "half" / "results"
@@ -291,7 +291,7 @@ def test_labels(make_run, tmp_path, capsys):
     text = (tmp_path / "board.html").read_text()
     assert "adversarial training" in text
     assert ">ours" in text
-    with pytest.raises(ConfigError, match=r"name the folder 'b', which is not on the board"):
+    with pytest.raises(ConfigError, match=r"name the folder 'b', which is not on the leaderboard"):
         read_runs([folder], {"b": {}})
     with pytest.raises(ConfigError, match=r"may be the strings name, family, technique, got \{'size': 'S'\}"):
         read_runs([folder], {folder: {"size": "S"}})

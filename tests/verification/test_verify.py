@@ -81,7 +81,7 @@ def test_published_errors_give_the_published_scores():
     checks = {check.what: check for check in packaged_checks()}
     assert len(checks) == 2 + 15 + 15 + 2
     assert all(check.status == PASS for check in checks.values())
-    assert checks["AlexNet, mCE of its own errors"].value == pytest.approx(100)
+    assert checks["AlexNet, mCE of its errors"].value == pytest.approx(100)
     assert checks["ResNet-50, mCE"].value == pytest.approx(76.70, abs=0.005)
 
 
