@@ -46,7 +46,13 @@ class ProcessLostError(UserError):
     """Another process of the run has ended, and this one cannot go on alone."""
 
 
+RENAMED = {"share": "sparsity"}
+"""Earlier names of options to their present ones."""
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """Returns ``"; did you mean 'x'?"`` for the known name most like ``name``, or an empty string."""
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
+    known = list(known)
+    renamed = [new for old, new in RENAMED.items() if old == name and new in known]
+    close = renamed or difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -16,10 +16,10 @@ import torch
 from RobustART.benchmarks import build_benchmark
 from RobustART.core.distributed import World
 from RobustART.data import array_dataset, create_dataset
+from RobustART.evaluation.conditions import fingerprint, make_header
 from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.settings import Settings
 from RobustART.models import create_model
-from RobustART.records.lines import FORMAT
 
 
 def main():
@@ -36,13 +36,8 @@ def main():
         model.to(world.device)
         benchmark = build_benchmark("clean", data)
         settings = Settings(batch_size=arguments.batch_size, progress=False)
-        header = {
-            "format": FORMAT,
-            "hash": "",
-            "conditions": {},
-            "passes": [{"name": "", "cells": ["clean"], "ids": len(data)}],
-        }
         ids = [list(range(len(data)))]
+        header = make_header(benchmark, ids, model, fingerprint(model), world.device, settings)
         images = (
             torch.stack([torch.from_numpy(crop) for crop in crops]).permute(0, 3, 1, 2).float().div(255).contiguous()
         )

@@ -24,13 +24,16 @@ from pathlib import Path
 import numpy as np
 
 from RobustART.benchmarks.imagenet_c import summarize as imagenet_c
+from RobustART.benchmarks.stored import grade_coordinates
 from RobustART.metrics.baselines import alexnet_corruption_errors
 from RobustART.metrics.comparison import compare, dump
 from RobustART.metrics.corruption import GROUPS
 from RobustART.metrics.evaluators import ImageNetCEvaluator
+from RobustART.metrics.reading import read_result
 from RobustART.metrics.resampling import RESAMPLES
 from RobustART.original import results as formats
-from RobustART.records.lines import FORMAT, read_records
+from RobustART.records.header import FORMAT, conditions_hash
+from RobustART.records.sealing import seal
 
 CELLS = [f"{name}/{severity}" for name in alexnet_corruption_errors() for severity in range(1, 6)]
 RESULTS = Path(__file__).parent / "results"
@@ -42,15 +45,16 @@ def write_ours(path: Path, images: int, seed: int) -> None:
     rates = np.array([1 - error for errors in alexnet_corruption_errors().values() for error in errors])
     difficulty = np.random.default_rng(0).random((images, 1))
     header = {
-        "format": FORMAT, "benchmark": "imagenet_c", "hash": "0", "versions": {},
+        "format": FORMAT, "benchmark": "imagenet_c", "versions": {},
         "conditions": {
             "benchmark": "imagenet_c", "options": {"preprocess": "crop"}, "attacks": {}, "seed": 0,
             "model": {"source": f"synthetic:{seed}", "arguments": {}, "weights": str(seed)},
         },
-        "passes": [{"name": "", "cells": CELLS, "ids": images}],
+        "passes": [{"name": "", "cells": CELLS, "coordinates": list(map(grade_coordinates, CELLS)), "ids": images}],
     }  # fmt: skip
+    header["hash"] = conditions_hash(header["conditions"])
     with open(path, "w", encoding="utf-8") as file:
-        file.write(json.dumps(header) + "\n")
+        file.write(seal(json.dumps(header)))
         for i in range(images):
             right = 0.7 * difficulty[i] + 0.3 * rng.random(len(CELLS)) < rates
             label = i % 1000
@@ -61,7 +65,7 @@ def write_ours(path: Path, images: int, seed: int) -> None:
                 "prediction": np.where(right, label, others).tolist(),
                 "confidence": rng.random(len(CELLS)).round(8).tolist(), "label_rank": ranks.tolist(),
             }  # fmt: skip
-            file.write(json.dumps(line) + "\n")
+            file.write(seal(json.dumps(line)))
 
 
 def write_original(folder: Path, images: int, cells: list[str]) -> None:
@@ -85,7 +89,7 @@ def task(name: str, places: list[str]) -> dict[str, float]:
     """Does one reading in this process; returns seconds by step, and numbers that show what came out."""
     start = time.perf_counter()
     if name == "ours":
-        records = read_records(places[0])
+        records = read_result(places[0])
         middle = time.perf_counter()
         summary = imagenet_c(records)
         end = time.perf_counter()

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from RobustART.benchmarks import BENCHMARKS, Benchmark, BenchmarkSpec, clean
 from RobustART.data import array_dataset
 from RobustART.data.imagenet import imagenet_wnids
 from RobustART.models import create_model
+from RobustART.records.header import BEFORE
+from RobustART.records.sealing import seal, unsealed
 
 ROOT = Path(__file__).resolve().parent.parent
 torch.set_num_threads(1)  # as in the processes that tests start: sums of other parts have other last bits
@@ -198,3 +201,24 @@ def own_benchmark(name, build, summarize=clean.summarize, **fields):
         yield spec
     finally:
         BENCHMARKS.remove(name)
+
+
+def sealed(data):
+    """Returns plain data as a line of a result file, with its checksum."""
+    return seal(json.dumps(data, ensure_ascii=False))
+
+
+def changed(line, **entries):
+    """Returns a line of a result file with other entries and the checksum that fits them; ``...`` removes an entry."""
+    data = {**json.loads(unsealed(line, "the line")), **entries}
+    return sealed({key: value for key, value in data.items() if value is not ...})
+
+
+def as_format_1(text):
+    """Returns a result file of ours as the version before wrote it: without coordinates and checksums."""
+    first, *rows = (unsealed(line, "the line") for line in text.splitlines())
+    header = json.loads(first)
+    header["format"] = BEFORE
+    for part in header["passes"]:
+        part.pop("coordinates", None)
+    return "".join(f"{line}\n" for line in (json.dumps(header, ensure_ascii=False), *rows))

@@ -3,8 +3,11 @@
 import json
 
 import numpy as np
+import torch
 from PIL import Image
 
+from RobustART.benchmarks.imagenet_o import imagenet_o_classes
+from RobustART.benchmarks.photos import imagenet_a_classes, imagenet_r_classes
 from RobustART.core.imaging import encode_jpeg
 from RobustART.core.imaging.video import write_video
 from RobustART.data import array_dataset
@@ -72,3 +75,42 @@ def videos(root, perturbation, *contents):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(write_video(frames, crf=0))
     return root
+
+
+def every_benchmark(root):
+    """Returns each benchmark with options that it can be built from, with files and, where it has both ways, without."""
+    cells = [("fog", 1), ("snow", 1)]
+    corruption_folders(root / "c", cells, count=3)
+    corruption_folders(root / "bar", [("sparkles", 1)], count=3)
+    corruption_folders(root / "3d", [("flash", 1)], count=3)
+    cifar_c(root / "cifar")
+    videos(root / "p", "snow", [make_picture(0, 32, 32)] * 3)
+    for name, classes in (("a", imagenet_a_classes()), ("o", imagenet_o_classes()), ("r", imagenet_r_classes())):
+        wnid_folder(root / name, classes[:2])
+    wnid_folder(root / "sketch", [0, 1])
+    save(root / "v2" / "3" / "x.jpeg", make_picture(0))
+    for name in ("pil-bilinear", "pil-box"):
+        save(root / "s" / "pil" / name / "x.png", make_picture(0))
+        (root / "s" / f"pil_{name}.txt").write_text(f"pil/{name}/x.png 1\n")
+    few = {"corruptions": ["fog", "snow"], "severities": [1]}
+    system = {"decoders": ["pil"], "resizes": ["pil-box"]}
+    return [
+        ("clean", {}),
+        ("imagenet_a", {"root_dir": root / "a"}),
+        ("imagenet_o", {"root_dir": root / "o"}),
+        ("imagenet_r", {"root_dir": root / "r"}),
+        ("imagenet_sketch", {"root_dir": root / "sketch"}),
+        ("imagenet_v2", {"root_dir": root / "v2"}),
+        ("imagenet_c", few),
+        ("imagenet_c", {**few, "root_dir": root / "c"}),
+        ("imagenet_c", {**few, "root_dir": root / "c", "meta": write_meta(root / "c", root / "c" / "meta", cells)}),
+        ("imagenet_c_bar", {"root_dir": root / "bar", "corruptions": ["sparkles"], "severities": [1]}),
+        ("imagenet_3dcc", {"root_dir": root / "3d", "corruptions": ["flash"], "severities": [1]}),
+        ("cifar_c", {**few, "root_dir": root / "cifar"}),
+        ("imagenet_p", {"perturbations": ["snow"]}),
+        ("imagenet_p", {"perturbations": ["snow"], "root_dir": root / "p"}),
+        ("imagenet_s", system),
+        ("imagenet_s", {**system, "root_dir": root / "s"}),
+        ("adversarial", {"attacks": ["fgsm"]}),
+        ("transfer", {"attacks": ["fgsm"], "models": {"other": torch.nn.Flatten()}}),
+    ]

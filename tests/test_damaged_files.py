@@ -125,8 +125,8 @@ def test_videos_that_are_cut_off_or_damaged_are_refused(monkeypatch):
 
         @staticmethod
         @contextlib.contextmanager
-        def open(source):
-            with av.open(source) as container:
+        def open(source, **options):
+            with av.open(source, **options) as container:
                 four = itertools.islice(container.decode(video=0), 4)
                 yield SimpleNamespace(streams=container.streams, decode=lambda video: four)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from RobustART.benchmarks.attack_cells import attack_coordinates, bound_attacks, one_spelling
+from RobustART.benchmarks.attack_cells import attack_coordinates, bound_attacks, is_attack, one_spelling
 from RobustART.benchmarks.building import Benchmark, Cell, Pass, clean_view
-from RobustART.errors import ConfigError, RecordError
-from RobustART.metrics.reading import single_pass
+from RobustART.benchmarks.options import AttackEntry, Radii
+from RobustART.errors import ConfigError
+from RobustART.metrics.reading import check_coordinates, single_pass
 from RobustART.metrics.results import Summary
 from RobustART.metrics.robustness import Attacked, broken_by_stage, robustness
 from RobustART.metrics.spec import (
@@ -51,9 +52,9 @@ TABLES = (
 def build(
     dataset: ImageDataset,
     *,
-    attacks: Sequence[Any] = ("fgsm", "pgd_linf"),
-    eps: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
-    stop: str | None = "first",
+    attacks: Sequence[AttackEntry] = ("fgsm", "pgd_linf"),
+    eps: Radii = None,
+    stop: Literal["first"] | None = "first",
 ) -> Benchmark:
     """Returns white-box attacks on the true label.
 
@@ -85,11 +86,11 @@ def check(records: Records, place: str) -> None:
     """Raises a RecordError if a cell is neither ``clean``, which must be there, nor of an attack and a radius."""
     table = single_pass(records, place)
     table.cell(CLEAN)
-    for cell, found in zip(table.cells, table.coordinates, strict=True):
-        if cell != CLEAN and not (found.get("attack") and 0 <= found.get("eps", -1) < float("inf")):
-            raise RecordError(
-                f"{place} has a cell {cell!r}; allowed are {CLEAN!r} and attack/radius, such as 'fgsm/8/255'"
-            )
+
+    def point(cell: str, found: Mapping[str, Any]) -> tuple[str, ...] | None:
+        return (CLEAN,) if cell == CLEAN else (found["attack"], found["radius"]) if is_attack(found) else None
+
+    check_coordinates(table, place, point, f"{CLEAN!r} and attack/radius, such as 'fgsm/8/255'")
 
 
 def summarize(records: Records) -> Summary:
@@ -125,8 +126,8 @@ def strongest(entry: Entry) -> list[tuple[str, str, str, PlainEstimate]]:
     found: dict[str, dict[tuple[float, str], list[tuple[str, PlainEstimate]]]] = {}
     for attack, row in entry["tables"].get(ROBUST.name, {}).items():
         for radius, estimate in row.items():
-            place = entry["cells"].get(f"{attack}/{radius}")
-            if estimate["value"] is not None and place is not None:
+            place = entry["cells"].get(f"{attack}/{radius}", {})
+            if estimate["value"] is not None and is_attack(place):
                 by_radius = found.setdefault(place["norm"], {})
                 by_radius.setdefault((float(place["eps"]), radius), []).append((attack, estimate))
     return [

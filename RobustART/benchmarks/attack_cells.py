@@ -5,19 +5,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from RobustART.benchmarks.building import as_list
-from RobustART.core.options import (
-    NUMBERS,
-    attack_norm,
-    check_options,
-    check_types,
-    format_eps,
-    option_defaults,
-    parse_number,
-)
+from RobustART.benchmarks.options import HIDDEN, AttackEntry, Radii
+from RobustART.core.options import attack_norm, checked, format_eps, option_defaults, parse_number
 from RobustART.errors import ConfigError
+from RobustART.metrics.reading import has
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,11 +40,18 @@ def attack_coordinates(name: str, norm: str | None = None) -> dict[str, Any]:
     return {"attack": attack, "norm": norm or attack_norm(attack), "radius": radius, "eps": parse_number(radius)}
 
 
+def is_attack(coordinates: Mapping[str, Any]) -> bool:
+    """Returns whether coordinates are those of an attack and a radius."""
+    eps = coordinates.get("eps")
+    number = isinstance(eps, (int, float)) and not isinstance(eps, bool) and 0 <= eps < math.inf
+    return number and has(coordinates, attack=str, norm=str, radius=str)
+
+
 def bound_attacks(
-    where: str, attacks: Sequence[Any], eps: Sequence[Any] | Mapping[str, Sequence[Any]] | None, stop: str | None
+    where: str, attacks: Sequence[AttackEntry], eps: Radii, stop: Literal["first"] | None
 ) -> list[BoundAttack]:
     """Returns attacks with their options bound, one for each radius; ``where`` names the benchmark in errors."""
-    specs = [_attack_spec(item, where) for item in as_list(attacks, (str, Mapping), f"{where}.attacks")]
+    specs = [_attack_spec(item, where) for item in attacks]
     if not specs:
         raise ConfigError(f"{where}.attacks must name at least one attack")
     labels = [label for label, _, _ in specs]
@@ -69,18 +69,8 @@ def bound_attacks(
             if key not in norms and key not in labels:
                 raise ConfigError(f"{where}.eps names {key!r}, which is neither a norm nor one of these attacks")
     bound = []
-    if stop not in (None, "first"):
-        raise ConfigError(f"{where}.stop must be 'first' or null, got {stop!r}")
     for label, function, options in specs:
-        place = f"the attack {label}"
         given = {**({"stop": stop} if "stop" in option_defaults(function) else {}), **options}
-        if "eps" in given:
-            raise ConfigError(f"the radii of {label} do not go with its options; say {where}.eps: {{{label}: [...]}}")
-        # Targeted attacks need the classes to lead to, and a benchmark has but the true ones.
-        check_options({"eps": 0, **given}, function, place, hidden=("seeds", "log", "targeted"))
-        written = {key: v for key, v in given.items() if key in NUMBERS and isinstance(v, str)}
-        given |= {key: parse_number(v, f"{key} of {place}") for key, v in written.items()}
-        check_types(given, function, place)
         for radius in _radii(where, label, norm_of[label], eps):
             attack = functools.partial(function, eps=radius, **given)
             _try_options(attack, label)
@@ -90,22 +80,14 @@ def bound_attacks(
     return bound
 
 
-def one_spelling(attacks: Any, eps: Any) -> dict[str, Any]:
-    """Returns the two options, which are checked, in one spelling: lists, numbers, names without empty options."""
-    specs: list[Any] = []
-    for item in [attacks] if isinstance(attacks, (str, Mapping)) else attacks:
-        name, options = (item, {}) if isinstance(item, str) else next(iter(item.items()))
-        given = {k: parse_number(v) if k in NUMBERS and isinstance(v, str) else v for k, v in (options or {}).items()}
-        specs.append({name: given} if given else name)
+def one_spelling(attacks: Sequence[AttackEntry], eps: Radii) -> dict[str, Any]:
+    """Returns the two options in one spelling: names without options are strings."""
+    return {"attacks": [item if isinstance(item, str) else _entry(item) for item in attacks], "eps": eps}
 
-    def numbers(values: Any) -> list[float]:
-        return [parse_number(value) for value in ([values] if isinstance(values, (int, float, str)) else values)]
 
-    if isinstance(eps, Mapping):
-        radii: Any = {key: None if values is None else numbers(values) for key, values in eps.items()}
-    else:
-        radii = None if eps is None else numbers(eps)
-    return {"attacks": specs, "eps": radii}
+def _entry(item: Mapping[str, Any]) -> Any:
+    name, options = next(iter(item.items()))
+    return {name: {**options, **_attack_spec(item, "")[2]}} if options else name
 
 
 def _attack_spec(item: Any, where: str) -> tuple[str, Callable[..., Tensor], dict[str, Any]]:
@@ -121,7 +103,11 @@ def _attack_spec(item: Any, where: str) -> tuple[str, Callable[..., Tensor], dic
             )
         given = dict(options or {})
         backend = given.pop("backend", OURS)
-        return (name if backend == OURS else f"{backend}.{name}"), resolve_attack(name, backend), given
+        label, function = (name if backend == OURS else f"{backend}.{name}"), resolve_attack(name, backend)
+        if "eps" in given:
+            raise ConfigError(f"the radii of {label} do not go with its options; say {where}.eps: {{{label}: [...]}}")
+        checks = checked(function, {"eps": 0, **given}, f"the attack {label}", hidden=HIDDEN)
+        return label, function, {key: checks[key] for key in given}
     raise ConfigError(f"an entry of {where}.attacks must be a name or {{name: {{option: value}}}}, got {item!r}")
 
 
@@ -136,15 +122,14 @@ def _try_options(attack: Callable[..., Tensor], name: str) -> None:
         raise ConfigError(f"the options of the attack {name}: {error}") from error
 
 
-def _radii(where: str, name: str, norm: str, eps: Any) -> list[float]:
+def _radii(where: str, name: str, norm: str, eps: Radii) -> list[float]:
     if norm not in DEFAULT_EPS:
         raise ConfigError(f"the norm of {name} must be one of {', '.join(DEFAULT_EPS)}, got {norm!r}")
     if isinstance(eps, Mapping):
         eps = eps.get(name, eps.get(norm))
-    values = DEFAULT_EPS[norm] if eps is None else as_list(eps, (int, float, str), f"{where}.eps")
-    radii = [parse_number(value, f"{where}.eps") for value in values]
-    if not radii or any(not 0 <= radius < math.inf for radius in radii):
-        raise ConfigError(f"{where}.eps must be a list of radii from 0 up, got {eps!r}")
+    radii = list(DEFAULT_EPS[norm] if eps is None else eps)
+    if not radii:
+        raise ConfigError(f"{where}.eps must name at least one radius, got {eps!r}")
     if len({format_eps(radius, norm) for radius in radii}) < len(radii):
         raise ConfigError(f"{where}.eps names a radius twice: {eps!r}")
     return radii

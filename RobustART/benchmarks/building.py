@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from RobustART.core.options import check_options, option_defaults
+from RobustART.core.options import checked, option_defaults
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import ConfigError
 from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec
@@ -30,7 +30,7 @@ class Batched:
     source: View
     """What is shipped, without draws."""
     key: str
-    """Sources of one key are shipped once."""
+    """Sources of one key, and views of that ``view_key``, are shipped once."""
     change: Callable[..., Tensor]
     """(images uint8 (N, S, S, 3) on any device, *, rngs) -> uint8 (N, S, S, 3), with the draws that the view would make."""
 
@@ -149,11 +149,12 @@ def build_benchmark(name: str, dataset: ImageDataset | None, options: Mapping[st
         ConfigError: an option is unknown or impossible, or the benchmark needs clean images.
     """
     spec = BENCHMARKS[name]
+    if spec.name not in BENCHMARKS:  # named module:spec, by a module that does not register it
+        BENCHMARKS.add(spec.name, spec)
+    elif BENCHMARKS[spec.name] is not spec:
+        raise ConfigError(f"the benchmark {name} has the name {spec.name!r}, which is that of another benchmark")
     builder = spec.build
-    if options is not None and not isinstance(options, Mapping):
-        raise ConfigError(f"the options of the benchmark {name} must be a mapping, got {options!r}")
-    given = dict(options or {})
-    check_options(given, builder, f"the benchmark {name}")
+    given = checked(builder, {} if options is None else options, f"the benchmark {name}")
     benchmark = builder(dataset, **given)
     known = option_defaults(builder)
     if any(part.dataset is None for part in benchmark.passes):
@@ -194,13 +195,3 @@ def class_list(name: str) -> tuple[int, ...]:
 def clean_view(sample: Sample, rng: np.random.Generator) -> Array:
     """The image as the model takes it."""
     return sample.crop
-
-
-def as_list(value: Any, kind: Any, where: str) -> list[Any]:
-    """Returns one entry or a list of them as a list; anything else is a ConfigError that names ``where``."""
-    if isinstance(value, kind) and not isinstance(value, bool):
-        return [value]
-    entries = list(value) if isinstance(value, (list, tuple, range)) else None
-    if entries is None or not all(isinstance(entry, kind) and not isinstance(entry, bool) for entry in entries):
-        raise ConfigError(f"{where} must be one entry or a list of them, got {value!r}")
-    return entries

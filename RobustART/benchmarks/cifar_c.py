@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from RobustART.benchmarks.building import Benchmark, Pass
 from RobustART.benchmarks.corruption_sets import MEAN_ERROR, set_axes, set_summary
 from RobustART.benchmarks.imagenet_c import ACCURACY_TABLE, EVERY, METRICS, OF_THESE
+from RobustART.benchmarks.options import CorruptionName, PublishedView, Severity
 from RobustART.benchmarks.stored import (
     LEVELS,
+    PREPROCESSINGS,
     check_grades,
     corruption_grades,
     grade_coordinates,
     grade_name,
     grade_options,
     stored_cells,
-    stored_preprocessing,
 )
+from RobustART.core.imaging.npy import map_npy
 from RobustART.core.published import PublishedSet
-from RobustART.errors import DataError
 from RobustART.metrics.results import Summary
 from RobustART.metrics.spec import BenchmarkSpec, add_benchmark
 from RobustART.records.lines import Records
@@ -48,9 +49,9 @@ def build(
     dataset: ImageDataset,
     *,
     root_dir: str,
-    corruptions: Sequence[str] = EVERY,
-    severities: Sequence[int] = LEVELS,
-    preprocess: str = "crop",
+    corruptions: Sequence[CorruptionName] = EVERY,
+    severities: Sequence[Severity] = LEVELS,
+    preprocess: PublishedView = "crop",
 ) -> Benchmark:
     """Returns CIFAR-10-C or CIFAR-100-C from its ``.npy`` files (Hendrycks and Dietterich 2019).
 
@@ -67,7 +68,7 @@ def build(
     from RobustART.data.variants import StackedDataset
 
     grades = corruption_grades(NAME, corruptions, severities)
-    adapt = stored_preprocessing(preprocess, NAME)
+    adapt = PREPROCESSINGS[preprocess]
     root = existing_folder(CIFAR_C, root_dir, f"{NAME}.root_dir")
     names = list(dict.fromkeys(name for name, _ in grades))
     absent = [name for name in ("labels", *names) if not (root / f"{name}.npy").is_file()]
@@ -104,18 +105,11 @@ def build(
     return Benchmark(SPEC, (part,), grade_options(grades), notes=count_notes(published, images))
 
 
-def _load(path: Path) -> NDArray[np.generic]:
-    try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-
-
 def _images(path: Path) -> NDArray[np.uint8]:
     """Returns the images of a file: uint8 (5 N, H, W, 3)."""
     from RobustART.data.published import missing
 
-    array = _load(path)
+    array = map_npy(path)
     whole = array.ndim == 4 and array.shape[3] == 3 and len(array) > 0 and len(array) % len(LEVELS) == 0
     if array.dtype != np.uint8 or not whole:
         raise missing(
@@ -123,14 +117,14 @@ def _images(path: Path) -> NDArray[np.uint8]:
             f"uint8 ({len(LEVELS)} N, H, W, 3) in {path}, the severities one after another",
             f"it holds {array.dtype} {array.shape}",
         )
-    return array  # type: ignore[return-value]
+    return array
 
 
 def _labels(path: Path, count: int) -> NDArray[np.int64]:
     """Returns the label of each of ``count`` images; the file may repeat them for each severity."""
     from RobustART.data.published import missing
 
-    array = _load(path)
+    array = map_npy(path)
     fits = array.shape in ((count,), (len(LEVELS) * count,))
     if not np.issubdtype(array.dtype, np.integer) or not fits:
         raise missing(

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from RobustART.benchmarks.building import Benchmark, Pass
 from RobustART.benchmarks.imagenet_c import ACCURACY_TABLE, OF_THESE
+from RobustART.benchmarks.options import DecoderName, PublishedView, Severity
 from RobustART.benchmarks.stored import (
     LEVELS,
+    PREPROCESSINGS,
     check_grades,
     corruption_grades,
     grade_coordinates,
@@ -17,7 +19,6 @@ from RobustART.benchmarks.stored import (
     grade_options,
     grades_of,
     stored_cells,
-    stored_preprocessing,
 )
 from RobustART.core.published import PublishedSet
 from RobustART.metrics import estimates
@@ -93,9 +94,9 @@ def _add(name: str, published: PublishedSet, known: tuple[str, ...]) -> None:
         *,
         root_dir: str,
         corruptions: Sequence[str] = known,
-        severities: Sequence[int] = LEVELS,
-        preprocess: str = "crop",
-        decoder: str = "pil",
+        severities: Sequence[Severity] = LEVELS,
+        preprocess: PublishedView = "crop",
+        decoder: DecoderName = "pil",
         exif_orientation: bool = False,
     ) -> Benchmark:
         from RobustART.data.datasets import check_reader
@@ -104,7 +105,7 @@ def _add(name: str, published: PublishedSet, known: tuple[str, ...]) -> None:
         from RobustART.data.variants import scan_variants
 
         grades = corruption_grades(name, corruptions, severities)
-        adapt = stored_preprocessing(preprocess, name)
+        adapt = PREPROCESSINGS[preprocess]
         check_reader(decoder, exif_orientation)
         root = existing_folder(published, root_dir, f"{name}.root_dir")
         read_generated(root, name)  # refuses one of another benchmark

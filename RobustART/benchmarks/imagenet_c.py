@@ -7,7 +7,7 @@ import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from RobustART.benchmarks.building import (
     refuse_without_files,
 )
 from RobustART.benchmarks.layout import Layout, Row, encoded_views
+from RobustART.benchmarks.options import Backend, CorruptionName, DecoderName, PublishedView, Severity
 from RobustART.benchmarks.stored import (
     LEVELS,
+    PREPROCESSINGS,
     Grade,
     check_grades,
     corruption_grades,
@@ -31,9 +33,8 @@ from RobustART.benchmarks.stored import (
     grade_options,
     grades_of,
     stored_cells,
-    stored_preprocessing,
 )
-from RobustART.core.imaging import Array, check_jpeg_quality, decode, encode_jpeg
+from RobustART.core.imaging import Array, JpegQuality, decode, encode_jpeg
 from RobustART.core.published import PublishedSet
 from RobustART.errors import ConfigError, DataError, RecordError
 from RobustART.metrics.corrupted import corrupted
@@ -151,16 +152,16 @@ def made_cells(
 def build(
     dataset: ImageDataset,
     *,
-    corruptions: Sequence[str] = EVERY,
-    severities: Sequence[int] = LEVELS,
-    jpeg_quality: int | None = None,
-    backend: str = "robustart",
+    corruptions: Sequence[CorruptionName] = EVERY,
+    severities: Sequence[Severity] = LEVELS,
+    jpeg_quality: JpegQuality | None = None,
+    backend: Backend = "robustart",
     root_dir: str | None = None,
     meta: str | None = None,
-    preprocess: str = "crop",
-    decoder: str = "pil",
+    preprocess: PublishedView = "crop",
+    decoder: DecoderName = "pil",
     exif_orientation: bool = False,
-    device: str = "cpu",
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> Benchmark:
     """Returns ImageNet-C, made on the fly from clean images or read from its files (Hendrycks and Dietterich 2019).
 
@@ -182,13 +183,12 @@ def build(
     Source: https://arxiv.org/abs/1903.12261.
     """
     if root_dir is not None:
-        for option, value, default in (
-            ("device", device, "cpu"), ("backend", backend, "robustart"), ("jpeg_quality", jpeg_quality, None),
+        for option, value, default, done in (
+            ("device", device, "cpu", "corrupted"), ("backend", backend, "robustart", "corrupted"),
+            ("jpeg_quality", jpeg_quality, None, "stored"),
         ):  # fmt: skip
             if value != default:
-                raise ConfigError(
-                    f"{NAME}.{option} is {value!r}, but files in root_dir are corrupted and stored already"
-                )
+                raise ConfigError(f"{NAME}.{option} is {value!r}, but files in root_dir are {done} already")
         return _stored(root_dir, meta, preprocess, corruptions, severities, decoder, exif_orientation)
 
     import torch
@@ -199,14 +199,10 @@ def build(
     refuse_without_files(NAME, meta=meta, preprocess=preprocess, decoder=decoder, exif_orientation=exif_orientation)
     grades = corruption_grades(NAME, corruptions, severities)
     names = list(dict.fromkeys(name for name, _ in grades))
-    if jpeg_quality is not None:
-        check_jpeg_quality(jpeg_quality)
     functions = tuple(CORRUPTIONS[name] for name in names)
     check_backend(backend, names, f"{NAME}.backend")
     if "frost" in names and backend == "robustart":
         frost_folder()
-    if device not in ("cpu", "cuda"):
-        raise ConfigError(f"{NAME}.device must be cpu or cuda, got {device!r}")
     if device == "cuda":
         if backend != "robustart" or jpeg_quality is not None:
             raise ConfigError(f"{NAME}.device is cuda, but a library and JPEG files work on the CPU")
@@ -218,7 +214,7 @@ def build(
 
 
 def _stored(
-    root_dir: str | Path, meta: object, preprocess: str, corruptions: Any, severities: Any, decoder: str,
+    root_dir: str | Path, meta: str | None, preprocess: str, corruptions: Any, severities: Any, decoder: str,
     exif_orientation: bool,
 ) -> Benchmark:  # fmt: skip
     """Returns ImageNet-C from its published files; the options are those of :func:`build`."""
@@ -231,7 +227,7 @@ def _stored(
     grades = corruption_grades(NAME, corruptions, severities)
     for name, _ in grades:
         CORRUPTIONS[name]
-    adapt = stored_preprocessing(preprocess, NAME)
+    adapt = PREPROCESSINGS[preprocess]
     check_reader(decoder, exif_orientation)
     root = existing_folder(PUBLISHED, root_dir, f"{NAME}.root_dir")
     generated = read_generated(root, NAME)
@@ -240,11 +236,9 @@ def _stored(
             PUBLISHED, root, {grade_name(grade): _severity_folder(root, *grade) for grade in grades}
         )
         dataset = generated.arrange(dataset) if generated else dataset
-    elif isinstance(meta, (str, Path)):
+    else:
         dataset = _from_meta(root, Path(meta), grades)
         dataset = generated.arrange(dataset, labelled=True) if generated else dataset
-    else:
-        raise ConfigError(f"{NAME}.meta must be a file, got {meta!r}")
     dataset = dataclasses.replace(dataset, decoder=decoder, exif_orientation=exif_orientation)
     part = Pass(dataset, stored_cells(dataset, grade_coordinates), preprocessing=adapt)
     options = {**grade_options(grades), "backend": None, "jpeg_quality": None}
@@ -270,7 +264,7 @@ def _from_meta(root: Path, meta: Path, grades: Sequence[Grade]) -> VariantDatase
     from RobustART.data.variants import listed_variants
 
     try:
-        groups = json.loads(meta.read_text(encoding="utf-8"))
+        groups = json.loads(meta.read_text(encoding="utf-8-sig"))
         files = {
             (c, int(s)): str(file) for group in groups.values() for c, row in group.items() for s, file in row.items()
         }
@@ -293,10 +287,10 @@ def _from_meta(root: Path, meta: Path, grades: Sequence[Grade]) -> VariantDatase
 def layout(
     dataset: ImageDataset,
     *,
-    corruptions: Sequence[str] = EVERY,
-    severities: Sequence[int] = LEVELS,
-    jpeg_quality: int = 85,
-    backend: str = "robustart",
+    corruptions: Sequence[CorruptionName] = EVERY,
+    severities: Sequence[Severity] = LEVELS,
+    jpeg_quality: JpegQuality = 85,
+    backend: Backend = "robustart",
 ) -> Layout:
     """Returns ImageNet-C as JPEG files, with the original's meta files; the options are those of :func:`build`."""
     options = {"corruptions": corruptions, "severities": severities, "backend": backend}

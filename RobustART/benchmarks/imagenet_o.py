@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from RobustART.benchmarks.building import STORED, Benchmark, Cell, Pass, class_list, clean_view
+from RobustART.benchmarks.options import DecoderName
 from RobustART.core.published import PublishedSet
 from RobustART.errors import ConfigError, DataError, RecordError
 from RobustART.metrics.detection import unknown_images
@@ -44,7 +45,7 @@ def imagenet_o_classes() -> tuple[int, ...]:
 
 
 def build(
-    dataset: ImageDataset | None, *, root_dir: str, decoder: str = "pil", exif_orientation: bool = False
+    dataset: ImageDataset | None, *, root_dir: str, decoder: DecoderName = "pil", exif_orientation: bool = False
 ) -> Benchmark:
     """Returns ImageNet-O: does low confidence find images of unknown things? (Hendrycks et al. 2021).
 

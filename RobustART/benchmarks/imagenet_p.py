@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from RobustART.benchmarks.building import Benchmark, Cell, Pass, as_list, refuse_without_files
+from RobustART.benchmarks.building import Benchmark, Cell, Pass, refuse_without_files
 from RobustART.benchmarks.layout import Layout
-from RobustART.benchmarks.stored import stored_preprocessing
+from RobustART.benchmarks.options import PublishedView
+from RobustART.benchmarks.stored import PREPROCESSINGS
 from RobustART.core.imaging import Array
 from RobustART.core.imaging.video import write_video
 from RobustART.core.preprocessing import Preprocessing
@@ -42,21 +43,18 @@ FLIPS = MetricSpec("FP (%)", "Flip probability: how often the prediction changes
 T5D = MetricSpec("T5D", "How far the top five places move between frames.", "low", "distance")
 ZIPF = MetricSpec("zipf", "How far the whole ranking moves between frames, the top weighted most.", "low", "distance")
 _MEANS = (
-    MetricSpec(
-        "mFP", "How often the prediction changes between frames (%), mean over the scored perturbations.", "low",
-        headline=True,
-    ),
-    MetricSpec("mean_T5D", "How far the top five places move, mean over the scored perturbations.", "low", "distance"),
-    MetricSpec("mean_zipf", "How far the whole ranking moves, the top weighted most, likewise.", "low", "distance"),
-)  # fmt: skip
+    MetricSpec("mFP", "How often the prediction changes between frames (%), mean over {}.", "low", headline=True),
+    MetricSpec("mean_T5D", "How far the top five places move, mean over {}.", "low", "distance"),
+    MetricSpec("mean_zipf", "How far the whole ranking moves, the top weighted most, mean over {}.", "low", "distance"),
+)
 _RATIOS = (
-    MetricSpec("mFR", "The flip probability over a baseline's.", "low", "ratio", headline=True),
-    MetricSpec("mT5D", "The distance of the top five over a baseline's.", "low", "ratio"),
+    MetricSpec("mFR", "The flip probability over a baseline's, mean over {}.", "low", "ratio", headline=True),
+    MetricSpec("mT5D", "The distance of the top five over a baseline's, mean over {}.", "low", "ratio"),
 )
 METRICS = tuple(
-    dataclasses.replace(spec, name=f"{spec.name}{of}", meaning=spec.meaning + added)
+    dataclasses.replace(spec, name=f"{spec.name}{of}", meaning=spec.meaning.format(which))
     for spec in (_RATIOS[0], *_MEANS, _RATIOS[1])
-    for of, added in (("", ""), ("_of_these", " Only of the perturbations that were run."))
+    for of, which in (("", "the scored perturbations"), ("_of_these", "the perturbations that were run"))
 )
 TABLES = (TableSpec("stability", "stability", (FLIPS, T5D, ZIPF), "Each perturbation's numbers.", rows="perturbation"),)
 
@@ -136,37 +134,36 @@ class SequenceView:
         return sample.last_made[1][self.index]
 
 
-def perturbation_folders(perturbations: Any = SCORED_PERTURBATIONS, difficulty: Any = 1) -> dict[str, str]:
+def perturbation_folders(perturbations: Sequence[str] = SCORED_PERTURBATIONS, difficulty: int = 1) -> dict[str, str]:
     """Returns the folder of each perturbation, from the options of ``imagenet_p``, checked.
 
     Args:
-        perturbations: one name or a list of them; noise has a folder of its own for each difficulty.
+        perturbations: names; noise has a folder of its own for each difficulty.
         difficulty: 1 to 3.
 
     Raises:
         ConfigError, UnknownNameError: what their names say.
     """
-    names = as_list(perturbations, str, f"{NAME}.perturbations")
-    for name in names:
+    for name in perturbations:
         if name not in PUBLISHED_PERTURBATIONS:
             known = ", ".join(PUBLISHED_PERTURBATIONS)
             raise UnknownNameError(
                 f"unknown perturbation {name!r}{nearest(name, PUBLISHED_PERTURBATIONS) or ';'} Known: {known}"
             )
-    if not names or len(set(names)) < len(names):
-        raise ConfigError(f"{NAME}.perturbations must name each perturbation once, and at least one, got {names}")
-    if type(difficulty) is not int or difficulty not in DIFFICULTIES:
-        raise ConfigError(f"{NAME}.difficulty must be 1, 2 or 3, got {difficulty!r}")
-    return {name: f"{name}_{difficulty}" if is_noise(name) and difficulty > 1 else name for name in names}
+    if not perturbations or len(set(perturbations)) < len(perturbations):
+        raise ConfigError(
+            f"{NAME}.perturbations must name each perturbation once, and at least one, got {list(perturbations)}"
+        )
+    return {name: f"{name}_{difficulty}" if is_noise(name) and difficulty > 1 else name for name in perturbations}
 
 
 def build(
     dataset: ImageDataset,
     *,
     perturbations: Sequence[str] = SCORED_PERTURBATIONS,
-    difficulty: int = 1,
+    difficulty: Literal[1, 2, 3] = 1,
     root_dir: str | None = None,
-    preprocess: str = "crop",
+    preprocess: PublishedView = "crop",
 ) -> Benchmark:
     """Returns ImageNet-P, made on the fly or read from its videos (Hendrycks and Dietterich 2019).
 
@@ -193,7 +190,7 @@ def build(
     from RobustART.noise.perturbations import perturb
 
     folders = perturbation_folders(perturbations, difficulty)
-    adapt = stored_preprocessing(preprocess, NAME)
+    adapt = PREPROCESSINGS[preprocess]
     rows = {name: (is_noise(name), 1 if is_noise(name) else difficulty) for name in folders}
     options: dict[str, Any] = {"perturbations": list(folders)}
     notes: list[str] = []
@@ -241,7 +238,7 @@ def build(
 
 
 def layout(
-    dataset: ImageDataset, *, perturbations: Sequence[str] = SCORED_PERTURBATIONS, difficulty: int = 1
+    dataset: ImageDataset, *, perturbations: Sequence[str] = SCORED_PERTURBATIONS, difficulty: Literal[1, 2, 3] = 1
 ) -> Layout:
     """Returns ImageNet-P as MP4 files; the options are those of :func:`build`."""
     folders = perturbation_folders(perturbations, difficulty).values()
@@ -289,7 +286,7 @@ def check(records: Records, place: str) -> None:
                 known = ", ".join(PUBLISHED_PERTURBATIONS)
                 raise RecordError(f"{place} has a cell {table.cells[columns[0]]!r}; perturbations are {known}")
             frames = [table.coordinates[column].get("frame") for column in columns]
-            if frames != list(range(len(frames))):
+            if frames != list(range(len(frames))) or not all(type(frame) is int for frame in frames):
                 raise RecordError(f"{place} must have the frames of {name} from 0 on, in order, but has {frames[:5]}")
             if name in seen:
                 raise RecordError(f"{place} has {name} in two passes")

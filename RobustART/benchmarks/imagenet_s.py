@@ -5,21 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from RobustART.benchmarks.building import Benchmark, Cell, Pass, as_list, build_benchmark
+from RobustART.benchmarks.building import Benchmark, Cell, Pass, build_benchmark
 from RobustART.benchmarks.layout import Layout, Row, encoded_views
+from RobustART.benchmarks.options import DecoderName, ResizeName
 from RobustART.benchmarks.stored import crop_only, stored_cells
 from RobustART.core.imaging import REFERENCE, RESIZES, Array, decode, encode_jpeg
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.published import PublishedSet
 from RobustART.errors import ConfigError
 from RobustART.metrics import estimates
-from RobustART.metrics.reading import check_extra, single_pass
+from RobustART.metrics.reading import check_coordinates, check_extra, has, single_pass
 from RobustART.metrics.results import Summary
 from RobustART.metrics.spec import Axis, BenchmarkSpec, Entry, MetricSpec, TableSpec, add_benchmark
 from RobustART.metrics.systems import systems
@@ -129,8 +130,8 @@ def _options(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
 def build(
     dataset: ImageDataset,
     *,
-    decoders: Sequence[str] = DECODERS,
-    resizes: Sequence[str] = tuple(RESIZES),
+    decoders: Sequence[DecoderName] = DECODERS,
+    resizes: Sequence[ResizeName] = tuple(RESIZES),
     root_dir: str | None = None,
 ) -> Benchmark:
     """Returns ImageNet-S, made on the fly or read from dumps: decoders with one resize, and resizes with one decoder.
@@ -144,11 +145,10 @@ def build(
         root_dir: folder of ``{decoder}/{resize}/*.npy`` and of the lists ``{decoder}_{resize}.txt`` with ``path label`` in
             each line; null makes the views on the fly.
     """
-    names = as_list(decoders, str, f"{NAME}.decoders"), as_list(resizes, str, f"{NAME}.resizes")
-    for values, option in zip(names, ("decoders", "resizes"), strict=True):
+    for values, option in ((decoders, "decoders"), (resizes, "resizes")):
         if len(set(values)) < len(values):
-            raise ConfigError(f"{NAME}.{option} names something twice: {values}")
-    pairs = system_cells(*names)
+            raise ConfigError(f"{NAME}.{option} names something twice: {list(values)}")
+    pairs = system_cells(decoders, resizes)
     if len(pairs) < 2:
         raise ConfigError(f"{NAME} needs a decoder or a resize beside the reference, pil/pil-bilinear")
     if root_dir is not None:
@@ -173,7 +173,7 @@ def build(
 
 
 def layout(
-    dataset: ImageDataset, *, decoders: Sequence[str] = DECODERS, resizes: Sequence[str] = tuple(RESIZES)
+    dataset: ImageDataset, *, decoders: Sequence[DecoderName] = DECODERS, resizes: Sequence[ResizeName] = tuple(RESIZES)
 ) -> Layout:
     """Returns ImageNet-S as ``.npy`` files, one list a system; the options are those of :func:`build`."""
     part = build_benchmark(NAME, dataset, {"decoders": decoders, "resizes": resizes}).passes[0]
@@ -202,8 +202,13 @@ def coordinates(cell: str) -> dict[str, Any]:
 
 
 def check(records: Records, place: str) -> None:
-    """Raises a RecordError if records have several passes, or pixel differences that are none."""
+    """Raises a RecordError if a cell is not of a decoder and a resize, or pixel differences are none."""
     table = single_pass(records, place)
+
+    def point(cell: str, found: Mapping[str, Any]) -> tuple[str, str] | None:
+        return (found["decoder"], found["resize"]) if has(found, decoder=str, resize=str) else None
+
+    check_coordinates(table, place, point, "decoder/resize")
     if "pixel_difference" in table.extra:
         check_extra(table, "pixel_difference", 2, 255, place)
 

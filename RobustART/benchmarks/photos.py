@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from RobustART.benchmarks.building import STORED, Benchmark, Cell, Pass, class_list, clean_view
 from RobustART.benchmarks.clean import TOP1, TOP5
 from RobustART.benchmarks.clean import summarize as top1_and_top5
+from RobustART.benchmarks.options import DecoderName
 from RobustART.core.published import PublishedSet
-from RobustART.errors import ConfigError
 from RobustART.metrics.calibration import calibration
 from RobustART.metrics.reading import check_one_cell, single_pass
 from RobustART.metrics.results import Summary
@@ -70,7 +70,7 @@ def build_imagenet_a(
     *,
     root_dir: str,
     masked: bool = True,
-    decoder: str = "pil",
+    decoder: DecoderName = "pil",
     exif_orientation: bool = False,
 ) -> Benchmark:
     """Returns ImageNet-A from its published folder (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174).
@@ -90,7 +90,7 @@ def build_imagenet_r(
     *,
     root_dir: str,
     masked: bool = True,
-    decoder: str = "pil",
+    decoder: DecoderName = "pil",
     exif_orientation: bool = False,
 ) -> Benchmark:
     """Returns ImageNet-R from its published folder (Hendrycks et al. 2021, https://arxiv.org/abs/2006.16241).
@@ -106,7 +106,7 @@ def build_imagenet_r(
 
 
 def build_imagenet_sketch(
-    dataset: ImageDataset, *, root_dir: str, decoder: str = "pil", exif_orientation: bool = False
+    dataset: ImageDataset, *, root_dir: str, decoder: DecoderName = "pil", exif_orientation: bool = False
 ) -> Benchmark:
     """Returns ImageNet-Sketch from its published folder (Wang et al. 2019, https://arxiv.org/abs/1905.13549).
 
@@ -121,7 +121,7 @@ def build_imagenet_sketch(
 
 
 def build_imagenet_v2(
-    dataset: ImageDataset, *, root_dir: str, decoder: str = "pil", exif_orientation: bool = False
+    dataset: ImageDataset, *, root_dir: str, decoder: DecoderName = "pil", exif_orientation: bool = False
 ) -> Benchmark:
     """Returns ImageNet-V2 from its published folder (Recht et al. 2019, https://arxiv.org/abs/1902.10811).
 
@@ -136,7 +136,8 @@ def build_imagenet_v2(
     """
     from RobustART.data import ImageDataset
     from RobustART.data.datasets import check_reader
-    from RobustART.data.folders import class_files, enumerate_names, subfolders, what_is_there
+    from RobustART.data.folders import dropped_note, enumerate_names, list_classes, subfolders, what_is_there
+    from RobustART.data.imagenet import NUMBERS
     from RobustART.data.published import existing_folder, missing
 
     check_reader(decoder, exif_orientation)
@@ -150,13 +151,15 @@ def build_imagenet_v2(
         if len(odd) < len(folders):
             there = f"of its {len(folders)} folders these are no such numbers: {enumerate_names(odd)}"
         raise missing(IMAGENET_V2, f"folders {root}/{{0..999}}", there)
-    files = sorted(class_files(root), key=lambda file: (int(file.split("/", 1)[0]), file))
+    listed = list_classes(root)
+    files = sorted(listed.files, key=lambda file: (int(file.split("/", 1)[0]), file))
     if not files:
         raise missing(IMAGENET_V2, f"{root}/{{0..999}}/*.jpeg", "the folders are empty")
     labels = tuple(int(file.split("/", 1)[0]) for file in files)
     images = ImageDataset(
-        tuple(files), labels, root, name=IMAGENET_V2.title, decoder=decoder, exif_orientation=exif_orientation
-    )
+        tuple(files), labels, root, name=IMAGENET_V2.title, decoder=decoder, exif_orientation=exif_orientation,
+        note=dropped_note(IMAGENET_V2.title, listed.dropped), labelled_by=NUMBERS,
+    )  # fmt: skip
     return _benchmark(BENCHMARKS[V2], IMAGENET_V2, images, range(1000), masked=False)
 
 
@@ -169,13 +172,11 @@ def _is_wnid(folder: str) -> bool:
 
 
 def _of_wnids(
-    spec: BenchmarkSpec, published: PublishedSet, root_dir: object, classes: Sequence[int], masked: object, decoder: str,
+    spec: BenchmarkSpec, published: PublishedSet, root_dir: object, classes: Sequence[int], masked: bool, decoder: str,
     exif_orientation: bool,
 ) -> Benchmark:  # fmt: skip
     from RobustART.data.published import wnid_folders
 
-    if not isinstance(masked, bool):
-        raise ConfigError(f"{spec.name}.masked must be true or false, got {masked!r}")
     images = wnid_folders(published, root_dir, f"{spec.name}.root_dir", classes, decoder, exif_orientation)
     return _benchmark(spec, published, images, classes, masked)
 

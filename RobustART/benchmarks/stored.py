@@ -7,10 +7,10 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from RobustART.benchmarks.building import Cell, as_list
+from RobustART.benchmarks.building import Cell
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.errors import ConfigError, RecordError
-from RobustART.metrics.reading import single_pass
+from RobustART.errors import ConfigError
+from RobustART.metrics.reading import check_coordinates, has, single_pass
 from RobustART.records.lines import Records
 
 if TYPE_CHECKING:
@@ -45,13 +45,6 @@ PREPROCESSINGS: dict[str, Callable[[Preprocessing], Preprocessing] | None] = {
 """Values of the option ``preprocess``; ``model`` is the model's own preprocessing, as for clean images."""
 
 
-def stored_preprocessing(name: str, benchmark: str) -> Callable[[Preprocessing], Preprocessing] | None:
-    """Returns the preprocessing of the option ``preprocess``, or raises a ConfigError that lists the values."""
-    if not isinstance(name, str) or name not in PREPROCESSINGS:
-        raise ConfigError(f"{benchmark}.preprocess must be one of {', '.join(PREPROCESSINGS)}, got {name!r}")
-    return PREPROCESSINGS[name]
-
-
 def stored_cells(dataset: VariantDataset, coordinates: Callable[[str], Mapping[str, Any]]) -> tuple[Cell, ...]:
     """Returns one cell for each version, with its coordinates by its name."""
     from RobustART.data.variants import variant_view
@@ -77,27 +70,22 @@ def grades_of(records: Records) -> list[Grade]:
 
 def check_grades(records: Records, place: str) -> None:
     """Raises a RecordError if a cell is not of a corruption and a severity from 1 to 5."""
-    table = single_pass(records, place)
-    for cell, found in zip(table.cells, table.coordinates, strict=True):
-        if not found.get("corruption") or type(found.get("severity")) is not int or found["severity"] not in LEVELS:
-            raise RecordError(f"{place} has a cell {cell!r}; allowed are corruption/severity, from 1 to 5")
+
+    def point(cell: str, found: Mapping[str, Any]) -> Grade | None:
+        whole = has(found, corruption=str, severity=int) and found["severity"] in LEVELS
+        return (found["corruption"], found["severity"]) if whole else None
+
+    check_coordinates(single_pass(records, place), place, point, "corruption/severity, from 1 to 5")
 
 
-def corruption_grades(benchmark: str, corruptions: Any, severities: Any) -> list[Grade]:
-    """Returns corruption and severity of each cell from the two options, checked."""
-    import numpy as np
-
-    names = as_list(corruptions, str, f"{benchmark}.corruptions")
-    levels = [int(level) for level in as_list(severities, (int, np.integer), f"{benchmark}.severities")]
-    if not names or not levels:
+def corruption_grades(benchmark: str, corruptions: Sequence[str], severities: Sequence[int]) -> list[Grade]:
+    """Returns corruption and severity of each cell from the two options; a ConfigError if a name is there twice or none."""
+    if not corruptions or not severities:
         raise ConfigError(f"{benchmark} needs at least one corruption and one severity")
-    for level in levels:
-        if level not in LEVELS:
-            raise ConfigError(f"{benchmark}.severities must be from 1 to 5, got {level!r}")
-    for values, option in ((names, "corruptions"), (levels, "severities")):
+    for values, option in ((corruptions, "corruptions"), (severities, "severities")):
         if len(set(values)) < len(values):
-            raise ConfigError(f"{benchmark}.{option} names something twice: {values}")
-    return [(name, level) for name in names for level in levels]
+            raise ConfigError(f"{benchmark}.{option} names something twice: {list(values)}")
+    return [(name, level) for name in corruptions for level in severities]
 
 
 def grade_options(grades: Sequence[Grade]) -> dict[str, Any]:

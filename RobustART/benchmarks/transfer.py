@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from RobustART.benchmarks.adversarial import CLEAN_ACCURACY
-from RobustART.benchmarks.attack_cells import attack_coordinates, bound_attacks, one_spelling
+from RobustART.benchmarks.attack_cells import attack_coordinates, bound_attacks, is_attack, one_spelling
 from RobustART.benchmarks.building import Benchmark, Cell, Pass, clean_view
-from RobustART.errors import ConfigError, RecordError, nearest
+from RobustART.benchmarks.options import AttackEntry, Radii
+from RobustART.core.options import build as build_options
+from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import estimates
-from RobustART.metrics.reading import single_pass
+from RobustART.metrics.reading import check_coordinates, has, single_pass
 from RobustART.metrics.results import Summary, Table
 from RobustART.metrics.spec import BenchmarkSpec, Entry, Headline, MetricSpec, TableSpec, add_benchmark
 from RobustART.records.lines import CLEAN, Records
@@ -39,13 +42,29 @@ TABLES = (
 )  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True)
+class FurtherModel:
+    """A model beside the one under evaluation, as the section ``model`` of a config writes it."""
+
+    type: str
+    """Its name."""
+    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Arguments of its builder."""
+    weights: str | None = None
+    """File or name of its weights; None is random weights."""
+    strict: bool = True
+    """Whether missing or unexpected weights are an error."""
+    preprocessing: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Fields that differ from its own preprocessing."""
+
+
 def build(
     dataset: ImageDataset,
     *,
     models: Mapping[str, Any],
-    attacks: Sequence[Any] = ("fgsm",),
-    eps: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
-    stop: str | None = None,
+    attacks: Sequence[AttackEntry] = ("fgsm",),
+    eps: Radii = None,
+    stop: Literal["first"] | None = None,
 ) -> Benchmark:
     """Returns transfer (black-box) attacks: made on a source, shown to every target, in a matrix of all the models.
 
@@ -58,8 +77,8 @@ def build(
         eps: likewise.
         stop: null runs all steps, since an image that just fools its source seldom fools another; or ``first``.
     """
-    if not isinstance(models, Mapping) or not models:
-        raise ConfigError(f"{NAME}.models must be a mapping of names to models, got {models!r}")
+    if not models:
+        raise ConfigError(f"{NAME}.models must name at least one model")
     for name in models:
         if not isinstance(name, str) or not re.fullmatch(r"[\w.:+-]+", name) or name == UNDER_EVALUATION:
             raise ConfigError(
@@ -102,27 +121,10 @@ def _other_model(name: str, spec: Any) -> Classifier:
 
     if isinstance(spec, nn.Module):
         return wrap_model(spec)
-    if not isinstance(spec, Mapping) or not isinstance(spec.get("type"), str):
-        raise ConfigError(f"{NAME}.models.{name} must be a mapping with the key 'type', got {spec!r}")
-    allowed = ("type", "kwargs", "weights", "strict", "preprocessing")
-    for key in spec:
-        if key not in allowed:
-            raise ConfigError(
-                f"unknown key {NAME}.models.{name}.{key}{nearest(key, allowed) or ';'} Allowed: {', '.join(allowed)}"
-            )
-    for key, kind, what in (
-        ("kwargs", Mapping, "a mapping"),
-        ("preprocessing", Mapping, "a mapping"),
-        ("weights", str, "text"),
-    ):
-        if spec.get(key) is not None and not isinstance(spec[key], kind):
-            raise ConfigError(f"{NAME}.models.{name}.{key} must be {what}, got {spec[key]!r}")
-    if not isinstance(spec.get("strict", True), bool):
-        raise ConfigError(f"{NAME}.models.{name}.strict must be true or false, got {spec['strict']!r}")
+    stated = build_options(FurtherModel, spec, f"{NAME}.models.{name}")
     return build_model(
-        spec["type"], spec.get("kwargs") or {}, weights=spec.get("weights"), strict=spec.get("strict", True),
-        preprocessing=dict(spec.get("preprocessing") or {}),
-    )  # fmt: skip
+        stated.type, stated.kwargs, weights=stated.weights, strict=stated.strict, preprocessing=stated.preprocessing
+    )
 
 
 def coordinates(cell: str) -> dict[str, Any]:
@@ -143,14 +145,18 @@ def _clean_columns(table: PassRecords) -> dict[str, int]:
 
 
 def check(records: Records, place: str) -> None:
-    """Raises a RecordError if a target has no cell without an attack, or several, or a source has none."""
+    """Raises a RecordError if a source or a target has no cell without an attack, or two cells are of one pair."""
     table = single_pass(records, place)
-    clean = [found["target"] for found in table.coordinates if found.get("target") and "source" not in found]
-    if len(set(clean)) < len(clean):
-        raise RecordError(f"{place} has several cells without an attack for one model: {clean}")
+
+    def point(cell: str, found: Mapping[str, Any]) -> tuple[str, ...] | None:
+        if "source" not in found:
+            return (found["target"],) if has(found, target=str) else None
+        whole = has(found, source=str, target=str) and is_attack(found)
+        return tuple(found[key] for key in ("attack", "radius", "source", "target")) if whole else None
+
+    check_coordinates(table, place, point, "clean, clean@target and 'attack/radius source>target'")
+    clean = _clean_columns(table)
     for cell, found in zip(table.cells, table.coordinates, strict=True):
-        if not found.get("target"):
-            raise RecordError(f"{place} has a cell {cell!r} without a target")
         for model in (found["source"], found["target"]) if "source" in found else ():
             if model not in clean:
                 raise RecordError(f"{place} has no cell without an attack for the model {model} of {cell!r}")

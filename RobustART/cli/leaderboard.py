@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Writes the page, and the same as data where files for it are named."""
     from RobustART.config.loader import parse_yaml
     from RobustART.report.board_files import write_board
-    from RobustART.report.runs import read_labels, read_runs
+    from RobustART.report.board_runs import read_labels, read_runs
 
     labels = None if arguments.labels is None else parse_yaml(read_labels(arguments.labels), arguments.labels)
     runs = read_runs(arguments.folders, labels)

@@ -8,7 +8,7 @@ from pathlib import Path
 from RobustART.cli import generate
 from RobustART.cli.options import Commands, add_noise_options, read_options
 from RobustART.core.files import same_file
-from RobustART.errors import ConfigError
+from RobustART.errors import ConfigError, DataError
 
 
 def add(commands: Commands) -> None:
@@ -45,12 +45,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _check_output(source: Path, output: Path) -> None:
     """Raises a ConfigError if the noisy image would replace the one that is read, or a file that is no image."""
-    from PIL import Image
+    from RobustART.core.imaging import read_bytes
+    from RobustART.core.imaging.pillow import open_image
 
     if same_file(source, output):
         raise ConfigError(f"-o {output} would overwrite the image that is read; name another file")
     if output.exists() and (not output.is_file() or output.stat().st_size):
         try:
-            Image.open(output).close()
-        except OSError:
+            open_image(read_bytes(output)).close()
+        except (OSError, DataError):
             raise ConfigError(f"-o {output} exists already and is no image: it is not replaced") from None

@@ -3,53 +3,42 @@
 from __future__ import annotations
 
 import argparse
-import ast
-import dataclasses
-import inspect
-import typing
-from collections.abc import Iterator
+import json
 
 from RobustART.cli.options import Commands
+
+DESCRIPTION = """Print every key of a config with its description, its values and its default; then the options of
+benchmarks, attacks and all else that is chosen by name."""
 
 
 def add(commands: Commands) -> None:
     """Adds ``schema`` to the command line."""
     command = commands.add_parser(
-        "schema", help="print every key of the config, or of report.json, with its description"
+        "schema", help="print every key of the config, or of report.json, with its description", description=DESCRIPTION
     )
-    command.add_argument("what", nargs="?", choices=("config", "report"), default="config", help="config by default")
+    command.add_argument(
+        "what", nargs="?", default="config", metavar="WHAT",
+        help="config (default); report; or a key, such as training.swa or evaluation.benchmarks.imagenet_c",
+    )  # fmt: skip
+    command.add_argument("--json", action="store_true", help="print a JSON Schema (draft 2020-12), as editors use it")
     command.set_defaults(function=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints the keys."""
+    """Prints the keys, each line as soon as it is known."""
     if arguments.what == "report":
         from RobustART.report import schema
 
-        print("\n".join(schema.schema_lines()))
+        whole = schema.report_schema()
+        print(json.dumps(whole, indent=2) if arguments.json else "\n".join(schema.schema_lines()))
         return
+    from RobustART.config.listing import schema_lines
     from RobustART.config.schema import Config
 
-    print("\n".join(schema_lines(Config)))
+    if arguments.json:
+        from RobustART.config.json_schema import config_schema
 
-
-def schema_lines(cls: type, indent: int = 0) -> Iterator[str]:
-    """Yields the keys of a configuration section with their descriptions, sections within sections."""
-    manual, hints = field_manual(cls), typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        key = field.metadata.get("key", field.name)
-        yield f"{'  ' * indent}{key}: {manual[field.name]}"
-        for inner in (hints[field.name], *typing.get_args(hints[field.name])):
-            if isinstance(inner, type) and dataclasses.is_dataclass(inner):
-                yield from schema_lines(inner, indent + 1)
-
-
-def field_manual(cls: type) -> dict[str, str]:
-    """Returns the string under each field of a dataclass, on one line."""
-    tree = ast.parse(inspect.getsource(cls)).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    manual = {}
-    for field, text in zip(tree.body, tree.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-            manual[field.target.id] = " ".join(ast.literal_eval(text.value).split())
-    return manual
+        print(json.dumps(config_schema(Config), indent=2))
+        return
+    for line in schema_lines(Config, "" if arguments.what == "config" else arguments.what):
+        print(line, flush=True)

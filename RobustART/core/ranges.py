@@ -1,89 +1,145 @@
-"""What an option may be, said where it is defined: in the annotation of a function's parameter.
+"""What an option may be beyond its type, declared in its annotation: ``alpha: Annotated[float, Range(0, 1)]``.
 
-``alpha: Annotated[float, Numbers(0, 1)]`` is an option from 0 to 1; several of these are alternatives.
+The owner of an option declares its range once; :mod:`RobustART.core.options` checks, describes and documents it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
+import importlib
 import math
-import typing
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from RobustART.core.options import option_defaults
-from RobustART.errors import ConfigError
+from typing import Annotated, Any, Literal
 
 LARGEST_FLOAT32 = 3.4e38
 """Weights, images and losses are float32, which holds no larger number."""
 
 
+class Rule:
+    """A condition on values, written into an ``Annotated`` hint: ``value in rule``, and ``str(rule)`` for messages."""
+
+    def __contains__(self, value: Any) -> bool:
+        raise NotImplementedError
+
+    def schema(self) -> dict[str, Any]:
+        """Returns the condition as keywords of a JSON Schema."""
+        return {}
+
+
 @dataclasses.dataclass(frozen=True)
-class Numbers:
-    """A finite number in a range, or a list of such."""
+class Range(Rule):
+    """Finite numbers from ``low`` to ``high``."""
 
     low: float
-    """The least, itself allowed."""
+    """The least number, allowed unless ``above``."""
     high: float = math.inf
-    """The largest, itself allowed."""
-    whole: bool = False
-    """Whether it must be a whole number."""
+    """The largest number, allowed unless ``below``."""
     above: bool = False
-    """Whether ``low`` is not allowed itself."""
+    """Whether ``low`` itself is excluded."""
     below: bool = False
-    """Whether ``high`` is not allowed itself."""
-    counts: tuple[int, ...] = ()
-    """How many a list of them may have; without it, it is one number."""
-    rising: bool = False
-    """Whether the numbers of a list must not fall."""
+    """Whether ``high`` itself is excluded."""
+    text: str = ""
+    """What messages say instead of the two numbers."""
 
-    def __contains__(self, value: object) -> bool:
-        if not self.counts:
-            return self._allows(value)
-        if not isinstance(value, (list, tuple)) or len(value) not in self.counts:
-            return False
-        return all(map(self._allows, value)) and (not self.rising or list(value) == sorted(value))
-
-    def _allows(self, value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
-            return False
+    def __contains__(self, value: Any) -> bool:
         inside = value > self.low if self.above else value >= self.low
-        return inside and (value < self.high if self.below else value <= self.high) and abs(value) < math.inf
+        return bool(inside and (value < self.high if self.below else value <= self.high) and abs(value) < math.inf)
 
     def __str__(self) -> str:
-        kind = "whole number" if self.whole else "number"
-        low = f"{'above' if self.above else 'from'} {self.low:g}"
-        high = " up" if math.isinf(self.high) else f" to {'below ' if self.below else ''}{self.high:g}"
-        if not self.counts:
-            return f"a {kind} {low}{high}"
-        order = ", in rising order" if self.rising else ""
-        return f"a list of {' or '.join(map(str, self.counts))} {kind}s {low}{high}{order}"
+        if self.text:
+            return self.text
+        low = f"{'above' if self.above else 'from'} {_written(self.low)}"
+        if math.isinf(self.high):
+            return low if self.above else f"{low} up"
+        high = _written(self.high)
+        if self.above:
+            return f"{low} and {'below' if self.below else 'at most'} {high}"
+        return f"{low} to {'below ' if self.below else ''}{high}"
+
+    def schema(self) -> dict[str, Any]:
+        """Returns ``minimum`` or ``exclusiveMinimum``, ``maximum`` or ``exclusiveMaximum``."""
+        low, high = "exclusiveMinimum" if self.above else "minimum", "exclusiveMaximum" if self.below else "maximum"
+        return {key: value for key, value in ((low, self.low), (high, self.high)) if not math.isinf(value)}
 
 
-def ranges_of(function: Callable[..., Any]) -> dict[str, tuple[Numbers, ...]]:
-    """Returns what the keyword-only options of a function may be, of those that say it."""
-    hints = typing.get_type_hints(function, include_extras=True)
-    found = {name: getattr(hints.get(name), "__metadata__", ()) for name in option_defaults(function)}
-    return {name: ranges for name, ranges in found.items() if ranges}
+def _written(number: float) -> str:
+    return str(number) if isinstance(number, int) and abs(number) < 10**9 else f"{number:g}"
 
 
-def check_ranges(options: Mapping[str, Any], ranges: Mapping[str, tuple[Numbers, ...]], where: str) -> None:
-    """Raises a ConfigError if an option is outside its ranges.
+@dataclasses.dataclass(frozen=True)
+class Sizes(Rule):
+    """Lists of certain lengths."""
 
-    Args:
-        options: what came.
-        ranges: what each may be; others may be anything.
-        where: what to call the place in the message.
+    counts: tuple[int, ...]
+    """The lengths."""
+    rising: bool = False
+    """Whether no entry may be less than the one before."""
+
+    def __contains__(self, value: Any) -> bool:
+        return len(value) in self.counts and (not self.rising or list(value) == sorted(value))
+
+    def __str__(self) -> str:
+        order = " in rising order" if self.rising else ""
+        return f"with {' or '.join(map(str, self.counts))} entries{order}"
+
+    def schema(self) -> dict[str, Any]:
+        """Returns ``minItems`` and ``maxItems``."""
+        return {"minItems": min(self.counts), "maxItems": max(self.counts)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """Marks a value as a name in a registry, with the options of what it names; or as the options of one owner.
+
+    The forms of a section (``flat``, ``kwargs``, ``options``) are checked where the value is read. The others are marked
+    for manuals, the JSON Schema and ``--check`` alone; their owner looks the names up.
     """
-    for name, value in options.items():
-        if name in ranges and not any(value in allowed for allowed in ranges[name]):
-            raise ConfigError(
-                f"the option {name!r} of {where} must be {' or '.join(map(str, ranges[name]))}, got {value!r}"
-            )
+
+    target: str
+    """``module:NAME`` of a mapping of names to functions, or of the owner; imported when it is needed."""
+    form: Literal["name", "entry", "keys", "flat", "kwargs", "options"] = "name"
+    """How it is written: a ``name`` is ``fgsm``, an ``entry`` that or ``{fgsm: {steps: 3}}``, ``keys`` are ``{clean: {},
+    adversarial: {}}``, ``flat`` is ``{type: pgd, steps: 3}``, ``kwargs`` ``{type: jsd, kwargs: {weight: 12}}`` and
+    ``options`` ``{decay: 0.9}``."""
+    hidden: tuple[str, ...] = ()
+    """Keywords of the functions that are no options here."""
+    also: str = ""
+    """``module:function`` with options that each name has beside its own."""
+
+    def load(self) -> Any:
+        """Returns the mapping or owner."""
+        return _imported(self.target)
+
+    def load_also(self) -> Any:
+        """Returns the function of :attr:`also`, or None."""
+        return _imported(self.also) if self.also else None
 
 
-def given_options(options: Mapping[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
-    """Returns the options without those that are None where that is the default of the function's parameter."""
-    defaults = option_defaults(function)
-    return {k: v for k, v in options.items() if v is not None or defaults.get(k, inspect.Parameter.empty) is not None}
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Default:
+    """The default of a key of a ``TypedDict`` that declares keyword arguments, ``**options: Unpack[...]``."""
+
+    value: Any
+    """Whoever takes the arguments uses this where the key is missing."""
+
+
+Count = Annotated[int, Range(1)]
+"""An integer from 1 up."""
+Number = Annotated[int, Range(0)]
+"""An integer from 0 up."""
+Seed = Annotated[int, Range(-(2**63), 2**63 - 1, text="of 64 bits")]
+"""A signed integer of 64 bits."""
+Positive32 = Annotated[float, Range(0, LARGEST_FLOAT32, above=True)]
+"""A number above 0 that float32 holds."""
+Share = Annotated[float, Range(0, 1)]
+"""A part of a whole, or a probability."""
+ShareBelowOne = Annotated[float, Range(0, 1, below=True)]
+"""A part of a whole that is never the whole."""
+Positive = Annotated[float, Range(0, above=True)]
+"""A finite number above 0."""
+NotNegative = Annotated[float, Range(0)]
+"""A finite number from 0 up."""

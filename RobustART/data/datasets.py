@@ -6,20 +6,21 @@ import dataclasses
 import functools
 import hashlib
 import importlib.util
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from RobustART.core.imaging import DECODERS, Array, decode_picture, encode_jpeg, read_bytes
-from RobustART.core.options import check_options
-from RobustART.data.folders import IMAGE_SUFFIXES, class_files, describe, subfolders
-from RobustART.data.imagenet import class_index
-from RobustART.data.samples import Sample
+from RobustART.core.options import checked, convert
+from RobustART.core.ranges import Range
+from RobustART.data.folders import IMAGE_SUFFIXES, describe, dropped_note, list_classes
+from RobustART.data.imagenet import folder_labels
+from RobustART.data.lists import read_list
+from RobustART.data.samples import Sample, content_digest
 from RobustART.errors import ConfigError, DataError
 from RobustART.registry import Registry
 
@@ -43,11 +44,15 @@ class ImageDataset:
     name: str = "data"
     """For messages and the report."""
     exif_orientation: bool = False
-    """Turn pictures as their EXIF tag says."""
+    """Rotate and mirror images as their EXIF tag says."""
     decoder: str = "pil"
     """One of ``imaging.DECODERS``."""
     note: str = ""
     """What a report on these images must warn of."""
+    labelled_by: str = ""
+    """Where the labels come from, such as ``imagenet.WNIDS``, for the report; empty if the data set's type says it."""
+    recorded: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    """Digests of generated files by folder and name; a file with another one was exchanged."""
 
     def __post_init__(self) -> None:
         """Refuses an empty data set."""
@@ -60,16 +65,29 @@ class ImageDataset:
 
     def read(self, image_id: int) -> bytes | Array:
         """Returns the bytes (or, in a data set of pixels, the pixels) of one image."""
-        return read_bytes(self.root / self.files[image_id])
+        return self.read_file(self.root, image_id)
+
+    def read_file(self, folder: Path, image_id: int) -> bytes:
+        """Returns the bytes of an image in a folder; a DataError if its digest is another than the recorded one."""
+        data, file = read_bytes(folder / self.files[image_id]), self.files[image_id]
+        for place, digests in self.recorded.items():
+            if folder.parts[-len(Path(place).parts) :] == Path(place).parts and digests.get(file) != content_digest(
+                data
+            ):
+                raise DataError(
+                    f"{folder / file} is not the file that was generated: its digest is {content_digest(data)}, recorded "
+                    f"is {digests.get(file)}"
+                )
+        return data
 
     def sample(self, image_id: int, prepare: Callable[[Array], Array]) -> Sample:
-        """Returns one image; ``prepare`` makes the model's view from the decoded picture."""
+        """Returns one image; ``prepare`` makes the model's view from the decoded image."""
         read = functools.partial(self.read, image_id)
         name, label = self.files[image_id], self.labels[image_id]
         return Sample(image_id, name, label, read, prepare, self.exif_orientation, self.decoder)
 
     def picture(self, image_id: int) -> Image.Image:
-        """Returns one image as a pillow picture (RGB), the same pixels as :attr:`Sample.image`."""
+        """Returns one image as a PIL image (RGB), the same pixels as :attr:`Sample.image`."""
         source, name = self.read(image_id), self.files[image_id]
         if not isinstance(source, bytes):
             return Image.fromarray(source)
@@ -98,7 +116,7 @@ class ArrayDataset(ImageDataset):
     """Images held in memory as uint8 arrays (H, W, 3)."""
 
     images: Sequence[Array] = ()
-    """The pictures."""
+    """The images."""
 
     def read(self, image_id: int) -> Array:
         """Returns the pixels of one image."""
@@ -111,7 +129,7 @@ class ArrayDataset(ImageDataset):
 
 
 def array_dataset(images: Sequence[Array] | Array, labels: Sequence[int], name: str = "arrays") -> ArrayDataset:
-    """Returns a data set of pictures in memory.
+    """Returns a data set of images in memory.
 
     Args:
         images: uint8 arrays (H, W, 3), or one of (N, H, W, 3).
@@ -133,33 +151,48 @@ DATASETS: Registry[Callable[..., ImageDataset]] = Registry("data set")
 
 
 @DATASETS.register("image_folder")
-def image_folder(root_dir: str | Path | None = None, meta_file: str | None = None) -> ImageDataset:
-    """Returns the images of a folder with one folder per class.
+def image_folder(
+    root_dir: str | Path | None = None, meta_file: str | None = None, *, classes: Literal["folder"] | None = None
+) -> ImageDataset:
+    """Returns the images of a folder with one folder per class, labelled by the rules of ``imagenet.folder_labels``.
 
-    Classes are numbered in the order of their names. Where all folders are WordNet ids of ImageNet-1k, also when only
-    some of the 1,000 are there, the labels are ImageNet's own, 0 to 999.
+    Args:
+        root_dir: the folder.
+        meta_file: not allowed.
+        classes: ``folder`` numbers the class folders in the order of their names, whatever these are.
 
     Raises:
-        DataError: the folder is missing, or holds no class folders or no images.
+        DataError: the folder is missing, holds no class folders or no images, or the folders are 1 to N.
     """
     if root_dir is None:
         raise ConfigError("an image_folder needs root_dir")
     if meta_file is not None:
         raise ConfigError("an image_folder takes no meta_file; leave out type, or say type: meta_file")
-    root = Path(root_dir)
+    return read_class_folders(Path(root_dir), ordered=classes is not None)
+
+
+def read_class_folders(root: Path, name: str | None = None, *, ordered: bool = False) -> ImageDataset:
+    """Returns the images of class folders, see :func:`image_folder`.
+
+    Args:
+        root: the folder.
+        name: of the data set; by default that of the folder.
+        ordered: whether to number the class folders in the order of their names.
+    """
     if not root.is_dir():
         raise DataError(f"there is no folder {root}")
-    folders = subfolders(root)
-    if not folders:
+    name = Path(os.path.abspath(root)).name if name is None else name
+    folders = list_classes(root, deep=True)
+    if not folders.names:
         raise DataError(
             f"{root} holds no class folders ({describe(root)}); for a flat folder give a meta_file with 'path label' lines"
         )
-    index, names = class_index(folders)
-    files = class_files(root, deep=True)
-    if not files:
-        raise DataError(f"the class folders of {root} hold no images ({', '.join(IMAGE_SUFFIXES)})")
-    labels = tuple(index[file.split("/", 1)[0]] for file in files)
-    return ImageDataset(tuple(files), labels, root, names, name=Path(os.path.abspath(root)).name)
+    stated = folder_labels(folders.names, str(root), ordered=ordered)
+    note = dropped_note(name, folders.dropped)
+    if not folders.files:
+        raise DataError(f"the class folders of {root} hold no images ({', '.join(IMAGE_SUFFIXES)}): {note}")
+    labels = tuple(stated.index[file.split("/", 1)[0]] for file in folders.files)
+    return ImageDataset(folders.files, labels, root, stated.names, name=name, note=note, labelled_by=stated.rule)
 
 
 @DATASETS.register("meta_file")
@@ -172,39 +205,14 @@ def from_meta_file(root_dir: str | Path | None = None, meta_file: str | Path | N
     if meta_file is None:
         raise ConfigError("a data set of type meta_file needs meta_file")
     path = Path(meta_file)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the list of images {path} cannot be read: {error}") from None
-    files, labels = [], []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            file, label = _parse_meta_line(line.strip(), f"line {number} of {path}")
-            files.append(file)
-            labels.append(label)
-    if not files:
-        raise DataError(f"the list of images {path} is empty")
-    return ImageDataset(tuple(files), tuple(labels), Path(root_dir or path.parent), name=path.stem)
-
-
-def _parse_meta_line(line: str, place: str) -> tuple[str, int]:
-    try:
-        if line.startswith("{"):
-            data: dict[str, Any] = json.loads(line)
-            file, label = data["filename"], data["label"]
-        else:
-            file, text = line.rsplit(None, 1)
-            label = int(text)
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{place} must be 'path label' or JSON with filename and label, got {line[:80]!r}") from None
-    if not isinstance(file, str) or isinstance(label, bool) or not isinstance(label, int) or label < 0:
-        raise DataError(f"{place}: the label must be a whole number from 0, got {label!r}")
-    return file, label
+    files, labels = read_list(path)
+    root = Path(root_dir or path.parent)
+    return ImageDataset(files, labels, root, name=path.stem, labelled_by=f"list {path.name}")
 
 
 @DATASETS.register("foolbox_photos")
 def foolbox_photos(root_dir: str | None = None, meta_file: str | None = None) -> ImageDataset:
-    """Returns the 20 photos of ImageNet classes that the package ``foolbox`` carries.
+    """Returns the 20 images of ImageNet classes in the package ``foolbox``.
 
     Their class is the last number of the file name: ``imagenet_00_243.jpg`` is of class 243.
 
@@ -229,6 +237,7 @@ def create_dataset(
     meta_file: str | Path | None = None,
     exif_orientation: bool = False,
     decoder: str = "pil",
+    classes: Literal["folder"] | None = None,
     kwargs: Mapping[str, Any] | None = None,
 ) -> ImageDataset:
     """Returns a data set.
@@ -238,8 +247,9 @@ def create_dataset(
             ``image_folder``.
         root_dir: folder of the images.
         meta_file: list of images.
-        exif_orientation: turn pictures as their EXIF tag says.
+        exif_orientation: rotate and mirror images as their EXIF tag says.
         decoder: one of ``imaging.DECODERS``.
+        classes: ``folder`` numbers class folders in the order of their names, whatever these are.
         kwargs: further arguments of the type's function.
 
     Raises:
@@ -247,12 +257,15 @@ def create_dataset(
     """
     check_reader(decoder, exif_orientation)
     for key, value in (("root_dir", root_dir), ("meta_file", meta_file)):
-        if value is not None and not isinstance(value, (str, Path)):
-            raise ConfigError(f"{key} of a data set must be a path, got {value!r}")
+        convert(value, str | Path | None, f"{key} of a data set")
     name = type or ("meta_file" if meta_file is not None else "image_folder")
     builder = DATASETS[name]
-    options = dict(kwargs or {})
-    check_options(options, builder, f"the data set {name}")
+    given = {} if kwargs is None else kwargs
+    if classes is not None:
+        if builder is not image_folder:
+            raise ConfigError(f"classes: {classes} numbers class folders; the data set {name} has none")
+        given = {**given, "classes": classes}
+    options = checked(builder, given, f"the data set {name}")
     dataset = builder(root_dir=root_dir, meta_file=meta_file, **options)
     if not isinstance(dataset, ImageDataset):
         raise DataError(f"the data set {name!r} must return an ImageDataset, got {dataset.__class__.__name__}")
@@ -260,10 +273,9 @@ def create_dataset(
 
 
 def check_reader(decoder: str, exif_orientation: bool) -> None:
-    """Raises an UnknownNameError or ConfigError if pictures cannot be read so, or the decoder is not installed."""
+    """Raises an UnknownNameError or ConfigError if images cannot be read so, or the decoder is not installed."""
     function = DECODERS[decoder]
-    if not isinstance(exif_orientation, bool):
-        raise ConfigError(f"exif_orientation must be true or false, got {exif_orientation!r}")
+    convert(exif_orientation, bool, "exif_orientation")
     if decoder != "pil":
         function(encode_jpeg(np.zeros((8, 8, 3), np.uint8), 90))
 
@@ -280,10 +292,8 @@ def balanced_subset(labels: Sequence[int], limit: int, seed: int, name: str = "t
     Raises:
         ConfigError: ``limit`` is not from 1 to the number of images.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= len(labels):
-        raise ConfigError(
-            f"limit must be a whole number from 1 to {len(labels)}, the number of images of {name}, got {limit!r}"
-        )
+    most = Range(1, len(labels), text=f"from 1 to {len(labels)}, the number of images of {name}")
+    limit = convert(limit, Annotated[int, most], "limit")
     rng = np.random.default_rng([seed, 0x5AB5E7])
     order = rng.permutation(len(labels))
     array = np.asarray(labels)[order]

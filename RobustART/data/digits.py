@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import numpy as np
 
 from RobustART.core.imaging import resize
+from RobustART.core.ranges import Number, Range
 from RobustART.data.datasets import DATASETS, ArrayDataset, array_dataset
 from RobustART.errors import ConfigError
 
@@ -14,10 +17,10 @@ def sklearn_digits(
     root_dir: str | None = None,
     meta_file: str | None = None,
     *,
-    split: str = "all",
-    size: int = 8,
-    test_fraction: float = 0.25,
-    seed: int = 0,
+    split: Literal["train", "test", "all"] = "all",
+    size: Annotated[int, Range(8, 512)] = 8,
+    test_fraction: Annotated[float, Range(0, 1, above=True, below=True)] = 0.25,
+    seed: Number = 0,
 ) -> ArrayDataset:
     """Returns the digits, ten classes, the grey value in all three channels.
 
@@ -30,18 +33,10 @@ def sklearn_digits(
         seed: which pictures these are.
 
     Raises:
-        ConfigError: an argument that cannot be.
+        ConfigError: the arguments name files.
     """
     if root_dir is not None or meta_file is not None:
         raise ConfigError("sklearn_digits takes neither root_dir nor meta_file; it has kwargs: split, size, seed")
-    if split not in ("train", "test", "all"):
-        raise ConfigError(f"sklearn_digits: split must be 'train', 'test' or 'all', got {split!r}")
-    if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 512:
-        raise ConfigError(f"sklearn_digits: size must be a whole number from 8 to 512, got {size!r}")
-    if isinstance(test_fraction, bool) or not isinstance(test_fraction, (int, float)) or not 0 < test_fraction < 1:
-        raise ConfigError(f"sklearn_digits: test_fraction must be between 0 and 1, got {test_fraction!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ConfigError(f"sklearn_digits: seed must be a whole number from 0 up, got {seed!r}")
     from sklearn.datasets import load_digits
 
     digits = load_digits()

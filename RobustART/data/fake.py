@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 
 from RobustART.core.imaging import Array, resize
+from RobustART.core.ranges import Count, Number
 from RobustART.data.datasets import DATASETS, ImageDataset
-from RobustART.errors import ConfigError
 
 FAKE_NOTE = "the images are made up (the data set 'fake'), so these numbers say nothing about a model"
 """What a report says of numbers on them."""
@@ -35,10 +35,10 @@ def fake(
     root_dir: object = None,
     meta_file: object = None,
     *,
-    images: int = 1024,
-    classes: int = 1000,
-    size: int = 256,
-    seed: int = 0,
+    images: Count = 1024,
+    classes: Count = 1000,
+    size: Count = 256,
+    seed: Number = 0,
 ) -> FakeDataset:
     """Returns pictures that are made up, and labels to go with them; every report on them says so.
 
@@ -49,13 +49,7 @@ def fake(
         classes: labels go from 0 to this, one after the other.
         size: side of the pictures in pixels.
         seed: which pictures these are.
-
-    Raises:
-        ConfigError: an argument that cannot be.
     """
-    for name, value, lowest in (("images", images, 1), ("classes", classes, 1), ("size", size, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise ConfigError(f"fake: {name} must be a whole number from {lowest} up, got {value!r}")
     files = tuple(f"{i:08d}" for i in range(images))
     labels = tuple(i % classes for i in range(images))
     return FakeDataset(files, labels, name="fake", note=FAKE_NOTE, size=size, seed=seed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,8 @@ class Generated:
     """What was asked for."""
     labels: Mapping[str, int]
     """Label of each file by its name in a cell's folder, in the order of the clean photos."""
+    digests: Mapping[str, Mapping[str, str]]
+    """Digest of each file by the folder of its cell and its name there."""
 
     def arrange(self, dataset: Dataset, *, labelled: bool = False) -> Dataset:
         """Returns its images in the order of the photos they were made from, with the photos' labels and classes.
@@ -62,6 +64,8 @@ class Generated:
             files=files,
             labels=tuple(self.labels[file] for file in files),
             class_names=None if names is None else tuple(names),
+            labelled_by=PHOTOS,
+            recorded=self.digests,
         )
 
     def notes(self, dataset: ImageDataset) -> tuple[str, ...]:
@@ -106,7 +110,9 @@ def read_generated(root: Path, benchmark: str) -> Generated | None:
         manifest = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
-    kind = str(manifest.get("format")) if isinstance(manifest, dict) else ""
+    if not isinstance(manifest, dict):
+        raise DataError(f"{path} is damaged: it must hold a JSON object, got {str(manifest)[:40]}")
+    kind = str(manifest.get("format"))
     if kind.partition("/")[0] != FORMAT.partition("/")[0]:
         return None
     if kind != FORMAT:
@@ -119,7 +125,7 @@ def read_generated(root: Path, benchmark: str) -> Generated | None:
     if manifest.get("benchmark") != benchmark:
         raise DataError(f"{root} was generated for {manifest.get('benchmark')}, not for {benchmark}")
     try:
-        labels = _labels(root / PHOTOS, manifest["suffix"])
+        labels, digests = _listed(root / PHOTOS, manifest["suffix"], manifest["folders"])
         source = manifest["source"]
         known = {field.name for field in dataclasses.fields(Preprocessing)}
         fits = len(labels) == source["images"] and set(manifest["preprocessing"]) <= known
@@ -130,12 +136,17 @@ def read_generated(root: Path, benchmark: str) -> Generated | None:
         raise DataError(
             f"{path} and {PHOTOS} beside it do not fit together; the command that made the data set mends them"
         )
-    return Generated(root, manifest, labels)
+    return Generated(root, manifest, labels, digests)
 
 
-def _labels(path: Path, suffix: str) -> dict[str, int]:
-    labels = {}
+def _listed(path: Path, suffix: str, folders: Sequence[str]) -> tuple[dict[str, int], dict[str, dict[str, str]]]:
+    """Returns the labels and the digests of the files that ``photos.jsonl`` lists."""
+    labels: dict[str, int] = {}
+    digests: dict[str, dict[str, str]] = {folder: {} for folder in folders}
     for line in path.read_text(encoding="utf-8").splitlines():
         photo = json.loads(line)
-        labels[f"{photo['name']}{suffix}"] = int(photo["label"])
-    return labels
+        name = f"{photo['name']}{suffix}"
+        labels[name] = int(photo["label"])
+        for folder, digest in zip(folders, photo["files"], strict=True):
+            digests[folder][name] = str(digest)
+    return labels, digests

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from RobustART.core.published import PublishedSet
-from RobustART.data.datasets import ImageDataset, check_reader, image_folder
+from RobustART.data.datasets import ImageDataset, check_reader, read_class_folders
 from RobustART.data.folders import enumerate_names, subfolders, what_is_there
 from RobustART.data.imagenet import imagenet_class_names, imagenet_wnids
 from RobustART.errors import ConfigError, DataError
@@ -69,7 +69,7 @@ def wnid_folders(
         option: what to call the path in errors.
         classes: of ImageNet's 1,000, those that the set has; a folder of another is refused.
         decoder: one of ``imaging.DECODERS``.
-        exif_orientation: turn pictures as their EXIF tag says.
+        exif_orientation: rotate and mirror images as their EXIF tag says.
 
     Raises:
         DataError: it is missing, or its folders are not of these classes.
@@ -87,10 +87,12 @@ def wnid_folders(
             there = f"of its {len(folders)} folders these are of none of them: {enumerate_names(named)}"
         raise missing(published, f"folders of its {len(allowed)} classes, {root}/{{wnid}}", there)
     try:
-        images = image_folder(root)
+        images = read_class_folders(root, published.title)
     except DataError as error:
         raise missing(published, f"{root}/{{wnid}}/*", str(error)) from None
-    return dataclasses.replace(images, name=published.title, decoder=decoder, exif_orientation=exif_orientation)
+    return dataclasses.replace(
+        images, decoder=decoder, exif_orientation=exif_orientation, labelled_by=f"classes of {published.title}"
+    )
 
 
 def looks_right(folders: Collection[str]) -> Callable[[Path], bool]:

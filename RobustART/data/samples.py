@@ -12,6 +12,12 @@ from RobustART.core.imaging import Array, decode
 from RobustART.errors import DataError
 
 
+def content_digest(source: bytes | Array) -> str:
+    """Returns 16 hexadecimal digits over the bytes of a file or over pixels."""
+    content = source if isinstance(source, bytes) else np.ascontiguousarray(source).data
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
 class Sample:
     """One image; its bytes, its pixels and the model's view of it are each made once, when first asked for.
 
@@ -50,17 +56,15 @@ class Sample:
     @functools.cached_property
     def digest(self) -> str:
         """16 hexadecimal digits over the file's bytes or the pixels: a result file says by them what it was made from."""
-        source = self._source
-        content = source if isinstance(source, bytes) else np.ascontiguousarray(source).data
-        return hashlib.blake2b(content, digest_size=8).hexdigest()
+        return content_digest(self._source)
 
     @functools.cached_property
     def image(self) -> Array:
-        """The decoded picture, uint8 (H, W, 3)."""
+        """The decoded image, uint8 (H, W, 3)."""
         return self.decoded(self._decoder) if isinstance(self._source, bytes) else self._source
 
     def decoded(self, decoder: str) -> Array:
-        """The picture by one of ``imaging.DECODERS``, uint8 (H, W, 3)."""
+        """The image by one of ``imaging.DECODERS``, uint8 (H, W, 3)."""
         return decode(self.data, exif_orientation=self._exif_orientation, name=self.filename, decoder=decoder)
 
     @property
@@ -70,5 +74,5 @@ class Sample:
 
     @functools.cached_property
     def crop(self) -> Array:
-        """The picture at the model's input size, uint8 (S, S, 3)."""
+        """The image at the model's input size, uint8 (S, S, 3)."""
         return self._prepare(self.image)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import io
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from RobustART.core.imaging import Array, decode, read_bytes
+from RobustART.core.imaging import Array, decode
+from RobustART.core.imaging.npy import from_npy
 from RobustART.core.published import PublishedSet
 from RobustART.data.datasets import ImageDataset
-from RobustART.data.folders import IMAGE_SUFFIXES, class_files, enumerate_names, what_is_there
-from RobustART.data.imagenet import class_index, imagenet_wnids
+from RobustART.data.folders import IMAGE_SUFFIXES, Dropped, dropped_note, enumerate_names, list_classes, what_is_there
+from RobustART.data.imagenet import WNIDS, FolderLabels, folder_labels, imagenet_wnids
 from RobustART.data.published import looks_right, missing
-from RobustART.data.samples import Sample
+from RobustART.data.samples import Sample, content_digest
 from RobustART.errors import DataError
 
 
@@ -28,7 +28,7 @@ class VariantSample(Sample):
     Args:
         dataset: where it belongs.
         image_id: its number there.
-        prepare: makes the model's view from a decoded picture.
+        prepare: makes the model's view from a decoded image.
     """
 
     def __init__(self, dataset: VariantDataset, image_id: int, prepare: Callable[[Array], Array]) -> None:
@@ -42,8 +42,7 @@ class VariantSample(Sample):
 
     def _read_variant(self, name: str) -> bytes | Array:
         content = self._dataset.read_variant(self.image_id, name)
-        data = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
-        self._digests[name] = hashlib.blake2b(data, digest_size=8).hexdigest()
+        self._digests[name] = content_digest(content)
         return content
 
     def variant(self, name: str) -> Array:
@@ -65,17 +64,14 @@ class VariantSample(Sample):
             if name not in self._digests:
                 self._read_variant(name)
         text = " ".join(self._digests[name] for name in self._dataset.variants)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return content_digest(text.encode())
 
 
 def _from_npy(data: bytes) -> Array:
-    try:
-        image = np.load(io.BytesIO(data), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"the .npy file cannot be read: {error}") from None
+    image = from_npy(data, "the file")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise DataError(f"a stored picture must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
-    return np.asarray(image)
+        raise DataError(f"a stored image must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+    return np.array(image, order="C")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +92,7 @@ class VariantDataset(ImageDataset):
 
     def read_variant(self, image_id: int, name: str) -> bytes | Array:
         """Returns one version of an image: the bytes of its file, or its pixels."""
-        return read_bytes(self.root / self.folders[name] / self.files[image_id])
+        return self.read_file(self.root / self.folders[name], image_id)
 
     def sample(self, image_id: int, prepare: Callable[[Array], Array]) -> VariantSample:
         """Returns one image in all its versions."""
@@ -108,7 +104,7 @@ class StackedDataset(VariantDataset):
     """Versions held in arrays, as CIFAR-10-C: ``arrays[name][image_id + offsets[name]]``."""
 
     arrays: Mapping[str, Array] = dataclasses.field(default_factory=dict)
-    """Name of a version to pictures uint8 (M, H, W, 3), which may be mapped from a file."""
+    """Name of a version to images uint8 (M, H, W, 3), which may be mapped from a file."""
     offsets: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Row of the version's first image."""
 
@@ -119,8 +115,10 @@ class StackedDataset(VariantDataset):
 
 def same_files(
     published: PublishedSet, root: Path, folders: Mapping[str, str], suffixes: tuple[str, ...] = IMAGE_SUFFIXES
-) -> list[str]:
-    """Returns ``class/name`` of each file in the class folders of all these folders, which must hold the same.
+) -> tuple[tuple[str, ...], str]:
+    """Returns ``class/name`` of each file in the class folders of all these folders, which must hold the same, and a note.
+
+    The note says what of the folders is not read, and is empty if all of it is.
 
     Args:
         published: the published set.
@@ -140,13 +138,16 @@ def same_files(
             f"{len(absent)} of these {len(folders)} folders are not there, such as {absent[0]}: {found}. Restrict the run "
             "to what is there, or fetch the rest",
         )
-    names: list[str] = []
+    names: tuple[str, ...] = ()
+    dropped: Dropped = Counter()
     first = ""
     for folder in folders.values():
-        found_here = class_files(root / folder, suffixes)
+        here = list_classes(root / folder, suffixes)
+        found_here = here.files
+        dropped += here.dropped
         if not found_here:
             there = what_is_there(root / folder, lambda _: False)
-            raise missing(published, f"{published.unit} in {root / folder}/{{wnid}}/", f"there are none: {there}")
+            raise missing(published, f"{published.unit} in {root / folder}/{{wnid}}/", f"it has no such files: {there}")
         if not first:
             names, first = found_here, folder
         elif found_here != names:
@@ -157,18 +158,18 @@ def same_files(
                 f"{folder} has {len(found_here)} and {first} {len(names)}; {odd[0]} is in only one of them. Restrict the "
                 "run to what is complete, or fetch the rest",
             )
-    return names
+    return names, dropped_note(published.title, dropped)
 
 
-def class_labels(published: PublishedSet, names: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...] | None]:
-    """Returns the label of each ``class/name``, and the names of the classes where they are not ImageNet's own.
+def class_labels(published: PublishedSet, names: Sequence[str]) -> tuple[tuple[int, ...], FolderLabels]:
+    """Returns the label of each ``class/name``, and what the class folders state.
 
     Raises:
         DataError: some folders are classes of ImageNet-1k and some are not.
     """
     folders = sorted({name.split("/", 1)[0] for name in names})
-    index, class_names = class_index(folders)
-    if class_names is not None:
+    stated = folder_labels(folders, None)
+    if stated.rule != WNIDS:
         wnids = set(imagenet_wnids())
         foreign = [folder for folder in folders if folder not in wnids]
         if len(foreign) < len(folders):
@@ -177,7 +178,7 @@ def class_labels(published: PublishedSet, names: Sequence[str]) -> tuple[tuple[i
                 "class folders that are WordNet ids of ImageNet-1k",
                 f"{len(foreign)} of {len(folders)} are not: {enumerate_names(foreign)}",
             )
-    return tuple(index[name.split("/", 1)[0]] for name in names), class_names
+    return tuple(stated.index[name.split("/", 1)[0]] for name in names), stated
 
 
 def scan_variants(published: PublishedSet, root: Path, folders: Mapping[str, str]) -> VariantDataset:
@@ -191,9 +192,18 @@ def scan_variants(published: PublishedSet, root: Path, folders: Mapping[str, str
     Raises:
         DataError: a folder is missing, or the folders do not hold the same images.
     """
-    names = same_files(published, root, folders)
-    labels, class_names = class_labels(published, names)
-    return VariantDataset(tuple(names), labels, root, class_names, name=published.title, folders=dict(folders))
+    names, note = same_files(published, root, folders)
+    labels, stated = class_labels(published, names)
+    return VariantDataset(
+        names,
+        labels,
+        root,
+        stated.names,
+        name=published.title,
+        note=note,
+        labelled_by=stated.rule,
+        folders=dict(folders),
+    )
 
 
 def listed_variants(
@@ -217,7 +227,7 @@ def listed_variants(
                 raise missing(
                     published,
                     f"one line for each image in the list of {name}",
-                    f"{path} stands there twice, with the labels {found[file]} and {label}",
+                    f"{path} is listed twice, with the labels {found[file]} and {label}",
                 )
             found[file] = label
         if not found:

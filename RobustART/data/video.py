@@ -79,14 +79,16 @@ def video_folders(published: PublishedSet, root: Path, folders: Mapping[str, str
     Raises:
         DataError: a folder is missing or holds no videos, or the folders do not hold the same ones.
     """
-    files = tuple(same_files(published, root, folders, VIDEO_SUFFIXES))
-    labels, class_names = class_labels(published, files)
+    files, note = same_files(published, root, folders, VIDEO_SUFFIXES)
+    labels, stated = class_labels(published, files)
     found = {}
     for name, folder in folders.items():
         place = root / folder
         length = len(read_video(read_bytes(place / files[0]), str(place / files[0])))
-        title = f"{published.title} {folder}"
-        found[name] = VideoDataset(files, labels, place, class_names, name=title, length=length)
+        found[name] = VideoDataset(
+            files, labels, place, stated.names, name=f"{published.title} {folder}", note=note, labelled_by=stated.rule,
+            length=length,
+        )  # fmt: skip
     return found
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.benchmarks import Cell, Pass
+from RobustART.core.logits import check_logits
 from RobustART.data.loader import View, generator_of
 from RobustART.errors import RecordError
 from RobustART.evaluation.attacking import BlockAttack
-from RobustART.evaluation.scoring import Verdict, check_finite, check_logits, to_float
+from RobustART.evaluation.scoring import Verdict, check_finite, to_float
 from RobustART.evaluation.settings import AMP_TYPES, Settings
 from RobustART.noise.attacks.stages import stages_of
 from RobustART.records.journal import Journal
@@ -28,12 +29,12 @@ def view_names(cells: Sequence[Cell]) -> list[str]:
 
 def shipped_views(cells: Sequence[Cell]) -> tuple[dict[str, View], list[int]]:
     """Returns the views that the loader makes for cells of different views, by name, and which of them each cell needs."""
-    first: dict[tuple[bool, str], int] = {}
+    first: dict[str, int] = {}
     views: dict[str, View] = {}
     places = []
     for cell in cells:
         batched = cell.batched
-        key = (False, cell.view_key or cell.name) if batched is None else (True, batched.key)
+        key = (cell.view_key or cell.name) if batched is None else batched.key
         if key not in first:
             first[key] = len(views)
             views[cell.name] = cell.view if batched is None else batched.source

@@ -1,4 +1,4 @@
-"""What is checked around a run: the model, the labels, the output folder, and whether the result can be meant."""
+"""Checks around a run: the model, the labels, and the output folder."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from RobustART.benchmarks import Benchmark
+from RobustART.core.logits import check_logits
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
+from RobustART.data.imagenet import NUMBERS, ORDERED, WNIDS
 from RobustART.errors import ConfigError, DataError, ModelError, RecordError, UserError
-from RobustART.evaluation.scoring import check_logits
 from RobustART.models import Classifier
+from RobustART.records.lines import Records
 
 try:
     import fcntl
@@ -81,21 +84,62 @@ def check_labels(dataset: ImageDataset, ids: Sequence[int], classes: int) -> Non
         if not 0 <= dataset.labels[image_id] < classes:
             raise DataError(
                 f"{dataset.files[image_id]} of {dataset.name} has the label {dataset.labels[image_id]}, but the model "
-                f"has {classes} outputs (labels from 0 to {classes - 1})"
+                f"has {classes} outputs (labels from 0 to {classes - 1}){_ordered(dataset, classes)}"
             )
 
 
-def chance_warning(correct: int, n: int, classes: int) -> str | None:
-    """Returns a warning if a clean accuracy is no better than guessing (one-sided binomial test at 1 %)."""
-    from scipy.stats import binom
+def _ordered(dataset: ImageDataset, classes: int) -> str:
+    """Returns advice where the order of the class folders may be the order of the model's outputs, else ""."""
+    if dataset.labelled_by not in (WNIDS, NUMBERS) or type(dataset) is not ImageDataset:
+        return ""
+    folders = len({file.partition("/")[0] for file in dataset.files})
+    labels = f". The labels are the {dataset.labelled_by}, of which there are {folders}"
+    return f"{labels}. If these are the model's classes, {ORDERED}" if folders == classes else labels
 
-    if n < 10 or binom.sf(correct - 1, n, 1 / classes) <= 0.01:
-        return None
-    return (
-        f"clean accuracy is at chance: {correct} of {n} images right with {classes} classes. The usual causes: the "
-        "model normalises by itself and is normalised again here (say mean: [0, 0, 0], std: [1, 1, 1]), the labels are "
-        "in another order than the model's classes, or the weights were not loaded"
-    )
+
+def check_same_classes(datasets: Iterable[ImageDataset]) -> None:
+    """Raises a DataError if a class folder has one label in a data set of a run and another label in another one."""
+    seen: dict[str, tuple[int, ImageDataset]] = {}
+    for dataset in {id(dataset): dataset for dataset in datasets}.values():
+        labels: dict[str, set[int]] = {}
+        for file, label in zip(dataset.files, dataset.labels, strict=True):
+            folder, inside, _ = file.partition("/")
+            if inside:
+                labels.setdefault(folder, set()).add(label)
+        for folder, (label, *others) in labels.items():
+            if others:  # a folder of several classes
+                continue
+            before, other = seen.setdefault(folder, (label, dataset))
+            if before != label:
+                raise DataError(
+                    f"the class folder {folder} has the label {before} in {other.name} ({other.labelled_by or 'its type'}) "
+                    f"but {label} in {dataset.name} ({dataset.labelled_by or 'its type'}); both must number classes as the "
+                    "model does"
+                )
+
+
+def check_same_images(runs: Sequence[tuple[Benchmark, Records]], results: Path) -> None:
+    """Raises a RecordError if an image had another content for one benchmark of a run than for another.
+
+    Args:
+        runs: benchmarks and their records; the last one's images are compared with those of the others.
+        results: folder of the result files.
+    """
+    seen: dict[Path, tuple[str, str]] = {}
+    for benchmark, records in runs:
+        for part, table in zip(benchmark.passes, records.passes, strict=True):
+            if (
+                type(part.dataset) is not ImageDataset
+            ):  # digests of others are over several files, or of pixels in memory
+                continue
+            for file, digest in zip(table.files, table.digests, strict=True):
+                name, before = seen.setdefault(part.dataset.root / file, (benchmark.name, digest))
+                if before != digest:
+                    raise RecordError(
+                        f"{file} was another image for {name} than for {benchmark.name}: {results / f'{name}.jsonl'} has "
+                        f"the digest {before}, {results / f'{benchmark.name}.jsonl'} has {digest}. It was replaced between "
+                        "the two; put the right one back and delete the other file, or --fresh"
+                    )
 
 
 def prepare_output(output_dir: Path) -> Path:

@@ -22,7 +22,7 @@ from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.sources import source_digests
 from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
-from RobustART.records.lines import FORMAT, config_hash
+from RobustART.records.header import FORMAT, conditions_hash, config_hash
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -141,7 +141,7 @@ def make_header(
     return {
         "format": FORMAT,
         "benchmark": benchmark.name,
-        "hash": config_hash({**conditions, "data": [{**row, "name": None} for row in data]}),
+        "hash": conditions_hash(conditions),
         "conditions": conditions,
         "passes": [
             {
@@ -182,14 +182,3 @@ def _models_of(part: Pass) -> dict[str, Any]:
         if (cell.victim, cell.judge) != (None, None)
     }
     return {"models": pairs} if pairs else {}
-
-
-def data_rows(plans: Sequence[tuple[Benchmark, list[list[int]]]]) -> list[dict[str, Any]]:
-    """Returns name, evaluated images and size of each data set, once."""
-    rows = []
-    for benchmark, chosen in plans:
-        for part, ids in zip(benchmark.passes, chosen, strict=True):
-            row = {"name": part.dataset.name, "images": len(ids), "of": len(part.dataset)}
-            if row not in rows:
-                rows.append(row)
-    return rows

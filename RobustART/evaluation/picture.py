@@ -1,9 +1,9 @@
-"""``noise.png``: one photo under every noise, with what the model says of each."""
+"""The example images of a run: one image under every noise, with predictions, as ``noise.png`` and in ``pictures/``."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from RobustART.benchmarks import Benchmark, Cell, Pass
@@ -20,28 +20,32 @@ from RobustART.core.imaging import Array, resize
 from RobustART.core.seeding import image_seeds
 from RobustART.data.imagenet import imagenet_class_names
 from RobustART.data.loader import generator_of
+from RobustART.errors import RecordError
 from RobustART.evaluation.blocks import attack_groups, view_names
 from RobustART.evaluation.scoring import score, to_float
 from RobustART.models import Classifier
 from RobustART.noise.attacks import AttackWarning
 from RobustART.records.lines import CLEAN, PassRecords, Records
+from RobustART.report.gallery import read_captions, write_gallery
 
-LAYOUT = "tiles-1"
-"""Changes when the same records give another picture, so that an older one is drawn again."""
+LAYOUT = "tiles-2"
+"""Changes when the same records give other images, so that older ones are drawn again."""
+SIDE = 120
+"""Side in pixels of an example image in ``pictures/``."""
 TILE, CAPTION, LABEL, GAP, COLUMNS = 150, 34, 150, 6, 5
 AMPLIFIED = 8
-"""How much stronger the difference of two pictures is drawn, where it is too small to see."""
+"""Factor by which the difference of two images is amplified where it is too small to see."""
 INK, RIGHT, WRONG, PAPER = (30, 30, 30), (0, 110, 50), (180, 30, 30), (255, 255, 255)
 
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """One picture with its caption."""
+    """One image with its caption."""
 
     row: str
-    """What stands at the left of its row."""
+    """Heading of its row."""
     column: str
-    """Which cell of its row, below the picture."""
+    """Its cell in the row, written below the image."""
     image: Array
     """uint8 (S, S, 3)."""
     prediction: str
@@ -53,37 +57,56 @@ class Tile:
 
 
 def draw_noise(
-    path: Path,
+    results: Path,
     model: Classifier,
     classes: int,
     runs: Sequence[tuple[Benchmark, Records]],
     device: torch.device,
     seed: int,
 ) -> None:
-    """Draws the photo under each cell of each benchmark; a picture of the same records is left as it is.
+    """Draws an image under each cell of each benchmark, unless the results folder holds those of the same records.
 
-    The photo is the first one that is classified right without noise. The noise is that of the evaluation, made again
-    from its seed; predictions and confidences are the recorded ones, those of attacked photos the model's answers to the
-    pictures drawn.
+    It is the first image that is classified right without noise. The noise is that of the evaluation, made again from its
+    seed; predictions and confidences are the recorded ones, those of attacked images the model's answers to what is drawn.
+
+    Raises:
+        OSError: a file cannot be written.
     """
-    key = " ".join([LAYOUT, *(records.header["hash"] for _, records in runs)])
-    if path.is_file() and _comment(path) == key:
+    path = results / "noise.png"
+    key = [LAYOUT, *(records.header["hash"] for _, records in runs)]
+    if path.is_file() and _drawn(results) == key:
         return
     tiles: list[Tile] = []
     for benchmark, records in runs:
         models: dict[str | None, Classifier] = {None: model, **benchmark.models}
         for part, table in zip(benchmark.passes, records.passes, strict=True):
-            tiles += _tiles(part, table, _photo(runs, part, table), models, _class_names(part, classes), device, seed)
+            tiles += _tiles(part, table, _example(runs, part, table), models, _class_names(part, classes), device, seed)
     unique: dict[tuple[str, str], Tile] = {}
     for tile in tiles:
         unique.setdefault((tile.row, tile.column), tile)
     shown = list(unique.values())
-    page = _layout(shown)
-    info = PngImagePlugin.PngInfo()
-    info.add_text("records", key)
-    info.add_itxt("tiles", json.dumps([_described(*placed) for placed in zip(shown, _places(shown), strict=True)]))
     with open_whole(path) as file:
-        page.save(file, "PNG", pnginfo=info)
+        _layout(shown).save(file, "PNG")
+    write_gallery(results, [(_caption(tile), _jpeg(tile.image)) for tile in shown], key)
+
+
+def _drawn(results: Path) -> list[str] | None:
+    """Returns the key of the example images of a results folder; None if there are none."""
+    try:
+        return list(read_captions(results)["key"])
+    except RecordError:
+        return None
+
+
+def _caption(tile: Tile) -> dict[str, Any]:
+    plain = {field.name: getattr(tile, field.name) for field in dataclasses.fields(tile) if field.name != "image"}
+    return {**plain, "confidence": round(tile.confidence, 10)}
+
+
+def _jpeg(image: Array) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(resize(image, (SIDE, SIDE), "lanczos")).save(buffer, "JPEG", quality=80, optimize=True)
+    return buffer.getvalue()
 
 
 def shown_cells(part: Pass) -> tuple[Cell, ...]:
@@ -99,21 +122,7 @@ def shown_cells(part: Pass) -> tuple[Cell, ...]:
     return tuple(cell for cell in part.cells if cell.name in shown)
 
 
-def _described(tile: Tile, place: tuple[int, int]) -> dict[str, Any]:
-    """Returns what the file says of a tile: where it is and all that stands around it."""
-    plain = {field.name: getattr(tile, field.name) for field in dataclasses.fields(tile) if field.name != "image"}
-    return {**plain, "confidence": round(tile.confidence, 10), "x": place[0], "y": place[1], "size": TILE}
-
-
-def _comment(path: Path) -> str | None:
-    try:
-        with Image.open(path) as picture:
-            return getattr(picture, "text", {}).get("records")
-    except OSError:
-        return None
-
-
-def _photo(runs: Sequence[tuple[Benchmark, Records]], part: Pass, table: PassRecords) -> int:
+def _example(runs: Sequence[tuple[Benchmark, Records]], part: Pass, table: PassRecords) -> int:
     """Returns the row of the first image that is right when clean, by any benchmark of the same data."""
     for benchmark, records in runs:
         first = records.passes[0]
@@ -147,7 +156,7 @@ def _tiles(
             if name not in attacked:
                 seeds = image_seeds(seed, [image_id], name).to(device)
                 with warnings.catch_warnings():
-                    # What is suspicious is said of all the images, not of one.
+                    # Suspicious results are reported for all images, not for one.
                     warnings.simplefilter("ignore", AttackWarning)
                     attacked[name] = cell.attack(models[cell.victim], pixels, label, seeds=seeds)
             image = (attacked[name][0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
@@ -167,7 +176,7 @@ def _tiles(
 
 
 def difference(image: Array, reference: Array) -> Array:
-    """Returns what two pictures differ in, amplified, around mid grey: uint8 (S, S, 3)."""
+    """Returns the difference of two images, amplified, around mid grey: uint8 (S, S, 3)."""
     change = image.astype(np.int64) - reference
     return (128 + AMPLIFIED * change).clip(0, 255).astype(np.uint8)
 
@@ -185,7 +194,7 @@ def _class_names(part: Pass, width: int) -> list[str]:
 
 
 def _strips(tiles: Sequence[Tile]) -> list[list[int]]:
-    """Returns the numbers of the tiles that stand side by side, row by row."""
+    """Returns the indices of the tiles side by side, row by row."""
     strips: list[list[int]] = []
     for number, tile in enumerate(tiles):
         if strips and tiles[strips[-1][0]].row == tile.row and len(strips[-1]) < COLUMNS:
@@ -196,13 +205,13 @@ def _strips(tiles: Sequence[Tile]) -> list[list[int]]:
 
 
 def _size(strips: Sequence[Sequence[int]]) -> tuple[int, int, int]:
-    """Returns how many strips stand below each other, and the width and height of one."""
+    """Returns how many strips are below each other, and the width and height of one."""
     lines = -(-len(strips) // (2 if len(strips) > 6 else 1))
     return lines, LABEL + max(map(len, strips)) * (TILE + GAP) + GAP, TILE + CAPTION + GAP
 
 
 def _places(tiles: Sequence[Tile]) -> list[tuple[int, int]]:
-    """Returns the left upper corner of each tile."""
+    """Returns the upper left corner of each tile."""
     strips = _strips(tiles)
     lines, width, height = _size(strips)
     return [

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -15,25 +12,33 @@ import torch
 from torch import nn
 
 from RobustART.benchmarks import Benchmark, build_benchmark
+from RobustART.core.defaults import BATCH_SIZE
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.options import to_plain
+from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset, balanced_subset
-from RobustART.errors import ConfigError, UserError
+from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation.blocks import evaluation_passes
-from RobustART.evaluation.checks import chance_warning, check_labels, check_other, only_writer, prepare_output, probe
-from RobustART.evaluation.conditions import data_rows, fingerprint, make_header, versions
+from RobustART.evaluation.checks import (
+    check_labels,
+    check_other,
+    check_same_classes,
+    check_same_images,
+    only_writer,
+    prepare_output,
+    probe,
+)
+from RobustART.evaluation.conditions import fingerprint, make_header, versions
 from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.picture import draw_noise
-from RobustART.evaluation.report import Report
 from RobustART.evaluation.settings import Settings, run_settings
-from RobustART.metrics.robustness import attack_costs, attack_warnings
 from RobustART.metrics.spec import summarize
 from RobustART.models import Classifier, wrap_model
 from RobustART.records.journal import Journal
-from RobustART.records.lines import CLEAN, Records
-from RobustART.report import write_page
-from RobustART.report.reading import FORMAT
+from RobustART.records.lines import Records
+from RobustART.report import Report, build_report, write_report
+from RobustART.report.facts import FORMAT, Facts, keep_timing, read_facts, write_facts
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +49,7 @@ def evaluate(
     benchmarks: Mapping[str, Mapping[str, Any] | None],
     *,
     output_dir: str | Path = ".",
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     workers: int | None = 0,
     amp: str | None = None,
     channels_last: bool = False,
@@ -85,7 +90,9 @@ def evaluate(
     try:
         return _evaluate(
             model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
-            run_settings(batch_size, workers, amp, channels_last, seed, progress),
+            run_settings(
+                batch_size=batch_size, workers=workers, amp=amp, channels_last=channels_last, seed=seed, progress=progress
+            ),
         )  # fmt: skip
     finally:
         if world is None:
@@ -115,6 +122,7 @@ def _evaluate(
         for part, ids in zip(benchmark.passes, chosen, strict=True):
             check_labels(part.dataset, ids, classes)
         plans.append((benchmark, chosen))
+    check_same_classes(part.dataset for benchmark, _ in plans for part in benchmark.passes)
     results = prepare_output(output_dir)
     with only_writer(results, world.is_main):
         return _run_plans(plans, classifier, classes, results, fresh, config, world, settings, limit, started)
@@ -134,8 +142,6 @@ def _run_plans(
 ) -> Report:
     stated = classifier.preprocessing
     weights = fingerprint(classifier)
-    warnings = list(classifier.notes)
-    entries: dict[str, Any] = {}
     runs: list[tuple[Benchmark, Records]] = []
     timings: dict[str, dict[str, Any]] = {}
     for benchmark, chosen in plans:
@@ -147,96 +153,80 @@ def _run_plans(
         models: dict[str | None, Classifier] = {None: classifier, **benchmark.models}
         begun = time.monotonic()
         records, computed = run_benchmark(models, benchmark, header, chosen, stated, path, world, settings)
+        check_same_images([*runs, (benchmark, records)], results)
         timings[benchmark.name] = {**_timing(time.monotonic() - begun, computed), "images": sum(map(len, chosen))}
-        warnings += [f"{benchmark.name}: {text}" for text in attack_warnings(records)]
-        if records.header["versions"] != header["versions"]:
-            warnings.append(f"{benchmark.name} was recorded with other library versions: {records.header['versions']}")
-        first = records.passes[0]
-        if CLEAN in first.cells:
-            correct = first.correct[:, first.cell(CLEAN)]
-            warning = chance_warning(int(correct.sum()), len(correct), classes)
-            if warning and warning not in warnings:
-                warnings.append(warning)
-        conditions = header["conditions"]
-        entries[benchmark.name] = {
-            "hash": header["hash"],
-            **{
-                key: conditions[key]
-                for key in ("options", "attacks", "data", "precision", "models", "sources")
-                if key in conditions
-            },
-            **({"folders": benchmark.folders} if benchmark.folders else {}),
-            "cells": dict(zip(first.cells, first.coordinates, strict=True)),
-            "passes": (costs := attack_costs(first)),
-            "cost": {
-                "forward": evaluation_passes(benchmark.passes, chosen)
-                + sum(cost["forward"] for cost in costs.values()),
-                "backward": sum(cost["backward"] for cost in costs.values()),
-            },
-        }
         runs.append((benchmark, records))
-    found = summarize({b.name: records for b, records in runs})
-    for benchmark, _ in runs:
-        summary = found[benchmark.name]
-        suited = benchmark.notes_on(stated) if benchmark.notes_on else ()
-        suited = (*(part.dataset.note for part in benchmark.passes if part.dataset.note), *suited)
-        warnings += [note for note in (*benchmark.notes, *suited, *summary.notes) if note not in warnings]
-        entries[benchmark.name] |= summary.to_plain()
+    every = {benchmark.name: records for benchmark, records in runs}
+    summaries = summarize(every)
     images = sum(timing["images_computed"] for timing in timings.values())
-    data = {
+    facts: Facts = {
         "format": FORMAT,
         "model": {
-            "source": classifier.source,
             "architecture": type(classifier.network).__name__,
             "parameters": sum(value.numel() for value in classifier.network.parameters()),
-            "arguments": classifier.arguments,
-            "weights": weights,
             "classes": classes,
         },
         "conditions": {
-            "data": data_rows(plans),
             "subset": None if limit is None else f"{limit} images, class-balanced, drawn with seed {settings.seed}",
-            "preprocessing": to_plain(dataclasses.asdict(stated)),
             "overridden": to_plain(classifier.overridden),
-            "seed": settings.seed,
-            "batch_size": settings.batch_size,
             "amp": settings.amp,
-            "channels_last": settings.channels_last,
-            "device": world.device.type,
             "versions": versions(),
             "config": to_plain(config) if config is not None else None,
         },
-        "benchmarks": entries,
-        "warnings": warnings,
+        "notes": list(classifier.notes),
+        "benchmarks": {
+            benchmark.name: _benchmark_facts(benchmark, records, chosen, stated)
+            for (benchmark, records), (_, chosen) in zip(runs, plans, strict=True)
+        },
         "timing": {**_timing(time.monotonic() - started, images), "benchmarks": timings},
     }
-    _take_timings(results, data)
-    report = Report(data)
-    if world.is_main:
-        for warning in warnings:
-            log.warning("%s", warning)
-        report.write(results)
+    facts = keep_timing(facts, _facts_before(results))
+    report = build_report(every, facts, summaries)
+
+    def draw() -> None:
         try:
             with exact_arithmetic():
-                draw_noise(results / "noise.png", classifier, classes, runs, world.device, settings.seed)
+                draw_noise(results, classifier, classes, runs, world.device, settings.seed)
         except OSError as error:
-            log.warning("the picture noise.png could not be written: %s", error.strerror or error)
-        _write_page(results)
+            log.warning("the example images of noise.png could not be written: %s", error.strerror or error)
+
+    if world.is_main:
+        for warning in report.data["warnings"]:
+            log.warning("%s", warning)
+        write_facts(results, facts)
+        write_report(results, report, draw)
     world.barrier()
     return report
 
 
-def _write_page(results: Path) -> None:
-    """Writes ``report.html``; where that fails, a warning says so, and no page of other numbers is left behind."""
+def _benchmark_facts(
+    benchmark: Benchmark, records: Records, ids: Sequence[Sequence[int]], stated: Preprocessing
+) -> dict[str, Any]:
+    """Returns what ``run.json`` holds of a benchmark."""
+    notes = [*benchmark.notes, *(part.dataset.note for part in benchmark.passes if part.dataset.note)]
+    return {
+        "hash": records.header["hash"],
+        "data": [
+            {
+                "name": part.dataset.name,
+                "images": len(chosen),
+                "of": len(part.dataset),
+                **({"labels": part.dataset.labelled_by} if part.dataset.labelled_by else {}),
+            }
+            for part, chosen in zip(benchmark.passes, ids, strict=True)
+        ],
+        **({"folders": benchmark.folders} if benchmark.folders else {}),
+        "forward": evaluation_passes(benchmark.passes, ids),
+        "notes": [*notes, *(benchmark.notes_on(stated) if benchmark.notes_on else ())],
+    }
+
+
+def _facts_before(results: Path) -> Facts | None:
+    """Returns the facts of the run before in a folder; None if there is none, or its ``run.json`` is damaged."""
     try:
-        write_page(results)
-    except (OSError, UserError) as error:
-        reason = getattr(error, "strerror", None) or error
-        log.warning(
-            "the page report.html could not be written: %s. The numbers are in report.json and report.md", reason
-        )
-        with contextlib.suppress(OSError):
-            (results / "report.html").unlink(missing_ok=True)
+        return read_facts(results)
+    except RecordError:
+        return None
 
 
 def _timing(seconds: float, images: int) -> dict[str, Any]:
@@ -245,22 +235,6 @@ def _timing(seconds: float, images: int) -> dict[str, Any]:
         "images_computed": images,
         "images_per_second": round(images / seconds, 3),
     }
-
-
-def _take_timings(results: Path, data: dict[str, Any]) -> None:
-    """Takes what was not computed now as it was timed by the run that did, where the report of that run is still there."""
-    try:
-        before = json.loads((results / "report.json").read_text(encoding="utf-8"))
-        timing = data["timing"]
-        if timing["images_computed"] == 0 and {**before, "timing": 0} == {**json.loads(json.dumps(data)), "timing": 0}:
-            data["timing"] = dict(before["timing"])
-            return
-        for name, entry in data["benchmarks"].items():
-            same = before["format"] == FORMAT and before["benchmarks"].get(name, {}).get("hash") == entry["hash"]
-            if same and timing["benchmarks"][name]["images_computed"] == 0:
-                timing["benchmarks"][name] = dict(before["timing"]["benchmarks"][name])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return
 
 
 def chosen_images(dataset: ImageDataset, limit: int | None, seed: int) -> list[int]:

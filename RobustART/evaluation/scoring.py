@@ -9,22 +9,11 @@ import torch
 from torch import Tensor
 
 from RobustART.errors import ModelError
-from RobustART.models.normalize import logits_of
 
 
 def to_float(pixels: Tensor) -> Tensor:
     """Returns images (N, 3, H, W) in [0, 1] from uint8 (N, H, W, 3), on the same device."""
     return pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
-
-
-def check_logits(output: object, count: int) -> Tensor:
-    """Returns a model's output if it is logits (count, K); otherwise a ModelError says how to wrap the model."""
-    output = logits_of(output)
-    if output.ndim != 2 or len(output) != count or not output.is_floating_point():
-        raise ModelError(
-            f"the model must return logits of shape ({count}, K), got {output.dtype} {tuple(output.shape)}"
-        )
-    return output
 
 
 def score(logits: Tensor, labels: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from typing import Any, Literal
 
 import torch
 
-from RobustART.errors import ConfigError
+from RobustART.core.defaults import BATCH_SIZE
+from RobustART.core.options import build
+from RobustART.core.ranges import Count, Number, Seed
 
 AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -16,15 +19,15 @@ AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class Settings:
     """How an evaluation is run."""
 
-    batch_size: int = 64
+    batch_size: Count = BATCH_SIZE
     """Images the model sees at once."""
-    workers: int = 0
+    workers: Number = 0
     """Loader processes."""
-    amp: str | None = None
+    amp: Literal["bf16", "fp16"] | None = None
     """``bf16`` or ``fp16``. Passes with attacks stay float32, but for ``bf16`` in what attacks propose."""
     channels_last: bool = False
     """Whether the model's weights are in the order channels-last; part of the conditions, since it rounds differently."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the noise."""
     progress: bool = True
     """Whether to show a progress bar."""
@@ -42,16 +45,6 @@ def default_workers() -> int:
     return max(1, min(8, cores // max(local, 1)))
 
 
-def run_settings(
-    batch_size: int, workers: int | None, amp: str | None, channels_last: bool, seed: int, progress: bool
-) -> Settings:
-    """Returns checked settings; a ConfigError names what cannot be."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ConfigError(f"batch_size must be a whole number above 0, got {batch_size!r}")
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 0):
-        raise ConfigError(f"workers must be a whole number from 0, got {workers!r}")
-    if amp is not None and amp not in AMP_TYPES:
-        raise ConfigError(f"amp must be one of {', '.join(AMP_TYPES)} or null, got {amp!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
-        raise ConfigError(f"seed must be a whole number of 64 bits, got {seed!r}")
-    return Settings(batch_size, default_workers() if workers is None else workers, amp, channels_last, seed, progress)
+def run_settings(*, workers: int | None = None, **settings: Any) -> Settings:
+    """Returns checked :class:`Settings`; ``workers`` None is :func:`default_workers`. A ConfigError names what is wrong."""
+    return build(Settings, {**settings, "workers": default_workers() if workers is None else workers}, "")

@@ -23,8 +23,8 @@ from torch import nn
 from tqdm import tqdm
 
 from RobustART import __version__
-from RobustART.core.imaging import FILTERS
-from RobustART.core.options import to_plain
+from RobustART.core.declarations import options_of
+from RobustART.core.options import convert, to_plain
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.workers import work
 from RobustART.data import ImageDataset
@@ -86,7 +86,7 @@ def generate(
         raise ConfigError(f"dataset must be an ImageDataset, such as create_dataset returns, got {dataset!r}")
     if not isinstance(out, (str, Path)):
         raise ConfigError(f"out must be a folder, got {out!r}")
-    settings = run_settings(1, workers, None, False, seed, progress)
+    settings = run_settings(batch_size=1, workers=workers, seed=seed, progress=progress)
     layout = build_layout(benchmark, dataset, options)
     preprocessing = _preprocessing(layout, benchmark, model, size, resize, interpolation)
     ids = chosen_images(layout.dataset, limit, seed)
@@ -118,20 +118,20 @@ def _preprocessing(
     interpolation: str | None,
 ) -> Preprocessing:
     """Returns how photos become the stored pictures: as the model says, but for what is given."""
-    for name, value in (("size", size), ("resize", resize)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ConfigError(f"{name} must be a whole number above 0, got {value!r}")
-    if interpolation is not None and (not isinstance(interpolation, str) or interpolation not in FILTERS):
-        raise ConfigError(f"interpolation must be one of {', '.join(FILTERS)}, got {interpolation!r}")
-    fields = {"input_size": size, "resize": resize, "interpolation": interpolation}
-    given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    fields = (
+        ("input_size", "size", size),
+        ("resize", "resize", resize),
+        ("interpolation", "interpolation", interpolation),
+    )
+    hints = {field: option.hint for field, option in options_of(Preprocessing).items()}
+    given = {field: convert(value, hints[field], name) for field, name, value in fields if value is not None}
     for name in given:
         if name not in layout.chosen:
             raise ConfigError(
                 f"{benchmark} takes no {name}, got {given[name]!r}: it always resizes to 8/7 of the size, bilinear"
             )
     if model is None:
-        side = 224 if size is None else size
+        side = given.get("input_size", 224)
         stated = Preprocessing(input_size=side, resize=resized_side(side))
     elif isinstance(model, (str, nn.Module)):
         stated = (create_model(model) if isinstance(model, str) else wrap_model(model)).preprocessing

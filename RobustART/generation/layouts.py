@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from RobustART.benchmarks import BENCHMARKS, Layout
-from RobustART.core.options import check_options, option_defaults
+from RobustART.core.options import checked, option_defaults
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError, DataError
 
@@ -19,10 +19,7 @@ def build_layout(benchmark: str, dataset: ImageDataset, options: Mapping[str, An
     if function is None:
         known = ", ".join(spec.name for spec in BENCHMARKS.values() if spec.layout)
         raise ConfigError(f"{benchmark} cannot be generated; these can: {known}")
-    if options is not None and not isinstance(options, Mapping):
-        raise ConfigError(f"the options of generating {benchmark} must be a mapping, got {options!r}")
-    given = dict(options or {})
-    check_options(given, function, f"generating {benchmark}")
+    given = checked(function, {} if options is None else options, f"generating {benchmark}")
     return dataclasses.replace(function(dataset, **given), options={**option_defaults(function), **given})
 
 

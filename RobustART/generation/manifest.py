@@ -8,7 +8,6 @@ of the photo and of its files too; when everything is there, only those lines ar
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from RobustART.core.files import temporary_path, write_whole
 from RobustART.data.generated import MANIFEST, PHOTOS
+from RobustART.data.samples import content_digest
 from RobustART.errors import ConfigError
 from RobustART.records.journal import difference
 
@@ -141,14 +141,9 @@ write_file = functools.partial(write_whole, make_folder=True, error=ConfigError,
 """Writes a file of the data set, whole or not at all; the next run writes what is missing."""
 
 
-def digest(data: bytes) -> str:
-    """Returns 16 hexadecimal digits over the bytes of a file."""
-    return hashlib.blake2b(data, digest_size=8).hexdigest()
-
-
 def file_digest(path: Path) -> str | None:
-    """Returns the :func:`digest` of a file; None where it cannot be read."""
+    """Returns the digest of a file; None where it cannot be read."""
     try:
-        return digest(path.read_bytes())
+        return content_digest(path.read_bytes())
     except OSError:
         return None

@@ -11,9 +11,10 @@ from typing import TypeVar
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.seeding import numpy_generator
 from RobustART.data import Sample
+from RobustART.data.samples import content_digest
 from RobustART.errors import ConfigError, UserError
 from RobustART.generation.layouts import Layout
-from RobustART.generation.manifest import Photo, digest, file_digest, write_file
+from RobustART.generation.manifest import Photo, file_digest, write_file
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -98,12 +99,12 @@ def write_photo(
         recorded = done[image_id]["files"][place] if image_id in done else None
         if recorded is None or file_digest(path) != recorded:
             data = made[folder] if folder in made else plan.make(sample, folder)
-            if recorded not in (None, digest(data)):
+            if recorded not in (None, content_digest(data)):
                 raise ConfigError(
                     f"{path} is damaged, and what is made now is not what was written: a library that makes the pictures "
                     "has changed. Take another folder"
                 )
             write_file(path, data)
-            recorded = digest(data)
+            recorded = content_digest(data)
         digests.append(recorded)
     return {**plan.photos[image_id], "digest": sample.digest, "files": digests}

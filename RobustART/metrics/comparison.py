@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.core.files import check_distinct, json_format
+from RobustART.core.tables import markdown_table
 from RobustART.errors import RecordError
 from RobustART.metrics.paired import holm, mcnemar, paired_difference
 from RobustART.metrics.resampling import reflected_interval, unseen_interval
@@ -146,7 +147,7 @@ class Comparison:
             for (letter, _), numbers in zip(list(self._lettered())[1:], others, strict=True):
                 parts.append(f"## {name}: A and {letter}")
                 head = ["number", "A", letter, f"{letter} - A", "lost", "won", "p", "p (Holm)"]
-                parts.append(_markdown_table([head, *(_row(title, number) for title, number in numbers.items())]))
+                parts.append(markdown_table(head, [_row(title, number) for title, number in numbers.items()]))
                 changed = [line for title, number in numbers.items() for line in _changed(title, number, files, first)]
                 if changed:
                     parts.append("Images that changed:\n\n" + "\n".join(changed))
@@ -239,11 +240,6 @@ def _changed(title: str, number: Number, files: Mapping[int, str], first: int) -
             names = ", ".join(files[i] for i in ids[:first])
             more = f", and {len(ids) - first} more" if len(ids) > first else ""
             yield f"- {title}, {what} {len(ids)}: {names}{more}" if first else f"- {title}, {what} {len(ids)}"
-
-
-def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
 def dump(comparison: Comparison) -> str:

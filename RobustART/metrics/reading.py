@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,32 @@ def one_cell(records: Records, place: str, hint: str = "") -> PassRecords:
 def check_one_cell(records: Records, place: str) -> None:
     """Raises a RecordError if records have several cells."""
     one_cell(records, place)
+
+
+def has(coordinates: Mapping[str, Any], **kinds: type) -> bool:
+    """Returns whether coordinates hold entries of these names and types; an empty string is none."""
+    return all(type(coordinates.get(key)) is kind and coordinates[key] != "" for key, kind in kinds.items())
+
+
+def check_coordinates(
+    table: PassRecords, place: str, point: Callable[[str, Mapping[str, Any]], tuple[Any, ...] | None], allowed: str
+) -> None:
+    """Raises a RecordError if the coordinates of a cell are not of its benchmark, or are those of another cell.
+
+    Args:
+        table: the pass.
+        place: what to call the records.
+        point: (cell, coordinates) -> what must differ from cell to cell; None if they are not of the benchmark.
+        allowed: what cells are, for the message.
+    """
+    seen: dict[tuple[Any, ...], str] = {}
+    for cell, found in zip(table.cells, table.coordinates, strict=True):
+        own = point(cell, found)
+        if own is None:
+            raise RecordError(f"{place} has a cell {cell!r}; allowed are {allowed}; its coordinates are {shown(found)}")
+        other = seen.setdefault(own, cell)
+        if other != cell:
+            raise RecordError(f"{place} has the cells {other!r} and {cell!r} at the same coordinates {shown(found)}")
 
 
 def check_extra(table: PassRecords, key: str, dimensions: int, highest: int, place: str) -> None:

@@ -136,7 +136,7 @@ def preprocessing_of(network: nn.Module) -> tuple[Preprocessing, tuple[str, ...]
     height, width = sides[-2:]
     if height != width:
         raise ModelError(f"the model takes {height} x {width} pixels; only square inputs are possible here")
-    crop_mode = cfg.get("crop_mode") or "center"
+    crop_mode: Any = cfg.get("crop_mode") or "center"
     if crop_mode not in ("center", "squash"):
         raise ModelError(f"the model's crop_mode {crop_mode!r} is unknown here; set model.preprocessing.crop_mode")
     crop = cfg.get("test_crop_pct") or cfg.get("crop_pct") or 0.875

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.logits import logits_of
 from RobustART.core.preprocessing import INNER, Preprocessing
-from RobustART.errors import ModelError
 
 
 class Normalize(nn.Module):
@@ -78,25 +78,3 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits (N, K) of images (N, C, H, W) in [0, 1]."""
         return logits_of(self.network(self.normalize(images)), self.network)
-
-
-def logits_of(output: object, network: nn.Module | None = None) -> Tensor:
-    """Returns a network's output if it is a tensor; otherwise a ModelError says what it is and how to fix that.
-
-    Args:
-        output: what the network returned.
-        network: the network, for the message.
-    """
-    if isinstance(output, Tensor):
-        return output
-    name = "the model" if network is None else f"the model ({type(network).__name__})"
-    message = f"{name} must return logits as a tensor (N, K), got {type(output).__name__}"
-    if network is not None and network.training and getattr(network, "aux_logits", False):
-        raise ModelError(
-            f"{message} in training mode, with the logits of auxiliary heads; leave these out with model.kwargs: "
-            "{aux_logits: false}"
-        )
-    raise ModelError(
-        f"{message}. Wrap it in a module whose forward returns, for example, "
-        f"`self.model(images){'[0]' if isinstance(output, (tuple, list)) else '.logits'}`"
-    )

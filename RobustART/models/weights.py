@@ -98,7 +98,12 @@ def read_weights(path: str | Path) -> Any:
         )
     else:
         try:
+            damaged = damaged_member(path)
+            if damaged is not None:
+                raise WeightsError(f"{path} is damaged: its part {damaged} does not have its checksum")
             data = torch.load(path, map_location="cpu", weights_only=True)
+        except WeightsError:
+            raise
         except pickle.UnpicklingError as error:
             reason = str(error).splitlines()[0]
             raise WeightsError(
@@ -108,6 +113,14 @@ def read_weights(path: str | Path) -> Any:
         except (RuntimeError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise WeightsError(f"{path} cannot be read as weights: {error}") from None
     return data
+
+
+def damaged_member(path: Path) -> str | None:
+    """Returns the first part of a zip archive whose CRC-32 is wrong, which torch does not check; None if all are right."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -149,7 +149,8 @@ def _build_row(
     _check_patches(name, network, size)
     stated = getattr(network, "preprocessing", None)
     if not isinstance(stated, Preprocessing):
-        stated = Preprocessing(input_size=size, resize=row.resize, interpolation=row.interpolation)
+        filters: Any = row.interpolation  # the table's own
+        stated = Preprocessing(input_size=size, resize=row.resize, interpolation=filters)
     source = row.builder if plain == row.name else f"robustart:{row.name}"
     return Built(network, stated, source, getattr(network, "notes", ()))
 

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from RobustART.core.ranges import Count, Range
 from RobustART.errors import ConfigError
 from RobustART.nas.plans import Block, Conv, Plan
 from RobustART.nas.spaces import SPACES, Encoding, Space, Stage
+
+Counts = tuple[Count, ...]
+Factors = tuple[Annotated[int | float, Range(0, above=True)], ...]
 
 
 @SPACES.register("resnet")
 def resnet(
     *,
-    num_classes: int = 1000,
-    channels: Sequence[int] = (256, 512, 1024, 2048),
-    depths: Sequence[Sequence[int]] = ((2, 3, 4), (2, 3, 4), (4, 5, 6), (2, 3, 4)),
-    strides: Sequence[int] = (1, 2, 2, 2),
-    widths: Sequence[float] = (0.65, 0.8, 1.0),
-    kernels: Sequence[int] = (3,),
-    expansions: Sequence[float] = (0.2, 0.25, 0.35),
-    input_sizes: Sequence[int] = (128, 160, 192, 224),
-    stem: int = 64,
-    stem_kernel: int = 7,
-    stem_stride: int = 2,
+    num_classes: Count = 1000,
+    channels: Counts = (256, 512, 1024, 2048),
+    depths: tuple[Counts, ...] = ((2, 3, 4), (2, 3, 4), (4, 5, 6), (2, 3, 4)),
+    strides: Counts = (1, 2, 2, 2),
+    widths: Factors = (0.65, 0.8, 1.0),
+    kernels: Counts = (3,),
+    expansions: Factors = (0.2, 0.25, 0.35),
+    input_sizes: Counts = (128, 160, 192, 224),
+    stem: Count = 64,
+    stem_kernel: Count = 7,
+    stem_stride: Count = 2,
     pool: bool = True,
-    divisor: int = 8,
+    divisor: Count = 8,
 ) -> Space:
     """Returns a space of bottleneck ResNets (He 2016, https://arxiv.org/abs/1512.03385).
 
@@ -47,11 +50,10 @@ def resnet(
     Raises:
         ConfigError: arguments are invalid, or two choices would give the same network.
     """
-    stages = _stages("resnet", channels, depths, strides, ["relu"] * len(channels), [False] * len(channels))
-    if not isinstance(pool, bool):
-        raise ConfigError(f"resnet: pool must be true or false, got {pool!r}")
+    plain: dict[str, tuple[Any, ...]] = {"activations": ("relu",) * len(channels), "squeeze": (False,) * len(channels)}
+    stages = _stages("resnet", channels=channels, depths=depths, strides=strides, **plain)
     return Space(
-        "resnet", stages, tuple(widths), tuple(kernels), tuple(expansions), tuple(input_sizes), num_classes, divisor,
+        "resnet", stages, widths, kernels, expansions, input_sizes, num_classes, divisor,
         True, (stem, stem_kernel, stem_stride), _resnet_plan, (int(pool),),
     )  # fmt: skip
 
@@ -59,21 +61,21 @@ def resnet(
 @SPACES.register("mobilenet_v3")
 def mobilenet_v3(
     *,
-    num_classes: int = 1000,
-    channels: Sequence[int] = (24, 40, 80, 112, 160),
-    depths: Sequence[Sequence[int]] = ((2, 3, 4),) * 5,
-    strides: Sequence[int] = (2, 2, 2, 1, 2),
-    activations: Sequence[str] = ("relu", "relu", "hswish", "hswish", "hswish"),
-    squeeze: Sequence[bool] = (False, True, False, True, True),
-    widths: Sequence[float] = (0.65, 0.8, 1.0, 1.2),
-    kernels: Sequence[int] = (3, 5, 7),
-    expansions: Sequence[float] = (3, 4, 6),
-    input_sizes: Sequence[int] = (128, 160, 192, 224),
-    stem: int = 16,
-    stem_kernel: int = 3,
-    stem_stride: int = 2,
-    head: Sequence[int] = (960, 1280),
-    divisor: int = 4,
+    num_classes: Count = 1000,
+    channels: Counts = (24, 40, 80, 112, 160),
+    depths: tuple[Counts, ...] = ((2, 3, 4),) * 5,
+    strides: Counts = (2, 2, 2, 1, 2),
+    activations: tuple[Literal["relu", "hswish"], ...] = ("relu", "relu", "hswish", "hswish", "hswish"),
+    squeeze: tuple[bool, ...] = (False, True, False, True, True),
+    widths: Factors = (0.65, 0.8, 1.0, 1.2),
+    kernels: Counts = (3, 5, 7),
+    expansions: Factors = (3, 4, 6),
+    input_sizes: Counts = (128, 160, 192, 224),
+    stem: Count = 16,
+    stem_kernel: Count = 3,
+    stem_stride: Count = 2,
+    head: tuple[Count, Count] = (960, 1280),
+    divisor: Count = 4,
 ) -> Space:
     """Returns a space around MobileNetV3-Large (Howard 2019, https://arxiv.org/abs/1905.02244).
 
@@ -99,39 +101,21 @@ def mobilenet_v3(
     Raises:
         ConfigError: arguments are invalid, or two choices would give the same network.
     """
-    if len(head) != 2 or not all(isinstance(value, int) and value > 0 for value in head):
-        raise ConfigError(f"mobilenet_v3: head must be two integers above 0, got {head!r}")
-    stages = _stages("mobilenet_v3", channels, depths, strides, activations, squeeze)
+    stages = _stages(
+        "mobilenet_v3", channels=channels, depths=depths, strides=strides, activations=activations, squeeze=squeeze
+    )
     return Space(
-        "mobilenet_v3", stages, tuple(widths), tuple(kernels), tuple(expansions), tuple(input_sizes), num_classes,
-        divisor, False, (stem, stem_kernel, stem_stride), _mobilenet_plan, tuple(head),
+        "mobilenet_v3", stages, widths, kernels, expansions, input_sizes, num_classes,
+        divisor, False, (stem, stem_kernel, stem_stride), _mobilenet_plan, head,
     )  # fmt: skip
 
 
-def _stages(
-    name: str, channels: Sequence[int], depths: Sequence[Sequence[int]], strides: Sequence[int],
-    activations: Sequence[str], squeeze: Sequence[bool],
-) -> tuple[Stage, ...]:  # fmt: skip
-    given: dict[str, Any] = {
-        "channels": channels, "depths": depths, "strides": strides, "activations": activations, "squeeze": squeeze,
-    }  # fmt: skip
-    lengths = {key: len(value) for key, value in given.items() if isinstance(value, (list, tuple))}
-    if set(lengths) != set(given) or len(set(lengths.values())) != 1 or not channels:
+def _stages(name: str, **given: tuple[Any, ...]) -> tuple[Stage, ...]:
+    """Returns the stages; a ConfigError if their arguments are not lists of the same length."""
+    if len({len(value) for value in given.values()}) != 1 or not given["channels"]:
         raise ConfigError(f"{name}: {', '.join(given)} must be lists with an entry for each stage, got {given}")
-    for stage in range(len(channels)):
-        for key in ("channels", "strides"):
-            value = given[key][stage]
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(f"{name}: {key} must be integers above 0, got {list(given[key])}")
-        if activations[stage] not in ("relu", "hswish") or not isinstance(squeeze[stage], bool):
-            raise ConfigError(
-                f"{name}: activations must be 'relu' or 'hswish' and squeeze true or false, got {list(activations)}, "
-                f"{list(squeeze)}"
-            )
-        if not isinstance(depths[stage], (list, tuple)):
-            raise ConfigError(f"{name}: depths must be a list for each stage, got {list(depths)}")
-    rows = zip(channels, strides, depths, activations, squeeze, strict=True)
-    return tuple(Stage(c, stride, tuple(depth), act, se) for c, stride, depth, act, se in rows)
+    rows = zip(*(given[key] for key in ("channels", "strides", "depths", "activations", "squeeze")), strict=True)
+    return tuple(Stage(*row) for row in rows)
 
 
 def _resnet_plan(space: Space, encoding: Encoding) -> Plan:

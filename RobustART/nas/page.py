@@ -9,16 +9,16 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from RobustART.core.tables import markdown_table
 from RobustART.errors import RecordError, UndefinedError
 from RobustART.metrics.spec import face
 from RobustART.nas.rows import Row, columns_of
-from RobustART.report import markup, terms
 from RobustART.report.board_charts import short
-from RobustART.report.charts import slug
-from RobustART.report.markup import element, text
-from RobustART.report.plotting import SERIES, plot
+from RobustART.report.plotting import SERIES, Panel, plot, slug
+from RobustART.report.rendering import ARROWS, render_page
+from RobustART.report.tables import Table, fact_table
+from RobustART.report.text import Estimate, both
 
-Estimate = Mapping[str, Any]
 FORMAT = "robustart-nas-analysis/1"
 COSTS = ("macs", "parameters")
 MEANING = (
@@ -26,8 +26,7 @@ MEANING = (
     "decreasing, 0 neither. Sub-networks differ in several factors at once, and their multiply-adds (macs) and parameters "
     "follow from the others: these are associations among these sub-networks, not causes."
 )
-ABOVE = "\N{UPWARDS ARROW}"
-BELOW = "\N{DOWNWARDS ARROW}"
+TITLE = "Sub-networks: what goes with robustness"
 BINS = 8
 """Largest number of medians that a line joins."""
 
@@ -53,8 +52,7 @@ class Number:
     @property
     def title(self) -> str:
         """Its name with an arrow in the better direction."""
-        arrow = {"high": f" {ABOVE}", "low": f" {BELOW}", None: ""}[self.better]
-        return f"{self.name}{arrow}"
+        return f"{self.name} {ARROWS.get(self.better or '', '')}".rstrip()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,16 +133,13 @@ class Analysis:
 
     def markdown(self) -> str:
         """Returns the analysis as Markdown; correlations whose interval excludes 0 are bold."""
-        parts = ["# Sub-networks: what goes with robustness", *self.notes()]
+        parts = [f"# {TITLE}", *self.notes()]
         for benchmark, numbers in self.benchmarks.items():
-            lines = [f"| {benchmark} | {' | '.join(self.factors)} |", f"|---|{'---|' * len(self.factors)}"]
+            rows = []
             for number in numbers:
-                cells = []
-                for estimate in number.correlations.values():
-                    both = f"{terms.number(estimate)} {terms.interval(estimate)}".strip()
-                    cells.append(f"**{both}**" if _clear(estimate) else both)
-                lines.append(f"| {number.title} | {' | '.join(cells)} |")
-            parts += [f"## {benchmark}", "\n".join(lines)]
+                cells = [f"**{both(e)}**" if _clear(e) else both(e) for e in number.correlations.values()]
+                rows.append([number.title, *cells])
+            parts += [f"## {benchmark}", markdown_table([benchmark, *self.factors], rows)]
         return "\n\n".join(parts) + "\n"
 
     def page(self) -> str:
@@ -153,31 +148,29 @@ class Analysis:
         Raises:
             ConfigError: matplotlib is not installed.
         """
-        header = (
-            '<header>\n<p class="kind">RobustART</p>\n<h1>Sub-networks: what goes with robustness</h1>\n'
-            f"{''.join(element('p', text(note)) for note in self.notes())}\n</header>\n"
-        )
-        body = "".join(
-            markup.section(slug(benchmark), benchmark, self._table(benchmark, numbers) + "".join(self._plots(numbers)))
+        parts = [
+            {
+                "id": slug(benchmark), "heading": benchmark, "table": self._table(benchmark, numbers),
+                "figures": list(self._plots(numbers)),
+            }
             for benchmark, numbers in self.benchmarks.items()
+        ]  # fmt: skip
+        return render_page(
+            "subnets.html.j2", title="RobustART sub-networks", name=TITLE, notes=self.notes(), parts=parts
         )
-        return markup.page("RobustART sub-networks", f"{header}<main>\n{body}</main>\n", wide=True)
 
-    def _table(self, benchmark: str, numbers: Sequence[Number]) -> str:
-        rows = []
-        for number in numbers:
-            cells = [
-                markup.cell(estimate, class_="clear" if _clear(estimate) else None)
-                for estimate in number.correlations.values()
-            ]
-            rows.append((number.title, cells))
+    def _table(self, benchmark: str, numbers: Sequence[Number]) -> Table:
+        rows = [
+            (number.title, [{**e, "class": "clear"} if _clear(e) else e for e in number.correlations.values()])
+            for number in numbers
+        ]
         caption = (
             f"Correlation of each number of {benchmark} with each factor; those whose interval excludes 0 are bold."
         )
-        return markup.table(["", *self.factors], rows, caption, sortable=True)
+        return fact_table(["", *self.factors], rows, caption, "sortable")
 
-    def _plots(self, numbers: Sequence[Number]) -> Iterator[str]:
-        """Yields a figure for each robust accuracy, or for the benchmark's headline number."""
+    def _plots(self, numbers: Sequence[Number]) -> Iterator[tuple[list[Panel], str]]:
+        """Yields plots and a caption for each robust accuracy, or for the benchmark's headline number."""
         names = [number.name for number in numbers]
         spec = face(numbers[0].benchmark)
         attacks = [name for name in names if spec.headlines is not None and spec.depends_on(name)]
@@ -186,18 +179,18 @@ class Analysis:
                 continue
             plots = [self._scatter(number, factor) for factor in self.factors]
             caption = f"{number.benchmark}: {number.title}. Points are sub-networks, the line joins medians."
-            yield markup.figure([f'<div class="panel">{p}</div>' for p in plots if p is not None], caption)
+            yield [plot for plot in plots if plot is not None], caption
 
-    def _scatter(self, number: Number, factor: str) -> str | None:
-        """Returns the plot of a number against a factor; None where no number is defined."""
+    def _scatter(self, number: Number, factor: str) -> Panel | None:
+        """Returns the plot of a number against a factor; None if no number is defined."""
         pairs = sorted((x, y) for x, y in zip(self.factors[factor], number.values, strict=True) if y is not None)
         if not pairs:
             return None
         estimate = number.correlations[factor]
-        shown = f"{factor}: \N{GREEK SMALL LETTER RHO} {terms.number(estimate)} {terms.interval(estimate)}"
-        label = f"{number.benchmark} {number.title} against {shown}, of {len(pairs)} sub-networks"
+        heading = f"{factor}: \N{GREEK SMALL LETTER RHO} {both(estimate)}"
+        label = f"{number.benchmark} {number.title} against {heading}, of {len(pairs)} sub-networks"
         name = f"{slug(number.benchmark)}-{slug(number.name)}-{factor}"
-        with plot(name, label, 4.2, 3.0) as (figure, found):
+        with plot(name, label, 4.2, 3.0) as (figure, panel):
             axes = figure.add_axes((0.12, 0.16, 0.85, 0.72))
             axes.plot(*zip(*pairs, strict=True), linestyle="", marker="o", markersize=4, color=SERIES[0], alpha=0.45)
             axes.plot(*zip(*medians(pairs), strict=True), color=SERIES[1], marker="D", markersize=4)
@@ -208,10 +201,10 @@ class Analysis:
                 axes.set_xticks(ticks, [short(tick) for tick in ticks])
             elif len(choices := sorted({x for x, _ in pairs})) <= BINS:
                 axes.set_xticks(choices, [f"{choice:g}" for choice in choices])
-            axes.set_title(shown, loc="left", fontsize=11)
+            axes.set_title(heading, loc="left", fontsize=11)
             axes.set_xlabel(factor)
             axes.margins(0.06)
-        return found[0]
+        return panel
 
 
 def _estimate(
@@ -227,12 +220,12 @@ def _estimate(
 
 
 def _clear(estimate: Estimate) -> bool:
-    """Returns whether an interval leaves out 0."""
+    """Returns whether an interval excludes 0."""
     return estimate["low"] is not None and (estimate["low"] > 0 or estimate["high"] < 0)
 
 
 def medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns medians of pairs: at each x where there are few, else of neighbours; those of one x stay together."""
+    """Returns medians of pairs: at each x if there are few, else of neighbours; pairs of one x are never separated."""
     by_x: dict[float, list[float]] = {}
     for x, y in sorted(pairs):
         by_x.setdefault(x, []).append(y)

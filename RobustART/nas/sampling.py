@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from RobustART.core.options import convert
+from RobustART.core.ranges import Count, Number
 from RobustART.errors import ConfigError, RecordError
 from RobustART.nas.plans import Cost
 from RobustART.nas.spaces import Encoding, Space, factors, identity
@@ -71,10 +73,8 @@ def draw_subnets(space: Space, count: int, *, seed: int, macs: tuple[float, floa
     Raises:
         ConfigError: the range has fewer; the message says what is possible.
     """
-    if count < 1:
-        raise ConfigError(f"count must be an integer above 0, got {count}")
-    if seed < 0:
-        raise ConfigError(f"seed must be an integer from 0 up, got {seed}")
+    count = convert(count, Count, "count")
+    seed = convert(seed, Number, "seed")
     ends = [space.cost(encoding).macs for encoding in (space.smallest(), space.largest())]
     possible = f"{space.name} has networks from {_short(ends[0])} to {_short(ends[1])} multiply-adds"
     if macs[0] > ends[1] or macs[1] < ends[0]:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from RobustART.core.options import check_options
+from RobustART.core.options import checked
 from RobustART.errors import ConfigError
 from RobustART.nas.plans import Cost, Plan, cost
 from RobustART.registry import Registry
@@ -191,11 +191,7 @@ def create_space(name: str, options: Mapping[str, Any]) -> Space:
         ConfigError: an option is unknown or invalid.
     """
     function = SPACES[name]
-    check_options(options, function, f"the space {name!r}")
-    try:
-        return function(**options)
-    except TypeError as error:
-        raise ConfigError(f"the space {name!r} cannot be made of {dict(options)}: {error}") from None
+    return function(**checked(function, options, f"the space {name!r}"))
 
 
 def identity(encoding: Encoding) -> str:

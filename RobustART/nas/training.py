@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from RobustART.core.ranges import Numbers
+from RobustART.core.ranges import Number
 from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError
 from RobustART.nas import Encoding, Space, Supernet
@@ -80,8 +78,12 @@ class Sandwich(Objective):
 
 
 @OBJECTIVES.register("supernet")
-def supernet(
-    context: ObjectiveContext, *, random: Annotated[int, Numbers(0, whole=True)] = 2, distill: bool = True
-) -> Objective:
-    """Returns the sandwich rule."""
+def supernet(context: ObjectiveContext, *, random: Number = 2, distill: bool = True) -> Objective:
+    """Returns the sandwich rule with in-place distillation (Yu and Huang 2019, https://arxiv.org/abs/1903.05134).
+
+    Args:
+        context: of the training.
+        random: sub-networks drawn at each step beside the largest and the smallest.
+        distill: whether these learn the predictions of the largest instead of the labels.
+    """
     return Sandwich(context, random, distill)

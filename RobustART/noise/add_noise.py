@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from RobustART.core.declarations import options_of
 from RobustART.core.imaging import Array, check_jpeg_quality, decode, encode_jpeg
-from RobustART.core.options import NUMBERS, attack_norm, check_types, option_defaults, parse_number
+from RobustART.core.options import attack_norm, convert, option_defaults, unknown_option
 from RobustART.core.seeding import image_seeds, numpy_generator
 from RobustART.errors import ConfigError, UnknownNameError, nearest
 from RobustART.noise.attacks import ATTACKS, AttackLog
@@ -65,9 +66,7 @@ class AddNoise:
     def __init__(self, noise_type: str, seed: int = 0) -> None:
         if not isinstance(noise_type, str):
             raise ConfigError(f"the type of a noise must be its name, such as 'imagenet-c', got {noise_type!r}")
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-            raise ConfigError(f"seed must be a whole number, got {seed!r}")
-        self.noise_type, self.seed = noise_type, int(seed)
+        self.noise_type, self.seed = noise_type, convert(seed, int, "seed")
         self._function = None if noise_type in _IMAGE_NOISES else _attack_function(noise_type, OURS)
         self._config: dict[str, Any] = dict(_IMAGE_NOISES.get(noise_type, {}))
         if self._function is not None:
@@ -92,6 +91,7 @@ class AddNoise:
         backend = str(options.get("backend", known.get("backend")))
         if function is not None and "backend" in known and backend != known["backend"]:
             function, known = self._with_backend(backend)
+        hints = {} if function is None else options_of(function)
         update: dict[str, Any] = {}
         for name, value in options.items():
             key = name if name in known else ALIASES.get(name, name)
@@ -102,16 +102,11 @@ class AddNoise:
                     )
                 continue
             if key not in known:
-                allowed = ", ".join(known)
-                raise ConfigError(
-                    f"unknown option {name!r} of the noise {self.noise_type}{nearest(name, known) or ';'} "
-                    f"Allowed: {allowed}"
-                )
+                raise unknown_option(name, known, f"the noise {self.noise_type}")
             if key in update:
                 raise ConfigError(f"the option {key!r} is given twice")
-            update[key] = parse_number(value, key) if key in NUMBERS and isinstance(value, str) else value
-        if function is not None:
-            check_types(update, function, self.noise_type)
+            checks = key in hints and value is not known[key]
+            update[key] = convert(value, hints[key].hint, f"the noise {self.noise_type}: {key}") if checks else value
         self._function, self._config = function, {**known, **update}
         self._set |= set(update)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from RobustART.core.seeding import image_seeds
 from RobustART.errors import ConfigError, UnknownNameError, nearest
-from RobustART.noise.attacks.victim import check_logits, guarded, parameter_dtype
+from RobustART.noise.attacks.victim import check_output, guarded, parameter_dtype
 from RobustART.noise.backends import require
 from RobustART.noise.defaults import DEFAULT_EPS
 
@@ -37,7 +37,7 @@ class _Module(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits = self.model(images if self.dtype is None else images.to(self.dtype))
-        check_logits(logits, len(images))
+        check_output(logits, len(images))
         return logits.to(images.dtype)
 
     def train(self, mode: bool = True) -> _Module:
@@ -78,7 +78,7 @@ def library_attack(name: str) -> Callable[..., Tensor]:
         for p in inspect.signature(cls).parameters.values()
         if p.name != "model" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     ]
-    run = _run_foolbox if library == "foolbox" else _run_torchattacks
+    run = run_foolbox if library == "foolbox" else _run_torchattacks
 
     def attack(model: Any, images: Tensor, labels: Tensor, *, seeds: Tensor | None = None, **options: Any) -> Tensor:
         return isolated(functools.partial(run, cls), name, model, images, labels, seeds, options)
@@ -126,12 +126,11 @@ def isolated(
     return torch.where(finite, found, images).clamp(0, 1)
 
 
-def _run_foolbox(cls: Any, model: nn.Module, images: Tensor, labels: Tensor, options: dict[str, Any]) -> Tensor:
-    foolbox = require("foolbox")
-    eps = options.pop("eps", None)
-    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
-    _, clipped, _ = construct(cls, options)(wrapped, images, labels, epsilons=eps)
-    result: Tensor = clipped
+def run_foolbox(cls: Any, model: nn.Module, images: Tensor, labels: Tensor, options: dict[str, Any]) -> Tensor:
+    """Returns what an attack of foolbox makes of images; ``eps`` among the options is the radius or None."""
+    wrapped = require("foolbox").PyTorchModel(model, bounds=(0, 1), device=images.device)
+    arguments = {key: value for key, value in options.items() if key != "eps"}
+    result: Tensor = construct(cls, arguments)(wrapped, images, labels, epsilons=options.get("eps"))[1]
     return result
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,8 @@ from scipy import ndimage
 
 from RobustART.core.imaging import Array, center_crop, resize_shorter
 from RobustART.core.optional import require
-from RobustART.errors import ConfigError
+from RobustART.core.options import convert
+from RobustART.core.ranges import Range
 from RobustART.noise.corruptions import pixels
 from RobustART.noise.corruptions.weather import edge_shading
 from RobustART.noise.pictures import check_array, check_generator
@@ -53,8 +55,7 @@ def perturb(image: Array, name: str, *, size: int = 224, rng: np.random.Generato
     function = PERTURBATIONS[name]
     check_array(image, "a perturbation", smallest=SMALLEST)
     rng = check_generator(rng)
-    if isinstance(size, bool) or not isinstance(size, int) or size < SMALLEST:
-        raise ConfigError(f"the frames' size must be a whole number from {SMALLEST} up, got {size!r}")
+    size = convert(size, Annotated[int, Range(SMALLEST)], "the frames' size")
     photo = resize_shorter(image, resized_side(size), "bilinear")
     return np.stack(list(function(photo, size, rng)))
 

@@ -22,9 +22,10 @@ from RobustART.noise.attacks import ATTACKS
 from RobustART.noise.attacks.ascent import REL_STEPSIZE
 from RobustART.noise.attacks.autoattack import plan
 from RobustART.noise.attacks.geometry import check_norm
-from RobustART.noise.attacks.task import attack_task, check_count
+from RobustART.noise.attacks.options import DEFAULTS, check_count, check_inputs
+from RobustART.noise.attacks.task import attack_task
 from RobustART.noise.backends import require
-from RobustART.noise.libraries import construct, isolated, library_attack
+from RobustART.noise.libraries import construct, isolated, library_attack, run_foolbox
 
 OURS = "robustart"
 _STEPS = {"steps": "steps", "rel_stepsize": "rel_stepsize", "step_size": "abs_stepsize", "random_start": "random_start"}
@@ -155,11 +156,10 @@ def _attack(name: str, backend: str, options: tuple[str, ...], run: Callable[...
         eps = values["eps"]
         if isinstance(eps, Tensor) and eps.ndim:
             raise ConfigError(f"the backend {backend!r} takes one eps for all images, got {tuple(eps.shape)}")
-        with attack_task(
-            name, model, images, labels, eps=eps, norm=norm, seeds=seeds, keep_score=True,
-            unbounded=defaults["eps"] is None,
-        ) as task:  # fmt: skip
-            index = task.standing()
+        common = {**DEFAULTS, "eps": eps, "seeds": seeds}
+        images, labels, common = check_inputs(name, images, labels, common, unbounded=defaults["eps"] is None)
+        with attack_task(name, model, images, labels, common["eps"], norm, {"seeds": common["seeds"]}) as task:
+            index = task.unbroken()
             if len(index):
                 found = isolated(
                     run, f"{backend}.{name}", model, task.images[index], task.labels[index], task.seeds[index],
@@ -198,12 +198,9 @@ def _check_values(name: str, backend: str, values: Mapping[str, Any], defaults: 
 def _foolbox(
     class_name: str, names: Mapping[str, str], model: nn.Module, images: Tensor, labels: Tensor, options: dict[str, Any]
 ) -> Tensor:
-    foolbox = require("foolbox")
     arguments = {names[key]: value for key, value in options.items() if key in names}
-    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
-    attack = construct(getattr(foolbox.attacks, class_name), arguments)
-    result: Tensor = attack(wrapped, images, labels, epsilons=options["eps"])[1]
-    return result
+    cls = getattr(require("foolbox").attacks, class_name)
+    return run_foolbox(cls, model, images, labels, arguments | {"eps": options["eps"]})
 
 
 def _torchattacks(

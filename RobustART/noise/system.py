@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from RobustART.core.imaging import DECODERS, RESIZES, Array, center_crop, decode, read_bytes
+from RobustART.core.options import convert
+from RobustART.core.ranges import Count
 from RobustART.errors import ConfigError, DataError
 from RobustART.noise.pictures import check_array, check_generator, kind_of
 
@@ -51,8 +53,7 @@ def system_noise(
         ConfigError: the procedure or the source cannot be, or a library is not installed.
         DataError: the picture cannot be decoded.
     """
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ConfigError(f"size must be a whole number above 0, got {size!r}")
+    size = convert(size, Count, "size")
     DECODERS[decoder]
     RESIZES[resize]
     rng = check_generator(rng)

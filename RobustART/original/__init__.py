@@ -1,1 +1,1 @@
-"""The 2021 project: its YAML, result files and names of weights, translated into ours."""
+"""The 2021 project: translates its configuration files, and reads its result files and its names of weights."""

@@ -62,7 +62,8 @@ def board_conditions(report: Mapping[str, Any], benchmark: str, cells: Collectio
     """
     conditions = report["conditions"]
     entry = {**report["benchmarks"][benchmark], "seed": conditions["seed"]}
-    return {**protocol(entry, cells), "overridden preprocessing": conditions["overridden"]}
+    changed = conditions["overridden"]
+    return {**protocol(entry, cells), "overridden preprocessing": "unknown" if changed is None else changed}
 
 
 def paired_conditions(header: Mapping[str, Any]) -> dict[str, Any]:

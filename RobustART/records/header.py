@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,18 @@ _ANY_VERSION = FORMAT.partition("/")[0] + "/"
 _DEPTH = 50
 """Levels that a header may be nested."""
 _KINDS = {str: "a text", dict: "an object", list: "a list", int: "a whole number"}
+
+
+def config_hash(conditions: Mapping[str, Any]) -> str:
+    """Returns 16 hexadecimal digits that differ when anything in ``conditions`` (plain data) does."""
+    text = json.dumps(conditions, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def conditions_hash(conditions: Mapping[str, Any]) -> str:
+    """Returns the hash of a result file's conditions; what its data sets are called does not count."""
+    data = [{**row, "name": None} for row in conditions.get("data", [])]
+    return config_hash({**conditions, **({"data": data} if "data" in conditions else {})})
 
 
 def parse_json(text: str) -> Any:
@@ -76,8 +89,9 @@ def check_header(text: str, path: object) -> dict[str, Any]:
         header = None
     if not isinstance(header, dict) or header.get("format") not in (FORMAT, BEFORE):
         raise RecordError(f"{path} is not a result file of this version: its first line must say {FORMAT!r}")
-    if header["format"] == FORMAT:
+    if header["format"] == FORMAT or "crc" in header:  # its version may be what was damaged
         unsealed(text, place)
+    sealed = "crc" in header
     header.pop("crc", None)
     _check_depth(header, place)
     field(header, "benchmark", str, place)
@@ -85,6 +99,9 @@ def check_header(text: str, path: object) -> dict[str, Any]:
     _check_conditions(field(header, "conditions", dict, place), f"{place}, in 'conditions',")
     if "versions" in header:
         field(header, "versions", dict, place)
+    found = conditions_hash(header["conditions"])
+    if sealed and found != header["hash"]:
+        raise RecordError(f"{place} was edited: the hash of its conditions is {found}, but it states {header['hash']}")
     passes = field(header, "passes", list, place)
     if not passes:
         raise RecordError(f"{place} needs at least one entry in 'passes', got none")

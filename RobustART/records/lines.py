@@ -29,15 +29,23 @@ other bytes. Files of format 1, which have neither ``crc`` nor ``coordinates``, 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from RobustART.core.options import as_path
 from RobustART.errors import RecordError
-from RobustART.records.header import FORMAT, check_header, coordinates_of, field, is_header, parse_json, shown
+from RobustART.records.header import (
+    FORMAT,
+    check_header,
+    config_hash,
+    coordinates_of,
+    field,
+    is_header,
+    parse_json,
+    shown,
+)
 from RobustART.records.sealing import seal, unsealed
 from RobustART.records.table import PassRecords, Table
 
@@ -50,12 +58,6 @@ CLEAN = "clean"
 """The cell of an image without noise or attack, and the benchmark of such cells."""
 Key = tuple[int, int]
 """Number of the pass and id of the image."""
-
-
-def config_hash(conditions: Mapping[str, Any]) -> str:
-    """Returns 16 hexadecimal digits that differ when anything in ``conditions`` (plain data) does."""
-    text = json.dumps(conditions, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +156,7 @@ def _entries(path: Path, header: dict[str, Any]) -> Iterator[tuple[str, str, Key
             if not text.endswith("\n"):
                 return
             place = f"line {number} of {path}"
-            body = unsealed(text, place) if sealed else text.removesuffix("\n")
+            body = unsealed(text, place) if sealed else text.strip()
             yield place, text if sealed else seal(body), *_parse_line(body, place)
 
 

@@ -1,6 +1,8 @@
-"""Pages from ``report.json``: ``report.html`` of one run and the leaderboard of many. Nothing here imports torch."""
+"""Reports from result files, pages from reports, and the leaderboard of many runs. Nothing here imports torch."""
 
-from RobustART.report.page import write_page
+from RobustART.report.build import Report, build_report, report_of_files, results_folder, write_report
 from RobustART.report.reading import find_report, read_report
 
-__all__ = ["find_report", "read_report", "write_page"]
+__all__ = [
+    "Report", "build_report", "find_report", "read_report", "report_of_files", "results_folder", "write_report",
+]  # fmt: skip

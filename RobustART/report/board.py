@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from RobustART.metrics.spec import face
-from RobustART.report import board_charts, markup, plotting
-from RobustART.report.board_table import board_table, said
-from RobustART.report.charts import slug
+from RobustART.report import board_charts
+from RobustART.report.board_runs import Run, differences
 from RobustART.report.columns import Column, all_columns, contrasts, headlines
-from RobustART.report.markup import element, text
-from RobustART.report.runs import Run
-from RobustART.report.sections import Part
+from RobustART.report.plotting import Panel, legend, slug
+from RobustART.report.rendering import render_page
+from RobustART.report.tables import fact_table
+from RobustART.report.text import not_imported
 
 TITLE = "RobustART leaderboard"
 """Of the page."""
+Section = dict[str, Any]
 
 
 def render_board(runs: Sequence[Run], folder: Path) -> str:
     """Returns the page.
 
     Args:
-        runs: two or more make a board, one is possible.
+        runs: one or more.
         folder: where the page will be, for links to the runs' own pages.
 
     Raises:
@@ -32,23 +36,21 @@ def render_board(runs: Sequence[Run], folder: Path) -> str:
     shown = headlines(runs, columns)
     order, first = ranking(runs, shown)
     families = list(dict.fromkeys(run.family for run in runs))
-    parts = [("board", "Runs", board_table(runs, columns, shown, order, first, folder)), *_comparability(runs, columns)]
-    parts += _plots(runs, shown, families)
-    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    by = "" if first is None else f", ranked by {first.benchmark}: {first.name}"
-    links = "".join(f'<li><a href="#{identity}">{text(heading)}</a></li>' for identity, heading, _ in parts)
-    header = (
-        f'<header>\n<p class="kind">RobustART</p>\n<h1>Leaderboard</h1>\n{element("p", text(count + by))}\n</header>\n'
-        f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n'
-    )
-    body = "".join(markup.section(*part) for part in parts)
-    return markup.page(TITLE, f"{header}<main>\n{body}</main>\n", wide=True)
+    parts = [
+        {"id": "board", "heading": "Runs", "kind": "board", **_table(runs, columns, shown, order, folder)},
+        *_comparability(runs, columns),
+        *_plots(runs, shown, families),
+    ]
+    return render_page(
+        "board.html.j2", title=TITLE, count="1 run" if len(runs) == 1 else f"{len(runs)} runs", first=first, parts=parts,
+        legend=legend(families, lines=False),
+    )  # fmt: skip
 
 
 def ranking(runs: Sequence[Run], shown: Sequence[Column]) -> tuple[list[int], Column | None]:
-    """Returns the order of the runs, best first and those without a number last, and the column that decides.
+    """Returns the order of the runs, best first and those without a number last, and the column that determines it.
 
-    It is the robustness that most runs were measured by, the first of these; clean accuracy only if there is no other.
+    This is the first robustness that most runs have; clean accuracy if there is none.
     """
     ways = [column for column in shown if column.better is not None]
     robust = [column for column in ways if face(column.benchmark).noise != "none"] or ways
@@ -64,44 +66,109 @@ def ranking(runs: Sequence[Run], shown: Sequence[Column]) -> tuple[list[int], Co
     return sorted(range(len(runs)), key=place), first
 
 
-def _comparability(runs: Sequence[Run], columns: Sequence[Column]) -> Iterator[Part]:
-    """Yields what the letters mean, where there are any; benchmarks that differ in the same are told of together."""
+def _table(
+    runs: Sequence[Run], columns: Sequence[Column], shown: Sequence[Column], order: Sequence[int], folder: Path
+) -> dict[str, Any]:
+    """Returns the content of the table and its controls.
+
+    Args:
+        runs: all runs.
+        columns: all numbers; those of a benchmark are grouped below its name.
+        shown: the columns that represent a benchmark; the others are details.
+        order: of the rows.
+        folder: where the page will be.
+    """
+    names = dict.fromkeys(column.benchmark for column in columns)
+    benchmarks = {name: [column for column in columns if column.benchmark == name] for name in names}
+    columns = [column for own in benchmarks.values() for column in own]
+    main = {(column.benchmark, column.metric) for column in shown}
+    for run in runs:  # also what represents a benchmark under other conditions
+        entries = run.report["benchmarks"].items()
+        main |= {(name, face(name).headline(e["metrics"]) or "") for name, e in entries if face(name).headlines is None}
+    marks = differences(runs)
+    kinds = {"family": [run.family for run in runs], "technique": [run.technique for run in runs]}
+    return {
+        "notes": not_imported(benchmarks),
+        "benchmarks": benchmarks,
+        "columns": columns,
+        "details": [(column.benchmark, column.metric) not in main for column in columns],
+        "best": [column.best() for column in columns],
+        "choices": {kind: sorted(set(values)) for kind, values in kinds.items()},
+        "rows": [
+            {
+                "number": number,
+                "run": runs[number],
+                "page": _page_of(runs[number], folder),
+                "parameters": "" if (count := runs[number].parameters) is None else board_charts.short(count),
+                "marks": [f"{key} {written(value)}" for key, value in marks[number].items()],
+                "remarks": _remarks(runs[number]),
+            }
+            for number in order
+        ],
+    }
+
+
+def _remarks(run: Run) -> list[str]:
+    count = len(run.report["warnings"])
+    return [f"{count} warning{'s' if count > 1 else ''} in its report"] if count else []
+
+
+def _page_of(run: Run, folder: Path) -> str | None:
+    """Returns the address of a run's own page, relative to a folder; None if it has no page."""
+    page = run.path.parent / "report.html"
+    if not page.is_file():
+        return None
+    try:
+        relative = os.path.relpath(page.resolve(), folder.resolve())
+    except ValueError:  # another drive
+        return page.resolve().as_uri()
+    return quote(Path(relative).as_posix(), errors="surrogateescape")
+
+
+def _comparability(runs: Sequence[Run], columns: Sequence[Column]) -> Iterator[Section]:
+    """Yields the meaning of the letters, if there are any; benchmarks with the same differences share a table."""
     tables: dict[tuple[tuple[str, str, str], ...], list[str]] = {}
     for benchmark in dict.fromkeys(column.benchmark for column in columns):
         rows = []
         for letter, members, changed in contrasts(runs, benchmark):
             names = ", ".join(f"{number + 1} {runs[number].name}" for number in members)
-            told = "; ".join(f"{key}: {said(other)} (A: {said(own)})" for key, own, other in changed)
-            rows.append((letter, names, told or "what the others are held against"))
+            stated = "; ".join(f"{key}: {written(other)} (A: {written(own)})" for key, own, other in changed)
+            rows.append((letter, names, stated or "what the others are compared with"))
         if rows:
             tables.setdefault(tuple(rows), []).append(benchmark)
-    inner = ""
-    for told_rows, benchmarks in tables.items():
-        body = [(letter, [markup.plain_cell(names), markup.plain_cell(told)]) for letter, names, told in told_rows]
-        inner += markup.table(["", "runs", "differs from A in"], body, ", ".join(benchmarks), extra="facts")
-    if inner:
-        told = (
-            "<p>These runs measured different things under one name. Their numbers stand in columns of their own.</p>\n"
-        )
-        yield "conditions", "Conditions that differ", told + inner
+    if tables:
+        head = ["", "runs", "differs from A in"]
+        yield {
+            "id": "conditions", "heading": "Conditions that differ", "kind": "conditions",
+            "tables": [
+                fact_table(head, [(letter, cells) for letter, *cells in rows], ", ".join(benchmarks))
+                for rows, benchmarks in tables.items()
+            ],
+        }  # fmt: skip
 
 
-def _plots(runs: Sequence[Run], shown: Sequence[Column], families: Sequence[str]) -> Iterator[Part]:
-    """Yields the sections of plots; what only one run was measured by, and what is the same for all, is not drawn."""
-    key = plotting.legend(families, lines=False)
+def written(value: Any) -> str:
+    """Returns a condition as it is written."""
+    if isinstance(value, list):
+        return ", ".join(map(written, value))
+    return "nothing" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _plots(runs: Sequence[Run], shown: Sequence[Column], families: Sequence[str]) -> Iterator[Section]:
+    """Yields the sections of plots, without plots of one run or of equal kinds."""
     for identity, heading, plots, caption in _drawn(runs, shown, families):
-        given = [f'<div class="panel">{plot}</div>' for plot in plots if plot is not None]
-        if given:
-            yield identity, heading, key + markup.figure(given, caption)
+        panels = [panel for panel in plots if panel is not None]
+        if panels:
+            yield {"id": identity, "heading": heading, "kind": "plots", "panels": panels, "caption": caption}
 
 
 def _drawn(
     runs: Sequence[Run], shown: Sequence[Column], families: Sequence[str]
-) -> Iterator[tuple[str, str, list[str | None], str]]:
+) -> Iterator[tuple[str, str, list[Panel | None], str]]:
     robust = [column for column in shown if face(column.benchmark).noise != "none"]
     clean = next((column for column in shown if face(column.benchmark).noise == "none"), None)
 
-    def scatter(kind: str, x: Column | None, y: Column) -> str | None:
+    def scatter(kind: str, x: Column | None, y: Column) -> Panel | None:
         return board_charts.scatter(f"{kind}-{_id(y)}", runs, x, y, families)
 
     if clean is not None:

@@ -6,23 +6,23 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from RobustART.report.board_runs import Run
 from RobustART.report.columns import Column
-from RobustART.report.markup import clean
-from RobustART.report.plotting import MUTED, plot, series
-from RobustART.report.runs import Estimate, Run
+from RobustART.report.plotting import MUTED, Panel, plot, row_axis, series
+from RobustART.report.rendering import ARROWS, clean
+from RobustART.report.text import Estimate
 
 WIDTH, HEIGHT = 5.2, 3.9
 MANY = 40
-"""Beyond so many runs their numbers are not written beside the points."""
+"""With more runs than this, their numbers are not written beside the points."""
 
 
 def title(column: Column) -> str:
-    """Returns what an axis is, with the arrow of the better way."""
-    arrow = {"high": " \N{UPWARDS ARROW}", "low": " \N{DOWNWARDS ARROW}", None: ""}[column.better]
-    return clean(f"{column.benchmark}: {column.name}{arrow}")
+    """Returns the title of an axis, with an arrow in the direction of better numbers."""
+    return clean(f"{column.benchmark}: {column.name} {ARROWS.get(column.better or '', '')}".rstrip())
 
 
-def scatter(name: str, runs: Sequence[Run], x: Column | None, y: Column, families: Sequence[str]) -> str | None:
+def scatter(name: str, runs: Sequence[Run], x: Column | None, y: Column, families: Sequence[str]) -> Panel | None:
     """Returns one number against another, or against the number of parameters; None with fewer than two runs to show.
 
     Args:
@@ -40,7 +40,7 @@ def scatter(name: str, runs: Sequence[Run], x: Column | None, y: Column, familie
         return None
     across = "parameters" if x is None else title(x)
     label = f"{title(y)}, against {across}, of {len(shown)} runs; the numbers are in the table"
-    with plot(name, label, WIDTH, HEIGHT) as (figure, found):
+    with plot(name, label, WIDTH, HEIGHT) as (figure, panel):
         axes = figure.add_axes((0.08, 0.14, 0.89, 0.78))
         places: dict[int, tuple[float, float]] = {}
         for number in shown:
@@ -48,10 +48,10 @@ def scatter(name: str, runs: Sequence[Run], x: Column | None, y: Column, familie
             horizontal: Estimate | None = None if x is None else x.estimates[number]
             colour, marker, _ = series(families.index(run.family))
             assert vertical is not None
-            across_at = float(run.parameters if horizontal is None else horizontal["value"])
+            across_at = float(run.parameters or 0 if horizontal is None else horizontal["value"])
             _bars(axes, number, across_at, vertical, horizontal, colour)
-            area = 16 + 5 * math.sqrt(run.parameters / 1e6)
-            # Two runs may be at the same place: both show.
+            area = 16 + 5 * math.sqrt((run.parameters or 0) / 1e6)
+            # Two runs may be at the same place: both are visible.
             axes.scatter(
                 [across_at], [vertical["value"]], s=area, marker=marker, color=colour, alpha=0.85, linewidths=0, zorder=3,
                 gid=f"run-{number}-point",
@@ -59,20 +59,20 @@ def scatter(name: str, runs: Sequence[Run], x: Column | None, y: Column, familie
             places[number] = (across_at, float(vertical["value"]))
         if x is None:
             axes.set_xscale("log")
-            _whole_decades(axes, [runs[number].parameters for number in shown])
+            _log_ticks(axes, [runs[number].parameters or 0 for number in shown])
         axes.set_xlabel(across)
         axes.set_title(title(y), loc="left", fontsize=11)
         axes.margins(0.08)
         if len(runs) <= MANY:
             _write_numbers(axes, places)
-    return found[0]
+    return panel
 
 
 _SIDES = ((5, 4, "left", "bottom"), (5, -4, "left", "top"), (-5, 4, "right", "bottom"), (-5, -4, "right", "top"))
 
 
 def _write_numbers(axes: Any, places: Mapping[int, tuple[float, float]]) -> None:
-    """Writes each run's number beside its point, on the side where least is in the way.
+    """Writes each run's number beside its point, on the side with the least overlap.
 
     Args:
         axes: with its limits set.
@@ -113,8 +113,8 @@ def _bars(axes: Any, run: int, x: float, vertical: Estimate, horizontal: Estimat
         axes.plot([horizontal["low"], horizontal["high"]], [y, y], gid=f"run-{run}-wide", **style)
 
 
-def _whole_decades(axes: Any, values: Sequence[float]) -> None:
-    """Ticks at 1, 2 and 5 times powers of ten, as 5M, around the values."""
+def _log_ticks(axes: Any, values: Sequence[float]) -> None:
+    """Sets ticks at 1, 2 and 5 times powers of ten, written like 5M, around the values."""
     low, high = min(values) / 1.6, max(values) * 1.6
     steps = [m * 10.0**e for e in range(2, 12) for m in (1, 2, 5)]
     ticks = [step for step in steps if low <= step <= high] or [min(values)]
@@ -124,15 +124,17 @@ def _whole_decades(axes: Any, values: Sequence[float]) -> None:
 
 
 def short(count: float) -> str:
-    """Returns a count as people write it: 950, 4.65M, 1.2B."""
+    """Returns a count with a unit: 950, 4.65M, 1.2B."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if count >= size:
             return f"{count / size:.3g}{unit}"
     return f"{count:.0f}"
 
 
-def strips(name: str, runs: Sequence[Run], kinds: Sequence[str], column: Column, families: Sequence[str]) -> str | None:
-    """Returns a number by kind (a family, a technique): one row each, a point for each run; None with but one kind.
+def strips(
+    name: str, runs: Sequence[Run], kinds: Sequence[str], column: Column, families: Sequence[str]
+) -> Panel | None:
+    """Returns a number by kind (a family, a technique): one row each, a point for each run; None if there is one kind only.
 
     Args:
         name: of the plot.
@@ -150,7 +152,7 @@ def strips(name: str, runs: Sequence[Run], kinds: Sequence[str], column: Column,
     room = [max(0.4, 0.14 * len(own) + 0.12) for own in rows.values()]  # inches
     height = 0.6 + sum(room)
     label = f"{title(column)} of {', '.join(map(clean, rows))}; the numbers are in the table"
-    with plot(name, label, WIDTH, height) as (figure, found):
+    with plot(name, label, WIDTH, height) as (figure, panel):
         left = min(0.5, 0.05 + 0.018 * max(map(len, rows)))
         axes = figure.add_axes((left, 0.5 / height, 0.96 - left, 1 - 0.55 / height))
         middles, top = [], 0.0
@@ -169,10 +171,8 @@ def strips(name: str, runs: Sequence[Run], kinds: Sequence[str], column: Column,
                 )
             top += tall
             axes.axhline(top, color=MUTED, linewidth=0.4, alpha=0.5)
-        axes.set_yticks(middles, [clean(row) for row in rows])
+        row_axis(axes, middles, list(rows))
         axes.set_ylim(top, 0)
-        axes.tick_params(axis="y", length=0)
         axes.yaxis.grid(visible=False)
-        axes.spines["left"].set_visible(False)
         axes.set_xlabel(title(column))
-    return found[0]
+    return panel

@@ -11,8 +11,8 @@ from typing import Any
 
 from RobustART.core.files import Output, check_outputs, json_format, write_whole
 from RobustART.report.board import TITLE, render_board
+from RobustART.report.board_runs import Run, differences
 from RobustART.report.columns import all_columns, contrasts
-from RobustART.report.runs import Run, differences
 
 _NAME = "robustart-leaderboard"
 FORMAT = f"{_NAME}/1"
@@ -28,18 +28,18 @@ def write_board(
     csv_to: str | Path | None = None,
     inputs: Sequence[str | Path] = (),
 ) -> list[str]:
-    """Writes the leaderboard, and returns what there is to say of it: the files, and which runs may not be compared.
+    """Writes the leaderboard, and returns lines that name the files and the runs that may not be compared.
 
     Args:
-        runs: from :func:`~RobustART.report.runs.read_runs`.
-        page: where the page goes.
-        json_to: where the same goes as JSON; None is nowhere.
+        runs: from :func:`~RobustART.report.board_runs.read_runs`.
+        page: path of the page.
+        json_to: path of the same content as JSON; None writes none.
         csv_to: likewise as CSV.
-        inputs: files that were read beside the runs' reports.
+        inputs: files that were read besides the runs' reports.
 
     Raises:
-        ConfigError: a file cannot be written, is one that is read, or is there already and no leaderboard; or matplotlib is
-            not installed.
+        ConfigError: a file cannot be written, is an input, or exists and is not a leaderboard; or matplotlib is not
+            installed.
     """
     asked = [
         Output("-o", Path(page), "a leaderboard", rf"[\s\S]*<title>{TITLE}</title>"),

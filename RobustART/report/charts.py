@@ -1,28 +1,39 @@
-"""The plots of one report. Each returns the SVG, or None where its numbers are not there."""
+"""The plots of one report."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from RobustART.metrics.results import complement
-from RobustART.report.markup import clean
-from RobustART.report.plotting import INK, LINE, MUTED, PAPER, SERIES, percent_axis, plot, series
+from RobustART.report.plotting import (
+    INK,
+    LINE,
+    MUTED,
+    PAPER,
+    SERIES,
+    Panel,
+    legend,
+    percent_axis,
+    plot,
+    row_axis,
+    series,
+)
+from RobustART.report.rendering import clean
+from RobustART.report.text import Estimate
 
-Estimate = Mapping[str, Any]
 WIDTH = 5.6
-"""Of a plot, in inches: small, so that its text stays readable where the window is narrow."""
+"""Of a plot, in inches: small, so that its text stays legible in a narrow window."""
 
 
-def radar(axes_of: Sequence[tuple[str, Estimate]]) -> str:
+def radar(axes_of: Sequence[tuple[str, Estimate]]) -> Panel:
     """Returns accuracy by noise family, from 0 in the middle to 100; intervals are bars along the spokes."""
     names = [clean(name) for name, _ in axes_of]
     values = [float(e["value"]) for _, e in axes_of]
     angles = [2 * math.pi * i / len(values) for i in range(len(values))]
     spoken = ", ".join(f"{name} {value:.1f}" for name, value in zip(names, values, strict=True))
-    with plot("radar", f"Radar of accuracy by noise family: {spoken}", 4.8, 4.2) as (figure, found):
+    with plot("radar", f"Radar of accuracy by noise family: {spoken}", 4.8, 4.2) as (figure, panel):
         axes: Any = figure.add_axes((0.19, 0.1, 0.62, 0.78), projection="polar")
         axes.set_theta_offset(math.pi / 2)
         axes.set_theta_direction(-1)
@@ -42,11 +53,11 @@ def radar(axes_of: Sequence[tuple[str, Estimate]]) -> str:
             rise = math.cos(angle)
             upright = "bottom" if rise > 0.5 else "top" if rise < -0.5 else "center"
             axes.text(angle, 107, name, ha=align, va=upright, color=INK, fontsize=10.5, clip_on=False)
-    return found[0]
+    return panel
 
 
-def curves(entry: Mapping[str, Any], norm: str, name: str) -> tuple[str, list[str]] | None:
-    """Returns robust accuracy against the radius with 95 % bands, and the attacks drawn; None without two radii.
+def curves(entry: Mapping[str, Any], norm: str, name: str) -> Panel | None:
+    """Returns robust accuracy against the radius with 95 % bands; None without two radii.
 
     Args:
         entry: of a benchmark of attacks in a report.
@@ -58,7 +69,7 @@ def curves(entry: Mapping[str, Any], norm: str, name: str) -> tuple[str, list[st
     for attack, row in entry["tables"].get("robust_accuracy", {}).items():
         for column, estimate in row.items():
             place = cells.get(f"{attack}/{column}", {})
-            if place.get("norm") == norm and estimate["value"] is not None:
+            if place.get("norm") == norm and "eps" in place and estimate["value"] is not None:
                 lines.setdefault(attack, []).append((float(place["eps"]), column, estimate))
     radii = {eps: label for line in lines.values() for eps, label, _ in line}
     if clean_accuracy is not None and clean_accuracy["value"] is not None:
@@ -70,7 +81,7 @@ def curves(entry: Mapping[str, Any], norm: str, name: str) -> tuple[str, list[st
         return None
     attacked = ", ".join(map(clean, lines))
     spoken = f"Robust accuracy against the radius in {norm} under {attacked}; the numbers are in the table"
-    with plot(name, spoken, WIDTH, 3.5) as (figure, found):
+    with plot(name, spoken, WIDTH, 3.5) as (figure, panel):
         axes = figure.add_axes((0.12, 0.16, 0.85, 0.77))
         for number, line in enumerate(lines.values()):
             colour, marker, dashes = series(number)
@@ -88,17 +99,18 @@ def curves(entry: Mapping[str, Any], norm: str, name: str) -> tuple[str, list[st
         axes.set_ylabel("robust accuracy (%)")
         percent_axis(axes)
         axes.xaxis.grid(visible=False)
-    return found[0], list(lines)
+    panel.legend = legend(list(lines))
+    return panel
 
 
-STANDING, WRONG = "still right", "wrong without attack"
-_STAGE_COLOURS = {STANDING: LINE, WRONG: MUTED}
+RIGHT, WRONG = "still right", "wrong without attack"
+_STAGE_COLOURS = {RIGHT: LINE, WRONG: MUTED}
 
 
-def stages(entry: Mapping[str, Any]) -> tuple[str, list[str], list[str], dict[str, dict[str, Estimate]]] | None:
-    """Returns which share of the images each stage broke: the plot, the parts, their colours, and the numbers.
+def stages(entry: Mapping[str, Any]) -> tuple[Panel, dict[str, dict[str, Estimate]]] | None:
+    """Returns the share of the images that each stage broke, as a plot and as numbers; None if no attack has stages.
 
-    The rest are the images that were wrong before and those that stand; None where no attack has stages.
+    The other images were misclassified before, or are still classified right.
     """
     broken = entry["tables"].get("broken_by")
     clean_accuracy = entry["metrics"].get("clean_accuracy")
@@ -110,18 +122,14 @@ def stages(entry: Mapping[str, Any]) -> tuple[str, list[str], list[str], dict[st
     rows: dict[str, dict[str, Estimate]] = {}
     for cell, row in broken.items():
         attack, _, radius = cell.partition("/")
-        standing = robust.get(attack, {}).get(radius, none)
-        rows[cell] = {WRONG: complement(clean_accuracy), **{s: row.get(s, none) for s in names}, STANDING: standing}
-    parts = [WRONG, *names, STANDING]
+        right = robust.get(attack, {}).get(radius, none)
+        rows[cell] = {WRONG: complement(clean_accuracy), **{s: row.get(s, none) for s in names}, RIGHT: right}
+    parts = [WRONG, *names, RIGHT]
     colours = [_STAGE_COLOURS.get(part, SERIES[(parts.index(part) - 1) % len(SERIES)]) for part in parts]
-    labels = [clean(cell.replace("/", " ", 1)) for cell in rows]
-    with plot(
-        "stages",
-        "Which share of the images each stage of an attack broke; the numbers are in the table",
-        WIDTH,
-        0.7 + 0.5 * len(rows),
-    ) as (figure, found):
-        space = 0.45 / (0.7 + 0.5 * len(rows))
+    label = "Share of the images that each stage of an attack broke; the numbers are in the table"
+    height = 0.7 + 0.5 * len(rows)
+    with plot("stages", label, WIDTH, height) as (figure, panel):
+        space = 0.45 / height
         axes = figure.add_axes((0.36, space, 0.6, 1 - space - 0.02))
         for place, row in enumerate(rows.values()):
             left = 0.0
@@ -129,18 +137,17 @@ def stages(entry: Mapping[str, Any]) -> tuple[str, list[str], list[str], dict[st
                 share = float(row[part]["value"] or 0.0)
                 axes.barh(place, share, left=left, height=0.62, color=colour, edgecolor=PAPER, linewidth=0.8)
                 left += share
-        axes.set_yticks(range(len(rows)), labels)
+        row_axis(axes, range(len(rows)), [cell.replace("/", " ", 1) for cell in rows])
         axes.invert_yaxis()
         axes.set_xlim(0, 100)
         axes.set_xlabel("% of images")
         axes.yaxis.grid(visible=False)
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-    return found[0], parts, colours, rows
+    panel.legend = legend(parts, boxes=colours)
+    return panel, rows
 
 
-def dots(name: str, rows: Sequence[tuple[str, Estimate]], label: str, axis: str) -> str:
-    """Returns numbers as dots with their intervals, one row each; the axis begins where the numbers do.
+def dots(name: str, rows: Sequence[tuple[str, Estimate]], label: str, axis: str) -> Panel:
+    """Returns numbers as dots with their intervals, one row each; the axis covers the numbers alone.
 
     Args:
         name: of the plot.
@@ -148,34 +155,21 @@ def dots(name: str, rows: Sequence[tuple[str, Estimate]], label: str, axis: str)
         label: what it shows.
         axis: what the numbers are.
     """
-    given = [(clean(row), e) for row, e in rows if e["value"] is not None]
-    ends = [value for _, e in given for value in (e["value"], e["low"], e["high"]) if value is not None]
-    longest = max(len(row) for row, _ in given)
-    height = 0.75 + 0.24 * len(given)
-    with plot(name, label, WIDTH, height) as (figure, found):
+    shown = [(row, e) for row, e in rows if e["value"] is not None]
+    ends = [value for _, e in shown for value in (e["value"], e["low"], e["high"]) if value is not None]
+    longest = max(len(row) for row, _ in shown)
+    height = 0.75 + 0.24 * len(shown)
+    with plot(name, label, WIDTH, height) as (figure, panel):
         left = min(0.5, 0.04 + 0.0155 * longest)
         axes = figure.add_axes((left, 0.5 / height, 0.96 - left, 1 - 0.55 / height))
-        for place, (_, e) in enumerate(given):
+        band: dict[str, Any] = {"color": SERIES[0], "linewidth": 4, "alpha": 0.35, "solid_capstyle": "butt"}
+        for place, (_, e) in enumerate(shown):
             if e["low"] is not None:
-                axes.plot(
-                    [e["low"], e["high"]],
-                    [place, place],
-                    color=SERIES[0],
-                    linewidth=4,
-                    alpha=0.35,
-                    solid_capstyle="butt",
-                )
+                axes.plot([e["low"], e["high"]], [place, place], **band)
             axes.plot([e["value"]], [place], marker="o", markersize=6, color=SERIES[0])
-        axes.set_yticks(range(len(given)), [row for row, _ in given])
-        axes.set_ylim(len(given) - 0.4, -0.6)
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
+        row_axis(axes, range(len(shown)), [row for row, _ in shown])
+        axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.set_xlabel(axis)
         room = 0.05 * (max(ends) - min(ends) or 1)
         axes.set_xlim(min(ends) - room, max(ends) + room)
-    return found[0]
-
-
-def slug(name: str) -> str:
-    """Returns a name as part of an id."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x"
+    return panel

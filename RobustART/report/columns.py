@@ -9,34 +9,35 @@ from typing import Any
 
 from RobustART.metrics.spec import BenchmarkSpec, face
 from RobustART.records.comparability import board_conditions
-from RobustART.report.runs import Estimate, Run, flatten
+from RobustART.report.board_runs import Run, flatten
+from RobustART.report.text import Estimate
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One number of runs that may be compared; the others have none here."""
+    """One number of runs that may be compared; other runs have none in it."""
 
     benchmark: str
     """Its benchmark."""
     metric: str
     """Its name; robust accuracy is ``attack radius``."""
     letters: str
-    """Which of the benchmark's conditions its runs are of, such as ``A B``; empty where there is but one."""
+    """The benchmark's conditions that its runs have, such as ``A B``; empty if all runs have the same."""
     estimates: tuple[Estimate | None, ...]
     """By run."""
 
     @property
     def name(self) -> str:
-        """What to call it beside its benchmark."""
+        """Its name within the benchmark."""
         return f"{self.metric} [{self.letters}]" if self.letters else self.metric
 
     @property
     def better(self) -> str | None:
-        """Which way it is better: ``high``, ``low``, or None where that is not known."""
+        """Which way it is better: ``high``, ``low``, or None if that is unknown."""
         return face(self.benchmark).metric(self.metric).better
 
     def value(self, run: int) -> float | None:
-        """Returns the value of a run, None where it has none."""
+        """Returns the value of a run, None if it has none."""
         estimate = self.estimates[run]
         return None if estimate is None else estimate["value"]
 
@@ -46,7 +47,7 @@ class Column:
         return sum(self.value(run) is not None for run in range(len(self.estimates)))
 
     def best(self) -> list[int]:
-        """Returns the runs with the best value; none where there is nothing to compare."""
+        """Returns the runs with the best value; none if there is nothing to compare."""
         values = {run: value for run in range(len(self.estimates)) if (value := self.value(run)) is not None}
         if len(values) < 2 or self.better is None:
             return []
@@ -55,7 +56,7 @@ class Column:
 
 
 def conditions_of(runs: Sequence[Run], benchmark: str) -> dict[str, list[int]]:
-    """Returns the runs of a benchmark by letter: A are the first conditions under which it was run, B the next."""
+    """Returns the runs of a benchmark by letter: A for those with the conditions of the first run, then B."""
     groups: dict[str, list[int]] = {}
     for number, run in enumerate(runs):
         if benchmark in run.report["benchmarks"]:
@@ -64,7 +65,7 @@ def conditions_of(runs: Sequence[Run], benchmark: str) -> dict[str, list[int]]:
 
 
 def all_columns(runs: Sequence[Run]) -> list[Column]:
-    """Returns the columns of all benchmarks, in the order in which benchmarks and numbers first come."""
+    """Returns the columns of all benchmarks, in the order of their first appearance."""
     found = []
     for benchmark in dict.fromkeys(name for run in runs for name in run.report["benchmarks"]):
         letters = {number: letter for letter, members in conditions_of(runs, benchmark).items() for number in members}
@@ -87,35 +88,36 @@ def all_columns(runs: Sequence[Run]) -> list[Column]:
 def headlines(runs: Sequence[Run], columns: Sequence[Column]) -> list[Column]:
     """Returns the columns that represent each benchmark: a headline number, under the conditions that most runs share.
 
-    Of attacks there is one for each norm: the attack that leaves least, at the radius that separates the runs most.
+    Attacks have one for each norm: the strongest attack, at the radius at which the runs differ most.
     """
     found = []
     for benchmark in dict.fromkeys(column.benchmark for column in columns):
         own, spec = [c for c in columns if c.benchmark == benchmark and c.count], face(benchmark)
         by_norm = _attacked(runs, spec, own)
         if by_norm:
-            found += [_telling(columns) for columns in by_norm.values()]
+            found += [_most_discerning(columns) for columns in by_norm.values()]
         elif spec.headlines is None and own:
             names = list(dict.fromkeys(column.metric for column in own))
-            liked = [metric.name for metric in spec.metrics if metric.headline and metric.name in names] or names[:1]
-            most = max(column.count for column in own if column.metric in liked)
-            found.append(next(c for name in liked for c in own if c.metric == name and c.count == most))
+            main = [metric.name for metric in spec.metrics if metric.headline and metric.name in names] or names[:1]
+            most = max(column.count for column in own if column.metric in main)
+            found.append(next(c for name in main for c in own if c.metric == name and c.count == most))
     return found
 
 
 def _attacked(runs: Sequence[Run], spec: BenchmarkSpec, columns: Sequence[Column]) -> dict[str, list[Column]]:
-    """Returns the columns of single attacks by norm; none of a benchmark that no attack represents."""
+    """Returns the columns of single attacks by norm; none for a benchmark without attacks."""
     found: dict[str, list[Column]] = {}
     entries = [run.report["benchmarks"].get(spec.name) for run in runs]
     for column in columns if spec.headlines is not None else ():
         shown = spec.table_of(column.metric)
         for cell in (spec.depends_on(column.metric) or ()) if shown is not None and shown.listed else ():
-            places = (entry["cells"][cell] for entry in entries if entry is not None and cell in entry["cells"])
-            found.setdefault(str(next(places)["norm"]), []).append(column)
+            places = (entry["cells"].get(cell, {}) for entry in entries if entry is not None)
+            norm = next((place["norm"] for place in places if "norm" in place), "")
+            found.setdefault(norm, []).append(column)
     return found
 
 
-def _telling(own: Sequence[Column]) -> Column:
+def _most_discerning(own: Sequence[Column]) -> Column:
     """Returns the column of the strongest attack at the radius at which the runs differ most."""
     most = max(column.count for column in own)
     by_radius: dict[str, list[Column]] = {}
@@ -139,9 +141,9 @@ def _spread(column: Column) -> float:
 
 
 def contrasts(runs: Sequence[Run], benchmark: str) -> list[tuple[str, list[int], list[tuple[str, Any, Any]]]]:
-    """Returns, where a benchmark was run under several conditions, each letter, its runs, and what differs from A.
+    """Returns, for a benchmark run under several conditions, each letter, its runs, and the differences from A.
 
-    A difference is a path, what A has there, and what this has; None is nothing.
+    A difference is a path, the value of A and the other value; None if there is none.
     """
     groups = conditions_of(runs, benchmark)
     if len(groups) < 2:
@@ -151,7 +153,7 @@ def contrasts(runs: Sequence[Run], benchmark: str) -> list[tuple[str, list[int],
 
 
 def _differences(first: Mapping[str, Any], own: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Returns where two descriptions of what was measured differ; attacks that only one has are only named."""
+    """Returns the differences of two sets of conditions; of attacks that only one has, the names."""
     attacks = [
         [cell for cell in one["attacks"] if cell not in other["attacks"]] for one, other in ((first, own), (own, first))
     ]
@@ -161,13 +163,13 @@ def _differences(first: Mapping[str, Any], own: Mapping[str, Any]) -> list[tuple
     shared = [cell for cell in first["attacks"] if cell in own["attacks"]]
     leaves = []
     for one in (first, own):
-        told = flatten({**one, "attacks": {cell: one["attacks"][cell] for cell in shared}})
-        leaves.append({key: value for key, value in told if value != {}})
+        common = {**one, "attacks": {cell: one["attacks"][cell] for cell in shared}}
+        leaves.append({key: value for key, value in flatten(common) if value != {}})
     changed = [key for key in dict.fromkeys([*leaves[0], *leaves[1]]) if leaves[0].get(key) != leaves[1].get(key)]
     for key in changed:
         place, _, last = key.rpartition(".")
         if last == "fingerprint" and f"{place}.images" in changed:
-            continue  # other numbers of images are other images
+            continue  # a different number of images implies different images
         found.append((key, leaves[0].get(key), leaves[1].get(key)))
     return found
 

@@ -1,4 +1,4 @@
-"""To which family of architectures and which training technique a run belongs, as far as its report tells."""
+"""The family of architectures and the training technique of a run, as far as its report states them."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ FAMILIES = (
     ("ConvNeXt", r"convnext"), ("MLP-Mixer", r"mixer"), ("ViT", r"vit_"), ("ResNet", r"resnet\d"), ("AlexNet", r"alexnet"),
     ("VGG", r"vgg"), ("CLIP", r"clip"),
 )  # fmt: skip
-"""Families of architectures' names, which begin so, perhaps after ``tf_``; the first that fits."""
+"""Families by a pattern that names of architectures begin with, perhaps after ``tf_``; the first match counts."""
 
 NOT_STATED = "not stated"
 UNTRAINED = "untrained"
 
 
 def family(model: Mapping[str, Any]) -> str:
-    """Returns the family of a report's ``model``: by its name in a library or our table, otherwise by its class."""
+    """Returns the family of a report's ``model``: by its name in a library or our table, otherwise its class."""
     library, _, name = model["source"].rpartition(":")
     if library in ("timm", "torchvision", "robustart"):
         for known, pattern in FAMILIES:
             if re.match(rf"(tf_|gluon_|legacy_)?({pattern})", name):
                 return known
-    return str(model["architecture"])
+    return str(model["architecture"] or NOT_STATED)
 
 
 def _enabled(section: Any) -> bool:
-    """Returns whether a switch of a configuration is on: a section with ``enable``, or what another's calls true."""
+    """Returns whether a switch of a configuration is on: a section with ``enable``, or a value that is true."""
     return bool(section.get("enable") if isinstance(section, Mapping) else section)
 
 
 def technique(report: Mapping[str, Any]) -> str:
-    """Returns how a model was trained, from its configuration or from timm's tag of the weights; it may not be stated.
+    """Returns how a model was trained, from its configuration or from timm's tag of the weights, if they state it.
 
-    Techniques are the configuration's: label smoothing, mixup, cutmix, moving averages, kurtosis regularisation.
+    Techniques of a configuration are label smoothing, mixup, cutmix, moving averages, kurtosis regularisation.
     """
     if any("randomly initialised" in warning for warning in report["warnings"]):
         return UNTRAINED

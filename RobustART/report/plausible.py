@@ -1,4 +1,4 @@
-"""What no report can say of its numbers, beyond what the types of the schema exclude."""
+"""Checks of a report's numbers that the types of its schema cannot express."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from RobustART.metrics.spec import BenchmarkSpec, face
 
 
 def impossible(report: Mapping[str, Any]) -> Iterator[str]:
-    """Yields what is impossible in a report that is as the schema says, each time with its place.
+    """Yields what is impossible in a report that conforms to its schema, each time with its place.
 
-    An interval must hold its value and be the right way round, a percentage be from 0 to 100, and the settings of an attack
-    be there where its numbers are.
+    An interval contains its value and its ends are in order, percentages are from 0 to 100, and an attack with numbers has
+    settings.
 
     Args:
-        report: what ``report.json`` holds.
+        report: the content of ``report.json``.
     """
     for number, row in enumerate(report["conditions"]["data"]):
-        if row["images"] > row["of"]:
+        if row["of"] is not None and row["images"] > row["of"]:
             yield f"conditions.data[{number}].images is {row['images']}, more than the data set's {row['of']}"
     for name, entry in report["benchmarks"].items():
         place, spec = f"benchmarks.{name}", face(name)
@@ -30,7 +30,7 @@ def impossible(report: Mapping[str, Any]) -> Iterator[str]:
                 for column, estimate in row.items():
                     own = spec.table(title).column(column).bounds
                     yield from _estimate(estimate, f"{place}.tables.{title}.{row_name}.{column}", own)
-        if name not in report["timing"]["benchmarks"]:
+        if report["timing"] is not None and name not in report["timing"]["benchmarks"]:
             yield f"timing.benchmarks lacks {name}"
         yield from _unstated(spec, entry, place)
 

@@ -1,12 +1,14 @@
-"""From matplotlib figures to SVG inside a page: its text is text, its bytes are the same each time.
+"""From matplotlib figures to SVG inside a page: text stays text, and equal figures give equal bytes.
 
-Figures are drawn with stand-ins for colours, which become the variables of ``page.css``; so one plot is right on light and
-on dark ground.
+Figures are drawn with stand-ins for colours, which become the variables of ``page.css``; so one plot fits light and dark
+backgrounds.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import html
 import io
 import re
 import warnings
@@ -14,27 +16,20 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from RobustART.core.optional import require
-from RobustART.report.markup import attributes, text
+from RobustART.report.rendering import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK, MUTED, LINE, PAPER = "#010203", "#020304", "#030405", "#040506"
-"""Stand-ins for the colours of text, of less important text, of grids, and of the ground."""
+"""Stand-ins for the colours of text, of less important text, of grids, and of the background."""
 SERIES = tuple(f"#0a0b{i:02x}" for i in range(8))
-"""Stand-ins for the colours of series; they are told apart by markers and lines too."""
+"""Stand-ins for the colours of series, which differ in markers and lines too."""
 MARKERS = "osD^vPX*"
 DASHES: tuple[Any, ...] = (
-    "-",
-    (0, (5, 2)),
-    (0, (1, 1.5)),
-    (0, (5, 2, 1, 2)),
-    (0, (8, 2)),
-    (0, (3, 1)),
-    (0, (1, 3)),
-    (0, (8, 2, 1, 2, 1, 2)),
-)
+    "-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2)), (0, (3, 1)), (0, (1, 3)), (0, (8, 2, 1, 2, 1, 2)),
+)  # fmt: skip
 _VARIABLES = {
     INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", PAPER: "var(--paper)",
     **{colour: f"var(--s{i})" for i, colour in enumerate(SERIES)},
@@ -58,13 +53,37 @@ def series(number: int) -> tuple[str, str, Any]:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """One entry of a legend."""
+
+    name: str
+    """Of the series."""
+    colour: str
+    """CSS colour."""
+    marker: str = ""
+    """Its marker; none where areas are drawn."""
+    dashes: str | None = None
+    """Pattern of its line, empty for a solid one; None if no line is drawn."""
+
+
+@dataclasses.dataclass
+class Panel:
+    """A plot with its legend."""
+
+    svg: str = ""
+    """An SVG element, to be written into a page unescaped."""
+    legend: Sequence[Key] = ()
+    """Entries of the legend, which the page sets so that its lines break where they must."""
+
+
 @contextlib.contextmanager
-def plot(name: str, label: str, width: float, height: float) -> Iterator[tuple[Figure, list[str]]]:
-    """Gives a figure to draw in, and a list that afterwards holds its SVG.
+def plot(name: str, label: str, width: float, height: float) -> Iterator[tuple[Figure, Panel]]:
+    """Yields a figure to draw in, and a panel that holds its SVG when the block ends.
 
     Args:
         name: unique in its page; the ids in the SVG begin with it.
-        label: what it shows, for those who do not see it.
+        label: what it shows, for screen readers.
         width: in inches of 72 CSS pixels.
         height: likewise.
 
@@ -79,26 +98,26 @@ def plot(name: str, label: str, width: float, height: float) -> Iterator[tuple[F
         matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": name})
         figure = figures.Figure(figsize=(width, height))
         backend.FigureCanvasSVG(figure)
-        found: list[str] = []
-        yield figure, found
+        panel = Panel()
+        yield figure, panel
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=_METADATA)
-    found.append(inline(buffer.getvalue(), name, label))
+    panel.svg = inline(buffer.getvalue(), name, label)
 
 
 def inline(svg: str, name: str, label: str) -> str:
-    """Returns the SVG of matplotlib as an element of a page: no prolog, no metadata, ids of its own, the page's colours.
+    """Returns the SVG of matplotlib as an element of a page: no prolog, no metadata, unique ids, the page's colours.
 
     Args:
-        svg: a whole SVG file.
-        name: what its ids shall begin with.
+        svg: an SVG file.
+        name: prefix of its ids.
         label: what it shows.
     """
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)  # also what a text said, which matplotlib repeats there
+    svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)  # matplotlib repeats texts there
     box = re.search(r'viewBox="([^"]*)"', svg)
     assert box is not None
-    head = f"<svg{attributes(viewBox=box[1], class_='plot', role='img', aria_label=label)}>"
+    head = f'<svg viewBox="{box[1]}" class="plot" role="img" aria-label="{html.escape(clean(label))}">'
     svg = re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)
     svg = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]*)\)", rf"url(#{name}-\1)", svg)
@@ -109,39 +128,37 @@ def inline(svg: str, name: str, label: str) -> str:
     return re.sub(r"#[0-9a-f]{6}", lambda match: _VARIABLES.get(match[0], match[0]), svg)
 
 
-_SHAPES = {
-    "o": '<circle cx="14" cy="7" r="4"/>', "s": '<path d="M10.5 3.5h7v7h-7z"/>',
-    "D": '<path d="M14 2.5l4.5 4.5-4.5 4.5-4.5-4.5z"/>',
-    "^": '<path d="M14 2.5l4.5 8h-9z"/>', "v": '<path d="M14 11.5l4.5-8h-9z"/>',
-    "P": '<path d="M12.5 2.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z"/>',
-    "X": '<path d="M11.5 2.5l2.5 2.5 2.5-2.5 2 2-2.5 2.5 2.5 2.5-2 2-2.5-2.5-2.5 2.5-2-2 2.5-2.5-2.5-2.5z"/>',
-    "*": '<path d="M14 1.5l1.5 4h4l-3.2 2.5 1.2 4-3.5-2.4-3.5 2.4 1.2-4-3.2-2.5h4z"/>',
-}  # fmt: skip
-
-
-def legend(names: Sequence[str], *, lines: bool = True, boxes: Sequence[str] | None = None) -> str:
-    """Returns the legend of series 0, 1, ... as a list of the page, which breaks its lines as it must.
+def legend(names: Sequence[str], *, lines: bool = True, boxes: Sequence[str] | None = None) -> list[Key]:
+    """Returns the legend of series 0, 1, and so on.
 
     Args:
         names: of the series.
         lines: whether they are drawn as lines with markers, or as markers alone.
         boxes: colours instead, where areas are drawn.
     """
-    entries = []
+    if boxes is not None:
+        return [Key(name, _VARIABLES[box]) for name, box in zip(names, boxes, strict=True)]
+    found = []
     for number, name in enumerate(names):
         colour, marker, dashes = series(number)
-        if boxes is not None:
-            key = f'<rect x="4" y="1" width="20" height="12" fill="{_VARIABLES[boxes[number]]}"/>'
-        else:
-            pattern = "" if dashes == "-" else f' stroke-dasharray="{" ".join(map(str, dashes[1]))}"'
-            line = f'<path d="M0 7h28" stroke="currentColor" stroke-width="2" fill="none"{pattern}/>' if lines else ""
-            key = f'<g color="{_VARIABLES[colour]}" fill="{_VARIABLES[colour]}">{line}{_SHAPES[marker]}</g>'
-        entries.append(f'<li><svg viewBox="0 0 28 14" class="key" aria-hidden="true">{key}</svg>{text(name)}</li>')
-    return f'<ul class="legend">{"".join(entries)}</ul>'
+        pattern = "" if dashes == "-" else " ".join(map(str, dashes[1]))
+        found.append(Key(name, _VARIABLES[colour], marker, pattern if lines else None))
+    return found
 
 
-def percent_axis(axes: Axes, which: str = "y", low: float = 0.0, high: float = 100.0) -> None:
-    """Lets an axis run from 0 to 100, a little wider so that points on its ends are whole."""
-    margin = 0.03 * (high - low)
-    getattr(axes, f"set_{which}lim")(low - margin, high + margin)
-    getattr(axes, f"{which}axis").grid(visible=True, linewidth=0.8)
+def slug(name: str) -> str:
+    """Returns a name as part of an id."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x"
+
+
+def row_axis(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
+    """Writes the names of rows at the left, without ticks or a line."""
+    axes.set_yticks(places, [clean(name) for name in names])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def percent_axis(axes: Axes) -> None:
+    """Sets the vertical axis to 0 to 100, a little wider so that points at its ends are not cut."""
+    axes.set_ylim(-3, 103)
+    axes.yaxis.grid(visible=True, linewidth=0.8)

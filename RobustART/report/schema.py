@@ -1,4 +1,4 @@
-"""The schema of ``report.json``: JSON Schema in ``schema.json``, checked here as far as it is used there."""
+"""The schema of ``report.json``, in ``schema.json``, and a check of the part of JSON Schema that it uses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import json
 import math
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
+
+from RobustART.errors import RecordError
+from RobustART.records.header import parse_json
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "object": (dict,), "array": (list,), "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,),
@@ -22,13 +26,42 @@ def report_schema() -> dict[str, Any]:
     return schema
 
 
-def faults(data: Any, schema: dict[str, Any] | None = None, place: str = "") -> Iterator[str]:
-    """Yields what is wrong with a report, each time with its place; nothing if it is as the schema says.
+def read_json(path: Path, schema: dict[str, Any], name: str = "") -> dict[str, Any]:
+    """Returns the content of a JSON file, an object.
 
     Args:
-        data: what ``report.json`` holds.
-        schema: of this part; None is the whole.
-        place: what to call this part.
+        path: of the file.
+        schema: that it must conform to.
+        name: what to call the file in messages; the path by default.
+
+    Raises:
+        RecordError: it cannot be read, is not JSON, or does not conform.
+    """
+    name = name or str(path)
+    try:
+        data = parse_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"{name} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise RecordError(f"{name} is not JSON: {error}") from None
+    fault = next(faults(data, schema), None)
+    if fault is not None:
+        raise RecordError(f"{name} is damaged: {fault}")
+    return dict(data)
+
+
+def object_schema(**properties: Any) -> dict[str, Any]:
+    """Returns the schema of an object that must have these properties, each with its schema."""
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def faults(data: Any, schema: dict[str, Any] | None = None, place: str = "") -> Iterator[str]:
+    """Yields what is wrong with data, each time with its place; nothing if they conform to the schema.
+
+    Args:
+        data: plain data.
+        schema: of these data; None is that of ``report.json``.
+        place: what to call them in messages.
     """
     schema = report_schema() if schema is None else schema
     if "$ref" in schema:
@@ -57,7 +90,7 @@ def faults(data: Any, schema: dict[str, Any] | None = None, place: str = "") -> 
 
 
 def schema_lines(schema: dict[str, Any] | None = None, indent: int = 0) -> Iterator[str]:
-    """Yields the keys of the schema with their descriptions, one to a line, the keys within them indented."""
+    """Yields the keys of the schema with their descriptions, one a line, with nested keys indented."""
     schema = report_schema() if schema is None else schema
     if "$ref" in schema:
         schema = report_schema()["$defs"][schema["$ref"].rpartition("/")[2]]

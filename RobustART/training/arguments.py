@@ -7,7 +7,7 @@ import argparse
 DESCRIPTION = (
     "Train an image classifier and measure how robust it is, as a YAML file says. A config with optimizer, lr_scheduler "
     "and data.train is trained first. Start it alone, or in several processes with torchrun or srun. A run that was killed "
-    "goes on where it was."
+    "resumes where it was."
 )
 
 
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="delete what was recorded for these benchmarks before, and the checkpoints of a training, and start over",
     )
     parser.add_argument(
-        "--recover", metavar="CKPT", help="go on from this checkpoint of the training; with --evaluate, evaluate it"
+        "--recover", metavar="CKPT", help="resume from this checkpoint of the training; with --evaluate, evaluate it"
     )
     add_import(parser)
     parser.add_argument("--quiet", action="store_true", help="print warnings and the final table only")

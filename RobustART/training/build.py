@@ -1,6 +1,6 @@
 """From a configuration to a training: its plan, optimiser and objective, and the trainer that runs it.
 
-Images and the model come from ``inputs.py``. What cannot be used together is refused before, in ``preflight.py``.
+Images and the model come from ``inputs.py``. Incompatible settings are refused before, in ``preflight.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 from RobustART.config.schema import Config, DataConfig
 from RobustART.core.distributed import World
-from RobustART.core.options import check_options, to_plain
+from RobustART.core.options import to_plain
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError
@@ -104,28 +104,22 @@ def optimizer_of(config: Config, model: torch.nn.Module, base_lr: float) -> torc
     )
 
 
-def mixing_of(config: Config) -> Mixing:
-    """Returns what is blended."""
-    return Mixing(config.mixup, config.cutmix, config.switch_prob)
-
-
 def objective_of(
     config: Config, classes: int, device: torch.device, folder: Path, model: Classifier | None = None,
     parallel: Parallel | None = None,
 ) -> Objective:  # fmt: skip
     """Returns what is minimised; MoCo's needs the model and the processes."""
     training, size = config.training, None if model is None else model.preprocessing.input_size
-    context = ObjectiveContext(classes, config.label_smooth, mixing_of(config), training.seed, device, folder, size)
+    mixing = Mixing(config.mixup, config.cutmix, config.switch_prob)
+    context = ObjectiveContext(classes, config.label_smooth, mixing, training.seed, device, folder, size)
     if training.moco is not None:
         assert model is not None
         assert parallel is not None
         options = {name: value for name, value in to_plain(training.moco).items() if name != "mlp"}
         objective: Objective = Moco(context, model, parallel, **options)
     elif training.adversary is not None:
-        options = {name: value for name, value in to_plain(training.adversary).items() if value is not None}
-        builder = ADVERSARIES[options.pop("type")]
-        check_options(options, builder, f"training.adversary {training.adversary.type!r}")
-        objective = builder(context, **options)
+        options = dict(training.adversary)
+        objective = ADVERSARIES[options.pop("type")](context, **options)
     else:
         objective = OBJECTIVES[training.objective.type](context, **training.objective.kwargs)
     return (Kurtosis(objective, config.kw_weight) if config.kw_weight else objective).to(device)
@@ -197,7 +191,8 @@ def build_trainer(config: Config, folder: Path, output_dir: Path, world: World, 
     classes = probe(model, model.preprocessing.input_size, world.device)
     objective = objective_of(config, classes, world.device, folder, model, parallel)
     if objective.uses_labels:
-        check_labels(dataset, range(len(dataset)), classes)
+        for images in filter(None, (dataset, test)):
+            check_labels(images, range(len(images)), classes)
     if section.sync_bn:
         model.network = parallel.sync_batchnorm(model.network)
     if section.channels_last:

@@ -1,14 +1,13 @@
-"""Checkpoints: whole or not there at all, and the one before where the newest is damaged.
+"""Checkpoints: written whole or not at all, with the previous one kept in case the newest is damaged.
 
-The file is the original's, ``{model, optimizer, last_iter, ema}``, with ``scaler, swa, objective, conditions`` beside. It
-is read with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.pth.tar`` and the one before it.
+A file holds the original's ``{model, optimizer, last_iter, ema}`` and ``scaler, swa, objective, conditions``. It is read
+with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.pth.tar`` and the one before it.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ import torch
 
 from RobustART.core.files import open_whole
 from RobustART.errors import TrainingError
-from RobustART.models.weights import unwrap
+from RobustART.models.weights import damaged_member, unwrap
 
 log = logging.getLogger(__name__)
 
 FORMAT = 2
-"""Of the conditions that a checkpoint records; those of another format cannot be compared."""
+"""Version of the conditions that a checkpoint records; those of another version cannot be compared."""
 NEWEST, BEFORE = "ckpt.pth.tar", "ckpt_before.pth.tar"
 UNFINISHED = ".*.pth.tar.*.tmp"
 _NUMBERED = re.compile(r"ckpt_(\d+)\.pth\.tar")
@@ -40,7 +39,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any], *, many: bool = Fals
         folder: of the checkpoints.
         state: with ``last_iter``.
         many: keep every one, as ``ckpt_{iter}.pth.tar``; otherwise the newest two.
-        name: of the file, for what is not a checkpoint to go on from.
+        name: file name, for weights that no training resumes from.
 
     Raises:
         TrainingError: it cannot be written.
@@ -59,16 +58,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Returns the content of a checkpoint.
 
     Raises:
-        TrainingError: it is missing, damaged or none.
+        TrainingError: it is missing or damaged, or not a checkpoint.
     """
     if not path.is_file():
         raise TrainingError(f"there is no checkpoint {path}")
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                broken = archive.testzip()  # torch does not look at the sums of tensors
-            if broken is not None:
-                raise TrainingError(f"the checkpoint {path} is damaged: {broken} is not what was written")
+        broken = damaged_member(path)
+        if broken is not None:
+            raise TrainingError(f"the checkpoint {path} is damaged: {broken} is not what was written")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except TrainingError:
         raise
@@ -77,13 +74,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise TrainingError(f"the checkpoint {path} cannot be read: {said}") from None
     if not isinstance(state, dict) or "model" not in state:
         raise TrainingError(
-            f"{path} is no checkpoint of a training: it has no key 'model'; weights alone are named in model.weights"
+            f"{path} is not a checkpoint of a training: it has no key 'model'; weights alone are named in model.weights"
         )
     return state
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Returns the checkpoints of a folder, those of one kind from the newest to the oldest."""
+    """Returns the checkpoints of a folder: ``ckpt.pth.tar`` and its predecessor, then the numbered ones, newest first."""
     numbered = []
     for path in folder.glob("ckpt_*.pth.tar") if folder.is_dir() else ():
         match = _NUMBERED.fullmatch(path.name)
@@ -94,17 +91,17 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def newest_checkpoint(folder: Path, *, mend: bool = False) -> tuple[Path, dict[str, Any]] | None:
-    """Returns path and content of the checkpoint with the most steps, or None if there is none at all.
+    """Returns path and content of the checkpoint with the most steps, or None if the folder has no checkpoint.
 
-    A damaged one is passed over with a warning.
+    Damaged ones are skipped with a warning.
 
     Args:
         folder: of the checkpoints.
-        mend: put a damaged one aside, as ``*.damaged``, where it cannot take the place of a good one. Only for the one
-            process that writes here.
+        mend: rename damaged ones to ``*.damaged``, so that they never replace a good one. Only for the process that
+            writes here.
 
     Raises:
-        TrainingError: there are some, but all are damaged.
+        TrainingError: all checkpoints are damaged.
     """
     found = checkpoints(folder)
     good: list[tuple[Path, dict[str, Any]]] = []
@@ -127,13 +124,13 @@ def newest_checkpoint(folder: Path, *, mend: bool = False) -> tuple[Path, dict[s
 
 
 def delete_unfinished(folder: Path) -> None:
-    """Deletes what was left of checkpoints whose writing was cut off."""
+    """Deletes checkpoints whose writing was interrupted."""
     for path in folder.glob(UNFINISHED):
         path.unlink(missing_ok=True)
 
 
 def delete_checkpoints(folder: Path) -> None:
-    """Deletes the checkpoints of a folder and what was left of unfinished ones."""
+    """Deletes the checkpoints of a folder, the averaged weights, and what was damaged or interrupted."""
     names = ("ema", "swa", "ckpt_deploy", "ema_deploy", "swa_deploy")
     delete_unfinished(folder)
     for path in [
@@ -179,8 +176,8 @@ def check_conditions(state: Mapping[str, Any], conditions: Mapping[str, Any], pa
     recorded = recorded_conditions(state, path)
     if recorded is None:
         raise TrainingError(
-            f"{path} was not written by this version, so a training cannot go on from it without a change; to start from "
-            "it, name it in saver.pretrain.path"
+            f"{path} does not record the settings of its training, so a training cannot resume from it; to start from it, "
+            "name it in saver.pretrain.path"
         )
     lines = differences(recorded, conditions)
     if lines:
@@ -217,10 +214,10 @@ def begun_with(path: Path, ignored: list[str], steps: int) -> dict[str, Any]:
 
 
 def original_parts(state: Mapping[str, Any], ignored: list[str], path: Path) -> dict[str, Any]:
-    """Returns the parts of a checkpoint to start from, without those ignored; ``model`` is a bare state dict.
+    """Returns the parts of a checkpoint that are not ignored; ``model`` is a plain state dict.
 
     Raises:
-        TrainingError: what is to be ignored is not there.
+        TrainingError: a part to be ignored is missing.
     """
     for key in ignored:
         if key not in state:

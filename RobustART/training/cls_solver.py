@@ -1,4 +1,4 @@
-"""``ClsSolver``: from a configuration to a run. The command is ``python -m RobustART.training.cls_solver``."""
+"""``ClsSolver`` trains and evaluates what a configuration describes; this module is also the command that runs it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from RobustART.config.filled import filled
 from RobustART.config.loader import load_config, without_defaults
 from RobustART.config.schema import Config, EvaluationConfig, ModelConfig
 from RobustART.core.distributed import World, lost_processes_named
@@ -20,10 +21,10 @@ from RobustART.core.plugins import import_plugins
 from RobustART.core.termination import exit_status
 from RobustART.errors import ConfigError
 from RobustART.evaluation.checks import prepare_output
-from RobustART.evaluation.report import Report
 from RobustART.evaluation.run import evaluate
 from RobustART.models import Classifier
 from RobustART.records.lines import CLEAN
+from RobustART.report.build import FILES, Report
 from RobustART.training.arguments import DESCRIPTION, add_arguments
 from RobustART.training.build import build_trainer
 from RobustART.training.checkpoint import newest_checkpoint, recorded_conditions
@@ -49,9 +50,9 @@ class ClsSolver:
 
     Args:
         config: the checked configuration.
-        folder: folder of the config file; relative paths in it start there.
+        folder: folder of the config file, where relative paths start.
         world: the processes and the device.
-        trial: train this many steps at most, and evaluate this many images of each data set.
+        trial: largest number of training steps, and number of images to evaluate of each data set.
     """
 
     def __init__(self, config: Config, folder: Path, world: World, trial: int | None = None) -> None:
@@ -89,7 +90,7 @@ class ClsSolver:
         )
 
     def _began(self, checkpoints: Path) -> bool:
-        """Returns whether the newest checkpoint is of a training that began with the config's own weights."""
+        """Returns whether the newest checkpoint is of a training that began with the weights that the config names."""
         found = newest_checkpoint(checkpoints) if trains(self.config) else None
         before = recorded_conditions(found[1], found[0]) or {} if found else {}
         wanted = {"model": to_plain(self.config.model), "saver": {"pretrain": to_plain(self.config.saver.pretrain)}}
@@ -98,13 +99,13 @@ class ClsSolver:
     def evaluate(
         self, fresh: bool = False, progress: bool = True, model: Classifier | None = None, name: str = ""
     ) -> Report:
-        """Returns the report of the model on the test set, and writes it; finished work is not done again.
+        """Returns the report of the model on the test set, and writes it; recorded images are not evaluated again.
 
         Args:
-            fresh: delete what was recorded before.
+            fresh: delete earlier records.
             progress: show progress bars.
-            model: to evaluate instead of the one that the config describes.
-            name: folder under ``output_dir`` for the results of a model that is not the main one, such as ``ema``.
+            model: the model to evaluate instead of the one that the config describes.
+            name: folder under ``output_dir`` for the results of a further model, such as ``ema``.
         """
         section = evaluation_section(self.config)
         refuse_incompatible(self.config, training=False)
@@ -130,7 +131,7 @@ def output_dir(config: Config, folder: Path) -> Path:
 
 
 def quoted(config: Config) -> dict[str, Any]:
-    """Returns the configuration as a report quotes it: what differs from the defaults, not where the output went."""
+    """Returns the configuration as a report quotes it: all that differs from the defaults, without ``output_dir``."""
     plain: dict[str, Any] = without_defaults(dataclasses.replace(config, output_dir=None))
     return plain
 
@@ -143,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def configure_logging(folder: Path, world: World, quiet: bool) -> None:
-    """Sends messages to the terminal and to ``log.txt``, from process 0 alone; the others only report errors."""
+    """Sends messages of process 0 to the terminal and to ``log.txt``; other processes only report errors."""
     for handler in list(log.handlers):
         log.removeHandler(handler)
         handler.close()
@@ -186,12 +187,11 @@ def read_config(
     """
     config = load_config(path, list(overrides), data, warn)
     folder = path.resolve().parent
-    import_plugins(config.imports, "imports", folder)
     return config, folder
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs parsed arguments; errors of the user's come out as :class:`UserError`."""
+    """Runs parsed arguments; raises a :class:`UserError` for a user's errors."""
     trial = arguments.trial
     if trial is not None and trial < 1:
         raise ConfigError(f"--trial takes an integer from 1 up, got {trial}")
@@ -208,7 +208,7 @@ def run(arguments: argparse.Namespace) -> int:
             log.warning("%s", warning)
         for one in configs:
             check(one, folder)
-        print(yaml.safe_dump(to_plain(config), sort_keys=False), end="")
+        print(yaml.safe_dump(filled(config), sort_keys=False), end="")
         return 0
     if len(configs) > 1:
         for one in configs:
@@ -230,7 +230,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def each_model(config: Config, training: bool, recovering: bool) -> list[Config]:
-    """Returns a configuration for each model of ``eval_list``; the configuration itself where there is none."""
+    """Returns a configuration for each model of ``eval_list``; the configuration itself if it has no such list."""
     if not config.eval_list:
         return [config]
     if training or recovering:
@@ -267,7 +267,7 @@ def _run_model(solver: ClsSolver, arguments: argparse.Namespace, training: bool)
         if world.is_main:
             print((f"\n{name.upper()} weights\n" if name else "") + report.text())
             results = solver.output_dir / name / "results"
-            files = ("report.html", "report.json", "report.md", "noise.png")
+            files = (*FILES, "noise.png")
             print(f"\nWritten to {results}: {', '.join(file for file in files if (results / file).is_file())}")
 
 

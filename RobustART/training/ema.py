@@ -1,21 +1,22 @@
-"""Averages of a model's weights: an exponential one that is right from its first step, and the uniform one of SWA."""
+"""Averages of a model's weights: an exponential one without bias at its start, and the uniform one of SWA."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.ranges import Count, Range, ShareBelowOne
 from RobustART.errors import ConfigError
 
 
 class Average:
-    """An average of a model's floating-point weights and buffers; what counts in integers is copied.
+    """An average of a model's floating-point weights and buffers; integer buffers are copied.
 
     Args:
-        model: its state is averaged, in ``state_dict`` names. It must stay on its device.
+        model: the model, whose state is averaged under its ``state_dict`` names. It must stay on its device.
         use_double: keep the average in float64.
     """
 
@@ -35,7 +36,7 @@ class Average:
 
     @torch.no_grad()
     def move(self, weight: float) -> None:
-        """Moves the average by ``weight`` of the way to the model's present state."""
+        """Moves the average towards the model's present state by the share ``weight``."""
         own, new = self._floats
         if weight == 1:
             torch._foreach_copy_(own, new)
@@ -45,7 +46,7 @@ class Average:
             value.copy_(count)
 
     def load_values(self, values: Mapping[str, Tensor]) -> None:
-        """Takes over averages; their names and shapes must be the model's."""
+        """Loads averages; their names and shapes must be the model's."""
         wrong = set(values) ^ set(self.values)
         if wrong or any(values[name].shape != own.shape for name, own in self.values.items()):
             raise ConfigError(
@@ -64,38 +65,29 @@ class Ema(Average):
 
     Args:
         model: see :class:`Average`.
-        decay: in [0, 1).
+        decay: share of the average that is kept at each step.
         inner_T: update once in this many steps, with ``decay ** inner_T``.
-        warmup: at least 1; larger values let early steps weigh more.
-        copy_init: start from the model's first weights, which then need no correction.
-        use_double: keep the average in float64.
+        warmup: larger values let early steps weigh more.
+        copy_init: whether to start from the model's first weights, which then need no correction.
+        use_double: whether to keep the average in float64.
     """
 
     def __init__(
         self,
         model: nn.Module,
         *,
-        decay: float = 0.999,
-        inner_T: int = 1,
-        warmup: float = 1,
+        decay: ShareBelowOne = 0.999,
+        inner_T: Count = 1,
+        warmup: Annotated[float, Range(1)] = 1,
         copy_init: bool = False,
         use_double: bool = False,
     ) -> None:
-        for name, good, allowed in (
-            ("decay", isinstance(decay, (int, float)) and 0 <= decay < 1, "in [0, 1)"),
-            ("inner_T", isinstance(inner_T, int) and not isinstance(inner_T, bool) and inner_T >= 1, "at least 1"),
-            ("warmup", isinstance(warmup, (int, float)) and warmup >= 1, "at least 1"),
-            ("copy_init", isinstance(copy_init, bool), "true or false"),
-            ("use_double", isinstance(use_double, bool), "true or false"),
-        ):
-            if not good:
-                raise ConfigError(f"ema.kwargs.{name} must be {allowed}, got {locals()[name]!r}")
         super().__init__(model, use_double)
         self.decay, self.inner_T, self.warmup = decay**inner_T, inner_T, warmup
         self.remaining = 0.0 if copy_init else 1.0
 
     def update(self, step: int) -> None:
-        """Takes the weights after ``step``, from 1, into the average."""
+        """Adds the weights after ``step``, from 1, to the average."""
         if step % self.inner_T:
             return
         decay = min(self.decay, (1 + step) / (self.warmup + step))
@@ -107,7 +99,7 @@ class Ema(Average):
         return {"values": self.values, "remaining": self.remaining}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over :meth:`state_dict`, or bare averages by name, as other programs write them."""
+        """Loads :meth:`state_dict`, or plain averages by name, as other programs write them."""
         ours = set(state) == {"values", "remaining"}
         self.load_values(state["values"] if ours else state)
         self.remaining = float(state["remaining"]) if ours else 0.0
@@ -118,8 +110,8 @@ class Swa(Average):
 
     Args:
         model: see :class:`Average`.
-        first: the first step whose weights count.
-        every: steps between them.
+        first: first step whose weights count.
+        every: number of steps between those that count.
     """
 
     def __init__(self, model: nn.Module, *, first: int, every: int) -> None:
@@ -127,7 +119,7 @@ class Swa(Average):
         self.first, self.every, self.count = first, every, 0
 
     def update(self, step: int) -> None:
-        """Takes the weights after ``step``, from 1, into the average if they count."""
+        """Adds the weights after ``step``, from 1, to the average if they count."""
         if step >= self.first and (step - self.first) % self.every == 0:
             self.count += 1
             self.move(1 / self.count)
@@ -137,19 +129,19 @@ class Swa(Average):
         return {"values": self.values, "count": self.count}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over :meth:`state_dict`."""
+        """Loads :meth:`state_dict`."""
         self.load_values(state["values"])
         self.count = int(state["count"])
 
 
 @torch.no_grad()
 def recalibrate(model: nn.Module, images: Iterable[Tensor]) -> None:
-    """Measures the statistics of a model's BatchNorm layers anew, in place: averaged weights have none of their own.
+    """Recomputes the statistics of a model's BatchNorm layers in place, since averaged weights need different ones.
 
-    All else is as in evaluation: no dropout, so that the statistics are the same each time and in every process.
+    Other layers are in evaluation mode, without dropout, so that the statistics are equal each time and in every process.
 
     Args:
-        model: whose layers get the mean over the batches of their statistics.
+        model: the model, whose layers get the mean of their statistics over the batches.
         images: batches (N, 3, H, W) in [0, 1], on the model's device; or of several views, (N, V, 3, H, W).
     """
     layers = [

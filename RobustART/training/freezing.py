@@ -1,4 +1,4 @@
-"""Training a part of a network alone, such as the head in linear evaluation."""
+"""Training of only a part of a network, such as the head in linear evaluation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from RobustART.models.weights import within
 
 
 def train_only(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
-    """Takes the gradient from all parameters but those named; returns the modules to be kept in evaluation mode.
+    """Freezes all parameters except those named; returns the modules that stay in evaluation mode.
 
     Args:
         network: changed in place.
-        names: of modules, for all that is in them, or of single parameters.
+        names: names of modules, for all parameters in them, or of single parameters.
 
     Raises:
-        ConfigError: a name under which there is no parameter, or no name at all.
+        ConfigError: ``names`` is empty, or there is no parameter under a name.
     """
     parameters = dict(network.named_parameters())
     if not names:

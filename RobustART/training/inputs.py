@@ -79,6 +79,7 @@ def build_dataset(section: DatasetConfig | None, folder: Path, place: str) -> Im
         section.type,
         root_dir=None if section.root_dir is None else folder / section.root_dir,
         meta_file=None if section.meta_file is None else folder / section.meta_file,
+        classes=section.classes,
         kwargs=section.kwargs,
         **image_reader(section, place),
     )

@@ -1,7 +1,7 @@
 """Training batches from any step on: decoded and transformed in loader processes, shipped as uint8.
 
-All randomness of a picture is seeded from (seed, number of its draw in the training), so a batch depends neither on the
-number of loader processes nor on where a run was taken up, and the generators of the main process are left as they were.
+The randomness of an image is seeded from (seed, number of its draw in the training), so a batch depends neither on the
+number of loader processes nor on where a run was resumed, and the generators of the main process keep their state.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from RobustART.training.sampling import SAMPLERS, Ids, Plan
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """What a process works on at a step."""
+    """The images and labels of one process at one step."""
 
     images: Tensor
     """From the loader uint8; in objectives float in [0, 1]: (N, 3, H, W), or (N, V, 3, H, W) with several views."""
@@ -58,7 +58,7 @@ class Batch:
 
 
 def seed_generators(key: int) -> None:
-    """Seeds what transforms draw from on the CPU: ``torch``, ``random`` and ``numpy``."""
+    """Seeds the CPU generators that transforms draw from: ``torch``, ``random`` and ``numpy``."""
     torch.default_generator.manual_seed(key)
     random.seed(key)
     np.random.seed(key & 0xFFFFFFFF)
@@ -66,7 +66,7 @@ def seed_generators(key: int) -> None:
 
 @contextlib.contextmanager
 def generators_kept() -> Iterator[None]:
-    """Puts the CPU generators of ``torch``, ``random`` and ``numpy`` back as they were."""
+    """Restores the state of the CPU generators of ``torch``, ``random`` and ``numpy`` afterwards."""
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     try:
         yield
@@ -77,7 +77,7 @@ def generators_kept() -> Iterator[None]:
 
 
 Draw = tuple[int, Ids, Ids]
-"""Step, image ids, numbers of the draws."""
+"""Step, image ids, and numbers of the draws."""
 
 
 class _Batches:
@@ -100,7 +100,7 @@ class _Batches:
 
 
 def _draws(plan: Plan, sampler: str, rank: int, first: int, repeats: int) -> Iterator[Draw]:
-    """Yields the draws of a process, from a step on; with ``repeats`` every batch comes several times in a row."""
+    """Yields the draws of a process, from a given step on; ``repeats`` gives every batch several times in a row."""
     for step in range(first, plan.steps + 1):
         place = (step - 1) // repeats + 1
         yield step, SAMPLERS[sampler](plan, place, rank), plan.positions(place, rank)
@@ -123,15 +123,15 @@ def load_batches(
 
     Args:
         dataset: the images.
-        view: what is done to each.
-        plan: how many are dealt out.
+        view: the transform of each image.
+        plan: how the images are distributed over steps and processes.
         sampler: a name in ``SAMPLERS``.
         rank: number of this process.
-        first: the step to begin with.
-        repeats: how many steps in a row get the same batch.
-        workers: loader processes; 0 works in this one.
+        first: the first step.
+        repeats: number of consecutive steps with the same batch.
+        workers: loader processes; 0 loads in this one.
         pin_memory: put batches into pinned memory.
-        prefetch_factor: batches that each loader process makes ahead.
+        prefetch_factor: batches that each loader process prepares ahead.
 
     Raises:
         DataError: an image cannot be read; the message names it.

@@ -1,10 +1,9 @@
-"""The training loop. It knows steps, and no technique: what is minimised is the objective's business."""
+"""The training loop. It knows steps and no technique: the objective decides what is minimised."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -37,35 +36,28 @@ class LoopSettings:
     amp: str | None = None
     """``bf16`` or ``fp16``; the latter with a scaler of the loss."""
     accumulate: int = 1
-    """Portions that a process's batch is worked off in; their gradients are added up."""
+    """Number of portions into which a process splits its batch; their gradients are added."""
     clip_grad: float | None = None
     """Largest norm of the gradient."""
     channels_last: bool = False
-    """Layout of images and convolutions."""
+    """Whether images and convolutions are stored in the order channels-last."""
     sync: bool = False
     """Average gradients after the backward pass instead of during it."""
 
-    def __post_init__(self) -> None:
-        """Refuses what cannot be."""
-        if self.accumulate < 1:
-            raise ConfigError(f"training.accumulate must be a whole number above 0, got {self.accumulate}")
-        if self.clip_grad is not None and not (0 < self.clip_grad < math.inf):
-            raise ConfigError(f"training.clip_grad must be a number above 0, got {self.clip_grad}")
-
 
 class Training:
-    """A model on its way: everything that changes from step to step, and the step.
+    """Everything that changes from step to step: model, optimiser, averages, and how a step is made.
 
     Args:
         model: to train, on the device.
         objective: what is minimised, on the device.
-        optimizer: of the model's parameters.
+        optimizer: optimiser of the model's parameters.
         schedule: step to learning rate.
-        base_lr: the optimiser's rate that the groups' rates are relative to.
+        base_lr: the learning rate to which those of the parameter groups are relative.
         parallel: the processes.
-        settings: how.
-        ema: an average that follows the weights, if any.
-        swa: another one, if any.
+        settings: how steps are made.
+        ema: exponential moving average of the weights, if any.
+        swa: stochastic weight average, if any.
         frozen: modules that stay in evaluation mode.
     """
 
@@ -92,7 +84,7 @@ class Training:
         self._bad_step = torch.tensor(_NEVER, device=self.device)
 
     def train_step(self, batch: Batch) -> None:
-        """Makes the next step, on this process's share of the batch; its numbers are then in :meth:`read_numbers`."""
+        """Makes the next step on this process's share of the batch; :meth:`read_numbers` then returns its numbers."""
         self.step += 1
         assert batch.step == self.step, (batch.step, self.step)
         set_rate(self.optimizer, self.schedule(self.step), self.base_lr)
@@ -122,7 +114,7 @@ class Training:
         self.numbers = sums
 
     def _refuse_unreached(self) -> None:
-        """Raises a TrainingError if a gradient that the processes are to average is nowhere, for which they would wait."""
+        """Raises a TrainingError if a gradient that the processes average is missing; they would wait for it forever."""
         missing = [name for name, p in self.model.network.named_parameters() if p.requires_grad and p.grad is None]
         if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -156,7 +148,7 @@ class Training:
         self._bad_step = torch.where(sums["loss"].isfinite(), self._bad_step, torch.minimum(self._bad_step, now))
 
     def check_loss(self, last_good: str) -> None:
-        """Raises a TrainingError if a loss was not a number, in any process; ``last_good`` names a checkpoint."""
+        """Raises a TrainingError if the loss of any process was not finite; ``last_good`` names a checkpoint."""
         bad = int(self.parallel.least(self._bad_step.clone()))
         if bad < _NEVER:
             raise TrainingError(
@@ -165,7 +157,7 @@ class Training:
             )
 
     def check_weights(self, last_good: str) -> None:
-        """Raises a TrainingError if a weight is not a number; ``last_good`` names a checkpoint."""
+        """Raises a TrainingError if a weight is not finite; ``last_good`` names a checkpoint."""
         with torch.no_grad():
             finite = torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).all()
         if not finite:
@@ -193,7 +185,7 @@ class Training:
         return contextlib.nullcontext()
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Returns what a checkpoint holds, on process 0; None on the others. All must call it."""
+        """Returns the content of a checkpoint on process 0, None on the others. All processes must call it."""
         own = {k: v.cpu() for k, v in self.objective.state_dict().items()}
         objectives = [own] if self.objective.shared else self.parallel.gather(own) if own else []
         if not self.parallel.world.is_main:
@@ -209,7 +201,7 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over :meth:`state_dict`, or the parts of it that are there."""
+        """Loads :meth:`state_dict`, or the parts of it that are present."""
         if "model" in state:
             self.model.network.load_state_dict(state["model"])
         if state.get("optimizer") is not None:
@@ -246,7 +238,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Due:
-    """What is done every so many steps, in this order; the last step does all of it."""
+    """Tasks with the number of steps between them, in this order; the last step does all of them."""
 
     log: tuple[int, Callable[[], None]]
     save: tuple[int, Callable[[], None]]
@@ -254,13 +246,13 @@ class Due:
 
 
 def run(training: Training, batches: Iterator[Batch], due: Due, last_good: Callable[[], str]) -> None:
-    """Makes all steps that are left.
+    """Makes all remaining steps.
 
     Args:
         training: at the step where ``batches`` begins.
         batches: one per step.
-        due: what is done now and then.
-        last_good: says which checkpoint is the last good one.
+        due: tasks between the steps.
+        last_good: returns a sentence that names the last good checkpoint.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -284,7 +276,7 @@ def run(training: Training, batches: Iterator[Batch], due: Due, last_good: Calla
 
 @contextlib.contextmanager
 def _small_batch_named(images: int, portions: int) -> Iterator[None]:
-    """Makes a ConfigError of BatchNorm's refusal of a single value."""
+    """Raises a ConfigError where BatchNorm refuses a single value per channel."""
     try:
         yield
     except (ValueError, RuntimeError) as error:

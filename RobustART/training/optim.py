@@ -1,23 +1,24 @@
-"""Optimisers by name, and the parameter groups of the original: which parameters get another decay or rate.
+"""Optimisers by name, and the parameter groups of the original: which parameters have a different decay or rate.
 
-Optimisers are ``torch.optim``'s and, where torch has none, timm's. A parameter has one *kind*, told by the layer that owns
+Optimisers are ``torch.optim``'s and, where torch has none, timm's. A parameter has one *kind*, given by the layer that owns
 it: ``conv_dw_w`` and ``conv_dw_b`` of depthwise convolutions (as many groups as input channels), ``conv_dense_w`` and
 ``conv_dense_b`` of all others, ``linear_w`` and ``linear_b``, ``bn_w`` and ``bn_b`` (scale and shift of every normalisation
-layer), and ``other``: what no such layer owns, such as position embeddings, class tokens and layer scales.
+layer), and ``other`` for all others, such as position embeddings, class tokens and layer scales.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
-from RobustART.core.options import parse_number
-from RobustART.core.ranges import LARGEST_FLOAT32, Numbers, check_ranges
-from RobustART.errors import ConfigError, nearest
+from RobustART.core.declarations import PLAIN
+from RobustART.core.options import convert, unknown_option
+from RobustART.core.ranges import LARGEST_FLOAT32, Range, Share, ShareBelowOne
+from RobustART.errors import ConfigError
 from RobustART.registry import Registry
 
 OPTIMIZERS: Registry[Callable[..., torch.optim.Optimizer]] = Registry("optimizer")
@@ -46,34 +47,33 @@ NORMS = (
 """Normalisation layers; timm's derive from these."""
 
 KINDS = ("conv_dw_w", "conv_dw_b", "conv_dense_w", "conv_dense_b", "linear_w", "linear_b", "bn_w", "bn_b", "other")
-"""What a parameter can be."""
+"""Kinds of parameters."""
 
 WIDER = {"conv_b": ("conv_dw_b", "conv_dense_b"), "conv_w": ("conv_dw_w", "conv_dense_w")}
-"""Kinds that mean several; an option of a single kind goes before theirs."""
+"""Names for several kinds; an option of a single kind takes precedence."""
 
 NO_DECAY = {
     "fc": ("conv_dw_b", "conv_dense_b", "linear_b"),
     "norm": ("bn_w", "bn_b"),
     "embed": ("other",),
 }
-"""What each word of ``no_wd`` takes the weight decay from: biases, normalisation, embeddings and tokens."""
+"""Kinds without weight decay by word of ``no_wd``: biases, normalisation, embeddings and tokens."""
 
 
-_SHARE = (Numbers(0, 1, below=True),)
-RANGES = {
-    "lr": (Numbers(0, LARGEST_FLOAT32),),
-    "weight_decay": (Numbers(0, 1e4),),
-    "momentum": _SHARE,
-    "alpha": _SHARE,
-    "rho": _SHARE,
-    "betas": (Numbers(0, 1, below=True, counts=(2,)),),
-    "dampening": (Numbers(0, 1),),
-    "momentum_decay": (Numbers(0, 1),),
-    "eps": (Numbers(0, 1000, above=True),),
-    "lr_decay": (Numbers(0, 1000),),
-    "initial_accumulator_value": (Numbers(0, 1e6),),
-    "max_grad_norm": (Numbers(0, 1e6, above=True),),
-    "trust_coeff": (Numbers(0, 1000, above=True),),
+RANGES: dict[str, Any] = {
+    "lr": Annotated[float, Range(0, LARGEST_FLOAT32)],
+    "weight_decay": Annotated[float, Range(0, 1e4)],
+    "momentum": ShareBelowOne,
+    "alpha": ShareBelowOne,
+    "rho": ShareBelowOne,
+    "betas": tuple[ShareBelowOne, ShareBelowOne],
+    "dampening": Share,
+    "momentum_decay": Share,
+    "eps": Annotated[float, Range(0, 1000, above=True)],
+    "lr_decay": Annotated[float, Range(0, 1000)],
+    "initial_accumulator_value": Annotated[float, Range(0, 1e6)],
+    "max_grad_norm": Annotated[float, Range(0, 1e6, above=True)],
+    "trust_coeff": Annotated[float, Range(0, 1000, above=True)],
 }
 """What the optimisers' numbers may be; the classes themselves let infinities and worse through."""
 POINTLESS = {
@@ -81,11 +81,11 @@ POINTLESS = {
     "differentiable": "nothing is differentiated through a step",
     "capturable": "steps are not captured as CUDA graphs",
 }
-"""Switches of the classes that no training here can use, with the reason."""
+"""Switches of the classes that no training here uses, with the reason."""
 SWITCHES = ("foreach", "fused")
 """Switches whose default, None, leaves the choice to torch."""
 OF_ALL = (*POINTLESS, *SWITCHES, "initial_accumulator_value", "max_grad_norm")
-"""Options that an optimiser has once, for all kinds of parameters."""
+"""Options that an optimiser has only once, for all kinds of parameters."""
 
 
 def parameter_kind(module: nn.Module, name: str) -> str:
@@ -130,13 +130,13 @@ def kind_options(
     options: dict[str, dict[str, Any]] = {}
     for word, on in words.items():
         if word not in NO_DECAY:
-            raise _unknown("optimizer.no_wd", word, NO_DECAY)
+            raise unknown_option(word, NO_DECAY, "optimizer.no_wd")
         for kind in NO_DECAY[word] if on else ():
             options[kind] = {"weight_decay": 0.0}
     known = (*KINDS, *WIDER)
     for name in sorted(pconfig, key=lambda name: name not in WIDER):
         if name not in known:
-            raise _unknown("optimizer.pconfig", name, known)
+            raise unknown_option(name, known, "optimizer.pconfig")
         for option in OF_ALL:
             if option in pconfig[name] and option in defaults:
                 raise ConfigError(
@@ -157,19 +157,13 @@ def _checked_options(options: Mapping[str, Any], known: Mapping[str, Any], where
     checked = {}
     for name, value in options.items():
         if name not in known:
-            raise _unknown(where, name, known)
+            raise unknown_option(name, known, where)
         if value and name in POINTLESS:
             raise ConfigError(f"{where}.{name} must be false, got {value!r}: {POINTLESS[name]}")
-        checked[name] = parse_number(value, f"{where}.{name}") if isinstance(value, str) else value
-        flag = isinstance(known[name], bool) or name in SWITCHES
-        if flag and not isinstance(value, bool) and (value is not None or known[name] is not None):
-            raise ConfigError(f"{where}.{name} must be true or false, got {value!r}")
-    check_ranges({k: v for k, v in checked.items() if v is not None or known[k] is not None}, RANGES, where)
+        default = known[name]
+        hint = bool if name in SWITCHES else RANGES.get(name, type(default) if type(default) in PLAIN else Any)
+        checked[name] = convert(value, hint if default is not None else hint | None, f"{where}.{name}")
     return checked
-
-
-def _unknown(where: str, name: str, known: Iterable[str]) -> ConfigError:
-    return ConfigError(f"unknown key {where}.{name}{nearest(name, known) or ';'} Known: {', '.join(known)}")
 
 
 def create_optimizer(

@@ -1,7 +1,7 @@
-"""What the processes of a training do together: gradients, statistics, messages.
+"""Communication between the processes of a training: gradients, statistics, messages.
 
-On GPUs of their own they talk over NCCL, else over gloo. Gradients are averaged, so a step is that of one process with the
-whole batch.
+Processes with a GPU each use NCCL, others gloo. Gradients are averaged, so a step equals that of one process with the whole
+batch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Parallel:
                 self.group = dist.new_group(backend="nccl")
 
     def wrap(self, model: nn.Module, sync: bool) -> nn.Module:
-        """Returns the model whose backward pass averages gradients; with ``sync``, or alone, the model itself."""
+        """Returns a model whose backward pass averages gradients; the model itself with ``sync`` or a single process."""
         if self.world.size == 1 or sync:
             return model
         ids = [self.world.device] if self.world.device.type == "cuda" else None
@@ -48,7 +48,7 @@ class Parallel:
         return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True, **options)
 
     def sync_batchnorm(self, model: nn.Module) -> nn.Module:
-        """Returns the model with the statistics of its BatchNorm layers taken over all processes.
+        """Returns the model with BatchNorm statistics that are computed over all processes.
 
         Raises:
             ConfigError: on CPUs, where PyTorch has no such layer.
@@ -63,7 +63,7 @@ class Parallel:
         return converted
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replaces gradients by their mean over the processes; one that is missing on some counts as zero there."""
+        """Replaces gradients by their mean over the processes; where one is missing it counts as zero."""
         if self.world.size == 1:
             return
         learned = [parameter for parameter in parameters if parameter.requires_grad]
@@ -81,7 +81,7 @@ class Parallel:
             _unflatten(flat, parts)
 
     def share_buffers(self, model: nn.Module) -> None:
-        """Gives every process the buffers of process 0, such as BatchNorm's statistics."""
+        """Copies the buffers of process 0, such as BatchNorm's statistics, to all processes."""
         if self.world.size == 1:
             return
         for flat, parts in _flattened(list(model.buffers())):
@@ -89,7 +89,7 @@ class Parallel:
             _unflatten(flat, parts)
 
     def collect(self, values: Tensor) -> Tensor:
-        """Returns the rows of all processes, in their order; each has as many."""
+        """Returns the rows of all processes in the order of their ranks; each has equally many."""
         if self.world.size == 1:
             return values
         parts = [torch.empty_like(values) for _ in range(self.world.size)]
@@ -139,7 +139,7 @@ class Parallel:
         return values or []
 
     def from_main(self, value: Any) -> Any:
-        """Returns process 0's value on all of them."""
+        """Returns the value of process 0 on all processes."""
         if self.world.size == 1:
             return value
         values = [value]
@@ -154,7 +154,7 @@ def _host() -> str:
 
 
 def _flattened(tensors: list[Tensor]) -> Iterator[tuple[Tensor, list[Tensor]]]:
-    """Yields all tensors of one type in one piece, with the tensors."""
+    """Yields a concatenation of all tensors of one type, with the tensors."""
     by_type: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
         by_type.setdefault(tensor.dtype, []).append(tensor)

@@ -1,4 +1,4 @@
-"""Everything that is refused before a run: settings that cannot be used together, values out of range, and a dry run.
+"""Everything that is refused before a run: settings that cannot be used together, and a dry run.
 
 :data:`INCOMPATIBLE` lists which settings exclude each other, with the reason. ``--check`` is :func:`check`.
 """
@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,23 +15,18 @@ import torch
 from RobustART.benchmarks import build_benchmark
 from RobustART.config.schema import Config
 from RobustART.core.distributed import choose_device
-from RobustART.core.options import check_options, check_types
+from RobustART.core.logits import check_logits, logits_of
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.core.ranges import check_ranges, given_options, ranges_of
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.run import chosen_images
-from RobustART.evaluation.scoring import check_logits
 from RobustART.evaluation.settings import run_settings
 from RobustART.models import Classifier
 from RobustART.models.macs import meta_device
-from RobustART.models.normalize import logits_of
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import check_entry, check_name, is_untrained
 from RobustART.training.build import (
-    loop_settings,
-    mixing_of,
     objective_of,
     optimizer_of,
     plan_of,
@@ -40,7 +34,6 @@ from RobustART.training.build import (
     started_from,
     training_view,
 )
-from RobustART.training.ema import Ema
 from RobustART.training.freezing import train_only
 from RobustART.training.inputs import (
     build_dataset,
@@ -57,8 +50,7 @@ from RobustART.training.inputs import (
     weights_of,
 )
 from RobustART.training.loading import generators_kept, seed_generators
-from RobustART.training.objectives.objective import JSD, MOCO, OBJECTIVES, check_views, views_of
-from RobustART.training.objectives.smoothing import check_smoothing
+from RobustART.training.objectives.objective import JSD, MOCO, check_views, views_of
 from RobustART.training.objectives.techniques import build_teacher, probe_teacher
 
 ON: dict[str, Callable[[Config], bool]] = {
@@ -68,7 +60,7 @@ ON: dict[str, Callable[[Config], bool]] = {
     "mixup and cutmix": lambda c: c.mixup != 0 or c.cutmix != 0,
     "training.accumulate": lambda c: c.training.accumulate > 1,
     "training.adversary": lambda c: c.training.adversary is not None,
-    "training.adversary 'free'": lambda c: c.training.adversary is not None and c.training.adversary.type == "free",
+    "training.adversary 'free'": lambda c: c.training.adversary is not None and c.training.adversary["type"] == "free",
     "training.compile": lambda c: c.training.compile,
     "training.moco": lambda c: c.training.moco is not None,
     "training.objective": lambda c: c.training.objective.type != "plain",
@@ -133,20 +125,11 @@ def refuse_training(config: Config) -> list[str]:
     if missing_for_training(config):
         raise ConfigError(f"a training needs the sections {', '.join(missing_for_training(config))}")
     refuse_incompatible(config, training=True)
-    _refuse_values(config)
-    training = config.training
-    check_smoothing(config.label_smooth)
+    training, together = config.training, config.data.images_per_step or config.data.batch_size
+    if training.moco is not None and training.moco.queue < together:  # of one process, at least
+        raise ConfigError(f"training.moco.queue must be at least the images of a step, got {training.moco.queue}")
     sampler_of(config)
-    mixing_of(config)
-    loop_settings(config, 1)
-    check_options(config.ema.kwargs, Ema, "ema")
-    if config.ema.enable:
-        Ema(torch.nn.Linear(1, 1), **config.ema.kwargs)
-    objective, options = OBJECTIVES[training.objective.type], training.objective.kwargs
-    check_options(options, objective, "training.objective")
-    check_types(options, objective, "training.objective")
-    check_ranges(given_options(options, objective), ranges_of(objective), "training.objective")
-    if training.moco is None and (training.adversary is not None or training.objective.type in ("plain", "jsd")):
+    if training.adversary is not None:
         objective_of(config, 2, torch.device("cpu"), Path())
     pretrain = config.saver.pretrain
     if pretrain is not None and "model" in pretrain.ignore.key:
@@ -157,41 +140,6 @@ def refuse_training(config: Config) -> list[str]:
     if config.data.prefetch_factor is not None and config.data.num_workers == 0:
         return ["data.prefetch_factor is not used: it is of loader processes, and data.num_workers is 0"]
     return []
-
-
-def _refuse_values(config: Config) -> None:
-    """Raises a ConfigError for numbers that the schema allows and no training can use."""
-    data, saver, training, moco = config.data, config.saver, config.training, config.training.moco
-    counts: tuple[tuple[str, int | None, int], ...] = (
-        ("saver.print_freq", saver.print_freq, 1),
-        ("saver.val_freq", saver.val_freq, 1),
-        ("training.save_freq", training.save_freq, 1),
-        ("data.batch_size", data.batch_size, 1),
-        ("data.images_per_step", data.images_per_step, 1),
-        ("data.prefetch_factor", data.prefetch_factor, 1),
-        ("data.num_workers", data.num_workers, 0),
-    )
-    for name, value, least in counts:
-        if value is not None and value < least:
-            raise ConfigError(f"{name} must be an integer from {least} up, got {value}")
-    swa, together = training.swa, data.images_per_step or data.batch_size  # of one process, at least
-    checks: list[tuple[str, float | None, bool, str]] = [
-        ("kw_weight", config.kw_weight, 0 <= config.kw_weight < math.inf, "a number from 0 up"),
-        ("training.seed", training.seed, 0 <= training.seed < 2**63, "an integer from 0 up, of 63 bits"),
-        ("training.swa.start", swa.start, 0 < swa.start < 1, "between 0 and 1"),
-        ("training.swa.every", swa.every, swa.every is None or swa.every >= 1, "an integer from 1 up"),
-        ("training.swa.bn_batches", swa.bn_batches, swa.bn_batches >= 1, "an integer from 1 up"),
-    ]
-    if moco is not None:
-        checks += [
-            ("training.moco.dim", moco.dim, moco.dim >= 1, "an integer from 1 up"),
-            ("training.moco.queue", moco.queue, moco.queue >= together, "at least the images of a step"),
-            ("training.moco.momentum", moco.momentum, 0 <= moco.momentum < 1, "in [0, 1)"),
-            ("training.moco.temperature", moco.temperature, 0 < moco.temperature < math.inf, "a number above 0"),
-        ]
-    for name, number, good, allowed in checks:
-        if not good:
-            raise ConfigError(f"{name} must be {allowed}, got {number}")
 
 
 def check_model(config: Config, folder: Path) -> None:
@@ -259,13 +207,13 @@ def _check_training(config: Config, folder: Path) -> None:
     refuse_training(config)
     dataset = build_dataset(config.data.train, folder, "data.train")
     plan, _, base_lr = plan_of(config, dataset, 1)
-    loop_settings(config, plan.steps)
     choose_device(run_device(config, training=True), 0)
-    clean_dataset(config, folder)
+    test = clean_dataset(config, folder)
     model = outline(config, folder, config.training.seed)
     classes = None if config.training.moco else _outputs(model)
     if classes is not None:
-        check_labels(dataset, range(len(dataset)), classes)
+        for images in filter(None, (dataset, test)):
+            check_labels(images, range(len(images)), classes)
     _check_transforms(config, dataset, model.preprocessing)
     _check_teacher(config, folder, model.preprocessing.input_size)
     if config.training.train_only is not None:

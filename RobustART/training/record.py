@@ -1,4 +1,4 @@
-"""What a training tells: the console and ``log.txt``, one JSON line per interval, TensorBoard."""
+"""Logs a training: to the console and ``log.txt``, to one JSON line per interval, and to TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ log = logging.getLogger(__name__)
 
 
 class TrainingLog:
-    """Writes the numbers of a training, in process 0 alone.
+    """Writes the numbers of a training, in process 0 only.
 
-    A run that is taken up at a step drops what was written of later steps, so that no step stands twice.
+    A run that resumes at a step removes the lines of later steps, so that no step is logged twice.
 
     Args:
-        folder: gets ``train.jsonl`` and ``events/``.
-        done: steps that are done already.
+        folder: folder of ``train.jsonl`` and ``events/``.
+        done: number of steps that are done already.
         steps: length of the training.
-        steps_per_epoch: to say epochs.
-        images: images per step, of all processes.
+        steps_per_epoch: number of steps in an epoch.
+        images: images per step of all processes.
     """
 
     def __init__(self, folder: Path, *, done: int, steps: int, steps_per_epoch: int, images: int) -> None:
@@ -44,7 +44,7 @@ class TrainingLog:
         self._last = done, time.monotonic()
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Records the numbers of a step everywhere."""
+        """Logs the numbers of a step."""
         before, then = self._last
         now = time.monotonic()
         seconds = max(now - then, 1e-9)
@@ -61,23 +61,23 @@ class TrainingLog:
         log.info("step %d/%d  %s  %.4g img/s  %s left", step, self.steps, shown, rate * self.images, left)
 
     def write_validation(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Records what an evaluation during the training gave, in percent."""
+        """Logs the accuracies of a validation, in percent."""
         self._line({"step": step, "validation": dict(numbers)})
         for name, value in numbers.items():
             self._events.add_scalar(f"validation/{name}", value, step)
         log.info("step %d/%d  validation: %s", step, self.steps, "  ".join(f"{k} {v:.2f}" for k, v in numbers.items()))
 
     def restart_clock(self, step: int) -> None:
-        """Leaves the time since the last line out of the next rate."""
+        """Excludes the time since the last line from the next rate."""
         self._last = step, time.monotonic()
 
     def flush(self) -> None:
-        """Makes sure that a checkpoint does not know more steps than the record."""
+        """Writes buffered lines, so that a checkpoint is never ahead of the log."""
         self._file.flush()
         self._events.flush()
 
     def close(self) -> None:
-        """Ends the record."""
+        """Closes the files."""
         self._file.close()
         self._events.close()
 
@@ -88,14 +88,14 @@ class TrainingLog:
 
 
 def kept_lines(path: Path, done: int) -> list[str]:
-    """Returns the whole lines of ``train.jsonl`` up to a step."""
+    """Returns the complete lines of ``train.jsonl`` up to a step."""
     keep = []
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
             try:
                 step = json.loads(line)["step"]
             except (ValueError, KeyError, TypeError):
-                continue  # the half of a line that a kill left
+                continue  # a line that a kill cut off
             if step <= done:
                 keep.append(line if line.endswith("\n") else line + "\n")
     return keep
@@ -108,7 +108,7 @@ def validated(path: Path, step: int) -> bool:
 
 
 def time_text(seconds: float) -> str:
-    """Returns a duration as people read it, ``1 d 02:03:04``."""
+    """Returns a duration in the form ``1 d 02:03:04``."""
     days, rest = divmod(round(seconds), 86400)
     text = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
     return f"{days} d {text}" if days else text

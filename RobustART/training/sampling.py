@@ -1,8 +1,7 @@
-"""Which images a process sees at a step: a pure function, so that a run goes on anywhere without a state to save.
+"""Which images a process gets at a step: a pure function, so that a run resumes at any step without saved state.
 
-The batch of a step is cut from one order of all images into the shares of the processes, so that two processes see what one
-with the doubled batch sees. Names are the original's; what they mean is said below, where the original's faults are put
-right (its ``distributed`` gave a single pass, its ranked order was the same in every epoch).
+The batch of a step is cut from one order of all images into the shares of the processes, so that two processes get what one
+with a doubled batch gets. The names are the original's, without its faults: its ranked order was the same in every epoch.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Ids = NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How many images are dealt out, to whom, and for how long."""
+    """The sizes that determine which process gets which image at which step."""
 
     images: int
     """Size of the data set."""
@@ -62,7 +61,7 @@ SAMPLERS: Registry[Sampler] = Registry("sampler")
 
 @SAMPLERS.register("distributed_epoch")
 def by_epoch(plan: Plan, step: int, rank: int) -> Ids:
-    """A new permutation of all images in every epoch, filled up to whole batches with images drawn at random."""
+    """A new permutation of all images in every epoch, padded to whole batches with random images."""
     epoch, within = divmod(step - 1, plan.steps_per_epoch)
     order = _epoch_order(plan.images, plan.steps_per_epoch * plan.together, plan.seed, epoch)
     start = within * plan.together + rank * plan.batch_size
@@ -71,9 +70,9 @@ def by_epoch(plan: Plan, step: int, rank: int) -> Ids:
 
 @SAMPLERS.register("distributed_iteration")
 def by_iteration(plan: Plan, step: int, rank: int) -> Ids:
-    """The images repeated to the length of the training and shuffled as a whole: epochs run into each other.
+    """All images, repeated to the length of the training and shuffled as a whole, without borders between epochs.
 
-    Every image is seen equally often, to within one, but not once per epoch. As in the original the order depends on the
+    Every image is seen equally often, to within one, but not once per epoch. As in the original, the order depends on the
     number of steps.
     """
     total = plan.steps * plan.together
@@ -93,7 +92,7 @@ def ranked(plan: Plan, step: int, rank: int) -> Ids:
 
 
 def check_plan(name: str, plan: Plan) -> None:
-    """Raises a ConfigError if a sampler is unknown or cannot deal out so few images."""
+    """Raises an error if a sampler is unknown or the images are too few for it."""
     SAMPLERS[name]
     if name == "ranked_iteration" and plan.images < plan.world:
         raise ConfigError(

@@ -1,19 +1,21 @@
 """Learning rates as pure functions of the step, which counts from 1 to ``max_iter``.
 
-The curves are the original's (``lr_scheduler`` of its ``prototype`` package) with one correction: Poly reaches zero. What
-is given in epochs becomes steps once, in :func:`in_steps`; everything after that knows only steps.
+The curves are the original's (``lr_scheduler`` of its ``prototype`` package) with one correction: Poly reaches zero.
+Durations in epochs become steps once, in :func:`in_steps`; everything after that knows only steps.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from RobustART.core.options import check_options, parse_number
-from RobustART.core.ranges import LARGEST_FLOAT32
+from RobustART.core.declarations import options_of
+from RobustART.core.options import build, checked, convert, parse_number, unknown_option
+from RobustART.core.ranges import LARGEST_FLOAT32, Count, NotNegative, Positive, Range
 from RobustART.errors import ConfigError
 from RobustART.registry import Registry
 
@@ -30,38 +32,54 @@ WHERE = "lr_scheduler.kwargs"
 
 MOST_STEPS = 10**12
 """The longest training: with any batch its draws can still be numbered in 64 bits."""
+Rate = Annotated[float, Range(0, LARGEST_FLOAT32, above=True)]
+Decay = Annotated[float, Range(0, 1, above=True)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """What every schedule has. The warm-up rises in a straight line, the curve falls from its end."""
+
+    base_lr: Rate
+    """The rate of step 1; ``lr`` of the optimiser, to which all parameter groups keep their ratio."""
+    max_iter: Annotated[int, Range(1, MOST_STEPS)]
+    """Number of steps."""
+    warmup_lr: Rate | None = None
+    """The peak; without warm-up it is ``base_lr``."""
+    warmup_steps: Annotated[int, Range(0, MOST_STEPS)] = 0
+    """Step at which the peak is reached: 0, or at least 2."""
 
 
 @CURVES.register("Step")
 def step_curve(
-    it: int, warmup: int, total: int, peak: float, *, lr_steps: Sequence[int], lr_mults: Sequence[float]
+    it: int, warmup: int, total: int, peak: float, *, lr_steps: list[Count], lr_mults: list[Positive]
 ) -> float:
     """``peak`` times the multipliers of all milestones that are reached."""
     return peak * math.prod(mult for step, mult in zip(lr_steps, lr_mults, strict=True) if step <= it)
 
 
 @CURVES.register("StepDecay")
-def step_decay_curve(it: int, warmup: int, total: int, peak: float, *, step_size: int, decay: float) -> float:
+def step_decay_curve(it: int, warmup: int, total: int, peak: float, *, step_size: Count, decay: Decay) -> float:
     """``peak`` times ``decay`` once for every ``step_size`` steps after the warm-up."""
     return peak * float(decay ** ((it - warmup) // step_size))
 
 
 @CURVES.register("Cosine")
-def cosine_curve(it: int, warmup: int, total: int, peak: float, *, min_lr: float = 0.0) -> float:
+def cosine_curve(it: int, warmup: int, total: int, peak: float, *, min_lr: NotNegative = 0.0) -> float:
     """Half a cosine from ``peak`` to ``min_lr`` (Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983)."""
     return _cosine((it - warmup) / (total - warmup), peak, min_lr)
 
 
 @CURVES.register("eCosine")
 def epoch_cosine_curve(
-    it: int, warmup: int, total: int, peak: float, *, epoch_steps: int, min_lr: float = 0.0
+    it: int, warmup: int, total: int, peak: float, *, epoch_steps: Count, min_lr: NotNegative = 0.0
 ) -> float:
     """As Cosine, but the rate changes only once in ``epoch_steps`` steps."""
     return _cosine((it - warmup) // epoch_steps * epoch_steps / (total - warmup), peak, min_lr)
 
 
 @CURVES.register("Poly")
-def poly_curve(it: int, warmup: int, total: int, peak: float, *, power: float) -> float:
+def poly_curve(it: int, warmup: int, total: int, peak: float, *, power: Positive) -> float:
     """``peak * (1 - progress) ** power``; the original divided by the wrong length and never reached zero."""
     return peak * float((1 - (it - warmup) / (total - warmup)) ** power)
 
@@ -95,7 +113,7 @@ def in_steps(type: str, kwargs: Mapping[str, Any], steps_per_epoch: int) -> tupl
         raise ConfigError(f"{WHERE} has both max_iter and max_epoch; say one")
     if "max_epoch" in options:
         length = options.pop("max_epoch")
-        options["max_iter"] = round(_number({"max_epoch": length}, "max_epoch", above=0) * steps_per_epoch)
+        options["max_iter"] = round(convert(length, Positive, f"{WHERE}.max_epoch") * steps_per_epoch)
         if not 1 <= options["max_iter"] <= MOST_STEPS:
             raise ConfigError(
                 f"{WHERE}.max_epoch must make from 1 to {MOST_STEPS:g} steps, got {length!r}, which at {steps_per_epoch} "
@@ -105,14 +123,14 @@ def in_steps(type: str, kwargs: Mapping[str, Any], steps_per_epoch: int) -> tupl
         raise ConfigError(f"{WHERE}.{'max_epoch' if epochs else 'max_iter'} is missing: how long is the training?")
     if epochs:
         if "warmup_epoch" in options:
-            warmup = _number(options, "warmup_epoch") * steps_per_epoch
+            warmup = convert(options.pop("warmup_epoch"), NotNegative, f"{WHERE}.warmup_epoch") * steps_per_epoch
             options["warmup_steps"] = max(round(warmup), 2) if warmup > 0 else 0
-            del options["warmup_epoch"]
         if "lr_epochs" in options:
-            epochs_of = _numbers(options.pop("lr_epochs"), "lr_epochs", above=0)
+            epochs_of = convert(options.pop("lr_epochs"), list[Positive], f"{WHERE}.lr_epochs")
             options["lr_steps"] = [round(epoch * steps_per_epoch) for epoch in epochs_of]
         if name == "StepDecay" and "step_size" in options:
-            options["step_size"] = max(1, round(_number(options, "step_size", above=0) * steps_per_epoch))
+            length = convert(options["step_size"], Positive, f"{WHERE}.step_size")
+            options["step_size"] = max(1, round(length * steps_per_epoch))
     if name == "eCosine":
         if "epoch_steps" in options:
             raise ConfigError(f"{WHERE}.epoch_steps is not set here: an epoch has {steps_per_epoch} steps")
@@ -120,16 +138,7 @@ def in_steps(type: str, kwargs: Mapping[str, Any], steps_per_epoch: int) -> tupl
     return name, options
 
 
-def create_schedule(
-    name: str,
-    /,
-    *,
-    base_lr: float,
-    max_iter: int,
-    warmup_lr: float | None = None,
-    warmup_steps: int = 0,
-    **options: Any,
-) -> Schedule:
+def create_schedule(name: str, /, **options: Any) -> Schedule:
     """Returns a schedule in steps.
 
     For ``step < warmup_steps`` the rate rises in a straight line from ``base_lr`` at step 1 to ``warmup_lr``, which it has
@@ -137,21 +146,20 @@ def create_schedule(
 
     Args:
         name: in :data:`CURVES`.
-        base_lr: the rate of step 1, above 0; ``lr`` of the optimiser, all parameter groups keep their ratio to it.
-        max_iter: number of steps.
-        warmup_lr: the peak; without warm-up it is ``base_lr``.
-        warmup_steps: 0, or at least 2.
-        options: of the curve.
+        options: those of :class:`Course`, and those of the curve.
 
     Raises:
         ConfigError: a value that cannot mean a learning rate; the message names it.
     """
-    given = {"base_lr": base_lr, "max_iter": max_iter, "warmup_lr": warmup_lr, "warmup_steps": warmup_steps, **options}
-    curve = CURVES[name]
-    check_options(options, curve, f"{WHERE} ({name})")
-    base = _number(given, "base_lr", above=0, most=LARGEST_FLOAT32)
-    total, warmup = _count(given, "max_iter", 1, MOST_STEPS), _count(given, "warmup_steps", 0, MOST_STEPS)
-    peak = base if warmup_lr is None else _number(given, "warmup_lr", above=0, most=LARGEST_FLOAT32)
+    curve, common = CURVES[name], options_of(Course)
+    known = {**common, **options_of(curve)}
+    for key in options:
+        if key not in known:
+            raise unknown_option(key, known, WHERE)
+    course = build(Course, {key: value for key, value in options.items() if key in common}, WHERE)
+    further = checked(curve, {key: value for key, value in options.items() if key not in common}, WHERE)
+    base, total, warmup = course.base_lr, course.max_iter, course.warmup_steps
+    peak = base if course.warmup_lr is None else course.warmup_lr
     if warmup == 1:
         raise ConfigError(
             f"{WHERE}.warmup_steps must be 0 or at least 2, got 1: one step cannot be both ends of the rise"
@@ -166,84 +174,38 @@ def create_schedule(
             f"{WHERE}: the warm-up of {warmup:g} steps (warmup_steps, warmup_epoch) must be shorter than the training of "
             f"{total}"
         )
-    checked = _checked(options, peak, total)
+    if "min_lr" in further:
+        convert(further["min_lr"], Annotated[float, Range(0, peak)], f"{WHERE}.min_lr")
+    if "lr_steps" in further:
+        _check_milestones(further["lr_steps"], further["lr_mults"], peak, total)
 
     def schedule(step: int) -> float:
         if step < warmup:
             return base + (peak - base) * (step - 1) / (warmup - 1)
-        return curve(step, warmup, total, peak, **checked)
+        return curve(step, warmup, total, peak, **further)
 
     return schedule
 
 
-def _checked(options: Mapping[str, Any], peak: float, total: int) -> dict[str, Any]:
-    checks: dict[str, Callable[[], Any]] = {
-        "lr_steps": lambda: _milestones(options, total),
-        "lr_mults": lambda: _multipliers(options, peak),
-        "step_size": lambda: _count(options, "step_size", 1),
-        "epoch_steps": lambda: _count(options, "epoch_steps", 1),
-        "decay": lambda: _number(options, "decay", above=0, most=1),
-        "power": lambda: _number(options, "power", above=0),
-        "min_lr": lambda: _number(options, "min_lr", most=peak),
-    }
-    return {name: checks[name]() for name in options}
-
-
-def _milestones(options: Mapping[str, Any], total: int) -> list[int]:
-    steps = [_count({"lr_steps": value}, "lr_steps", 1) for value in _numbers(options["lr_steps"], "lr_steps")]
-    if steps != sorted(set(steps)) or (steps and steps[-1] > total):
+def _check_milestones(steps: Sequence[int], mults: Sequence[float], peak: float, total: int) -> None:
+    """Raises a ConfigError unless milestones rise and end in time, each with a multiplier that a rate can have."""
+    if list(steps) != sorted(set(steps)) or (steps and steps[-1] > total):
         raise ConfigError(
             f"{WHERE}.lr_steps (lr_epochs): the milestones must rise and end by step {total}, got {steps}"
         )
-    mults = options["lr_mults"]
-    if not isinstance(mults, (list, tuple)) or len(mults) != len(steps):
+    if len(mults) != len(steps):
         raise ConfigError(
             f"{WHERE}.lr_mults must be a list of {len(steps)} numbers, one per milestone of lr_steps (lr_epochs), got "
             f"{mults!r}"
         )
-    return steps
-
-
-def _multipliers(options: Mapping[str, Any], peak: float) -> list[float]:
-    values = _numbers(options["lr_mults"], "lr_mults", above=0)
-    if any(peak * product > LARGEST_FLOAT32 for product in itertools.accumulate(values, operator.mul)):
+    if any(peak * product > LARGEST_FLOAT32 for product in itertools.accumulate(mults, operator.mul)):
         raise ConfigError(
-            f"{WHERE}.lr_mults must keep the learning rate at most {LARGEST_FLOAT32:g}, got {values} for {peak:g}"
+            f"{WHERE}.lr_mults must keep the learning rate at most {LARGEST_FLOAT32:g}, got {mults} for {peak:g}"
         )
-    return values
-
-
-def _numbers(values: Any, name: str, *, above: float | None = None) -> list[float]:
-    if not isinstance(values, (list, tuple)):
-        raise ConfigError(f"{WHERE}.{name} must be a list of numbers, got {values!r}")
-    return [_number({name: value}, name, above=above) for value in values]
-
-
-def _number(options: Mapping[str, Any], name: str, *, above: float | None = None, most: float = math.inf) -> float:
-    value = parse_number(options[name], f"{WHERE}.{name}")
-    low = value <= above if above is not None else value < 0
-    if low or value > most or not math.isfinite(value):
-        allowed = f"above {above:g}" if above is not None else "at least 0"
-        limit = "" if math.isinf(most) else f" and at most {most:g}"
-        raise ConfigError(f"{WHERE}.{name} must be {allowed}{limit}, got {options[name]!r}")
-    return value
-
-
-def _count(options: Mapping[str, Any], name: str, least: int, most: int | None = None) -> int:
-    value = options[name]
-    whole = (isinstance(value, int) and not isinstance(value, bool)) or (
-        isinstance(value, float) and value.is_integer()
-    )
-    if not whole or value < least or (most is not None and value > most):
-        limit = "" if most is None else f" and at most {most:g}"
-        raise ConfigError(f"{WHERE}.{name} must be a whole number of at least {least}{limit}, got {value!r}")
-    return int(value)
 
 
 def schedule_of(type: str, kwargs: Mapping[str, Any], steps_per_epoch: int) -> tuple[Schedule, float, int]:
     """Returns (schedule, base learning rate, number of steps) of a config's section ``lr_scheduler``."""
     name, options = in_steps(type, kwargs, steps_per_epoch)
-    if "base_lr" not in options:
-        raise ConfigError(f"{WHERE}.base_lr is missing")
     schedule = create_schedule(name, **options)
-    return schedule, parse_number(options["base_lr"]), int(options["max_iter"])
+    return schedule, parse_number(options["base_lr"]), options["max_iter"]

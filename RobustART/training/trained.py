@@ -1,4 +1,4 @@
-"""What a training has left, as models."""
+"""Loads the models that a training saved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def trained_notes(model: Classifier) -> tuple[str, ...]:
-    """Returns a model's notes without those that say what was random before it was trained."""
+    """Returns a model's notes without those about random weights, which no longer hold after training."""
     return tuple(note for note in model.notes if note != UNTRAINED and not note.startswith(LEFT_RANDOM))
 
 
@@ -34,11 +34,11 @@ def with_weights(model: Classifier, weights: Mapping[str, Tensor]) -> Classifier
 
 
 def trained_models(model: Classifier, folder: Path, recover: Path | None) -> dict[str, Classifier]:
-    """Returns what a training has left, as :meth:`Trainer.run` does; only the model itself where it has left nothing.
+    """Returns the models that a training saved, as :meth:`Trainer.run` does; ``model`` itself if there is no checkpoint.
 
     Args:
-        model: of the architecture.
-        folder: of the checkpoints.
+        model: a model of the same architecture.
+        folder: folder of the checkpoints.
         recover: a checkpoint; None is the newest.
     """
     found = newest_checkpoint(folder) if recover is None else (recover, read_checkpoint(recover))

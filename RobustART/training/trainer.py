@@ -88,7 +88,7 @@ class Trainer:
 
         Args:
             fresh: delete the checkpoints of an earlier run and start over.
-            recover: go on from this checkpoint instead of the newest.
+            recover: resume from this checkpoint instead of the newest.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         with only_writer(self.checkpoints, self.world.is_main), _deterministic(self.settings.deterministic):
@@ -102,7 +102,7 @@ class Trainer:
             return self._trained()
 
     def _start(self, recover: Path | None) -> None:
-        """Takes up a checkpoint: the one asked for, else the newest, else what ``saver.pretrain`` says."""
+        """Loads a checkpoint: ``recover``, else the newest of this training, else the one it starts from, if any."""
         if self.world.is_main:
             delete_unfinished(self.checkpoints)
         newest = recover is None
@@ -120,7 +120,7 @@ class Trainer:
         if recover is not None:
             self._last_good = f"The last checkpoint is {recover}, of step {self.training.step}"
             if self.world.is_main:
-                log.info("going on from %s, step %d of %d", recover, self.training.step, self.plan.steps)
+                log.info("resuming from %s, step %d of %d", recover, self.training.step, self.plan.steps)
 
     def _misses_validation(self) -> bool:
         """Returns whether the run that saved the newest checkpoint was ended before it had validated."""
@@ -205,7 +205,7 @@ class Trainer:
     def _trained(self) -> dict[str, Classifier]:
         """Returns ``{"": model, "ema": ..., "swa": ...}``.
 
-        Writes the averages as files for ``model.weights``, and of networks with a deploy form that of each too.
+        Writes the averages as files for ``model.weights``, and the deploy forms of networks that have one.
         """
         models = {"": self.training.model.eval()}
         if self.training.ema:
@@ -229,7 +229,7 @@ class Trainer:
 
 @contextlib.contextmanager
 def _deterministic(on: bool) -> Iterator[None]:
-    """Allows only functions that give the same bits each time, and puts the setting back."""
+    """Allows only deterministic functions, and restores the setting afterwards."""
     before: Any = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     if on:
         torch.use_deterministic_algorithms(True)

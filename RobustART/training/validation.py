@@ -1,4 +1,4 @@
-"""Clean accuracy on the test set during a training: a number to watch. What is reported comes from the evaluation."""
+"""Clean accuracy on the test set during a training, to watch it; reports come from the evaluation."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def validate(
     """Returns the top-1 accuracy of each model in percent, and top-5 where there are more than five classes.
 
     Args:
-        models: names, such as ``""`` and ``"ema_"``, that go before the numbers' names; on the device. They are used in
-            evaluation mode and float32, and put back into the mode they were in.
-        dataset: every process takes a part of it.
+        models: models on the device by the prefix of their numbers' names, such as ``""`` and ``"ema_"``. They are used in
+            evaluation mode and float32; their mode is restored.
+        dataset: the test set, of which every process evaluates a part.
         parallel: the processes.
-        batch_size: images at once.
+        batch_size: images in one forward pass.
         workers: loader processes.
 
     Raises:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.defaults import BATCH_SIZE
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError, DataError, WeightsError, nearest
 from RobustART.evaluation.run import evaluate
@@ -22,7 +23,7 @@ def run_models(
     data: Mapping[str, str],
     weights: Mapping[str, str],
     *,
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     rows: Sequence[Row] | None = None,
 ) -> tuple[list[tuple[Run, str | None]], dict[tuple[str, str], str]]:
     """Evaluates every model of the published numbers whose weights and images are here.

@@ -153,7 +153,7 @@ def test_the_folder_that_is_meant_is_named(tmp_path):
     ):
         build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root)})
     (root / "tilt").mkdir()
-    with pytest.raises(DataError, match=r"videos in .*tilt/\{wnid\}/, but there are none: it is empty"):
+    with pytest.raises(DataError, match=r"videos in .*tilt/\{wnid\}/, but it has no such files: it is empty"):
         build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root), "perturbations": "tilt"})
 
 
@@ -185,7 +185,7 @@ def test_options_that_cannot_be(tmp_path):
     for options in ({}, {"root_dir": str(videos(tmp_path / "p", "snow", CONSTANT))}):
         with pytest.raises(UnknownNameError, match="unknown perturbation 'tiltt'; did you mean 'tilt'"):
             build_benchmark("imagenet_p", NOTHING, {**options, "perturbations": "tiltt"})
-        with pytest.raises(ConfigError, match="difficulty must be 1, 2 or 3, got 4"):
+        with pytest.raises(ConfigError, match="difficulty must be one of 1, 2, 3, got 4"):
             build_benchmark("imagenet_p", NOTHING, {**options, "difficulty": 4})
         with pytest.raises(ConfigError, match="must name each perturbation once"):
             build_benchmark("imagenet_p", NOTHING, {**options, "perturbations": ["snow", "snow"]})

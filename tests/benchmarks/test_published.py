@@ -62,7 +62,9 @@ def test_resize256_enlarges_and_is_on_record(tmp_path, corrupted, model):
     assert np.array_equal(views["resize256"], large[112:144, 112:144])
     larger = np.array(stored.resize((36, 36), Image.Resampling.BILINEAR))
     assert np.array_equal(views["model"], larger[2:34, 2:34])
-    with pytest.raises(ConfigError, match="imagenet_c.preprocess must be one of crop, resize256, model, got 'zoom'"):
+    with pytest.raises(
+        ConfigError, match="imagenet_c: preprocess must be one of 'crop', 'resize256', 'model', got 'zoom'"
+    ):
         build_benchmark("imagenet_c", NOTHING, {"root_dir": corrupted, "preprocess": "zoom"})
 
 
@@ -143,7 +145,7 @@ def test_a_path_that_is_listed_twice_is_refused(tmp_path, corrupted, again):
     with open(tmp_path / "m" / "pixelate-3.jsonl", "a") as file:
         name = next((corrupted / "pixelate" / "3").rglob("photo_2.JPEG")).relative_to(corrupted).as_posix()
         file.write(json.dumps({"filename": name, "label": again}) + "\n")
-    with pytest.raises(DataError, match=rf"pixelate/3.*photo_2.JPEG stands there twice, with the labels 7 and {again}"):
+    with pytest.raises(DataError, match=rf"pixelate/3.*photo_2.JPEG is listed twice, with the labels 7 and {again}"):
         build_benchmark("imagenet_c", NOTHING, {**OPTIONS, "root_dir": corrupted, "meta": meta})
 
 
@@ -179,7 +181,7 @@ def test_the_folder_that_is_meant_is_named(tmp_path, corrupted):
     for path in (corrupted / "contrast" / "3").rglob("*.JPEG"):
         path.unlink()
     with pytest.raises(
-        DataError, match=r"images in .*contrast/3/\{wnid\}/, but there are none: it holds the folders n0"
+        DataError, match=r"images in .*contrast/3/\{wnid\}/, but it has no such files: it holds the folders n0"
     ):
         build_benchmark("imagenet_c", NOTHING, {**OPTIONS, "root_dir": corrupted})
 
@@ -234,15 +236,15 @@ def test_other_corruption_folders(tmp_path, model, name, corruption):
 
 
 def test_files_are_not_enlarged_to_black_borders():
-    from RobustART.benchmarks.stored import stored_preprocessing
+    from RobustART.benchmarks.stored import PREPROCESSINGS
     from RobustART.core.preprocessing import Preprocessing
 
-    adapt = stored_preprocessing("resize256", "imagenet_c")
+    adapt = PREPROCESSINGS["resize256"]
     assert adapt(Preprocessing(input_size=240)).resize == 256
     with pytest.raises(ConfigError, match="resize256 makes 256 x 256 pixels, less than the model's input of 300"):
         adapt(Preprocessing(input_size=300, resize=342))
-    with pytest.raises(ConfigError, match="preprocess must be one of"):
-        stored_preprocessing(["crop"], "imagenet_c")
+    with pytest.raises(ConfigError, match=r"preprocess must be one of .*, got \['crop'\]"):
+        build_benchmark("imagenet_c", NOTHING, {"root_dir": "x", "preprocess": ["crop"]})
 
 
 def test_options_that_files_cannot_have_are_refused(corrupted):

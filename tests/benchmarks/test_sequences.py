@@ -65,7 +65,10 @@ def test_numbers_are_those_of_the_sequences(tmp_path, photos, model):
         assert found["zipf"].value > 0
     assert result["mFP_of_these"] == pytest.approx(np.mean(rates))
     assert result["mFP_of_these"] > 0
-    assert "frames are made from the clean images and are not compressed" in (path.parent / "report.md").read_text()
+    text = (path.parent / "report.md").read_text()
+    assert "frames are made from the clean images and are not compressed" in text
+    assert '"frame"' not in text  # 103 cells with their coordinates, which are in report.json
+    assert json.loads((path.parent / "report.json").read_text())["benchmarks"]["imagenet_p"]["cells"]["translate/40"]
 
 
 def test_neither_workers_nor_batches_change_the_file(tmp_path, photos, model):

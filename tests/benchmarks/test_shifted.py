@@ -146,7 +146,7 @@ def test_imagenet_sketch_and_what_is_no_such_folder(tmp_path):
     save(tmp_path / "cats" / "cat" / "x.png", make_picture(0))
     with pytest.raises(DataError, match="ImageNet-Sketch is looked for .* but it holds the folder cat"):
         build_benchmark("imagenet_sketch", NOTHING, {"root_dir": str(tmp_path / "cats")})
-    with pytest.raises(ConfigError, match="imagenet_r.masked must be true or false"):
+    with pytest.raises(ConfigError, match="imagenet_r: masked must be true or false, got 1"):
         build_benchmark("imagenet_r", NOTHING, {"root_dir": str(root), "masked": 1})
 
 

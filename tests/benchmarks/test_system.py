@@ -17,7 +17,7 @@ from RobustART.metrics import ImageNetSEvaluator
 from RobustART.models import create_model
 from RobustART.noise.system import system_noise
 from RobustART.records.lines import read_records
-from tests.conftest import make_picture
+from tests.conftest import changed, make_picture
 
 SIZE = {"input_size": 32, "resize": 40, "mean": [0.5] * 3, "std": [0.25] * 3}
 
@@ -135,7 +135,7 @@ def test_long_rows_are_thinned_but_not_those_of_differences(jpegs):
         ({"resizes": "pil-bicubic"}, UnknownNameError, "unknown resize 'pil-bicubic'"),
         ({"decoders": ["pil"], "resizes": []}, ConfigError, "needs a decoder or a resize beside the reference"),
         ({"resizes": ["pil-box", "pil-box"]}, ConfigError, "imagenet_s.resizes names something twice"),
-        ({"decoders": 3}, ConfigError, "imagenet_s.decoders must be one entry or a list"),
+        ({"decoders": 3}, ConfigError, "imagenet_s: decoders must be one entry or a list"),
     ],
 )
 def test_mistakes_are_named(jpegs, options, error, message):
@@ -177,10 +177,9 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_file(tmp_path, jpegs, model)
 def test_extra_numbers_must_be_one_for_each_cell(tmp_path, jpegs, model):
     evaluate(model, jpegs, {"imagenet_s": {}}, output_dir=tmp_path, progress=False)
     path = tmp_path / "results" / "imagenet_s.jsonl"
-    header, first, *rest = path.read_text().splitlines()
-    data = json.loads(first)
-    data["extra"]["pixel_difference"].pop()
-    path.write_text("\n".join([header, json.dumps(data), *rest]) + "\n")
+    header, first, *rest = path.read_text().splitlines(keepends=True)
+    fewer = {"pixel_difference": json.loads(first)["extra"]["pixel_difference"][:-1]}
+    path.write_text("".join([header, changed(first, extra=fewer), *rest]))
     with pytest.raises(
         RecordError, match="image 0, in 'extra', does not have 13 entries in 'pixel_difference', but 12"
     ):

@@ -21,5 +21,5 @@ def test_every_image_is_another_and_stays_the_same():
 
 @pytest.mark.parametrize("kwargs", [{"images": 0}, {"classes": True}, {"size": 2.5}, {"seed": -1}])
 def test_what_cannot_be(kwargs):
-    with pytest.raises(ConfigError, match=rf"fake: {next(iter(kwargs))} must be a whole number"):
+    with pytest.raises(ConfigError, match=rf"fake: {next(iter(kwargs))} must be an integer"):
         create_dataset("fake", kwargs=kwargs)

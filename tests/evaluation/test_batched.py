@@ -70,7 +70,7 @@ def test_a_batch_has_the_draws_of_its_images(run, monkeypatch):
         seen.append([rng.integers(0, 2**40) for rng in rngs])
         return images
 
-    batched = Batched(clean_view, change)
+    batched = Batched(clean_view, "clean", change)
     monkeypatch.setitem(
         globals(), "cells", lambda device: (Cell("x", lambda sample, rng: sample.crop, batched=batched),)
     )

@@ -12,7 +12,8 @@ from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation import Cell, Pass, evaluate
 from RobustART.evaluation.engine import grid
 from RobustART.models import create_model
-from tests.conftest import SIZE, make_picture, own_benchmark
+from RobustART.records.sealing import unsealed
+from tests.conftest import SIZE, as_format_1, make_picture, own_benchmark
 
 
 def rows(folder, benchmark):
@@ -31,6 +32,23 @@ def test_other_conditions_are_refused(tmp_path, data, model, change, named):
     changed = create_model(model.source, scale=9.0, preprocessing=SIZE)
     with pytest.raises(RecordError, match=r"model\.weights: "):
         evaluate(changed, data, {"clean": {}}, output_dir=tmp_path, **settings)
+
+
+@pytest.mark.parametrize("lines", [None, 9])
+def test_a_run_of_format_1_is_resumed(tmp_path, data, model, lines):
+    """Whole or cut off, it ends in the file and the report that this version would have written."""
+    wanted = {"clean": {}, "imagenet_c": {"corruptions": ["fog"]}, "adversarial": {"attacks": ["fgsm"]}}
+    settings = {"output_dir": tmp_path, "batch_size": 4, "progress": False}
+    before = evaluate(model, data, wanted, **settings).data["benchmarks"]
+    paths = [tmp_path / "results" / f"{name}.jsonl" for name in wanted]
+    whole = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.write_text("".join(as_format_1(path.read_text()).splitlines(keepends=True)[:lines]))
+    (tmp_path / "results" / "report.json").unlink()  # or its timing would be taken
+    again = evaluate(model, data, wanted, **settings).data
+    assert [path.read_bytes() for path in paths] == whole
+    assert again["benchmarks"] == before
+    assert again["timing"]["images_computed"] == (0 if lines is None else 3 * 4)
 
 
 def test_full_disk_stops_the_run(tmp_path, data, model, monkeypatch):
@@ -175,7 +193,8 @@ def test_processes_agree_on_the_merge_though_process_0_has_begun_it(tmp_path, da
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:5] + lines[9:]))
     path.with_name("clean.jsonl.rank1").write_bytes(b"".join([lines[0], *lines[5:9]]))
-    header, benchmark = json.loads(lines[0]), build_benchmark("clean", data)
+    header = json.loads(unsealed(lines[0].decode(), "the header"))
+    benchmark = build_benchmark("clean", data)
     barriers = []
 
     def barrier():

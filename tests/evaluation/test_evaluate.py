@@ -13,12 +13,12 @@ from RobustART.core.seeding import image_seeds
 from RobustART.data import create_dataset
 from RobustART.errors import ConfigError, DataError, ModelError
 from RobustART.evaluation import Cell, evaluate
-from RobustART.evaluation.checks import chance_warning
 from RobustART.evaluation.engine import grid
 from RobustART.evaluation.scoring import score, to_float
 from RobustART.models import create_model, wrap_model
 from RobustART.noise.attacks import pgd_linf
 from RobustART.records.lines import read_records
+from RobustART.report.build import chance_warning
 from tests.conftest import SIZE
 
 
@@ -138,7 +138,8 @@ def test_each_benchmark_says_its_time_and_passes(tmp_path, data, model):
     assert second["images_computed"] == 16
     assert second["benchmarks"]["adversarial"] == first["benchmarks"]["adversarial"]
     assert "| clean | 12 | 4 |" in (tmp_path / "results" / "report.md").read_text()
-    (tmp_path / "results" / "report.json").unlink()
+    for name in ("run.json", "report.json"):
+        (tmp_path / "results" / name).unlink()
     third, entries = timings({"imagenet_c": {"corruptions": ["fog"], "severities": [1, 2]}})
     assert (
         third["benchmarks"]["imagenet_c"]["images_computed"]

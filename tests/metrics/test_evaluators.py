@@ -280,5 +280,7 @@ def test_score_command_on_every_benchmark(tmp_path, capsys):
     assert main(["score", str(files["clean"]), str(files["clean"])]) == 2
     assert "are of one benchmark and model, in one folder" in capsys.readouterr().err
     assert main(["score", str(one(tmp_path / "x", "mine", ["clean"], [[0]]))]) == 2
-    assert "is of the benchmark 'mine'; known: adversarial" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "is of the benchmark 'mine'; known: adversarial" in told
+    assert "A benchmark of your own is imported with --import MODULE" in told
     assert main(["score", str(tmp_path / "nothing")]) == 2

@@ -46,8 +46,8 @@ NESTED = "[" * 5000 + "]" * 5000
         (b'{"label": 0, "score": {"0": 1}}', "needs 'score', a list of numbers, got"),
         (b'{"label": 0, "score": 1}', "needs 'score', a list of numbers, got 1"),
         (b'{"label": 0, "score": []}', "needs 'score'"),
-        (b'{"label": 0, "score": [1, 2], "filename": null}', "needs 'filename', a text or a whole number, got None"),
-        (b'{"label": 0, "score": [1, 2], "image_id": [1]}', r"needs 'image_id', a text or a whole number, got \[1\]"),
+        (b'{"label": 0, "score": [1, 2], "filename": null}', "needs 'filename', a string or an integer, got None"),
+        (b'{"label": 0, "score": [1, 2], "image_id": [1]}', r"needs 'image_id', a string or an integer, got \[1\]"),
         (b'{"label": 0, "score": [1e999, 2]}', "has a score that is not a finite number"),
         (f'{{"label": {10**30}, "prediction": 1}}'.encode(), "needs 'score' .* and 'label', a class from 0, got"),
         (f'{{"label": 0, "prediction": {10**30}}}'.encode(), "needs 'score' "),
@@ -171,14 +171,14 @@ def test_arguments_that_cannot_mean_anything(tmp_path):
             AdvRobustEvaluator, ImageNetAEvaluator, ImageNetCEvaluator, ImageNetEvaluator, ImageNetOEvaluator,
             ImageNetPEvaluator, ImageNetSEvaluator, WorstCaseAdvRobustEvaluator,
         ):  # fmt: skip
-            with pytest.raises(ConfigError, match="a result file must be named by a text or a path, got"):
+            with pytest.raises(ConfigError, match="a result file must be named by a string or a path, got"):
                 evaluator().eval(value)
         for call in (
             lambda v: ImageNetCEvaluator().eval([v]), lambda v: ImageNetSEvaluator().eval([v, sound]),
             lambda v: WorstCaseAdvRobustEvaluator().eval(sound, [v]), lambda v: AdvRobustEvaluator().eval(sound, v or 0),
             lambda v: ImageNetOEvaluator().eval(v, sound),
         ):  # fmt: skip
-            with pytest.raises(ConfigError, match="a result file must be named by a text or a path, got"):
+            with pytest.raises(ConfigError, match="a result file must be named by a string or a path, got"):
                 call(value)
     for value in (5, [], "clean"):
         with pytest.raises(ConfigError, match="attacked_files must be a list of result files, got"):

@@ -1,10 +1,12 @@
 """Damaged files of every format before every evaluator: a number, or an error that says what is wrong; nothing else."""
 
+import contextlib
 import functools
 import json
 import warnings
 
 import numpy as np
+import pytest
 
 from RobustART.benchmarks.imagenet_o import imagenet_o_classes
 from RobustART.benchmarks.photos import imagenet_a_classes
@@ -22,46 +24,16 @@ from RobustART.metrics import (
 )
 from RobustART.metrics.runs import read_run
 from RobustART.metrics.spec import summarize
+from RobustART.records.header import conditions_hash
+from RobustART.records.sealing import seal, unsealed
 from RobustART.verification.published import check_runs
-from tests.metrics.conftest import score_lines, verdict_lines, write_records
+from tests.metrics.conftest import ours, score_lines, verdict_lines
 
 JUNK = [
     None, True, False, -1, 0, 1, 7, 1.5, -0.0, 1e308, 10**30, 10**400, float("nan"), float("-inf"), "", "x", "0", "\ud800",
     "\0", "../x", [], {}, [[]], [None], [1, 2], {"x": 1}, functools.reduce(lambda inner, _: [inner], range(300), 0),
 ]  # fmt: skip
 """Values that stand in files where others belong."""
-
-
-def ours(folder):
-    """A small result file of each kind of benchmark."""
-    rng = np.random.default_rng(0)
-
-    def one(name, cells, more=None, **other):
-        return write_records(
-            folder / name, name, [("", cells, rng.integers(0, 2, (3, len(cells))), more or {})], **other
-        )
-
-    ranks = rng.integers(0, 2, (3, 4))
-    ranking = {"top5": np.tile(np.arange(5), (3, 4, 1)), "zipf": rng.random((3, 4)), "prediction": ranks}
-    noise = [(name, [f"{name}/{t}" for t in range(4)], ranks, ranking) for name in ("snow", "gaussian_noise")]
-    spent = {"broken_by": [["clean", "fgsm", None]] * 3, "forward": [[0, 1, 1]] * 3, "backward": [[0, 1, 1]] * 3}
-    spent = {key: np.array(value, dtype=object) for key, value in spent.items()}
-    crossed = ["clean", "clean@b", "fgsm/1 b>model"]
-    return {
-        "clean": one("clean", ["clean"]),
-        "imagenet_a": one("imagenet_a", ["stored"], options={"masked": True}),
-        "imagenet_c": one("imagenet_c", [f"fog/{severity}" for severity in range(1, 6)]),
-        "cifar_c": one("cifar_c", ["fog/1", "snow/2"]),
-        "imagenet_o": write_records(
-            folder / "imagenet_o", "imagenet_o", [(kind, ["stored"], [[0], [1]], {}) for kind in ("known", "unknown")]
-        ),
-        "imagenet_p": write_records(folder / "imagenet_p", "imagenet_p", noise, options={"difficulty": 1}),
-        "imagenet_s": one("imagenet_s", ["pil/a", "pil/b"], {"pixel_difference": rng.random((3, 2))}),
-        "adversarial": one("adversarial", ["clean", "fgsm/1/255", "pgd_l2/1"], spent, attacks={"fgsm/1/255": {}}),
-        "transfer": one(
-            "transfer", crossed, attacks={crossed[2]: {}}, models={crossed[1]: [None, "b"], crossed[2]: ["b", None]}
-        ),
-    }  # fmt: skip
 
 
 def originals(folder):
@@ -122,8 +94,9 @@ def walk(value, place=()):
 
 
 def change(rng, text):
-    """Returns a line of JSON with one value dropped, doubled, or replaced by another."""
-    data = json.loads(text)
+    """Returns a line of JSON with one value dropped, doubled, or replaced by another; sealed if it was."""
+    whole = b'"crc": ' in text
+    data = json.loads(unsealed(text.decode(), "the line") if whole else text)
     places = list(walk(data))
     place = places[rng.integers(len(places))]
     junk = JUNK[rng.integers(len(JUNK))]
@@ -139,7 +112,10 @@ def change(rng, text):
         holder.append(holder[place[-1]])
     else:
         holder[place[-1]] = junk
-    return json.dumps(data)
+    if whole and place[0] == "conditions" and isinstance(data.get("conditions"), dict):
+        with contextlib.suppress(TypeError):  # or the hash alone would be what is wrong
+            data["hash"] = conditions_hash(data["conditions"])
+    return seal(json.dumps(data)).removesuffix("\n") if whole else json.dumps(data)
 
 
 def damage(rng, data):
@@ -164,11 +140,11 @@ def damage(rng, data):
     return data
 
 
-def fuzz(folder, seed, rounds):
+def fuzz(folder, seed, rounds, version):
     """Damages files and reads them in every way; returns how often a number came out, and how often an error."""
     rng = np.random.default_rng(seed)
-    own, other = ours(folder / "ours"), originals(folder / "originals")
-    files, sound = [*own.values(), *other.values()], folder / "sound"
+    own, other = ours(folder / "ours", version), originals(folder / "originals")
+    files, sound = [*own.values(), *(other.values() if version == 1 else ())], folder / "sound"
     count = {"numbers": 0, "errors": 0, "silent": 0}
     for number in range(rounds):
         path = files[number % len(files)]
@@ -188,18 +164,20 @@ def fuzz(folder, seed, rounds):
     return count
 
 
-def test_damaged_files_make_numbers_or_errors_that_say_why(tmp_path):
+@pytest.mark.parametrize("version", [1, 2])
+def test_damaged_files_make_numbers_or_errors_that_say_why(tmp_path, version):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        count = fuzz(tmp_path, seed=0, rounds=150)
+        count = fuzz(tmp_path, seed=0, rounds=150, version=version)
     assert count["errors"] > 500
     assert count["numbers"] > 50
     assert count["silent"] == 0
 
 
-def test_what_is_damaged_is_sound_before(tmp_path):
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_is_damaged_is_sound_before(tmp_path, version):
     """Each file gives numbers to some evaluator."""
-    own, other = ours(tmp_path / "ours"), originals(tmp_path / "originals")
+    own, other = ours(tmp_path / "ours", version), originals(tmp_path / "originals")
     for path in (*own.values(), *other.values()):
         good = 0
         for reading in readings(own, other, path, path):

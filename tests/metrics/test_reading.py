@@ -87,7 +87,7 @@ def test_other_evaluators_take_no_file_by_its_first_column_either(tmp_path):
         ("imagenet_p", ["snow/0"], "has 1 frames of snow, too few for the difficulty 1"),
         ("imagenet_p", ["snow/0", "snow/1"], "needs 'top5' in 'extra', of 3 dimensions, got none"),
         ("imagenet_o", ["stored"], "needs the passes 'known' and 'unknown'"),
-        ("transfer", ["clean", "other"], "several cells without an attack for one model: .'model', 'model'."),
+        ("transfer", ["clean", "other"], "the cells 'clean' and 'other' at the same coordinates {'target': 'model'}"),
         ("transfer", ["fgsm/1 a>b"], "has no cell without an attack for the model a of 'fgsm/1 a>b'"),
     ],
 )

@@ -302,9 +302,9 @@ def test_averages_beside_the_weights_are_told_of_if_there_are_any(tmp_path, capl
     ("fields", "message"),
     [
         ({"resise": 40}, "unknown key preprocessing.resise; did you mean 'resize'"),
-        ({"mean": 5}, "preprocessing.mean must be a list of numbers, got 5"),
-        ({"std": ["a"]}, r"preprocessing.std must be a list of numbers, got \['a'\]"),
-        ([1], r"preprocessing must be a mapping of fields, got \[1\]"),
+        ({"mean": 5}, "preprocessing.mean must be a list .a number each. with 1 or 3 entries, got 5"),
+        ({"std": ["a"]}, r"preprocessing.std\[0\] must be a number above 0 \(such as .*\), got 'a'"),
+        ([1], r"preprocessing must be a mapping of keys to values, got \[1\]"),
     ],
 )
 def test_preprocessing_that_cannot_be(fields, message):

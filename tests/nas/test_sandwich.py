@@ -180,7 +180,10 @@ def test_two_processes_keep_the_same_weights(tmp_path):
             "training.compile cannot be used with a supernet: it is another network at every step",
         ),
         (["training.sync_bn=true"], "training.sync_bn cannot be used with a supernet: its smaller networks"),
-        (["training.objective.kwargs={random: -1}"], "'random' of training.objective must be .* from 0 up, got -1"),
+        (
+            ["training.objective.kwargs={random: -1}"],
+            "training.objective.kwargs.random must be an integer from 0 up, got -1",
+        ),
         (["training.objective.kwargs={sandwich: 1}"], "unknown option 'sandwich'"),
         (["training.adversary={type: pgd}"], "training.adversary cannot be used with training.objective"),
         (

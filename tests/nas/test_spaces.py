@@ -83,7 +83,8 @@ SMALL = {
         ({"kernels": [2]}, "kernels must be odd"),
         ({"channels": [32]}, "an entry for each stage"),
         ({"widthz": [1]}, "unknown option 'widthz'.*did you mean 'widths'"),
-        ({"widths": 3}, "cannot be made of"),
+        ({"widths": 3}, "the space 'resnet': widths must be a list .an integer or a number above 0 each., got 3"),
+        ({"channels": [32, True]}, r"channels\[1\] must be an integer from 1 up, got True"),
     ],
 )
 def test_impossible_spaces_are_refused(change, message):

@@ -67,7 +67,7 @@ def test_severity_zero_is_the_clean_picture(fog, quality, backend):
         assert not np.shares_memory(same, picture)
     for severity in (6, -1, 2.5, 1.0, True, np.bool_(True), "3", None, [1]):
         fog.set_config(severity=severity)
-        with pytest.raises(ConfigError, match=r"severity must be a whole number from 0 \(clean\) to 5, got"):
+        with pytest.raises(ConfigError, match=r"severity must be an integer from 0 \(clean\) to 5, got"):
             fog.add_noise(PICTURE)
 
 
@@ -79,7 +79,7 @@ def test_jpeg_quality_goes_through_a_file(fog):
     assert np.abs(plain.astype(int) - stored).mean() < 6
     for severity in (0, 3):
         fog.set_config(jpeg_quality=101, severity=severity)
-        with pytest.raises(ConfigError, match="jpeg_quality must be a whole number from 1 to 100, got 101"):
+        with pytest.raises(ConfigError, match="jpeg_quality must be an integer from 1 to 100, got 101"):
             fog.add_noise(PICTURE)
 
 
@@ -158,7 +158,7 @@ def test_attack_on_pictures_stays_inside_the_ball(model):
 
 @pytest.mark.parametrize("seed", [None, "a", 1.5, True])
 def test_a_seed_that_is_no_whole_number_is_refused_at_once(seed):
-    with pytest.raises(ConfigError, match="seed must be a whole number, got"):
+    with pytest.raises(ConfigError, match="seed must be an integer, got"):
         AddNoise("imagenet-c", seed=seed)
 
 

@@ -90,7 +90,7 @@ def test_mistakes():
     with pytest.raises(UnknownNameError, match="unknown corruption 'fogg'; did you mean 'fog'"):
         corrupt_batch(batch, "fogg", 1, rngs=generators(3))
     for severity in (6, True, 1.0):
-        with pytest.raises(ConfigError, match="severity must be a whole number from 0"):
+        with pytest.raises(ConfigError, match="severity must be an integer from 0"):
             corrupt_batch(batch, "fog", severity, rngs=generators(3))
     for wrong in (batch.float(), batch.numpy(), batch[0], batch.permute(0, 3, 1, 2), batch[:0], None):
         with pytest.raises(ConfigError, match=r"takes a uint8 tensor \(N, H, W, 3\), N at least 1, got"):

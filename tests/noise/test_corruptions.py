@@ -140,7 +140,7 @@ def test_bad_input_is_named():
     with pytest.raises(UnknownNameError, match="unknown corruption 'fogg'; did you mean 'fog'"):
         corrupt(PICTURE, "fogg")
     for severity in (-1, 6, 2.5, True, "3"):
-        with pytest.raises(ConfigError, match="severity must be a whole number from 0"):
+        with pytest.raises(ConfigError, match="severity must be an integer from 0"):
             corrupt(PICTURE, "fog", severity)
     for image in (PICTURE / 255.0, PICTURE[..., :2], np.array(3)):
         with pytest.raises(ConfigError, match="takes a uint8 array"):

@@ -209,5 +209,5 @@ def test_no_blas(path):
 def test_mistakes():
     with pytest.raises(UnknownNameError, match="unknown perturbation 'rotatee'; did you mean 'rotate'"):
         perturb(PHOTO, "rotatee")
-    with pytest.raises(ConfigError, match="size must be a whole number from 8 up, got 0"):
+    with pytest.raises(ConfigError, match="size must be an integer from 8 up, got 0"):
         perturb(PHOTO, "rotate", size=0)

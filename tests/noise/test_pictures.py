@@ -227,5 +227,5 @@ def test_other_arguments_are_named_too():
     with pytest.raises(UnknownNameError, match="unknown decoder None"):
         system_noise(PICTURE, decoder=None)
     for size in (7, 8.0, True, "224"):
-        with pytest.raises(ConfigError, match="the frames' size must be a whole number from 8 up"):
+        with pytest.raises(ConfigError, match="the frames' size must be an integer from 8 up"):
             perturb(PICTURE, "rotate", size=size)

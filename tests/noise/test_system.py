@@ -192,7 +192,7 @@ def test_train_crops_follow_the_seed():
         ({"decoder_type": "opencvv"}, UnknownNameError, "unknown decoder 'opencvv'; did you mean 'opencv'"),
         ({"resize_type": "pil-area"}, UnknownNameError, "unknown resize 'pil-area'"),
         ({"transform_type": "test"}, ConfigError, "transform must be 'val' or 'train', got 'test'"),
-        ({"size": 0}, ConfigError, "size must be a whole number above 0, got 0"),
+        ({"size": 0}, ConfigError, "size must be an integer from 1 up, got 0"),
     ],
 )
 def test_mistakes_are_named(options, error, message):

@@ -11,8 +11,8 @@ from RobustART.core.preprocessing import Preprocessing
 from RobustART.evaluation import evaluate
 from RobustART.models import Classifier, create_model, wrap_model
 from RobustART.records.comparability import board_conditions, paired_conditions
+from RobustART.report.board_runs import read_runs
 from RobustART.report.columns import all_columns, contrasts
-from RobustART.report.runs import read_runs
 from tests.report.conftest import PREPROCESSING, Tiny, photos  # noqa: F401 - a fixture
 
 OWN = Preprocessing(**PREPROCESSING)

@@ -1,12 +1,16 @@
 """Result files: committed block by block, resumed, merged, and never mixed."""
 
 import json
+import zlib
 
 import pytest
 
 from RobustART.errors import ConfigError, RecordError
+from RobustART.records.header import BEFORE
 from RobustART.records.journal import Journal, difference
-from RobustART.records.lines import FORMAT, Line, config_hash, is_result_file, read_records
+from RobustART.records.lines import FORMAT, Line, config_hash, is_result_file, read_lines, read_records
+from RobustART.records.sealing import seal, unsealed
+from tests.conftest import as_format_1, changed, sealed
 
 BLOCKS = [[(0, 0), (0, 1)], [(0, 2), (0, 3)], [(0, 4)]]
 
@@ -14,7 +18,8 @@ BLOCKS = [[(0, 0), (0, 1)], [(0, 2), (0, 3)], [(0, 4)]]
 def header(seed=0, ids=5):
     model = {"source": "timm:a", "arguments": {}, "weights": "abc"}
     conditions = {"seed": seed, "model": model, "options": {}, "attacks": {}}
-    passes = [{"name": "", "cells": ["clean", "fog/1"], "ids": ids}]
+    places = [{}, {"corruption": "fog", "severity": 1}]
+    passes = [{"name": "", "cells": ["clean", "fog/1"], "coordinates": places, "ids": ids}]
     return {
         "format": FORMAT,
         "benchmark": "x",
@@ -49,6 +54,7 @@ def test_whole_file_reads_back(tmp_path):
     assert table.prediction.tolist() == [[3, 1]] * 5
     assert table.correct.tolist() == [[True, False]] * 5
     assert table.cell("fog/1") == 1
+    assert table.coordinates == ({}, {"corruption": "fog", "severity": 1})
     with pytest.raises(RecordError, match="no cell 'snow/1'; they have clean, fog/1"):
         table.cell("snow/1")
 
@@ -81,8 +87,113 @@ def test_damage_elsewhere_is_an_error(tmp_path):
     write(path, [0, 1])
     rows = path.read_text().splitlines(keepends=True)
     path.write_text("".join([rows[0], rows[1][:20] + "\n", *rows[2:]]))
+    with pytest.raises(RecordError, match=r"line 2 of .*x\.jsonl has no checksum at its end"):
+        Journal(path, header(), BLOCKS).done()
+    path.write_text("".join([rows[0], seal(rows[1][:20] + "}"), *rows[2:]]))
     with pytest.raises(RecordError, match=r"line 2 of .*x\.jsonl is not a record"):
         Journal(path, header(), BLOCKS).done()
+
+
+def progress(first, stage="apgd_ce"):
+    """A line of progress, as plain data."""
+    lists = {key: [] for key in ("ran", "finished", "forward", "backward")}
+    return {"progress": "fog/1", "stage": stage, **lists, "scores": {}, "flags": {}, "pass": 0, "first": first}
+
+
+def test_each_line_ends_with_its_checksum(tmp_path):
+    path = tmp_path / "x.jsonl"
+    journal = write(path, [0])
+    journal.open()
+    journal.note(progress(2))
+    journal.close()
+    for text in path.read_text().splitlines():
+        body, crc = text.removesuffix("}").rsplit(', "crc": ', 1)
+        assert zlib.crc32(f"{body}}}".encode()) == int(crc)
+        assert "crc" not in json.loads(body + "}")
+
+
+@pytest.mark.parametrize(("number", "place"), [(0, "the header of"), (2, "line 3 of"), (5, "line 6 of")])
+def test_a_changed_character_is_noticed_and_its_line_is_named(tmp_path, number, place):
+    path = tmp_path / "x.jsonl"
+    write(path, [0, 1])
+    with open(path, "a") as file:
+        file.write(sealed(progress(4)))
+    rows = path.read_text().splitlines(keepends=True)
+    old, new = {0: ('"seed": 0', '"seed": 1'), 2: ('"label": 3', '"label": 8'), 5: ("apgd_ce", "apgd_cf")}[number]
+    assert old in rows[number]
+    rows[number] = rows[number].replace(old, new)
+    path.write_text("".join(rows))
+    message = f"{place} .*x.jsonl does not have the checksum at its end: the line was changed or damaged"
+    for read in (read_records, read_lines, lambda path: Journal(path, header(), BLOCKS).done()):
+        with pytest.raises(RecordError, match=message):
+            read(path)
+
+
+def test_any_byte_that_changes_is_noticed(tmp_path):
+    path = tmp_path / "x.jsonl"
+    write(path, [0, 1, 2])
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(RecordError, match=r"x\.jsonl"):
+            read_records(path)
+    path.write_bytes(whole.replace(b"records/2", b"records/1", 1))
+    with pytest.raises(RecordError, match="the header of .* does not have the checksum at its end"):
+        read_records(path)
+
+
+def test_a_file_of_format_1_reads_as_one_of_format_2(tmp_path):
+    path = tmp_path / "x.jsonl"
+    write(path, [0, 1, 2])
+    now = read_records(path)
+    path.write_text(as_format_1(path.read_text()))
+    assert "crc" not in path.read_text()
+    before = read_records(path)
+    assert before.header["format"] == BEFORE
+    assert before.passes[0].coordinates == ({}, {})
+    for key in ("ids", "labels", "prediction", "confidence", "label_rank"):
+        assert (getattr(before.passes[0], key) == getattr(now.passes[0], key)).all()
+    assert before.passes[0].files == now.passes[0].files
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_a_file_of_format_1_is_resumed_and_rewritten(tmp_path, ends):
+    write(tmp_path / "whole.jsonl", [0, 1, 2])
+    path = tmp_path / "x.jsonl"
+    journal = write(path, [0])
+    journal.open()
+    journal.note(progress(4))
+    journal.close()
+    write(path, [1], rank=1)
+    for part in journal.parts():
+        part.write_text(as_format_1(part.read_text()), newline=ends)
+    resumed = Journal(path, header(), BLOCKS)
+    assert resumed.done() == {0, 1}
+    assert resumed.stages((0, 4), "fog/1") == [progress(4)]
+    assert resumed.untidy
+    resumed.compact()
+    expected = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)[:-1]
+    assert path.read_text().splitlines(keepends=True) == [*expected, sealed(progress(4))]
+    resumed.open()
+    resumed.append([line(4)])
+    resumed.close()
+    resumed.compact()
+    assert path.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["whole.jsonl", "x.jsonl"]
+
+
+def test_a_whole_file_of_format_1_is_untidy(tmp_path):
+    path = tmp_path / "x.jsonl"
+    write(path, [0, 1, 2])
+    whole = path.read_bytes()
+    path.write_text(as_format_1(path.read_text()))
+    journal = Journal(path, header(), BLOCKS)
+    assert journal.done() == {0, 1, 2}
+    assert journal.untidy
+    journal.compact()
+    assert path.read_bytes() == whole
 
 
 def test_killed_while_writing_the_header(tmp_path):
@@ -115,7 +226,7 @@ def test_repeats_and_gaps_are_refused(tmp_path):
     with pytest.raises(RecordError, match="repeats image 3"):
         Journal(path, header(), BLOCKS).done()
     write(tmp_path / "y.jsonl", [0, 1, 2])
-    (tmp_path / "y.jsonl.rank1").write_text(json.dumps(header()) + "\n" + line(3, confidence=0.75).dump())
+    (tmp_path / "y.jsonl.rank1").write_text(sealed(header()) + line(3, confidence=0.75).dump())
     with pytest.raises(RecordError, match="differ in image 3"):
         Journal(tmp_path / "y.jsonl", header(), BLOCKS).done()
 
@@ -220,9 +331,14 @@ NESTED = "[" * 5000 + "]" * 5000
 def test_damaged_values_name_their_image(tmp_path, change, message):
     path = tmp_path / "x.jsonl"
     write(path, [0, 1, 2])
-    rows = path.read_text().splitlines()
-    rows[2] = change if isinstance(change, str) else json.dumps({**json.loads(rows[2]), **change})
-    path.write_text("\n".join(rows) + "\n")
+    rows = path.read_text().splitlines(keepends=True)
+    rows[2] = seal(change + "}") if isinstance(change, str) else changed(rows[2], **change)
+    path.write_text("".join(rows))
+    with pytest.raises(RecordError, match=message):
+        read_records(path)
+    rows = as_format_1("".join([*rows[:2], *rows[3:]])).splitlines(keepends=True)
+    broken = change if isinstance(change, str) else json.dumps({**json.loads(rows[1]), "id": 1, **change})
+    path.write_text("".join([*rows[:2], broken + "\n", *rows[2:]]))
     with pytest.raises(RecordError, match=message):
         read_records(path)
 
@@ -238,7 +354,7 @@ def test_lines_in_any_order_and_repeated_read_back_sorted(tmp_path):
     assert table.files == whole.files
     assert table.digests == ("ab",) * 5
     assert (table.prediction == whole.prediction).all()
-    path.write_text("".join([*rows, rows[1].replace("0.5", "0.25")]))
+    path.write_text("".join([*rows, changed(rows[1], confidence=[0.25, 0.25])]))
     with pytest.raises(RecordError, match="line 7 of .* repeats image 0 of pass 0 with other values"):
         read_records(path)
 
@@ -265,16 +381,15 @@ ATTACKED = {"broken_by": ["clean", None], "forward": [0, 9], "backward": [0, 8]}
 )
 def test_damaged_attacks_and_extra_numbers(tmp_path, change, message):
     path = tmp_path / "x.jsonl"
-    row = {**json.loads(line(0).dump()), **change}
-    path.write_text(json.dumps(header(ids=1)) + "\n" + json.dumps(row) + "\n")
+    path.write_text(sealed(header(ids=1)) + changed(line(0).dump(), **change))
     with pytest.raises(RecordError, match=message):
         read_records(path)
 
 
 def test_extra_numbers_name_the_image_that_has_others(tmp_path):
     path = tmp_path / "x.jsonl"
-    rows = [{**json.loads(line(i).dump()), "extra": {"top5": [[1, 2]] * 2 if i < 2 else [[1]] * 2}} for i in range(3)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in (header(ids=3), *rows)))
+    rows = [changed(line(i).dump(), extra={"top5": [[1, 2]] * 2 if i < 2 else [[1]] * 2}) for i in range(3)]
+    path.write_text("".join([sealed(header(ids=3)), *rows]))
     with pytest.raises(
         RecordError, match="image 2 needs in 'extra' 'top5' finite numbers, as many as the other images"
     ):
@@ -306,6 +421,9 @@ def test_extra_numbers_name_the_image_that_has_others(tmp_path):
         (("passes", 0, "cells"), [], "needs 'cells', a list of names, got .."),
         (("passes", 0, "cells"), ["clean", 5], "needs 'cells', a list of names, got"),
         (("passes", 0, "cells"), ["clean", "clean"], "names the cell 'clean' twice"),
+        (("passes", 0, "coordinates"), [{}], "needs 'coordinates', an object for each of its cells, got"),
+        (("passes", 0, "coordinates"), [{}, 5], "needs 'coordinates', an object for each of its cells, got"),
+        (("passes", 0, "coordinates"), 5, "needs 'coordinates', a list, got 5"),
         (("passes", 0, "ids"), "5", "needs 'ids', a whole number, got '5'"),
         (("passes", 0, "ids"), -1, "needs 'ids', the number of images, from 0, got -1"),
         (("passes", 0, "models"), {"clean": ["a"]}, "the names of two models or null, got"),
@@ -316,7 +434,7 @@ def test_a_header_says_what_is_wrong_with_it(tmp_path, keys, value, message):
     path = tmp_path / "x.jsonl"
     write(path, [0, 1, 2])
     first, *rows = path.read_text().splitlines(keepends=True)
-    damaged = json.loads(first)
+    damaged = json.loads(unsealed(first, "the header"))
     inner = damaged
     for key in keys[:-1]:
         inner = inner[key]
@@ -324,26 +442,28 @@ def test_a_header_says_what_is_wrong_with_it(tmp_path, keys, value, message):
         del inner[keys[-1]]
     else:
         inner[keys[-1]] = value
-    path.write_text("".join([json.dumps(damaged) + "\n", *rows]))
-    assert is_result_file(path)
-    with pytest.raises(RecordError, match=f"the header of .*{message}"):
-        read_records(path)
-    with pytest.raises(RecordError, match=message):
-        Journal(path, header(), BLOCKS).done()
+    for text in (sealed(damaged), json.dumps({**damaged, "format": BEFORE}) + "\n"):
+        path.write_text("".join([text, *rows]))
+        assert is_result_file(path)
+        with pytest.raises(RecordError, match=f"the header of .*{message}"):
+            read_records(path)
+        with pytest.raises(RecordError, match=message):
+            Journal(path, header(), BLOCKS).done()
 
 
 def test_two_passes_of_one_name_and_headers_of_other_versions(tmp_path):
     path = tmp_path / "x.jsonl"
     twice = header()
-    path.write_text(json.dumps({**twice, "passes": twice["passes"] * 2}) + "\n")
+    path.write_text(sealed({**twice, "passes": twice["passes"] * 2}))
     with pytest.raises(RecordError, match="names a pass twice"):
         read_records(path)
-    path.write_text(json.dumps({**twice, "format": "robustart-records/0"}) + "\n")
-    assert is_result_file(path)
-    with pytest.raises(RecordError, match="not a result file of this version"):
-        read_records(path)
+    for version in ("robustart-records/0", "robustart-records/3"):
+        path.write_text(sealed({**twice, "format": version}))
+        assert is_result_file(path)
+        with pytest.raises(RecordError, match="not a result file of this version"):
+            read_records(path)
     path.write_text(NESTED + "\n")
     assert not is_result_file(path)
     for place in (None, 5, b"x"):
-        with pytest.raises(ConfigError, match="a result file must be named by a text or a path, got"):
+        with pytest.raises(ConfigError, match="a result file must be named by a string or a path, got"):
             read_records(place)

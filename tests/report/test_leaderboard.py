@@ -11,9 +11,9 @@ from RobustART.cli import main
 from RobustART.errors import ConfigError, RecordError
 from RobustART.report.board import ranking, render_board
 from RobustART.report.board_files import board_csv, board_data
+from RobustART.report.board_runs import differences, read_runs
 from RobustART.report.columns import all_columns, contrasts, headlines
 from RobustART.report.labels import NOT_STATED, UNTRAINED, family, technique
-from RobustART.report.runs import differences, read_runs
 from tests.report.conftest import read_page, shown
 from tests.report.test_page import EVIL, poison
 
@@ -204,7 +204,9 @@ def test_folders_that_are_no_runs(make_run, tmp_path, capsys):
     half = tmp_path / "half" / "results"
     half.mkdir(parents=True)
     (half / "clean.jsonl").touch()
-    assert "if the run has not ended, its own command goes on with it" in refused(good, str(tmp_path / "half"))
+    assert "run the command of an unfinished run again to resume it, or write the report" in refused(
+        good, str(tmp_path / "half")
+    )
     old = make_run("old", lambda data: data.update(format="robustart-report/0"))
     assert "old/results/report.json is not a report of this version" in refused(good, old)
     broken = make_run("broken", lambda data: data["model"].pop("parameters"))
@@ -265,6 +267,19 @@ def test_outputs_never_replace_what_is_read_or_is_of_another_kind(three, tmp_pat
     )
 
 
+def test_a_benchmark_that_is_not_imported_is_named(make_run, tmp_path, capsys):
+    def rename(data):
+        for holder in (data["benchmarks"], data["timing"]["benchmarks"]):
+            holder["mine"] = holder.pop("imagenet_c")
+
+    board = tmp_path / "board.html"
+    assert main(["leaderboard", make_run("a", rename), make_run("b", rename), "-o", str(board)]) == 0
+    text = board.read_text()
+    assert text.count("The benchmark mine is not imported: ") == 1
+    assert "is imported with --import MODULE" in text
+    assert "mean_error_of_these_cells" in text.replace("<wbr>", "")
+
+
 def test_labels(make_run, tmp_path, capsys):
     folder = make_run("a")
     labels = tmp_path / "labels.yaml"
@@ -276,7 +291,7 @@ def test_labels(make_run, tmp_path, capsys):
     assert ">ours" in text
     with pytest.raises(ConfigError, match=r"name the folder 'b', which is not on the board"):
         read_runs([folder], {"b": {}})
-    with pytest.raises(ConfigError, match=r"may be the texts name, family, technique, got \{'size': 'S'\}"):
+    with pytest.raises(ConfigError, match=r"may be the strings name, family, technique, got \{'size': 'S'\}"):
         read_runs([folder], {folder: {"size": "S"}})
     assert main(["leaderboard", folder, "-o", "x", "--labels", str(tmp_path / "none.yaml")]) == 2
     assert "cannot read" in capsys.readouterr().err

@@ -1,24 +1,49 @@
 """``report.html``: its numbers are those of ``report.json``, it loads nothing, and nothing in it can come alive."""
 
+import base64
 import copy
+import io
 import json
 import logging
 import re
-import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from RobustART.benchmarks import BENCHMARKS
 from RobustART.benchmarks.adversarial import strongest
 from RobustART.data import array_dataset
 from RobustART.evaluation import evaluate
-from RobustART.report import write_page
-from RobustART.report.families import noise_families
+from RobustART.report.context import noise_families
 from RobustART.report.page import render
-from RobustART.report.pictures import read_tiles
-from tests.conftest import make_picture, solver_environ
+from tests.conftest import make_picture
 from tests.report.conftest import PREPROCESSING, Tiny, read_page, shown, table
+
+
+def renamed(report, **names):
+    """Returns a report some of whose benchmarks have other names."""
+    data = copy.deepcopy(report)
+    for holder in (data["benchmarks"], data["timing"]["benchmarks"]):
+        for name, other in names.items():
+            holder[other] = holder.pop(name)
+    return data
+
+
+def test_a_benchmark_that_is_not_imported_is_named_with_its_numbers(report):
+    text = render(renamed(report, imagenet_c="mine", imagenet_s="ours"))
+    page = read_page(text)
+    (warnings,) = page.find("aside", class_="warnings")
+    notes = [item.text for item in warnings.find("li")][-2:]
+    for name, note in zip(("mine", "ours"), notes, strict=True):
+        assert note.startswith(f"The benchmark {name} is not imported")
+        assert "--import MODULE" in note
+    rows = {(name, cells[0].text): cells for name, cells in table(page, "Headline numbers")}
+    estimate = report["benchmarks"]["imagenet_c"]["metrics"]["mean_error_of_these_cells"]
+    cells = rows["mine", "mean_error_of_these_cells"]  # without an arrow
+    assert f"{cells[1].text} {cells[2].text}" == shown(estimate)
+    assert [row for row, _ in table(page, "mine: top1")] == ["gaussian_noise", "pixelate", "fog"]
+    assert "is not imported" not in render(report)
 
 
 @pytest.fixture
@@ -111,9 +136,11 @@ def test_sections_are_those_of_what_was_measured(page, report):
     assert links == [f"#{heading.attributes['id']}" for s in page.find("section") for heading in s.find("h2")]
     alone = copy.deepcopy(report)
     alone["benchmarks"] = {"clean": alone["benchmarks"]["clean"]}
-    few = read_page(render(alone, []))
-    assert [section.attributes["aria-labelledby"] for section in few.find("section")] == ["summary", "conditions"]
+    few = read_page(render(alone))
+    names = [section.attributes["aria-labelledby"] for section in few.find("section")]
+    assert names == ["summary", "examples", "conditions"]
     assert few.find("svg") == []
+    assert "There are no example images: " in few.find("section")[1].text
 
 
 def test_other_benchmarks_have_their_tables(report):
@@ -127,7 +154,7 @@ def test_other_benchmarks_have_their_tables(report):
     }
     for name in ("mirror", "transfer", "nothing"):
         report["timing"]["benchmarks"][name] = report["timing"]["benchmarks"]["clean"]
-    page = read_page(render(report, []))
+    page = read_page(render(report))
     assert [[cell.text for cell in cells] for _, cells in table(page, "mirror: by side")] == [
         ["12.50 [1.00, 40.00]", ""],
         ["", "12.50 [1.00, 40.00]"],
@@ -145,7 +172,7 @@ def test_errors_of_groups_and_corruptions_stand_with_the_heat_map(report):
     axes = {name: estimate for name, _, estimate in noise_families(report)}
     assert axes["noise"] == {"value": 70.0, "low": 55.0, "high": 80.0, "n": 12}
     assert axes["weather"]["low"] is None
-    page = read_page(render(report, []))
+    page = read_page(render(report))
     ((name, cells),) = table(page, "errors by group")
     assert (name, [cell.text for cell in cells]) == ("noise", [shown(error), "80.50 [20.00, 45.00]"])
     assert not any("tables" in section.attributes["aria-labelledby"] for section in page.find("section"))
@@ -155,7 +182,7 @@ def test_rows_that_share_no_radius_are_tables_of_their_own(report):
     estimate = {"value": 12.5, "low": 1.0, "high": 40.0, "n": 8}
     rows = {"all 2 Linf attacks": {"1/255": estimate}, "all 3 attacks": {"Linf 1/255 + L2 0.1": estimate}}
     report["benchmarks"]["adversarial"]["tables"]["WCAR"] = rows
-    found = [[cell.text for cell in cells] for _, cells in table(read_page(render(report, [])), "WCAR")]
+    found = [[cell.text for cell in cells] for _, cells in table(read_page(render(report)), "WCAR")]
     assert found == [["12.50 [1.00, 40.00]"], ["12.50 [1.00, 40.00]"]]
 
 
@@ -167,7 +194,7 @@ def test_only_percentages_are_marked_from_0_to_100(report):
     }
     report["benchmarks"]["clean"]["metrics"] = {"top1": numbers}
     report["timing"]["benchmarks"]["imagenet_p"] = report["timing"]["benchmarks"]["clean"]
-    cells = [cells for _, cells in table(read_page(render(report, [])), "Headline numbers")]
+    cells = [cells for _, cells in table(read_page(render(report)), "Headline numbers")]
     marked = {own[0].text.split()[0]: bool(own[-1].find("span", class_="bar")) for own in cells}
     assert {name: marked[name] for name in ("top1", "mFP", "mean_T5D")} == {
         "top1": True,
@@ -194,11 +221,8 @@ def test_which_way_is_better(benchmark, metric, way):
     assert BENCHMARKS[benchmark].metric(metric).better == way
 
 
-def test_pictures_are_the_recorded_ones(page, run_folder, report):
-    hashes = [entry["hash"] for entry in report["benchmarks"].values()]
-    tiles = read_tiles(run_folder / "results" / "noise.png", hashes)
-    assert read_tiles(run_folder / "results" / "noise.png", hashes[1:]) == []  # a picture of other records
-    told = [tile for tile, _ in tiles]
+def test_example_images_are_the_recorded_ones(page, run_folder):
+    told = json.loads((run_folder / "results" / "pictures" / "captions.json").read_text())["tiles"]
     lines = (run_folder / "results" / "clean.jsonl").read_text().splitlines()[1:]
     clean = next(tile for tile in told if tile["row"] == "clean")
     assert clean["confidence"] in [json.loads(line)["confidence"][0] for line in lines]
@@ -206,9 +230,14 @@ def test_pictures_are_the_recorded_ones(page, run_folder, report):
     items = page.find("ul", class_="tiles")
     shown_tiles = [item for strip in items for item in strip.find("li")]
     assert len(shown_tiles) == len(told)
-    for image in page.find("img"):
-        assert image.attributes["src"].startswith("data:image/jpeg;base64,")
+    for image, tile in zip(page.find("img"), told, strict=True):
+        stored = (run_folder / "results" / "pictures" / tile["file"]).read_bytes()
+        kind, _, content = image.attributes["src"].partition(",")
+        assert kind == "data:image/jpeg;base64"
+        assert base64.b64decode(content) == stored
         assert image.attributes["alt"]
+        with Image.open(io.BytesIO(stored)) as opened:
+            assert opened.size == (120, 120)
     first = shown_tiles[0]
     assert clean["prediction"] in first.text
     assert f"{100 * clean['confidence']:.1f}" in first.text
@@ -278,31 +307,21 @@ def test_texts_stay_texts(report):
     for key in ("robust_accuracy", "AR"):
         rows = adversarial["tables"][key]
         adversarial["tables"][key] = {row.replace(EVIL, EVIL.replace("/", "")): inner for row, inner in rows.items()}
-    tile = {"row": EVIL, "column": EVIL, "prediction": EVIL, "confidence": 0.5, "right": False}
-    page = read_page(render(report, [(tile, "data:image/jpeg;base64,")]))
+    tile = {
+        "row": EVIL,
+        "column": EVIL,
+        "prediction": EVIL,
+        "confidence": 0.5,
+        "right": False,
+        "source": "data:" + EVIL,
+    }
+    page = read_page(render(report, [tile]))
     assert len(page.find("script")) == 1
     assert len(page.find("img")) == 1
     assert not any(name.startswith("on") for element in page.all() for name in element.attributes)
     seen = EVIL.replace("\x00", "\ufffd").replace("\u202e", "\ufffd")
     assert page.find("h1")[0].text.endswith(seen.strip())
     assert sum(seen in plot.text for plot in page.find("svg")) >= 2  # labels of matplotlib
-
-
-def test_the_same_files_make_the_same_page(run_folder, tmp_path):
-    whole = (run_folder / "results" / "report.html").read_bytes()
-    results = tmp_path / "results"
-    results.mkdir()
-    for name in ("report.json", "noise.png"):
-        (results / name).write_bytes((run_folder / "results" / name).read_bytes())
-    code = (
-        f"import sys; from pathlib import Path; from RobustART.report import write_page; write_page(Path({str(results)!r}));"
-        "print('torch' in sys.modules)"
-    )
-    environ = solver_environ(PYTHONHASHSEED="7", MPLBACKEND="pdf")
-    done = subprocess.run([sys.executable, "-c", code], env=environ, check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "False"
-    assert (results / "report.html").read_bytes() == whole
-    assert sorted(path.name for path in results.iterdir()) == ["noise.png", "report.html", "report.json"]
 
 
 def test_a_page_that_cannot_be_made_loses_nothing(tmp_path, monkeypatch, caplog):
@@ -338,8 +357,3 @@ def test_families_of_noise(report):
     assert [(norm, radius) for norm, radius, *_ in found] == [
         ("Linf", "1/255"), ("Linf", "4/255"), ("L2", "0.1"), ("L2", "1"),
     ]  # fmt: skip
-
-
-def test_write_page_needs_a_report(tmp_path):
-    with pytest.raises(ValueError, match=r"report.json cannot be read: No such file"):
-        write_page(tmp_path)

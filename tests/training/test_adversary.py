@@ -211,11 +211,14 @@ def test_two_processes(digits, tmp_path):
 @pytest.mark.parametrize(
     ("adversary", "message"),
     [
-        ("{type: pgdd}", "training.adversary.type must be one of 'pgd', 'trades', 'fast', 'free'"),
+        (
+            "{type: pgdd}",
+            "training.adversary.type: unknown adversary 'pgdd'; did you mean 'pgd'? Known: fast, free, pgd, trades",
+        ),
         ("{type: pgd, eps: 0}", "training.adversary.eps must be a number above 0 and at most 3.4e+38, got 0"),
         ("{type: pgd, eps: 1e39}", "training.adversary.eps must be a number above 0 and at most 3.4e+38, got 1e+39"),
-        ("{type: pgd, steps: 1e20}", "training.adversary.steps must be a whole number above 0 and at most 1000000"),
-        ("{type: pgd, steps: 0}", "training.adversary.steps must be a whole number above 0"),
+        ("{type: pgd, steps: 1e20}", "training.adversary.steps must be an integer from 1 to 1000000"),
+        ("{type: pgd, steps: 0}", "training.adversary.steps must be an integer from 1"),
         ("{type: pgd, step_size: 0.1, rel_stepsize: 0.1}", "give one of step_size and rel_stepsize"),
         ("{type: pgd, beta: 6}", "unknown option 'beta' of training.adversary 'pgd'; Allowed: mode, eps"),
         ("{type: fast, norm: L2}", "unknown option 'norm' of training.adversary 'fast'"),
@@ -223,9 +226,12 @@ def test_two_processes(digits, tmp_path):
             "{type: free, steps: 3}",
             "unknown option 'steps' of training.adversary 'free'; did you mean 'eps'? Allowed: eps, replays",
         ),
-        ("{type: free, replays: 0}", "replays must be a whole number above 0"),
+        ("{type: free, replays: 0}", "replays must be an integer from 1 up"),
         ("{type: trades, beta: -1}", "beta must be a number above 0 and at most 3.4e+38, got -1"),
-        ("{type: trades, eps: 8/255, epz: 1}", "unknown key training.adversary.epz"),
+        (
+            "{type: trades, eps: 8/255, epz: 1}",
+            "unknown option 'epz' of training.adversary 'trades'; did you mean 'eps'",
+        ),
     ],
 )
 def test_what_cannot_be(digits, capsys, adversary, message):
@@ -238,7 +244,7 @@ def test_what_cannot_be(digits, capsys, adversary, message):
     [
         ("mixup=0.2", "mixup and cutmix must be off"),
         ("training.accumulate=2", "training.accumulate cannot be used with training.adversary 'free'"),
-        ("data.train.transforms={type: SIMCLR}", "make 2 views of each picture"),
+        ("data.train.transforms={type: SIMCLR}", "make 2 views of each image"),
     ],
 )
 def test_what_cannot_be_with_free(digits, capsys, override, message):

@@ -10,6 +10,7 @@ import time
 import pytest
 import torch
 
+from RobustART.config.filled import filled
 from RobustART.config.loader import load_config
 from RobustART.errors import ConfigError
 from RobustART.models import build_model
@@ -85,7 +86,15 @@ def test_two_processes_by_torchrun_and_by_slurm(small_config, tmp_path):
     assert texts[1][0] == ""  # only the main process prints
     assert outputs(tmp_path / "slurm") == outputs(tmp_path / "one")
     assert sorted(p.name for p in (tmp_path / "slurm" / "results").iterdir()) == sorted(
-        [*(f"{name}.jsonl" for name in BENCHMARKS), "report.html", "report.json", "report.md", "noise.png"]
+        [
+            *(f"{name}.jsonl" for name in BENCHMARKS),
+            "report.html",
+            "report.json",
+            "report.md",
+            "run.json",
+            "noise.png",
+            "pictures",
+        ]
     )
 
 
@@ -145,13 +154,13 @@ def test_check_prints_the_resolved_config_and_runs_nothing(small_config, tmp_pat
     assert main(["--config", str(small_config), "--check", "--set", "evaluation.limit=6"]) == 0
     text = capsys.readouterr().out
     (tmp_path / "resolved.yaml").write_text(text)
-    assert load_config(tmp_path / "resolved.yaml") == load_config(small_config, ["evaluation.limit=6"])
+    assert filled(load_config(tmp_path / "resolved.yaml")) == filled(load_config(small_config, ["evaluation.limit=6"]))
     assert not (tmp_path / "results").exists()
     assert (
         main(["--config", str(small_config), "--check", "--set", "evaluation.benchmarks.imagenet_c.severities=[9]"])
         == 2
     )
-    assert "severities must be from 1 to 5, got 9" in capsys.readouterr().err
+    assert "severities[0] must be an integer from 1 to 5, got 9" in capsys.readouterr().err
     assert main(["--config", str(small_config), "--check", "--set", "model.type=resnet55"]) == 2
     assert "unknown model 'resnet55'" in capsys.readouterr().err
     assert main(["--config", str(small_config), "--check", "--set", "model.weights=none.pth"]) == 2
@@ -284,12 +293,15 @@ def test_arguments_of_ones_own_model_may_have_any_name(tmp_path, photo_folder, m
     ("override", "message"),
     [
         ("evaluation.batch_size=0", "batch_size must be"),
-        ("evaluation.seed=1e20", "seed must be a whole number of 64 bits"),
+        ("evaluation.seed=1e20", "seed must be an integer of 64 bits"),
         ("evaluation.workers=-1", "workers must be"),
-        ("evaluation.limit=1000", "limit must be a whole number from 1 to 12"),
+        ("evaluation.limit=1000", "limit must be an integer from 1 to 12"),
         ("evaluation.device=mps", "device must be auto, cpu, cuda"),
         ("evaluation.benchmarks.adversarial.stop=firsd", "stop must be"),
-        ("evaluation.benchmarks.adversarial.eps=[.nan]", "radii from 0 up"),
+        (
+            "evaluation.benchmarks.adversarial.eps=[.nan]",
+            "benchmark adversarial: eps[0] must be a number from 0 up, got nan",
+        ),
         ("model.type=./own:build", "the names as in an import"),
         ("data.type=multiclass", "several labels an image"),
         ("model={type: mobilenet_v2_x0_5, weights: pretrained}", "no library has weights of 'mobilenet_v2_x0_5'"),

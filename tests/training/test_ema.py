@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from RobustART.config.schema import Config
+from RobustART.core.options import build
 from RobustART.errors import ConfigError
 from RobustART.training.ema import Ema, Swa, recalibrate
 
@@ -98,6 +100,6 @@ def test_statistics_are_the_same_each_time_also_behind_dropout_and_of_several_vi
 
 
 @pytest.mark.parametrize("kwargs", [{"decay": 1.0}, {"decay": -0.1}, {"inner_T": 0}, {"warmup": 0.5}, {"copy_init": 1}])
-def test_what_cannot_be(net, kwargs):
+def test_what_cannot_be(kwargs):
     with pytest.raises(ConfigError, match=rf"ema\.kwargs\.{next(iter(kwargs))} must be"):
-        Ema(net, **kwargs)
+        build(Config, {"ema": {"kwargs": kwargs}}, "")

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from RobustART.config.schema import Config
+from RobustART.core.options import build
 from RobustART.errors import ConfigError
 from RobustART.training.augment.mixing import Mixing, cutmix, mixup, rectangle
 from RobustART.training.objectives.smoothing import cross_entropy, soft_cross_entropy, soft_targets
@@ -68,4 +70,4 @@ def test_off_and_impossible():
     assert not Mixing()
     assert Mixing()(IMAGES, TARGETS, np.random.default_rng(0))[0] is IMAGES
     with pytest.raises(ConfigError, match="mixup must be a number from 0 up"):
-        Mixing(mixup=-1)
+        build(Config, {"mixup": -1}, "")

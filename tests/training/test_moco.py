@@ -266,10 +266,10 @@ def test_linear_and_full_fine_tuning(digits, tmp_path, capsys):
         ("training.swa.enable=true", "training.swa cannot be used with training.moco"),
         ("training.sync_bn=true", "training.sync_bn cannot be used with training.moco"),
         ("training.moco.queue=100", "training.moco.queue must be at least the images of a step, got 100"),
-        ("training.moco.momentum=1", "training.moco.momentum must be in [0, 1), got 1"),
+        ("training.moco.momentum=1", "training.moco.momentum must be a number from 0 to below 1, got 1"),
         ("training.moco.temperature=0", "training.moco.temperature must be a number above 0, got 0"),
         ("training.moco.dim=0", "training.moco.dim must be an integer from 1 up, got 0"),
-        ("data.train.transforms={type: LINEAR}", "training.moco needs two views of each picture"),
+        ("data.train.transforms={type: LINEAR}", "training.moco needs two views of each image"),
     ],
 )
 def test_what_cannot_be(digits, capsys, override, message):

@@ -34,13 +34,13 @@ def test_a_sound_config_passes(digits, tmp_path):
         (["model={type: resnet18, kwargs: {blocks: 3}}"], "blocks"),
         (["training.train_only=[head]"], "training.train_only: the network has no parameter under 'head'"),
         (["data.train.transforms=[{type: resize, kwargs: {size: 16}}]"], "of the model's input size, 3 x 8 x 8, but made"),
-        ([f"data.train.transforms=[{VIEWS}]"], "2 views of each picture, but training.objective takes one"),
-        (["training.objective.type=jsd"], "training.objective 'jsd' needs several views of each picture"),
+        ([f"data.train.transforms=[{VIEWS}]"], "2 views of each image, but training.objective takes one"),
+        (["training.objective.type=jsd"], "training.objective 'jsd' needs several views of each image"),
         (
             ["training.moco={dim: 8, queue: 256}", "data.test=null", f"data.train.transforms=[{VIEWS}]", "label_smooth=0.1"],
             "label_smooth cannot be used with training.moco",
         ),
-        (["training.moco={dim: 8, queue: 256}", "data.test=null"], "training.moco needs two views of each picture"),
+        (["training.moco={dim: 8, queue: 256}", "data.test=null"], "training.moco needs two views of each image"),
         (["training.accumulate=129"], "training.accumulate must be at most the images of a process and step, 128, got 129"),
         (
             ["ema={enable: true, kwargs: {inner_T: 34}}"],
@@ -58,7 +58,7 @@ def test_a_sound_config_passes(digits, tmp_path):
         (["model.kwargs.classes=5"], "has the label 6, but the model has 5 outputs"),
         (["model={type: resnet18, kwargs: {num_classes: 5}}"], "has the label 6, but the model has 5 outputs"),
         (["model={type: 'torchvision:googlenet'}", "model.preprocessing.input_size=64", "data.train.transforms=[{type: resize, kwargs: {size: [64, 64]}}]"], "model.kwargs: {aux_logits: false}"),
-        (["data.test.kwargs.split=tset"], "split must be 'train', 'test' or 'all', got 'tset'"),
+        (["data.test.kwargs.split=tset"], "split must be one of 'train', 'test', 'all', got 'tset'; did you mean 'test'"),
         (
             ["training.objective={type: distillation, kwargs: {teacher: {type: resnet18, weights: none.pth}}}"],
             "there is no weights file none.pth",

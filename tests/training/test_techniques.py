@@ -41,9 +41,9 @@ def test_distillation_from_a_trained_teacher(digits, tmp_path, capsys):
     state = read_checkpoint(tmp_path / "student" / "checkpoints" / "ckpt.pth.tar")
     assert not state["objective"]
     for kwargs, message in (
-        ("{}", "needs the option 'teacher'"),
+        ("{}", "training.objective.kwargs.teacher is missing"),
         ("{teacher: {type: resnet18}}", "teacher must be {type: ..., weights: ...}"),
-        (f"{{teacher: {teacher}, alpha: 2}}", "'alpha' of training.objective must be a number from 0 to 1, got 2"),
+        (f"{{teacher: {teacher}, alpha: 2}}", "training.objective.kwargs.alpha must be a number from 0 to 1, got 2"),
         (f"{{teacher: {teacher.replace('16}', '16, classes: 12}')}}}", "does not fit the model"),
     ):
         capsys.readouterr()
@@ -54,17 +54,20 @@ def test_distillation_from_a_trained_teacher(digits, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ("{TEACHER, alpha: .nan}", "'alpha' of training.objective must be a number from 0 to 1, got nan"),
-        ("{TEACHER, alpha: x}", "'alpha' of training.objective must be a number, got 'x'"),
+        ("{TEACHER, alpha: .nan}", "training.objective.kwargs.alpha must be a number from 0 to 1, got nan"),
+        (
+            "{TEACHER, alpha: x}",
+            "training.objective.kwargs.alpha must be a number from 0 to 1 (such as 0.1, 1e-4 or 8/255), got 'x'",
+        ),
         (
             "{TEACHER, temperature: .inf}",
-            "'temperature' of training.objective must be a number above 0 to 1000, got inf",
+            "training.objective.kwargs.temperature must be a number above 0 and at most 1000, got inf",
         ),
-        ("{TEACHER, temperature: 0}", "'temperature' of training.objective must be a number above 0"),
-        ("{TEACHER, alfa: 1}", "unknown option 'alfa' of training.objective; did you mean 'alpha'"),
-        ("{teacher: resnet18}", "kwargs.teacher must be {type: ..., weights: ...}"),
+        ("{TEACHER, temperature: 0}", "training.objective.kwargs.temperature must be a number above 0"),
+        ("{TEACHER, alfa: 1}", "unknown option 'alfa' of training.objective 'distillation'; did you mean 'alpha'"),
+        ("{teacher: resnet18}", "kwargs.teacher must be a mapping of keys to values, got 'resnet18'"),
         ("{teacher: {type: resnet55, weights: w.pth}}", "kwargs.teacher: unknown model 'resnet55'"),
-        ("{teacher: {type: 5, weights: w.pth}}", "kwargs.teacher: type must be text, got 5"),
+        ("{teacher: {type: 5, weights: w.pth}}", "kwargs.teacher: type must be a string, got 5"),
         (
             "{teacher: {type: 'MODULE:build', weights: w.pth, strict: 3}}",
             "kwargs.teacher: strict must be true or false",
@@ -150,7 +153,10 @@ def test_augmix_with_its_loss(digits, tmp_path, capsys):
         ([views[1]], "'jsd' needs several views"),
         ([*views, "mixup=0.2"], "mixup and cutmix must be off"),
         ([*views, "training.adversary={type: pgd}"], "training.adversary cannot be used with training.objective"),
-        ([*views, "training.objective.kwargs={weight: 0}"], "'weight' of training.objective must be a number above 0"),
+        (
+            [*views, "training.objective.kwargs={weight: 0}"],
+            "training.objective.kwargs.weight must be a number above 0",
+        ),
     ):
         capsys.readouterr()
         assert train(digits, *overrides, "output_dir=other") == 2

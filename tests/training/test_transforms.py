@@ -2,7 +2,6 @@
 
 import math
 import random
-import re
 
 import numpy as np
 import pytest
@@ -92,7 +91,10 @@ def test_erased_parts_have_the_models_mean():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ([{"type": "random_erasing", "kwargs": {"value": "mena"}}], "value must be 'mean', 'random' or from 0 to 1"),
+        (
+            [{"type": "random_erasing", "kwargs": {"value": "mena"}}],
+            "value must be one of 'mean', 'random' or a number from 0 to 1",
+        ),
         ([{"type": "random_horizontal_flip", "kwargs": {"p": 2.0}}], "refuses|from 0 to 1"),
         ([{"type": "auto_augment", "kwargs": {"policy": "imagnet"}}], "policy must be one of imagenet"),
         ([{"type": "timm_augment", "kwargs": {"config": "rnd-m9"}}], "timm does not know the policy 'rnd-m9'"),
@@ -137,7 +139,7 @@ OUTSIDE = {
 def test_an_option_outside_its_range_is_refused_by_name(name, option):
     for value in OUTSIDE[name][option]:
         kwargs = {**NEEDED.get(name, {}), option: value}
-        with pytest.raises(ConfigError, match=f"'{option}' of the transform {name} .* got {re.escape(repr(value))}"):
+        with pytest.raises(ConfigError, match=rf"the transform {name} in .*: {option}(\[\d\])? must be .*, got "):
             create_transform([{"type": name, "kwargs": kwargs}], PRE)
 
 
@@ -146,11 +148,11 @@ def test_an_option_outside_its_range_is_refused_by_name(name, option):
     [
         ("rand-mx", "the part 'mx', but in 'rand-...' a part must be one of m, n, p, mstd, mmax, inc and a number"),
         ("rand-q3", "the part 'q3'"),
-        ("rand-m9-n1000000", "the option 'n' .* must be a whole number from 1 to 100, got 1000000"),
-        ("rand-m9-n2.5", "the option 'n' .* must be a whole number"),
-        ("rand-m9-p2", "the option 'p' .* must be a number from 0 to 1, got 2"),
+        ("rand-m9-n1000000", "n must be an integer from 1 to 100, got 1000000"),
+        ("rand-m9-n2.5", "n must be an integer"),
+        ("rand-m9-p2", "p must be a number from 0 to 1, got 2"),
         ("rand-", "the part ''"),
-        ("augmix-w0", "the option 'w' .* must be a whole number from 1 to 100, got 0"),
+        ("augmix-w0", "w must be an integer from 1 to 100, got 0"),
         ("original-m9", "the part 'm9'"),
         ("rand-m9-tnothing", "the part 'tnothing', .* or one of tweights, t3a, t3aw"),
         ("rnd-m9", "timm does not know the policy 'rnd-m9'"),
@@ -172,9 +174,7 @@ def test_timms_own_descriptions_are_known(policy):
 def test_what_a_transform_raises_names_it_and_the_picture():
     """Only the picture shows that it is too small."""
     made = view([{"type": "compose", "kwargs": {"transforms": [{"type": "RandomCrop", "kwargs": {"size": 24}}]}}])
-    with pytest.raises(
-        ConfigError, match="RandomCrop with {'size': 24} fails on a picture of 3 x 8 x 8: Required crop"
-    ):
+    with pytest.raises(ConfigError, match="RandomCrop with {'size': 24} fails on an image of 3 x 8 x 8: Required crop"):
         made(make_picture(0, 8, 8), "x")
 
 

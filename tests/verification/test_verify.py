@@ -207,10 +207,10 @@ def test_ratios_over_alexnet_need_its_result(tmp_path, capsys):
     runs = [(read_run(own), None)]
     (check,) = check_runs(runs, rows=[row], baseline=read_result(other))
     assert (check.status, check.value) == (PASS, pytest.approx(expected))
-    (check,) = check_runs(runs, rows=[row], baseline=read_records(own))  # over itself
+    (check,) = check_runs(runs, rows=[row], baseline=read_result(own))  # over itself
     assert (check.status, check.value) == (FAIL, 100)
     stricter = dataclasses.replace(row, conditions=("options.preprocess=squash",))
-    squashed = read_records(videos(tmp_path / "squashed", [0, 1, 0, 1], "squash"))
+    squashed = read_result(videos(tmp_path / "squashed", [0, 1, 0, 1], "squash"))
     (check,) = check_runs(runs, rows=[stricter])
     assert (check.status, check.reason.rpartition(" has ")[2]) == (
         SKIPPED,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from RobustART.core.imaging.decoding import Array
+from RobustART.core.imaging.pillow import Array
 from RobustART.core.optional import require
 from RobustART.errors import ConfigError
 from RobustART.registry import Registry

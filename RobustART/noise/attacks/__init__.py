@@ -15,8 +15,8 @@ from RobustART.noise.attacks.autoattack import (
     plan,
     run_stage,
 )
-from RobustART.noise.attacks.checks import AttackWarning, check_model
 from RobustART.noise.attacks.fab import fab, fab_t
+from RobustART.noise.attacks.flags import AttackWarning, check_model
 from RobustART.noise.attacks.gradient import fgsm, mim_linf, pgd_l1, pgd_l2, pgd_linf
 from RobustART.noise.attacks.log import AttackLog
 from RobustART.noise.attacks.minimal_norm import cw_l2, ddn_l2, deepfool_l2

@@ -10,94 +10,21 @@ from torch import Tensor
 
 from RobustART.core.seeding import fold
 from RobustART.errors import ConfigError, nearest
-from RobustART.noise.attacks.geometry import normalize_l2, project, random_start, spread
-from RobustART.noise.attacks.log import AttackLog
+from RobustART.noise.attacks.geometry import normalize_l2, project, spread, where
+from RobustART.noise.attacks.geometry import random_start as random_points
 from RobustART.noise.attacks.losses import cross_entropy, dlr, margin
-from RobustART.noise.attacks.packing import Rows, drive, where
-from RobustART.noise.attacks.task import Task, attack_task, check_count
+from RobustART.noise.attacks.options import DEFAULTS, AttackOptions, check_count
+from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Logits (N, K) and labels (N,) to one value per image, (N,)."""
 Move = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Gradient and points (N, C, H, W) and lengths (N,) to steps of these lengths, (N, C, H, W)."""
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"ce": cross_entropy, "dlr": dlr, "margin": margin}
+LOSSES: dict[str, Loss] = {"ce": cross_entropy, "dlr": dlr, "margin": margin}
 REL_STEPSIZE = 3 / 40
 """Step of the benchmark in units of eps: twenty of them cross the ball one and a half times."""
-
-
-def ascend(
-    task: Task,
-    index: Tensor,
-    start: Tensor,
-    *,
-    steps: int,
-    step_size: Tensor,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    move: Move,
-    decay: float | None = None,
-    course: Course | None = None,
-) -> Tensor:
-    """Returns the points that ``steps`` steps of steepest ascent reach; each step is projected into ball and box.
-
-    With ``task.stop == "first"`` an image leaves as soon as the pass that gives its gradient shows it fooled, and the
-    next waiting image takes its place. The last point is not asked about: who needs the verdict asks once for all.
-
-    Args:
-        task: the call this belongs to.
-        index: positions of the images to attack, (M,).
-        start: where they start, (M, C, H, W).
-        steps: number of gradient steps.
-        step_size: length of a step, (M,).
-        loss: logits and labels to one value per image.
-        move: what a step makes of the gradient.
-        decay: weight of the accumulated gradient of MI-FGSM; None for no accumulation.
-        course: by how much the radius and the length of a step differ from step to step; None for not at all.
-    """
-    final = start.clone()
-    if steps == 0:
-        return final
-    sign = -1.0 if task.targeted else 1.0
-    pace = None if course is None else torch.tensor(course.pace).to(start)
-    # The ball in which a step begins; what comes out of the last one is in the ball of eps.
-    radius = None if course is None else torch.tensor([*course.radius, 1.0]).to(start)
-
-    def begin(items: Tensor) -> Rows:
-        image = index[items]
-        rows = {
-            "item": items, "x": start[items], "t": torch.zeros_like(items), "image": image, "label": task.labels[image],
-            "origin": task.images[image], "eps": task.eps[image], "length": step_size[items],
-        }  # fmt: skip
-        if decay is not None:
-            rows["momentum"] = torch.zeros_like(rows["x"])
-        return rows
-
-    def advance(rows: Rows) -> Tensor | None:
-        image, labels = rows["image"], rows["label"]
-        logits, _, gradient = task.victim.gradient(rows["x"], image, lambda z: sign * loss(z, labels))
-        if decay is not None:
-            gradient = rows["momentum"] = decay * rows["momentum"] + per_mean(gradient)
-        origin, length, eps, t = rows["origin"], rows["length"], rows["eps"], rows["t"]
-        if pace is None or radius is None:
-            x = project(origin, rows["x"] + move(gradient, rows["x"], length), eps, task.norm)
-        else:
-            x = project(origin, rows["x"] + move(gradient, rows["x"], length * pace[t]), eps * radius[t], task.norm)
-            if bool((radius[t + 1] < radius[t]).any()):
-                x = project(origin, x, eps * radius[t + 1], task.norm)
-        rows["t"] = t + 1
-        done = rows["t"] == steps
-        if task.stop == "first":
-            fooled = task.fooled(logits, image, rows["x"])
-            if radius is not None:
-                fooled &= radius[t] <= 1  # in a larger ball it does not count
-            x = where(fooled, rows["x"], x)
-            done = done | fooled
-        rows["x"] = x
-        if bool(done.any()):
-            final[rows["item"][done]] = x[done]
-        return done
-
-    drive(torch.arange(len(index), device=index.device), task.slots, begin, advance)
-    return final
 
 
 @dataclass(frozen=True)
@@ -108,6 +35,83 @@ class Course:
     """Of the ball around a step, in units of eps, by step; never growing, and 1 at the end."""
     pace: tuple[float, ...]
     """Of the length of a step, by step."""
+
+
+def ascend(
+    task: Task,
+    index: Tensor,
+    start: Tensor,
+    labels: Tensor,
+    *,
+    towards: bool,
+    steps: int,
+    step_size: Tensor,
+    loss: Loss,
+    move: Move,
+    decay: float | None = None,
+    course: Course | None = None,
+) -> Tensor:
+    """Returns the points that ``steps`` steps of steepest ascent reach; each step is projected into ball and box.
+
+    With ``task.stop == "first"`` an image leaves as soon as the pass that gives its gradient shows it fooled, and the
+    next waiting image takes its place. The model is not asked about the last point: the caller asks once for all.
+
+    Args:
+        task: the call this belongs to.
+        index: positions of the images to attack, (M,).
+        start: where they start, (M, C, H, W).
+        labels: classes that the loss is taken for, (M,).
+        towards: whether to descend the loss, towards these classes, instead of climbing it.
+        steps: number of gradient steps.
+        step_size: length of a step, (M,).
+        loss: what is climbed.
+        move: makes a step of a gradient.
+        decay: weight of the accumulated gradient of MI-FGSM; None for no accumulation.
+        course: how radius and length of a step vary; None for constant ones.
+    """
+    final = start.clone()
+    if steps == 0:
+        return final
+    sign = -1.0 if towards else 1.0
+    pace = None if course is None else torch.tensor(course.pace).to(start)
+    # The ball in which a step begins; the last one ends in the ball of eps.
+    radius = None if course is None else torch.tensor([*course.radius, 1.0]).to(start)
+
+    def begin(items: Tensor) -> Rows:
+        image = index[items]
+        rows = {
+            "item": items, "x": start[items], "t": torch.zeros_like(items), "image": image, "label": labels[items],
+            "origin": task.images[image], "eps": task.eps[image], "length": step_size[items],
+        }  # fmt: skip
+        if decay is not None:
+            rows["momentum"] = torch.zeros_like(rows["x"])
+        return rows
+
+    def advance(rows: Rows) -> Tensor:
+        origin, x, eps, length, t = rows["origin"], rows["x"], rows["eps"], rows["length"], rows["t"]
+        logits, _, gradient = task.victim.gradient(x, rows["image"], lambda z: sign * loss(z, rows["label"]))
+        if decay is not None:
+            gradient = rows["momentum"] = decay * rows["momentum"] + per_mean(gradient)
+        if pace is None or radius is None:
+            new = project(origin, x + move(gradient, x, length), eps, task.norm)
+        else:
+            new = project(origin, x + move(gradient, x, length * pace[t]), eps * radius[t], task.norm)
+            if bool((radius[t + 1] < radius[t]).any()):
+                new = project(origin, new, eps * radius[t + 1], task.norm)
+        finished = t + 1 == steps
+        if task.stop == "first":
+            fooled = task.fooled(logits, rows["image"], x)
+            if radius is not None:
+                fooled &= radius[t] <= 1  # a success in a larger ball is none in the ball of eps
+            new = where(fooled, x, new)
+            finished = finished | fooled
+        rows["x"], rows["t"] = new, t + 1
+        if bool(finished.any()):
+            final[rows["item"][finished]] = new[finished]
+        return finished
+
+    task.run(index, begin, advance)
+    return final
 
 
 def per_mean(gradient: Tensor) -> Tensor:
@@ -133,73 +137,61 @@ def first_order(
     model: Model,
     images: Tensor,
     labels: Tensor,
-    *,
     eps: float | Tensor,
-    seeds: Tensor | None,
+    common: AttackOptions,
+    *,
     norm: str,
     move: Move,
     steps: int,
-    step_size: float | Tensor | None,
-    rel_stepsize: float,
+    step_size: float | Tensor | None = None,
+    rel_stepsize: float = REL_STEPSIZE,
     random_start: bool,
-    restarts: int = 1,
-    targeted: bool = False,
-    stop: str | None = None,
-    batch_size: int | None = None,
-    amp: str | None = None,
-    log: AttackLog | None = None,
-    loss: str = "ce",
+    restarts: int,
+    n_targets: int = 0,
     decay: float | None = None,
     course: Course | None = None,
 ) -> Tensor:
-    """Runs :func:`ascend` once per restart on the images not yet broken; the frame of all first-order attacks.
+    """Runs :func:`ascend` once per try on the images not yet broken; the frame of all first-order attacks.
 
-    A restart after the first begins at a random point whatever ``random_start`` says.
+    The tries are ``restarts``, of which those after the first begin at a random point whatever ``random_start`` is,
+    and then ``n_targets``, which begin as the first and lead to the likeliest wrong classes in turn. A targeted attack
+    has only the restarts.
     """
     check_count("steps", steps)
     check_count("restarts", restarts, 1)
+    check_count("n_targets", n_targets)
+    options = {**DEFAULTS, **common}
+    loss, targeted = options["loss"], options["targeted"]
     if loss not in LOSSES:
         raise ConfigError(f"loss must be one of {', '.join(map(repr, LOSSES))}, got {loss!r}{nearest(loss, LOSSES)}")
     if step_size is not None and rel_stepsize != REL_STEPSIZE:
         raise ConfigError(f"give one of step_size and rel_stepsize, got {step_size!r} and {rel_stepsize!r}")
     if targeted and loss == "dlr":
         raise ConfigError("loss 'dlr' is for untargeted attacks; targeted=True needs 'ce' or 'margin'")
+    tries = restarts + (0 if targeted else n_targets)
+    # Without a random start the first gradient is taken at the image itself and gives the clean verdict without a pass.
+    skip_clean = random_start or tries > 1 or options["stop"] is None or course is not None
+    widest = max(course.radius, default=1.0) if course is not None else 1.0
     with attack_task(
-        name,
-        model,
-        images,
-        labels,
-        eps=eps,
-        norm=norm,
-        seeds=seeds,
-        targeted=targeted,
-        stop=stop,
-        batch_size=batch_size,
-        amp=amp,
-        log=log,
-        keep_score=restarts > 1,
-        # Without a random start the first gradient is taken at the image itself and shows the clean verdict by the way.
-        skip_clean=random_start or restarts > 1 or stop is None or course is not None,
-    ) as task:
+        name, model, images, labels, eps, norm, common, keep_score=tries > 1, skip_clean=skip_clean
+    ) as task:  # fmt: skip
         length = _step_length(task.eps, step_size, rel_stepsize)
-        for restart in range(restarts):
-            index = task.standing()
+        for number in range(tries):
+            index, target = task.unbroken(), number - restarts
             if not len(index):
                 break
-            start = task.images[index]
-            if random_start or restart:
-                start = _random_start(task, index, restart, 1.0 if course is None else max(course.radius, default=1.0))
+            start, classes = task.images[index], task.labels[index]
+            if random_start or 0 < number < restarts:
+                start = random_points(start, task.eps[index] * widest, norm, fold(task.seeds[index], number))
+            if target >= 0:
+                likeliest = task.target_classes(index, n_targets)
+                if target >= likeliest.shape[1]:
+                    break
+                classes = likeliest[:, target]
             points = ascend(
-                task,
-                index,
-                start,
-                steps=steps,
-                step_size=length[index],
-                loss=LOSSES[loss],
-                move=move,
-                decay=decay,
-                course=course,
-            )
+                task, index, start, classes, towards=targeted or target >= 0, steps=steps, step_size=length[index],
+                loss=LOSSES["margin" if target >= 0 and loss == "dlr" else loss], move=move, decay=decay, course=course,
+            )  # fmt: skip
             task.settle(index, points)
     return task.adversarial
 
@@ -213,7 +205,3 @@ def _step_length(eps: Tensor, step_size: float | Tensor | None, rel_stepsize: fl
     if not bool((length >= 0).all()):
         raise ConfigError(f"step sizes must be at least 0, got step_size={step_size}, rel_stepsize={rel_stepsize}")
     return length
-
-
-def _random_start(task: Task, index: Tensor, restart: int, radius: float) -> Tensor:
-    return random_start(task.images[index], task.eps[index] * radius, task.norm, fold(task.seeds[index], restart))

@@ -14,21 +14,20 @@ import torch
 from torch import Tensor
 
 from RobustART.core.seeding import fold, normal, uniform
-from RobustART.noise.attacks.geometry import norms, project, spread
+from RobustART.noise.attacks.geometry import norms, project, spread, where
 from RobustART.noise.attacks.losses import cross_entropy, dlr, targeted_dlr
-from RobustART.noise.attacks.packing import Rows, drive, where
-from RobustART.noise.attacks.task import Task
+from RobustART.noise.attacks.task import Rows, Task
 
 _TINY = 1e-12
 _MOMENTUM = 0.75
-_L1_START_SHARE = 0.2
+_L1_START_SPARSITY = 0.2
 _L1_STEP_CUT = 1.5
 _L1_LEAST_STEP = 10.0
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of iterations in a ball of its own: L1 begins in a larger one, where progress is easier."""
+    """Iterations in one ball: L1 begins in a larger one, where progress is easier."""
 
     steps: int
     scale: float = 1.0
@@ -95,18 +94,12 @@ def auto_pgd(
         targets: target class of each image and round, (M, rounds), for the targeted loss.
         rounds: restarts, or target classes times restarts; an image broken in one round takes no part in later ones.
         steps: iterations of a round.
-        rho: share of improving steps below which the step size is halved.
+        rho: fraction of improving steps below which the step size is halved.
         eot_iter: gradients averaged per iteration, for randomised models.
         large_reps: whether to begin in larger balls.
     """
     run = _Run(task, index, loss, targets, phases(steps, large_reps), rho, eot_iter)
-    drive(
-        torch.arange(len(index) * rounds, device=index.device),
-        task.slots or len(task.images),
-        run.begin,
-        run.advance,
-        skip=lambda items: task.broken[index[items % len(index)]],
-    )
+    task.run(index, run.begin, run.advance, rounds)
 
 
 class _Run:
@@ -143,13 +136,13 @@ class _Run:
         rows = {
             "image": image, "label": self.labels[image], "origin": origin, "radius": radius, "phase": phase,
             "t": torch.zeros_like(items), "x": x, "before": x, "best": x, "gradient": torch.zeros_like(x),
-            "loss_best": zero, "loss_before": zero, "loss_check": zero, "rises": zero, "step": zero,
+            "loss_best": zero, "loss_before": zero, "loss_check": zero, "n_improved": zero, "step": zero,
             "reduced": torch.ones_like(items, dtype=torch.bool),
         }  # fmt: skip
         if self.targets is not None:
             rows["target"] = self.targets[place, turn]
         if task.norm == "L1":
-            rows["share"] = rows["support"] = zero
+            rows["sparsity"] = rows["support"] = zero
         if task.stop is None:
             rows["found"], rows["hit"] = x, torch.zeros_like(items, dtype=torch.bool)
         self.any_fresh = True
@@ -202,7 +195,7 @@ class _Run:
         rows["best"] = where(better, rows["x"], rows["best"])
         rows["gradient"] = where(better, gradient, rows["gradient"])
         rows["loss_best"] = torch.where(better, losses, rows["loss_best"])
-        rows["rises"] = rows["rises"] + ((losses > rows["loss_before"]) & ~fresh)
+        rows["n_improved"] = rows["n_improved"] + ((losses > rows["loss_before"]) & ~fresh)
         # The first comparison is with zero, as in the authors' implementation.
         rows["loss_before"] = torch.where(fresh, torch.zeros_like(losses), losses)
         window = self.windows[rows["phase"], rows["t"]]
@@ -219,27 +212,25 @@ class _Run:
         if self.loss != "ce" and bool((fresh & (gradient.flatten(1) == 0).all(1)).any()):
             self.task.flags["zero_gradients"] = "some images have a zero gradient; gradient attacks may fail on them"
         rows["loss_check"] = torch.where(fresh, losses, rows["loss_check"])
-        rows["rises"] = torch.where(fresh, 0, rows["rises"])
+        rows["n_improved"] = torch.where(fresh, 0, rows["n_improved"])
         rows["reduced"] = rows["reduced"] | fresh
         rows["step"] = torch.where(fresh, rows["radius"] * (1 if self.task.norm == "L1" else 2), rows["step"])
         if self.task.norm == "L1":
             count = rows["x"][0].numel()
             support = self._support(rows["x"], rows["origin"])
-            share, support = (
-                (support / count / 1.5, support)
-                if len(self.plan) > 1
-                else (torch.full_like(support, _L1_START_SHARE), torch.full_like(support, count))
-            )
-            rows["share"] = torch.where(fresh, share, rows["share"])
+            sparsity = support / count / 1.5
+            if len(self.plan) == 1:
+                sparsity, support = torch.full_like(support, _L1_START_SPARSITY), torch.full_like(support, count)
+            rows["sparsity"] = torch.where(fresh, sparsity, rows["sparsity"])
             rows["support"] = torch.where(fresh, support, rows["support"])
 
     def _check(self, rows: Rows, check: Tensor, window: Tensor) -> Tensor:
         """Halves the steps of rows that oscillate or stagnate; returns those, which go back to their best point."""
         stuck = ~rows["reduced"] & (rows["loss_check"] >= rows["loss_best"])
-        reduce = (rows["rises"] <= window * self.rho) | stuck
+        reduce = (rows["n_improved"] <= window * self.rho) | stuck
         rows["reduced"] = torch.where(check, reduce, rows["reduced"])
         rows["loss_check"] = torch.where(check, rows["loss_best"], rows["loss_check"])
-        rows["rises"] = torch.where(check, 0, rows["rises"])
+        rows["n_improved"] = torch.where(check, 0, rows["n_improved"])
         reduce = reduce & check
         rows["step"] = torch.where(reduce, rows["step"] / 2, rows["step"])
         return reduce
@@ -251,7 +242,7 @@ class _Run:
         step = torch.where(sparser, rows["radius"], rows["step"] / _L1_STEP_CUT)
         step = torch.minimum(torch.maximum(step, rows["radius"] / _L1_LEAST_STEP), rows["radius"])
         rows["step"] = torch.where(check, step, rows["step"])
-        rows["share"] = torch.where(check, support / rows["x"][0].numel() / 1.5, rows["share"])
+        rows["sparsity"] = torch.where(check, support / rows["x"][0].numel() / 1.5, rows["sparsity"])
         rows["support"] = torch.where(check, support, rows["support"])
         return sparser & check
 
@@ -294,19 +285,18 @@ class _Run:
         else:
             unit = gradient.sign() if norm == "Linf" else gradient / spread(norms(gradient, norm) + _TINY, gradient)
             new = project(origin, x + step * unit, radius, norm)
-            share = torch.where(rows["t"] == 0, 1.0, _MOMENTUM).to(x.dtype)
-            share = spread(share, x)
-            new = project(origin, x + (new - x) * share + (x - rows["before"]) * (1 - share), radius, norm)
+            alpha = spread(torch.where(rows["t"] == 0, 1.0, _MOMENTUM), x)
+            new = project(origin, x + (new - x) * alpha + (x - rows["before"]) * (1 - alpha), radius, norm)
         rows["before"] = x
         rows["x"] = where(last, x, new)
         rows["t"] = rows["t"] + 1
 
     @staticmethod
     def _sparse(rows: Rows, gradient: Tensor) -> Tensor:
-        """Returns steps of unit L1 norm on each row's own number of steepest values, as many as its share says."""
+        """Returns steps of unit L1 norm on each row's steepest values, the fraction ``sparsity`` of them."""
         flat = gradient.flatten(1)
         steep, count = flat.abs(), flat.shape[1]
-        kept = count - ((1 - rows["share"]) * count).clamp(0, count - 1).long()
+        kept = count - ((1 - rows["sparsity"]) * count).clamp(0, count - 1).long()
         # The smallest value that is kept; a full sort would give the same but take longer.
         floor = steep.topk(int(kept.max()), dim=1).values.gather(1, kept[:, None] - 1)
         signs = torch.where(steep >= floor, flat.sign(), 0)

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from RobustART.core.seeding import fold, normal, uniform
 from RobustART.errors import ConfigError
-from RobustART.noise.attacks.apgd import target_classes
-from RobustART.noise.attacks.geometry import check_norm, norms, spread
+from RobustART.noise.attacks.geometry import check_norm, norms, spread, where
 from RobustART.noise.attacks.hyperplane import to_hyperplane
-from RobustART.noise.attacks.log import AttackLog
-from RobustART.noise.attacks.packing import Rows, drive, where
-from RobustART.noise.attacks.task import Task, attack_task, check_count
+from RobustART.noise.attacks.options import AttackOptions, attack, check_count
+from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
 _DUAL = {"Linf": "L1", "L2": "L2", "L1": "Linf"}
@@ -133,123 +132,75 @@ def _fab(
     model: Model,
     images: Tensor,
     labels: Tensor,
-    *,
     eps: float | Tensor,
-    seeds: Tensor | None,
     norm: str,
+    common: AttackOptions,
+    *,
     steps: int,
     restarts: int,
     n_targets: int | None,
     alpha_max: float,
     eta: float,
     beta: float,
-    targeted: bool,
-    stop: str | None,
-    batch_size: int | None,
-    amp: str | None,
-    log: AttackLog | None,
 ) -> Tensor:
     check_count("steps", steps)
     check_count("restarts", restarts, 1)
     if n_targets is not None:
         check_count("n_targets", n_targets, 1)
-    for option, value, top in (("alpha_max", alpha_max, 1), ("beta", beta, 1)):
-        if not 0 <= value <= top:
-            raise ConfigError(f"{option} must be in [0, {top}], got {value!r}")
+    for option, value in (("alpha_max", alpha_max), ("beta", beta)):
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{option} must be in [0, 1], got {value!r}")
     if not eta >= 1:
         raise ConfigError(f"eta must be at least 1, got {eta!r}")
-    with attack_task(
-        name, model, images, labels, eps=eps, norm=check_norm(norm), seeds=seeds, targeted=targeted, stop=stop,
-        batch_size=batch_size, amp=amp, log=log, keep_score=True,
-    ) as task:  # fmt: skip
-        index = task.standing()
+    with attack_task(name, model, images, labels, eps, check_norm(norm), common) as task:
+        index = task.unbroken()
         if len(index) and steps:
-            targets = None if n_targets is None and not targeted else target_classes(task, index, n_targets or 1)
+            targets = None if n_targets is None and not task.targeted else task.target_classes(index, n_targets or 1)
             walk = _Walk(task, index, targets, restarts=restarts, steps=steps, alpha_max=alpha_max, eta=eta, beta=beta)
-            rounds = restarts * (1 if targets is None else targets.shape[1])
-            drive(
-                torch.arange(len(index) * rounds, device=index.device),
-                task.slots or len(task.images),
-                walk.begin,
-                walk.advance,
-                skip=lambda items: task.broken[index[items % len(index)]],
-            )
+            task.run(index, walk.begin, walk.advance, restarts * (1 if targets is None else targets.shape[1]))
     return task.adversarial
 
 
+@attack
 def fab(
-    model: Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    eps: float | Tensor,
-    seeds: Tensor | None = None,
-    norm: str = "Linf",
-    steps: int = 100,
-    restarts: int = 1,
-    alpha_max: float = 0.1,
-    eta: float = 1.05,
-    beta: float = 0.9,
-    targeted: bool = False,
-    stop: str | None = None,
-    batch_size: int | None = None,
-    amp: str | None = None,
-    log: AttackLog | None = None,
-) -> Tensor:
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, norm: str = "Linf", steps: int = 100,
+    restarts: int = 1, alpha_max: float = 0.1, eta: float = 1.05, beta: float = 0.9, **common: Unpack[AttackOptions],
+) -> Tensor:  # fmt: skip
     """Fast adaptive boundary attack (Croce and Hein 2020, https://arxiv.org/abs/1907.02044) on the nearest class.
 
-    Every iteration takes one backward pass per class; with many classes :func:`fab_t` is the one to use.
+    Every iteration takes one backward pass per class; with many classes :func:`fab_t` is the one to use. With
+    ``stop=None`` the nearest point found is returned.
 
     Args:
-        model: any callable, images (N, C, H, W) in [0, 1] to logits (N, K).
-        images: float (N, C, H, W) in [0, 1]; not changed.
-        labels: true classes (N,), or the wanted ones if ``targeted``.
-        eps: radius in units of ``images``, a number or one per image (N,).
-        seeds: int64 keys of the images (N,), for the starts of restarts after the first.
+        model: and all arguments not named here as in :class:`AttackOptions`.
+        images: (N, C, H, W).
+        labels: (N,).
+        eps: radius.
         norm: ``"Linf"``, ``"L2"`` or ``"L1"``.
         steps: iterations of each restart.
-        restarts: tries per image.
+        restarts: tries per image; later ones start at random points.
         alpha_max: largest weight of the image's own projection.
         eta: how far to step over the boundary.
         beta: how far to keep from the image after a success, in units of the distance.
-        targeted: whether to lead to ``labels`` instead of away from them.
-        stop: None runs all iterations and returns the nearest point; ``"first"`` ends with one inside the ball.
-        batch_size: images in the batch at once, refilled as images leave; None for all.
-        amp: ``"bf16"`` proposes in bfloat16 and confirms each success in float32, which is faster on some devices.
-        log: filled with what happened to each image.
+        common: options of every attack.
     """
     return _fab(
-        "fab", model, images, labels, eps=eps, seeds=seeds, norm=norm, steps=steps, restarts=restarts, n_targets=None,
-        alpha_max=alpha_max, eta=eta, beta=beta, targeted=targeted, stop=stop, batch_size=batch_size, amp=amp, log=log,
+        "fab", model, images, labels, eps, norm, common, steps=steps, restarts=restarts, n_targets=None,
+        alpha_max=alpha_max, eta=eta, beta=beta,
     )  # fmt: skip
 
 
+@attack
 def fab_t(
-    model: Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    eps: float | Tensor,
-    seeds: Tensor | None = None,
-    norm: str = "Linf",
-    steps: int = 100,
-    restarts: int = 1,
-    n_targets: int = 9,
-    alpha_max: float = 0.1,
-    eta: float = 1.05,
-    beta: float = 0.9,
-    targeted: bool = False,
-    stop: str | None = None,
-    batch_size: int | None = None,
-    amp: str | None = None,
-    log: AttackLog | None = None,
-) -> Tensor:
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, norm: str = "Linf", steps: int = 100,
+    restarts: int = 1, n_targets: int = 9, alpha_max: float = 0.1, eta: float = 1.05, beta: float = 0.9,
+    **common: Unpack[AttackOptions],
+) -> Tensor:  # fmt: skip
     """Fast adaptive boundary attack towards each of the likeliest wrong classes in turn; arguments as in :func:`fab`.
 
     ``n_targets`` is the number of those classes, at most one less than the model has.
     """
     return _fab(
-        "fab_t", model, images, labels, eps=eps, seeds=seeds, norm=norm, steps=steps, restarts=restarts,
-        n_targets=n_targets, alpha_max=alpha_max, eta=eta, beta=beta, targeted=targeted, stop=stop,
-        batch_size=batch_size, amp=amp, log=log,
+        "fab_t", model, images, labels, eps, norm, common, steps=steps, restarts=restarts, n_targets=n_targets,
+        alpha_max=alpha_max, eta=eta, beta=beta,
     )  # fmt: skip

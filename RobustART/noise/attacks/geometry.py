@@ -28,6 +28,11 @@ def spread(values: Tensor, like: Tensor) -> Tensor:
     return values.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
 
 
+def where(mask: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Returns the images of ``first`` where ``mask`` (N,) is true, those of ``second`` elsewhere."""
+    return torch.where(mask.view(-1, *[1] * (first.ndim - 1)), first, second)
+
+
 def norms(delta: Tensor, norm: str) -> Tensor:
     """Returns the norm of each image's ``delta``, (N,)."""
     flat = delta.flatten(1)
@@ -157,19 +162,19 @@ def normalize_l2(gradient: Tensor) -> Tensor:
     return gradient / spread(norms(gradient, "L2").clamp(min=_TINY), gradient)
 
 
-def sparse_sign(gradient: Tensor, points: Tensor, share: float) -> Tensor:
-    """Returns an L1 direction of unit norm: equal steps on the ``share`` of values with the steepest useful gradient.
+def sparse_sign(gradient: Tensor, points: Tensor, sparsity: float) -> Tensor:
+    """Returns an L1 direction of unit norm: equal steps on the values with the steepest useful gradient.
 
-    A value that cannot move in its gradient's sign without leaving [0, 1] is of no use and does not count (Tramer and
+    A value that cannot move in its gradient's sign without leaving [0, 1] is of no use and is left out (Tramer and
     Boneh 2019, https://arxiv.org/abs/1904.13000, section 3; the box as in Croce and Hein 2021).
 
     Args:
         gradient: (N, C, H, W).
         points: where the gradient was taken, in [0, 1].
-        share: part of all values that move, in (0, 1]; at least one does.
+        sparsity: fraction of all values that move, in (0, 1]; at least one does.
     """
     useful = torch.where(room(points, gradient) > 0, gradient, 0).flatten(1)
-    count = max(1, round(share * useful.shape[1]))
+    count = max(1, round(sparsity * useful.shape[1]))
     steep, places = useful.abs().topk(count, dim=1, sorted=False)
     steps = useful.gather(1, places).sign() / (steep > 0).sum(1, keepdim=True).clamp(min=1)
     return torch.zeros_like(useful).scatter_(1, places, steps).view_as(gradient)

@@ -25,7 +25,7 @@ class AttackLog:
     backward: dict[str, Tensor] = field(default_factory=dict)
     """Backward passes by stage, int64 (N,) on the CPU."""
     flags: dict[str, str] = field(default_factory=dict)
-    """Warnings about the evaluation by name, as :mod:`RobustART.noise.attacks.checks` gives them."""
+    """Warnings about the evaluation by name, as :mod:`RobustART.noise.attacks.flags` returns them."""
 
     @property
     def stages(self) -> list[str]:

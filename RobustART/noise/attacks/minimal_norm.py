@@ -1,7 +1,7 @@
 """Attacks that look for the smallest L2 perturbation: DDN, Carlini and Wagner, DeepFool.
 
-With ``eps`` what is inside the ball counts, and ``stop="first"`` ends with it; with ``eps=None`` the smallest
-perturbation found is returned, and the image itself where none was.
+With ``eps`` a perturbation inside the ball is a success, and ``stop="first"`` ends with it; with ``eps=None`` the smallest
+perturbation found is returned, and the image itself if none was found.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from RobustART.core.seeding import normal
 from RobustART.errors import ConfigError
-from RobustART.noise.attacks.geometry import norms, spread
-from RobustART.noise.attacks.log import AttackLog
+from RobustART.noise.attacks.geometry import norms, spread, where
 from RobustART.noise.attacks.losses import cross_entropy, margin
-from RobustART.noise.attacks.packing import Rows, drive, where
-from RobustART.noise.attacks.task import Task, attack_task, check_count, check_positive
+from RobustART.noise.attacks.options import AttackOptions, CommonOptions, attack, check_count, check_positive
+from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
 Step = Callable[[Rows], Tensor]
-"""Advances all rows and returns where they are through; keeps points and verdicts by :func:`_keep`."""
+"""Advances all rows and returns which are finished; keeps points and verdicts by :func:`_keep`."""
 
 
 def _search(
@@ -30,25 +30,15 @@ def _search(
     model: Model,
     images: Tensor,
     labels: Tensor,
-    *,
     eps: float | Tensor | None,
-    seeds: Tensor | None,
-    targeted: bool,
-    stop: str | None,
-    batch_size: int | None,
-    amp: str | None,
-    log: AttackLog | None,
+    common: AttackOptions,
     prepare: Callable[[Task], tuple[Callable[[Rows], Rows], Step]],
 ) -> Tensor:
-    """Runs a step on the images that the model gets right until it is through with them; the frame of this file.
+    """Runs a step on the correctly classified images until it has finished them; the frame of this file.
 
-    ``prepare`` gives a function that adds the columns of an attack to fresh rows, and the step.
+    ``prepare`` returns a function that gives the columns of an attack for fresh rows, and the step.
     """
-    with attack_task(
-        name, model, images, labels, eps=eps, norm="L2", seeds=seeds, targeted=targeted, stop=stop,
-        batch_size=batch_size, amp=amp, log=log, keep_score=True, unbounded=True,
-    ) as task:  # fmt: skip
-        index = task.standing()
+    with attack_task(name, model, images, labels, eps, "L2", common) as task:
         extend, step = prepare(task)
 
         def begin(items: Tensor) -> Rows:
@@ -61,14 +51,15 @@ def _search(
         def advance(rows: Rows) -> Tensor:
             finished = step(rows)
             found = rows["distance"].isfinite() & (rows["distance"] <= task.eps[rows["image"]])
-            claim = found & (finished if stop is None else torch.ones_like(found))
+            claim = found & finished if task.stop is None else found
             if bool(claim.any()):
                 task.claim(rows["image"], rows["best"], claim)
                 finished = finished | task.broken[rows["image"]]
             return finished
 
+        index = task.unbroken()
         if len(index):
-            drive(torch.arange(len(index), device=index.device), task.slots, begin, advance)
+            task.run(index, begin, advance)
     return task.adversarial
 
 
@@ -82,38 +73,22 @@ def _keep(task: Task, rows: Rows, points: Tensor, logits: Tensor) -> Tensor:
     return fooled
 
 
+@attack
 def ddn_l2(
-    model: Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    eps: float | Tensor | None = None,
-    seeds: Tensor | None = None,
-    steps: int = 100,
-    gamma: float = 0.05,
-    init_norm: float = 1.0,
-    targeted: bool = False,
-    stop: str | None = None,
-    batch_size: int | None = None,
-    amp: str | None = None,
-    log: AttackLog | None = None,
-) -> Tensor:
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: int = 100,
+    gamma: float = 0.05, init_norm: float = 1.0, **common: Unpack[AttackOptions],
+) -> Tensor:  # fmt: skip
     """Decoupled direction and norm (Rony 2019, https://arxiv.org/abs/1811.09600).
 
     Args:
-        model: any callable, images (N, C, H, W) in [0, 1] to logits (N, K).
-        images: float (N, C, H, W) in [0, 1]; not changed.
-        labels: true classes (N,), or the wanted ones if ``targeted``.
-        eps: L2 radius that counts, a number or one per image (N,); None for the smallest perturbation.
-        seeds: int64 keys of the images (N,), for directions where the gradient is zero.
+        model: and all arguments not named here as in :class:`AttackOptions`.
+        images: (N, C, H, W).
+        labels: (N,).
+        eps: largest L2 distance of a success, a number or one per image; None for the smallest perturbation.
         steps: gradient steps.
         gamma: by how much the norm shrinks after a success and grows after a failure.
         init_norm: the first norm.
-        targeted: whether to lead to ``labels`` instead of away from them.
-        stop: None runs all steps; ``"first"`` ends with a success inside ``eps``.
-        batch_size: images in the batch at once, refilled as images leave; None for all.
-        amp: ``"bf16"`` proposes in bfloat16 and confirms each success in float32, which is faster on some devices.
-        log: filled with what happened to each image.
+        common: options of every attack; the seeds are for directions where the gradient is zero.
     """
     check_count("steps", steps)
     check_positive("init_norm", init_norm)
@@ -121,7 +96,7 @@ def ddn_l2(
         raise ConfigError(f"gamma must be in (0, 1), got {gamma!r}")
 
     def prepare(task: Task) -> tuple[Callable[[Rows], Rows], Step]:
-        sign = -1.0 if targeted else 1.0
+        sign = -1.0 if task.targeted else 1.0
 
         def extend(rows: Rows) -> Rows:
             return {"delta": torch.zeros_like(rows["origin"]), "norm": torch.full_like(rows["distance"], init_norm)}
@@ -150,39 +125,22 @@ def ddn_l2(
 
         return extend, step
 
-    return _search(
-        "ddn_l2", model, images, labels, eps=eps, seeds=seeds, targeted=targeted, stop=stop, batch_size=batch_size, amp=amp,
-        log=log, prepare=prepare,
-    )  # fmt: skip
+    return _search("ddn_l2", model, images, labels, eps, common, prepare)
 
 
+@attack
 def cw_l2(
-    model: Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    eps: float | Tensor | None = None,
-    seeds: Tensor | None = None,
-    steps: int = 1000,
-    search_steps: int = 9,
-    step_size: float = 0.01,
-    initial_const: float = 1e-3,
-    confidence: float = 0.0,
-    abort_early: bool = True,
-    targeted: bool = False,
-    stop: str | None = None,
-    batch_size: int | None = None,
-    amp: str | None = None,
-    log: AttackLog | None = None,
-) -> Tensor:
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: int = 1000,
+    search_steps: int = 9, step_size: float = 0.01, initial_const: float = 1e-3, confidence: float = 0.0,
+    abort_early: bool = True, **common: Unpack[AttackOptions],
+) -> Tensor:  # fmt: skip
     """Carlini and Wagner's L2 attack (2017, https://arxiv.org/abs/1608.04644): Adam in tanh space.
 
     Args:
         model: and all arguments not named here as in :func:`ddn_l2`.
-        images: float (N, C, H, W) in [0, 1]; not changed.
-        labels: true classes (N,), or the wanted ones if ``targeted``.
-        eps: L2 radius that counts; None for the smallest perturbation.
-        seeds: not needed, this attack draws nothing.
+        images: (N, C, H, W).
+        labels: (N,).
+        eps: largest L2 distance of a success; None for the smallest perturbation.
         steps: steps of Adam for each weight.
         search_steps: weights tried per image, by tenfold growth and bisection.
         step_size: of Adam.
@@ -190,11 +148,7 @@ def cw_l2(
         confidence: margin to reach.
         abort_early: whether a weight that has led to a success ends when a tenth of the steps brings no progress. The
             original looks at the whole batch's progress, which would make images depend on each other.
-        targeted: whether to lead to ``labels``.
-        stop: None or ``"first"``.
-        batch_size: images in the batch at once; None for all.
-        amp: ``"bf16"`` proposes in bfloat16 and confirms each success in float32, which is faster on some devices.
-        log: filled with what happened to each image.
+        common: options of every attack; nothing is random here, so the seeds have no effect.
     """
     check_count("steps", steps)
     check_count("search_steps", search_steps, 1)
@@ -224,12 +178,12 @@ def cw_l2(
 
             def shortfall(logits: Tensor) -> Tensor:
                 lead = margin(logits, target)
-                return -const * (confidence - (-lead if targeted else lead)).clamp(min=0)
+                return -const * (confidence - (-lead if task.targeted else lead)).clamp(min=0)
 
             logits, climbed, gradient = task.victim.gradient(points, rows["image"], shortfall)
             lead = margin(logits, target)
             fooled = _keep(task, rows, points, logits)
-            rows["hit"] = rows["hit"] | (fooled & ((-lead if targeted else lead) >= confidence))
+            rows["hit"] = rows["hit"] | (fooled & ((-lead if task.targeted else lead) >= confidence))
             offset = points - rows["origin"]
             slope = (2 * offset - gradient) * (1 - squash**2) / 2
             t = spread(rows["t"] + 1, slope)
@@ -252,10 +206,7 @@ def cw_l2(
 
         return extend, step
 
-    return _search(
-        "cw_l2", model, images, labels, eps=eps, seeds=seeds, targeted=targeted, stop=stop, batch_size=batch_size, amp=amp,
-        log=log, prepare=prepare,
-    )  # fmt: skip
+    return _search("cw_l2", model, images, labels, eps, common, prepare)
 
 
 def _next_weight(rows: Rows, ending: Tensor) -> None:
@@ -270,36 +221,23 @@ def _next_weight(rows: Rows, ending: Tensor) -> None:
     rows["t"] = torch.where(ending, 0, rows["t"])
 
 
+@attack
 def deepfool_l2(
-    model: Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    eps: float | Tensor | None = None,
-    seeds: Tensor | None = None,
-    steps: int = 50,
-    candidates: int = 10,
-    overshoot: float = 0.02,
-    stop: str | None = None,
-    batch_size: int | None = None,
-    amp: str | None = None,
-    log: AttackLog | None = None,
-) -> Tensor:
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: int = 50,
+    candidates: int = 10, overshoot: float = 0.02, stop: str | None = None, **common: Unpack[CommonOptions],
+) -> Tensor:  # fmt: skip
     """DeepFool in L2 (Moosavi-Dezfooli 2016, https://arxiv.org/abs/1511.04599), untargeted by its nature.
 
     Args:
         model: and all arguments not named here as in :func:`ddn_l2`.
-        images: float (N, C, H, W) in [0, 1]; not changed.
+        images: (N, C, H, W).
         labels: true classes (N,).
-        eps: L2 radius that counts; None for the smallest perturbation.
-        seeds: not needed, this attack draws nothing.
+        eps: largest L2 distance of a success; None for the smallest perturbation.
         steps: largest number of linearisations; an image ends with the first that fools the model.
-        candidates: likeliest classes among which the nearest boundary is sought, the true one included.
+        candidates: likeliest classes among which the nearest boundary is searched, the true one included.
         overshoot: how far to step over it.
         stop: None or ``"first"``, which is the same here.
-        batch_size: images in the batch at once, refilled as images leave; None for all.
-        amp: ``"bf16"`` proposes in bfloat16 and confirms each success in float32, which is faster on some devices.
-        log: filled with what happened to each image.
+        common: options of every attack; nothing is random here, so the seeds have no effect.
     """
     check_count("steps", steps)
     check_count("candidates", candidates, 2)
@@ -332,7 +270,4 @@ def deepfool_l2(
 
         return extend, step
 
-    return _search(
-        "deepfool_l2", model, images, labels, eps=eps, seeds=seeds, targeted=False, stop=stop, batch_size=batch_size,
-        amp=amp, log=log, prepare=prepare,
-    )  # fmt: skip
+    return _search("deepfool_l2", model, images, labels, eps, {"stop": stop, **common}, prepare)

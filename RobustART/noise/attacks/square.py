@@ -12,14 +12,14 @@ import math
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from RobustART.core.seeding import fold, random_bits
 from RobustART.errors import ConfigError
-from RobustART.noise.attacks.geometry import check_norm, norms, room, shrink_l1, spread
-from RobustART.noise.attacks.log import AttackLog
+from RobustART.noise.attacks.geometry import check_norm, norms, room, shrink_l1, spread, where
 from RobustART.noise.attacks.losses import margin
-from RobustART.noise.attacks.packing import Rows, drive, where
-from RobustART.noise.attacks.task import Task, attack_task, check_count
+from RobustART.noise.attacks.options import AttackOptions, attack, check_count
+from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
 _TINY = 1e-12
@@ -257,62 +257,35 @@ class _Search:
         return values[:, :, None] * window
 
 
+@attack
 def square(
-    model: Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    eps: float | Tensor,
-    seeds: Tensor | None = None,
-    norm: str = "Linf",
-    steps: int = 5000,
-    restarts: int = 1,
-    p_init: float = 0.8,
-    rescale_schedule: bool = False,
-    targeted: bool = False,
-    stop: str | None = None,
-    batch_size: int | None = None,
-    amp: str | None = None,
-    log: AttackLog | None = None,
-) -> Tensor:
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, norm: str = "Linf", steps: int = 5000,
+    restarts: int = 1, p_init: float = 0.8, rescale_schedule: bool = False, **common: Unpack[AttackOptions],
+) -> Tensor:  # fmt: skip
     """Square Attack (Andriushchenko 2020, https://arxiv.org/abs/1912.00049) on the margin of the logits.
 
-    It needs no gradient and always ends for an image when it is fooled, whatever ``stop`` says.
+    It needs no gradient and always finishes an image when it is fooled, whatever ``stop`` is. If the batch has room,
+    further proposals of the same images fill it.
 
     Args:
-        model: any callable, images (N, C, H, W) in [0, 1] to logits (N, K).
-        images: float (N, C, H, W) in [0, 1]; not changed.
-        labels: true classes (N,), or the wanted ones if ``targeted``.
-        eps: radius in units of ``images``, a number or one per image (N,).
-        seeds: int64 keys of the images (N,), for all draws.
+        model: and all arguments not named here as in :class:`AttackOptions`.
+        images: (N, C, H, W).
+        labels: (N,).
+        eps: radius.
         norm: ``"Linf"``, ``"L2"`` or ``"L1"``.
         steps: queries of each restart after the first point.
-        restarts: tries per image; later ones go to the images that still stand.
-        p_init: share of the image that the first squares cover.
-        rescale_schedule: whether the sizes of the squares follow the share of the queries instead of their number.
-        targeted: whether to lead to ``labels`` instead of away from them.
-        stop: None or ``"first"``.
-        batch_size: images in the batch at once, refilled as images leave; None for all. Where room is left, further
-            proposals of the same images fill it.
-        amp: ``"bf16"`` proposes in bfloat16 and confirms each success in float32, which is faster on some devices.
-        log: filled with what happened to each image.
+        restarts: tries per image; later ones go to the images not yet fooled.
+        p_init: fraction of the image that the first squares cover.
+        rescale_schedule: whether the sizes of the squares follow the fraction of the queries instead of their number.
+        common: options of every attack.
     """
     check_count("steps", steps)
     check_count("restarts", restarts, 1)
     if not 0 < p_init <= 1:
         raise ConfigError(f"p_init must be in (0, 1], got {p_init!r}")
-    with attack_task(
-        "square", model, images, labels, eps=eps, norm=check_norm(norm), seeds=seeds, targeted=targeted, stop=stop,
-        batch_size=batch_size, amp=amp, log=log, keep_score=True,
-    ) as task:  # fmt: skip
-        index = task.standing()
+    with attack_task("square", model, images, labels, eps, check_norm(norm), common) as task:
+        index = task.unbroken()
         if len(index):
             search = _Search(task, index, steps, restarts, p_init, rescale_schedule)
-            drive(
-                torch.arange(len(index) * restarts, device=index.device),
-                search.slots,
-                search.begin,
-                search.advance,
-                skip=lambda items: task.broken[index[items % len(index)]],
-            )
+            task.run(index, search.begin, search.advance, restarts)
     return task.adversarial

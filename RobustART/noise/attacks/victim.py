@@ -8,12 +8,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.logits import check_logits
 from RobustART.errors import ConfigError, ModelError
 
 Model = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor], Tensor]
-
-_WRAP = "wrap it so that it returns logits: lambda images: model(images).logits, or lambda images: model(images)[0]"
 
 
 @contextmanager
@@ -128,7 +127,7 @@ class Victim:
                 logits = self.model(points)
         else:
             logits = self.model(points)
-        check_logits(logits, len(points))
+        check_output(logits, len(points))
         if self.classes is None:
             self.classes = logits.shape[1]
             check_labels(self._labels, self.classes)
@@ -136,16 +135,9 @@ class Victim:
         return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
 
 
-def check_logits(logits: object, count: int) -> None:
-    """Raises ``ModelError`` unless ``logits`` is a float tensor (count, K) with K of at least 2 and no NaN."""
-    if not isinstance(logits, Tensor):
-        raise ModelError(f"the model must return a tensor of logits (N, K), got {type(logits).__name__}; {_WRAP}")
-    if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2 or not logits.is_floating_point():
-        raise ModelError(
-            f"the model must return float logits of shape ({count}, K) with K of at least 2 for {count} images, "
-            f"got {tuple(logits.shape)} of {logits.dtype}"
-        )
-    if logits.isnan().any():
+def check_output(output: object, count: int) -> None:
+    """Raises ``ModelError`` unless a model's output is logits (count, K), K at least 2, without NaN."""
+    if check_logits(output, count, classes=2).isnan().any():
         raise ModelError("the model returned NaN logits; an attack on it would prove nothing")
 
 

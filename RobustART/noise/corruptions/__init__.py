@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from RobustART.core.imaging import Array
+from RobustART.core.options import convert
+from RobustART.core.ranges import Range
 from RobustART.errors import ConfigError
 from RobustART.noise import backends
 from RobustART.noise.corruptions import blur, digital, noise, weather
@@ -65,10 +67,9 @@ def check_backend(backend: str, names: Sequence[str] = (), option: str = "backen
             raise ConfigError(f"the backend imagecorruptions has ImageNet-C's 19 corruptions only, not {name!r}")
 
 
-def check_severity(severity: object) -> None:
-    """Raises a ConfigError if something is not a severity, 0 to 5."""
-    if isinstance(severity, bool) or not isinstance(severity, (int, np.integer)) or not 0 <= severity <= 5:
-        raise ConfigError(f"severity must be a whole number from 0 (clean) to 5, got {severity!r}")
+def check_severity(severity: object) -> int:
+    """Returns a severity; a ConfigError if it is not from 0 to 5."""
+    return int(convert(severity, Annotated[int, Range(0, 5, text="from 0 (clean) to 5")], "severity"))
 
 
 def corrupt(
@@ -97,7 +98,7 @@ def corrupt(
         DataError: the file cannot be read.
     """
     function = CORRUPTIONS[name]
-    check_severity(severity)
+    severity = check_severity(severity)
     check_backend(backend, [name])
     rng = check_generator(rng)
     if backend == "imagecorruptions":

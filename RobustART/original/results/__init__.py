@@ -1,4 +1,4 @@
-"""Reading the original RobustART's result files: JSON lines without a header, one file or one per process."""
+"""Reads the original's result files: JSON lines without a header, in one file or one for each process."""
 
 from RobustART.metrics.formats import FORMATS, ORIGINAL, Format
 from RobustART.original.results.files import corruption_files

@@ -1,4 +1,4 @@
-"""Which of the original's files there are, and what their names say."""
+"""Finds the original's result files and parses their names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, is_noise
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Returns what is in a folder, by name; a RecordError says why it cannot be looked into."""
+    """Returns the entries of a folder, sorted; raises a RecordError if it is not readable."""
     try:
         return sorted(folder.iterdir())
     except (OSError, ValueError) as error:
@@ -24,8 +24,8 @@ def result_files(res_file: str | Path) -> list[Path]:
     """Returns the file; else ``res_file.all``; else all of ``res_file.rank0``, ``.rank1``, ... in order.
 
     Raises:
-        ConfigError: it is neither a text nor a path.
-        RecordError: there is neither, or one of the ranks is missing.
+        ConfigError: ``res_file`` is neither a string nor a path.
+        RecordError: no such file exists, or the file of a rank is missing.
     """
     path = as_path(res_file, "a result file")
     if path.is_file():
@@ -57,12 +57,12 @@ def corruption_files(res_files: str | Path | Sequence[str | Path]) -> dict[tuple
 
     Args:
         res_files: a folder of ``{group}-{corruption}-{severity}-results.txt``, with ``.all`` or one file for each process,
-            or a list of such files. Other files of the folder, such as the original's ``-metric``, are not looked at.
+            or a list of such files. Other files of the folder, such as the original's ``-metric``, are ignored.
 
     Raises:
-        ConfigError: it is none of these.
-        RecordError: there are none, a name is not of this form or of none of ImageNet-C's corruptions in its group, or a
-            cell is there twice.
+        ConfigError: ``res_files`` is neither a string nor a path nor a list of these.
+        RecordError: there are no such files, a name does not have this form, names an unknown corruption or another group,
+            or two files are of the same cell.
     """
     if isinstance(res_files, (list, tuple)):
         places = [as_path(path, "a result file") for path in res_files]
@@ -98,12 +98,12 @@ def video_files(res_file: str | Path, perturbation: str | None = None, difficult
 
     Args:
         res_file: ``{perturbation}-results.txt``, with ``.all`` or one file for each process; or a folder of them.
-        perturbation: of a file whose name does not say it.
-        difficulty: 1 to 3; noise of 2 and 3 may be called ``{perturbation}_{difficulty}``, as its videos are.
+        perturbation: the perturbation of a file whose name does not contain it.
+        difficulty: 1 to 3; files of noise at 2 and 3 may be named ``{perturbation}_{difficulty}``, as its videos are.
 
     Raises:
-        ConfigError: ``res_file`` is neither a text nor a path, or ``perturbation`` none of ImageNet-P's.
-        RecordError: a name does not say a perturbation of ImageNet-P, or two the same.
+        ConfigError: ``res_file`` is neither a string nor a path, or ``perturbation`` is not one of ImageNet-P.
+        RecordError: a name contains no perturbation of ImageNet-P, or two files are of the same one.
     """
     path = as_path(res_file, "a result file")
     allowed = {name: name for name in PUBLISHED_PERTURBATIONS}

@@ -1,4 +1,4 @@
-"""The original's lines: what is no line, and which of their values are numbers."""
+"""Reads the original's lines and decides which of their values are numbers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from RobustART.records.header import is_header, parse_json, shown
 MOST = 2**31 - 1
 """The highest class or label that a line may hold."""
 NUMBERS = frozenset({int, float})
-"""Types of JSON numbers; true and false, which Python takes for whole numbers, are none."""
+"""Types of JSON numbers, without ``bool``, which Python counts as an integer."""
 
 
 def original_lines(res_file: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (place for messages, data) of each line of the original's files.
 
     Raises:
-        RecordError: a file is missing or cannot be read, or a line is no JSON object in UTF-8.
+        RecordError: a file is missing or unreadable, or a line is not a JSON object in UTF-8.
     """
     for path in result_files(res_file):
         try:
@@ -52,5 +52,5 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
 
 
 def whole(value: object) -> bool:
-    """Returns whether a value is the number of a class: a whole number from 0, and neither true nor false."""
+    """Returns whether a value is the number of a class: an integer from 0 up, and not a boolean."""
     return type(value) is int and 0 <= value <= MOST

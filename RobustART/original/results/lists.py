@@ -1,4 +1,4 @@
-"""The original's lists: confidences of ImageNet-A and -O, and predictions of frames of ImageNet-P."""
+"""Reads the original's lists: confidences of ImageNet-A and -O, and predictions of ImageNet-P's frames."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ def holds_confidences(res_file: str | Path) -> bool:
 
 
 def read_confidences(res_file: str | Path) -> tuple[list[float], list[bool]]:
-    """Returns confidences and whether each is right from lines ``{"confidence": [...], "correct": [...], "num_correct"}``,
-    one line per process.
+    """Returns confidences, and whether each prediction is correct.
+
+    There is one line ``{"confidence": [...], "correct": [...], "num_correct": N}`` for each process.
 
     Raises:
-        RecordError: the file is missing or damaged, a confidence is none in [0, 1], or ``correct`` is neither 0 nor 1.
+        RecordError: the file is missing or damaged, a confidence is not in [0, 1], or ``correct`` is neither 0 nor 1.
     """
     confidence: list[float] = []
     correct: list[bool] = []
@@ -63,12 +64,13 @@ def read_video_predictions(
     """Returns predictions, (videos, frames) by perturbation, from lines ``{"predictions": [class of each frame]}``.
 
     Args:
-        res_file: as in :func:`video_files`, and so the others.
-        perturbation: of a file whose name does not say it.
+        res_file: see :func:`video_files`.
+        perturbation: see :func:`video_files`.
         difficulty: 1 to 3.
 
     Raises:
-        ConfigError, RecordError: as there; or a file is damaged, or holds videos of several lengths.
+        ConfigError: see :func:`video_files`.
+        RecordError: see :func:`video_files`; or a file is damaged, or holds videos of several lengths.
     """
     found = {}
     for name, place in video_files(res_file, perturbation, difficulty).items():

@@ -1,4 +1,4 @@
-"""The original's score lines: predictions, labels and scores of images."""
+"""Reads the original's score lines: predictions, labels and scores of images."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from RobustART.original.results.lines import NUMBERS, original_lines, whole
 from RobustART.records.header import shown
 
 REPEAT = 1e-3
-"""How far the highest scores of one image may be apart in two batches."""
+"""Largest difference between the highest scores of one image in two batches."""
 ROUNDING = 0.02
-"""How far the sum of a softmax over 1,000 classes may be above 1, in bfloat16 say."""
+"""Largest excess over 1 of the sum of a softmax over 1,000 classes, for instance in bfloat16."""
 LEAST_MASS = 1e-5
-"""What some classes must have of a softmax with 8 decimals, so that the rest can be told apart."""
+"""Least sum of a softmax with 8 decimals over the competing classes, so that its digits distinguish them."""
 
 
 def read_verdicts(res_file: str | Path, competing: ArrayLike | None = None) -> Verdicts:
-    """Returns what lines ``{"filename", "image_id", "prediction", "label", "score": [K floats]}`` say.
+    """Returns the verdicts of lines ``{"filename", "image_id", "prediction", "label", "score": [K floats]}``.
 
-    Lines without ``score`` are taken by ``prediction``, which also decides among equal scores. An image that the original's
-    sampler padded in twice counts once; with another label, or scores further apart than batches make them, it is an error.
-    Lines are taken in one by one: whole files of 1,000 scores need little memory.
+    Without ``score``, ``prediction`` is used; it also decides among equal scores. An image that the original's sampler
+    repeated as padding counts once; a repeat with another label, or with scores that differ by more than :data:`REPEAT`, is
+    an error. Lines are read one by one, so that whole files of 1,000 scores need little memory.
 
     Args:
         res_file: the file, or the name before ``.rank0``, ``.rank1``, ...
-        competing: classes that compete alone, sorted; None is all. Needs scores of all 1,000 classes.
+        competing: the classes that compete, sorted; None is all. They need scores of all 1,000 classes.
 
     Raises:
         RecordError: the file is missing or damaged, or a line's prediction is not one of its highest scores.
@@ -47,7 +47,7 @@ def read_verdicts(res_file: str | Path, competing: ArrayLike | None = None) -> V
         batch.check(place, data)
         score = data.get("score")
         verdict = data["label"], None if score else data["prediction"], max(score or [0.0])
-        # The padded repeat of an image has the same names, all of them.
+        # A repeat of an image as padding has all the same names.
         key = tuple(own.items())
         if own and key in seen:
             if seen[key][:2] != verdict[:2] or not math.isclose(
@@ -66,16 +66,16 @@ def read_verdicts(res_file: str | Path, competing: ArrayLike | None = None) -> V
 
 
 def _names(data: dict[str, Any], place: str) -> dict[str, Any]:
-    """Returns how a line calls its image, by the kind of name."""
+    """Returns the names of a line's image by their kind."""
     own: dict[str, Any] = {kind: data[kind] for kind in ("filename", "image_id") if kind in data}
     for kind, name in own.items():
         if type(name) not in (str, int):
-            raise RecordError(f"{place} needs {kind!r}, a text or a whole number, got {shown(name)}")
+            raise RecordError(f"{place} needs {kind!r}, a string or an integer, got {shown(name)}")
     return own
 
 
 class _Batch:
-    """Lines of scores while they are read: some hundred at once become ranks, and their scores are let go."""
+    """Score lines while they are read; every :attr:`SIZE` of them are reduced to ranks, and their scores are dropped."""
 
     SIZE = 256
 
@@ -90,7 +90,7 @@ class _Batch:
         self.logits = False
 
     def check(self, place: str, data: dict[str, Any]) -> None:
-        """Raises a RecordError that names ``place`` if a line does not say what it should, or contradicts itself."""
+        """Raises a RecordError that names ``place`` if a line is incomplete or contradicts itself."""
         score, label, prediction = data.get("score"), data.get("label"), data.get("prediction")
         if not whole(label) or (score is None and not whole(prediction)) or score == []:
             raise RecordError(
@@ -107,7 +107,7 @@ class _Batch:
             return
         if data["label"] >= width:
             raise RecordError(f"{place} has the label {label}, but {width} scores")
-        # Rounding makes ties, of which any may be the first. With a mask the first of its classes may be told.
+        # Rounding makes ties, of which any may be first. With a mask, the first of its classes may be the prediction.
         if "prediction" in data and not (
             whole(prediction) and data["prediction"] < width and self._first(data["prediction"], score)
         ):
@@ -124,7 +124,7 @@ class _Batch:
         return prediction in own and score[prediction] == max(score[i] for i in own)
 
     def add(self, place: str, data: dict[str, Any]) -> None:
-        """Takes one line in that was checked; ``place`` names it in messages."""
+        """Adds one checked line; ``place`` names it in messages."""
         try:
             self.scores.extend(data.get("score") or ())
         except OverflowError:

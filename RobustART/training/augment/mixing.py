@@ -1,4 +1,4 @@
-"""Mixup and cutmix: batches of blends with soft labels. At most one of them acts on a batch."""
+"""Mixup and cutmix: blended images with soft labels. At most one of them acts on a batch."""
 
 from __future__ import annotations
 
@@ -8,33 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from RobustART.errors import ConfigError
-
 
 @dataclasses.dataclass(frozen=True)
 class Mixing:
-    """Which blends are made."""
+    """Which blends are made, and how often."""
 
     mixup: float = 0.0
     """Alpha of mixup's Beta(alpha, alpha); 0 is off."""
     cutmix: float = 0.0
     """Alpha of cutmix; 0 is off."""
     switch_prob: float = 0.5
-    """Where both are on, the probability of cutmix."""
-
-    def __post_init__(self) -> None:
-        """Refuses what is no Beta distribution or no probability."""
-        for name in ("mixup", "cutmix"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} must be a number from 0 up, got {getattr(self, name)}")
-        if not 0 <= self.switch_prob <= 1:
-            raise ConfigError(f"switch_prob must be from 0 to 1, got {self.switch_prob}")
+    """Probability of cutmix where both are on."""
 
     def __bool__(self) -> bool:
         return self.mixup > 0 or self.cutmix > 0
 
     def __call__(self, images: Tensor, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Returns blended images (N, 3, H, W) and their targets (N, K), new; the blend of a batch is drawn from ``rng``."""
+        """Returns new blended images (N, 3, H, W) and their targets (N, K); ``rng`` draws the blend."""
         if not self:
             return images, targets
         by_mixup = self.mixup > 0 and (self.cutmix == 0 or rng.random() > self.switch_prob)
@@ -63,7 +53,7 @@ def mixup(images: Tensor, targets: Tensor, partners: Tensor, share: float) -> tu
 def cutmix(
     images: Tensor, targets: Tensor, partners: Tensor, share: float, center: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Returns each image with a rectangle of its partner's, and targets by the areas that are really there.
+    """Returns each image with a rectangle of its partner's, and targets weighted by the areas in the result.
 
     Yun 2019, https://arxiv.org/abs/1905.04899.
 
@@ -71,8 +61,8 @@ def cutmix(
         images: (N, 3, H, W) in [0, 1].
         targets: (N, K), rows that sum to 1.
         partners: a permutation of 0 to N - 1.
-        share: of the area that stays, before the rectangle is clipped at the border.
-        center: of the rectangle, (row, column).
+        share: share of the area that is kept, before the rectangle is clipped at the border.
+        center: centre of the rectangle, (row, column).
     """
     top, bottom, left, right = rectangle(images.shape[-2], images.shape[-1], share, center)
     mixed = images.clone()

@@ -1,25 +1,25 @@
-"""Single transforms of training pictures by name: torchvision's, timm's, and what neither has.
+"""Single transforms of training images by name: torchvision's, timm's, and some that neither has.
 
-They work on pillow pictures, or on uint8 tensors (3, H, W) after ``to_tensor``, and draw from the generators of ``torch``,
-``random`` and ``numpy``, which the loader seeds for every picture.
+They take pillow images, or uint8 tensors (3, H, W) after ``to_tensor``, and draw from the generators of ``torch``,
+``random`` and ``numpy``, which the loader seeds for every image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
 
 import torch
 from PIL import ImageFilter
 from torch import Tensor
 
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.core.ranges import Numbers
+from RobustART.core.ranges import Range, Share, Sizes
 from RobustART.errors import ConfigError
 from RobustART.registry import Registry
 
 Picture = Any
-"""A pillow picture, or after ``to_tensor`` a uint8 tensor (3, H, W)."""
+"""A pillow image, or after ``to_tensor`` a uint8 tensor (3, H, W)."""
 Transform = Callable[[Picture], Picture]
 
 TRANSFORMS: Registry[Callable[..., Transform]] = Registry("transform")
@@ -28,35 +28,31 @@ TRANSFORMS: Registry[Callable[..., Transform]] = Registry("transform")
 WHERE = "data.train.transforms"
 
 LARGEST_SIDE = 4096
-"""Of a training picture, in pixels."""
-Side = Annotated[
-    Any, Numbers(1, LARGEST_SIDE, whole=True), Numbers(1, LARGEST_SIDE, whole=True, counts=(1, 2))
-]  # fmt: skip
-"""Pixels, or (height, width)."""
-Padding = Annotated[
-    Any, Numbers(0, LARGEST_SIDE, whole=True), Numbers(0, LARGEST_SIDE, whole=True, counts=(1, 2, 4))
-]  # fmt: skip
+"""Largest side of a training image, in pixels."""
+Pixels = Annotated[int, Range(1, LARGEST_SIDE)]
+Border = Annotated[int, Range(0, LARGEST_SIDE)]
+Factor = Annotated[float, Range(0, 100)]
+"""An exponent or a factor."""
+PAIR = Sizes((2,), rising=True)
+Side = Pixels | Annotated[tuple[Pixels, ...], Sizes((1, 2))] | None
+"""Pixels, or (height, width); None is the model's own."""
+Padding = Border | Annotated[tuple[Border, ...], Sizes((1, 2, 4))] | None
 """Pixels at all sides; or (left and right, top and bottom); or left, top, right, bottom."""
-Areas = Annotated[Any, Numbers(0, 1, above=True, counts=(2,), rising=True)]
-"""The least and the largest share of a picture."""
-Ratios = Annotated[Any, Numbers(0, 1000, above=True, counts=(2,), rising=True)]
+Areas = Annotated[tuple[Annotated[float, Range(0, 1, above=True)], ...], PAIR]
+"""The least and the largest share of an image's area."""
+Ratios = Annotated[tuple[Annotated[float, Range(0, 1000, above=True)], ...], PAIR]
 """The least and the largest width over height."""
-Degrees = Annotated[Any, Numbers(0, 360), Numbers(-360, 360, counts=(2,), rising=True)]
+Degrees = Annotated[float, Range(0, 360)] | Annotated[tuple[Annotated[float, Range(-360, 360)], ...], PAIR]
 """Up to so many to both sides, or from and to."""
-Strength = Annotated[Any, Numbers(0, 100), Numbers(0, 100, counts=(2,), rising=True)]
-"""By how much a factor may differ from 1, or the factors from and to."""
-Hue = Annotated[Any, Numbers(0, 0.5), Numbers(-0.5, 0.5, counts=(2,), rising=True)]
+Spread = Factor | Annotated[tuple[Factor, ...], PAIR]
+"""By how much a factor may differ from 1, or the factors from and to; for blur a standard deviation in pixels."""
+Hue = Annotated[float, Range(0, 0.5)] | Annotated[tuple[Annotated[float, Range(-0.5, 0.5)], ...], PAIR]
 """By which part of the circle of colours, or from and to."""
-Blur = Annotated[Any, Numbers(0, 100), Numbers(0, 100, counts=(2,), rising=True)]
-"""Standard deviation in pixels, or from and to."""
-Chance = Annotated[float, Numbers(0, 1)]
-"""A probability."""
-Factor = Annotated[float, Numbers(0, 100)]
-"""An exponent, or what is multiplied with."""
+Filter = Literal["nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 
 
 def as_tensor(picture: Picture) -> Tensor:
-    """Returns a picture as a uint8 tensor (3, H, W); what is one, or several, already is left."""
+    """Returns an image as a uint8 tensor (3, H, W); tensors of one or several views are returned unchanged."""
     if isinstance(picture, Tensor):
         return picture
     from torchvision.transforms.functional import pil_to_tensor
@@ -75,14 +71,11 @@ def torchvision_transform(name: str) -> Any:
 def _mode(name: str) -> Any:
     from torchvision.transforms import InterpolationMode
 
-    modes = {mode.value: mode for mode in InterpolationMode}
-    if name not in modes:
-        raise ConfigError(f"{WHERE}: interpolation must be one of {', '.join(modes)}, got {name!r}")
-    return modes[name]
+    return InterpolationMode(name)
 
 
 @TRANSFORMS.register("resize")
-def _resize(pre: Preprocessing, *, size: Side = None, interpolation: str = "bilinear") -> Transform:
+def _resize(pre: Preprocessing, *, size: Side = None, interpolation: Filter = "bilinear") -> Transform:
     transform: Transform = torchvision_transform("Resize")(_side(size, pre.resize), interpolation=_mode(interpolation))
     return transform
 
@@ -102,22 +95,22 @@ def _random_crop(pre: Preprocessing, *, size: Side = None, padding: Padding = No
 @TRANSFORMS.register("random_resized_crop")
 def _random_resized_crop(
     pre: Preprocessing, *, size: Side = None, scale: Areas = (0.08, 1.0), ratio: Ratios = (3 / 4, 4 / 3),
-    interpolation: str = "bilinear",
+    interpolation: Filter = "bilinear",
 ) -> Transform:  # fmt: skip
     transform: Transform = torchvision_transform("RandomResizedCrop")(
-        _side(size, pre.input_size), scale=tuple(scale), ratio=tuple(ratio), interpolation=_mode(interpolation)
+        _side(size, pre.input_size), scale=scale, ratio=ratio, interpolation=_mode(interpolation)
     )
     return transform
 
 
 @TRANSFORMS.register("random_horizontal_flip")
-def _horizontal_flip(pre: Preprocessing, *, p: Chance = 0.5) -> Transform:
+def _horizontal_flip(pre: Preprocessing, *, p: Share = 0.5) -> Transform:
     transform: Transform = torchvision_transform("RandomHorizontalFlip")(p)
     return transform
 
 
 @TRANSFORMS.register("random_vertical_flip")
-def _vertical_flip(pre: Preprocessing, *, p: Chance = 0.5) -> Transform:
+def _vertical_flip(pre: Preprocessing, *, p: Share = 0.5) -> Transform:
     transform: Transform = torchvision_transform("RandomVerticalFlip")(p)
     return transform
 
@@ -126,7 +119,7 @@ TRANSFORMS.add("ramdom_vertical_flip", _vertical_flip)  # as the original spells
 
 
 @TRANSFORMS.register("random_rotation")
-def _rotation(pre: Preprocessing, *, degrees: Degrees, interpolation: str = "nearest") -> Transform:
+def _rotation(pre: Preprocessing, *, degrees: Degrees, interpolation: Filter = "nearest") -> Transform:
     transform: Transform = torchvision_transform("RandomRotation")(degrees, interpolation=_mode(interpolation))
     return transform
 
@@ -140,15 +133,15 @@ def _orientation(pre: Preprocessing) -> Transform:
 
 @TRANSFORMS.register("color_jitter")
 def _color_jitter(
-    pre: Preprocessing, *, brightness: Strength = None, contrast: Strength = None, saturation: Strength = None,
-    hue: Hue = None, p: Chance = 1.0,
+    pre: Preprocessing, *, brightness: Spread | None = None, contrast: Spread | None = None,
+    saturation: Spread | None = None, hue: Hue | None = None, p: Share = 1.0,
 ) -> Transform:  # fmt: skip
     jitter: Transform = torchvision_transform("ColorJitter")(brightness or 0, contrast or 0, saturation or 0, hue or 0)
     return _sometimes(jitter, p)
 
 
 @TRANSFORMS.register("to_grayscale")
-def _grayscale(pre: Preprocessing, *, num_output_channels: int = 3, p: Chance = 1.0) -> Transform:
+def _grayscale(pre: Preprocessing, *, num_output_channels: int = 3, p: Share = 1.0) -> Transform:
     if num_output_channels != 3:
         raise ConfigError(f"{WHERE}: to_grayscale gives three equal channels here, got {num_output_channels}")
     return _sometimes(torchvision_transform("Grayscale")(3), p)
@@ -162,8 +155,8 @@ def _gamma(pre: Preprocessing, *, gamma: Factor, gain: Factor = 1.0) -> Transfor
 
 
 @TRANSFORMS.register("gaussian_blur")
-def _blur(pre: Preprocessing, *, sigma: Blur = (0.1, 2.0), p: Chance = 1.0) -> Transform:
-    low, high = sigma if isinstance(sigma, (list, tuple)) else (sigma, sigma)
+def _blur(pre: Preprocessing, *, sigma: Spread = (0.1, 2.0), p: Share = 1.0) -> Transform:
+    low, high = sigma if isinstance(sigma, tuple) else (sigma, sigma)
 
     def blur(picture: Picture) -> Picture:
         if isinstance(picture, Tensor):
@@ -176,8 +169,7 @@ def _blur(pre: Preprocessing, *, sigma: Blur = (0.1, 2.0), p: Chance = 1.0) -> T
 
 @TRANSFORMS.register("cutout")
 def _cutout(
-    pre: Preprocessing, *, n_holes: Annotated[int, Numbers(1, 1000, whole=True)] = 2,
-    length: Annotated[int, Numbers(1, LARGEST_SIDE, whole=True)] = 32, prob: Chance = 0.5,
+    pre: Preprocessing, *, n_holes: Annotated[int, Range(1, 1000)] = 2, length: Pixels = 32, prob: Share = 0.5,
 ) -> Transform:  # fmt: skip
     """Squares of the model's mean colour (DeVries and Taylor 2017, https://arxiv.org/abs/1708.04552)."""
     colour = mean_colour(pre)
@@ -201,10 +193,10 @@ def _cutout(
 def _erasing(
     pre: Preprocessing,
     *,
-    p: Chance = 0.25,
+    p: Share = 0.25,
     scale: Areas = (0.02, 1 / 3),
     ratio: Ratios = (0.3, 3.3),
-    value: Any = "mean",
+    value: Literal["mean", "random"] | Share = "mean",
 ) -> Transform:
     """A rectangle is overwritten (Zhong 2020, https://arxiv.org/abs/1708.04896).
 
@@ -212,12 +204,9 @@ def _erasing(
     """
     from torchvision.transforms import RandomErasing
 
-    if value not in ("mean", "random") and (isinstance(value, (bool, str)) or not 0 <= value <= 1):
-        raise ConfigError(f"{WHERE}: random_erasing's value must be 'mean', 'random' or from 0 to 1, got {value!r}")
-
     def erase(picture: Picture) -> Tensor:
         tensor = as_tensor(picture).clone()
-        top, left, height, width, _ = RandomErasing.get_params(tensor, tuple(scale), tuple(ratio), [0.0])
+        top, left, height, width, _ = RandomErasing.get_params(tensor, scale, ratio, [0.0])
         if value == "random":
             fill = torch.randint(256, (3, height, width), dtype=torch.uint8)
         else:
@@ -234,11 +223,10 @@ def _to_tensor(pre: Preprocessing) -> Transform:
 
 
 @TRANSFORMS.register("normalize")
-def _normalize(pre: Preprocessing, *, mean: Any, std: Any) -> Transform:
+def _normalize(pre: Preprocessing, *, mean: Sequence[float], std: Sequence[float]) -> Transform:
     for name, given in (("mean", mean), ("std", std)):
         own = tuple(getattr(pre, name))
-        values = [given] if isinstance(given, (int, float)) else list(given)
-        if set(values) != set(own) if len(set(own)) == 1 else tuple(values) != own:
+        if set(given) != set(own) if len(set(own)) == 1 else tuple(given) != own:
             raise ConfigError(
                 f"{WHERE}: normalize has {name} {given}, but the model normalises with {list(own)}; normalisation is the "
                 f"model's first layer: set model.preprocessing.{name}"

@@ -1,12 +1,13 @@
-"""Policies of augmentation by name: what torchvision and timm draw from many operations."""
+"""Policies of augmentation by name: torchvision's and timm's random choices among many operations."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
+from RobustART.core.options import convert
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.core.ranges import Numbers, check_ranges
+from RobustART.core.ranges import NotNegative, Range, Share
 from RobustART.errors import ConfigError
 from RobustART.training.augment.operations import TRANSFORMS, WHERE, Transform, mean_colour, torchvision_transform
 
@@ -25,8 +26,8 @@ def _auto_augment(pre: Preprocessing, *, policy: str = "imagenet") -> Transform:
 
 @TRANSFORMS.register("rand_augment")
 def _rand_augment(
-    pre: Preprocessing, *, num_ops: Annotated[int, Numbers(0, 100, whole=True)] = 2,
-    magnitude: Annotated[int, Numbers(0, 30, whole=True)] = 9,
+    pre: Preprocessing, *, num_ops: Annotated[int, Range(0, 100)] = 2,
+    magnitude: Annotated[int, Range(0, 30)] = 9,
 ) -> Transform:  # fmt: skip
     """RandAugment (Cubuk 2020, https://arxiv.org/abs/1909.13719)."""
     transform: Transform = torchvision_transform("RandAugment")(num_ops, magnitude)
@@ -42,10 +43,10 @@ def _trivial_augment(pre: Preprocessing) -> Transform:
 
 @TRANSFORMS.register("aug_mix")
 def _aug_mix(
-    pre: Preprocessing, *, severity: Annotated[int, Numbers(1, 10, whole=True)] = 3,
-    mixture_width: Annotated[int, Numbers(1, 100, whole=True)] = 3,
-    chain_depth: Annotated[int, Numbers(-1, -1, whole=True), Numbers(1, 100, whole=True)] = -1,
-    alpha: Annotated[float, Numbers(0, 1000, above=True)] = 1.0, all_ops: bool = False,
+    pre: Preprocessing, *, severity: Annotated[int, Range(1, 10)] = 3,
+    mixture_width: Annotated[int, Range(1, 100)] = 3,
+    chain_depth: Literal[-1] | Annotated[int, Range(1, 100)] = -1,
+    alpha: Annotated[float, Range(0, 1000, above=True)] = 1.0, all_ops: bool = False,
 ) -> Transform:  # fmt: skip
     """AugMix (Hendrycks 2020, https://arxiv.org/abs/1912.02781).
 
@@ -55,20 +56,15 @@ def _aug_mix(
     return transform
 
 
-_STEPS, _SOME, _SPREAD = (Numbers(0, 100, whole=True),), (Numbers(1, 100, whole=True),), (Numbers(0),)
-_SWITCH = (Numbers(0, 1, whole=True),)
-TIMM_PARTS = {
-    "rand": {"m": _STEPS, "n": _SOME, "p": (Numbers(0, 1),), "mstd": _SPREAD, "mmax": _STEPS, "inc": _SWITCH},
+_STEPS, _SOME, _SWITCH = Annotated[int, Range(0, 100)], Annotated[int, Range(1, 100)], Annotated[int, Range(0, 1)]
+TIMM_PARTS: dict[str, dict[str, Any]] = {
+    "rand": {"m": _STEPS, "n": _SOME, "p": Share, "mstd": NotNegative, "mmax": _STEPS, "inc": _SWITCH},
     "augmix": {
-        "m": _STEPS,
-        "w": _SOME,
-        "d": _SOME,
-        "a": (Numbers(0, 1000, above=True),),
-        "b": _SWITCH,
-        "mstd": _SPREAD,
+        "m": _STEPS, "w": _SOME, "d": _SOME, "a": Annotated[float, Range(0, 1000, above=True)], "b": _SWITCH,
+        "mstd": NotNegative,
     },
-    **{name: {"mstd": _SPREAD} for name in ("original", "originalr", "v0", "v0r", "3a")},
-}
+    **{name: {"mstd": NotNegative} for name in ("original", "originalr", "v0", "v0r", "3a")},
+}  # fmt: skip
 """What the parts of timm's descriptions may be, by the first of them."""
 TIMM_SETS = ("tweights", "t3a", "t3aw")
 """Parts of ``rand`` that name a set of operations."""
@@ -89,7 +85,7 @@ def _check_policy(config: str) -> None:
                 f"of {', '.join(known)} and a number{sets}"
             )
         value = float(found[2]) if "." in found[2] else int(found[2])
-        check_ranges({found[1]: value}, known, f"timm_augment's config {config!r}")
+        convert(value, known[found[1]], f"timm_augment's config {config!r}: {found[1]}")
 
 
 @TRANSFORMS.register("timm_augment")

@@ -1,4 +1,4 @@
-"""What happens to a picture on its way into training: the original's named sets and its lists of transforms.
+"""Transforms of training images: the original's named sets, and lists of single transforms.
 
 The result is uint8 (3, S, S), or (V, 3, S, S) where a set makes several views; scaling to [0, 1] and normalisation are the
 model's, so ``normalize`` in a list may only repeat what the model does. Single transforms are in ``operations.py``.
@@ -15,9 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from RobustART.core.options import check_options, check_types
+from RobustART.core.options import checked
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.core.ranges import check_ranges, given_options, ranges_of
 from RobustART.errors import ConfigError, UserError, nearest
 from RobustART.training.augment import policies as _policies  # noqa: F401 - registers its transforms
 from RobustART.training.augment.operations import TRANSFORMS, WHERE, Picture, Transform, as_tensor
@@ -41,7 +40,7 @@ def _compose(pre: Preprocessing, *, transforms: Any) -> Transform:
 
 @TRANSFORMS.register("views")
 def _views(pre: Preprocessing, *, transforms: Any) -> Transform:
-    """Several views of one picture, each by a list of its own."""
+    """Several views of one image, each made by a list of transforms."""
     if not isinstance(transforms, (list, tuple)) or len(transforms) < 2:
         raise ConfigError(f"{WHERE}: views needs a list of two or more lists of transforms, got {transforms!r}")
     made = [create_transform(each, pre) for each in transforms]
@@ -89,21 +88,21 @@ NAMED: dict[str, list[dict[str, Any]]] = {
     "ONECROPGRAYSCALE": [*_CENTER, _GREY],
     "JUSTNORM": [],
 }
-"""The original's named sets, at the model's own sizes. MOCO and SIMCLR make two views, in a dimension of their own."""
+"""The original's named sets, at the model's sizes. MOCO and SIMCLR make two views, along a separate dimension."""
 
 GREY_MEAN, GREY_STD = 0.449, 0.226
-"""What the original's grey sets normalise with."""
+"""Mean and standard deviation of the original's grey sets."""
 
 
 def create_transform(config: Mapping[str, Any] | Sequence[Mapping[str, Any]], pre: Preprocessing) -> Transform:
-    """Returns what a config says: ``{type: NAME}`` or a list of ``{type, kwargs}``, in which sets may stand too.
+    """Returns the transform of a config: ``{type: NAME}``, or a list of ``{type, kwargs}`` that may contain sets.
 
     Args:
         config: names in :data:`NAMED` or :data:`TRANSFORMS`; ``CamelCase`` is read as ``camel_case``.
         pre: the model's preprocessing; sizes that a transform does not name are its.
 
     Raises:
-        ConfigError, UnknownNameError: what cannot be, by name.
+        ConfigError: an unknown name, or an invalid option.
     """
     items = [config] if isinstance(config, Mapping) else config
     if isinstance(items, str) or not isinstance(items, Sequence):
@@ -131,9 +130,7 @@ def _one(item: Any, pre: Preprocessing) -> Transform:
             f"{WHERE}: unknown transform {given!r}{hint} Known: {', '.join(NAMED)}; {', '.join(TRANSFORMS)}"
         )
     build = TRANSFORMS[name]
-    check_options(kwargs, build, f"the transform {given}")
-    check_types(kwargs, build, f"the transform {given}")
-    check_ranges(given_options(kwargs, build), ranges_of(build), f"the transform {given} in {WHERE}")
+    kwargs = checked(build, kwargs, f"the transform {given} in {WHERE}")
     try:
         transform = build(pre, **kwargs)
     except UserError:
@@ -144,11 +141,11 @@ def _one(item: Any, pre: Preprocessing) -> Transform:
 
 
 FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What libraries raise for options, or for pictures, that do not fit."""
+"""Errors that libraries raise for invalid options or images."""
 
 
 def _named(transform: Transform, name: str, kwargs: Mapping[str, Any]) -> Transform:
-    """Returns the transform; what it raises is a ConfigError that names it, its options and the picture's size."""
+    """Returns the transform; its errors become a ConfigError that names it, its options and the image's size."""
 
     def apply(picture: Picture) -> Picture:
         try:
@@ -157,26 +154,26 @@ def _named(transform: Transform, name: str, kwargs: Mapping[str, Any]) -> Transf
             raise
         except FAILURES as error:
             size = " x ".join(map(str, as_tensor(picture).shape))
-            raise ConfigError(f"{WHERE}: {name} with {dict(kwargs)} fails on a picture of {size}: {error}") from error
+            raise ConfigError(f"{WHERE}: {name} with {dict(kwargs)} fails on an image of {size}: {error}") from error
 
     return apply
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingView:
-    """A transform with a check of what comes out."""
+    """A transform whose result is checked."""
 
     transform: Transform
-    """What makes the view."""
+    """The transform."""
     size: int
     """Side of the model's input."""
 
     def __call__(self, picture: Image.Image, name: str) -> Tensor:
-        """Returns uint8 (3, S, S) or (V, 3, S, S) of a picture (RGB); ``name`` stands in errors."""
+        """Returns uint8 (3, S, S) or (V, 3, S, S) of an RGB image; errors contain ``name``."""
         tensor = as_tensor(self.transform(picture))
         if tensor.dtype != torch.uint8 or tensor.ndim not in (3, 4) or tensor.shape[-3:] != (3, self.size, self.size):
             raise ConfigError(
-                f"{WHERE} must make pictures of the model's input size, 3 x {self.size} x {self.size}, but made "
+                f"{WHERE} must make images of the model's input size, 3 x {self.size} x {self.size}, but made "
                 f"{' x '.join(map(str, tensor.shape))} of {name}"
             )
         return tensor

@@ -1,9 +1,8 @@
-"""Adversarial training: images are attacked by the functions of the evaluation before they are learned from.
+"""Adversarial training: the attacks of the evaluation change the images of a step before the model learns from them.
 
-The model is attacked as it is evaluated, in evaluation mode, so that BatchNorm's statistics see only what is learned from;
-then it is asked once, in training mode, about all images of the step. An attack costs its own passes and no other. Where
-labels are blended (mixup, cutmix), the blends are attacked: the attack climbs the cross-entropy of the blended targets, and
-the targets go with the images. Under ``training.amp: fp16`` attacks work in float32; their gradients would vanish.
+The attacked model is in evaluation mode, as in an evaluation, so that BatchNorm's statistics depend only on what is learned
+from. Then one forward pass in training mode takes all images of the step; an attack adds no passes but its own. Where mixup
+or cutmix blend labels, the blends are attacked: the attack maximises the cross-entropy of the blended targets.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from RobustART.errors import ConfigError
+from RobustART.core.ranges import Count, Positive32
 from RobustART.registry import Registry
 from RobustART.training.loading import Batch
-from RobustART.training.objectives.attacker import Attacker, check_above_zero, predicted
+from RobustART.training.objectives.attacker import Attacker, Norm, Steps, predicted
 from RobustART.training.objectives.objective import Objective, ObjectiveContext, accuracy, plain_model, single_view
 from RobustART.training.objectives.smoothing import soft_cross_entropy, soft_targets
 
@@ -28,10 +27,10 @@ ADVERSARIES: Registry[Callable[..., Objective]] = Registry("adversary")
 
 
 class AttackedObjective(Objective):
-    """What the objectives below share: targets, blends, and attacked images.
+    """Base of the objectives below: targets, blended images, and attacked images.
 
     Args:
-        context: of the training.
+        context: what the training provides.
         attacker: makes the attacked images.
     """
 
@@ -51,12 +50,12 @@ class AttackedObjective(Objective):
 
 
 class PgdTraining(AttackedObjective):
-    """The cross-entropy of attacked images (Madry 2018, https://arxiv.org/abs/1706.06083), or of those and the clean ones.
+    """Cross-entropy of attacked images (Madry 2018, https://arxiv.org/abs/1706.06083), or of clean and attacked ones.
 
     Args:
-        context: of the training.
+        context: what the training provides.
         attacker: makes the attacked images.
-        half: whether each image is learned from twice, clean and attacked, with equal weight.
+        half: whether the loss also contains the clean images, with equal weight.
     """
 
     def __init__(self, context: ObjectiveContext, attacker: Attacker, half: bool) -> None:
@@ -97,22 +96,21 @@ def divergence(logits: Tensor, reference: Tensor) -> Tensor:
 class Trades(AttackedObjective):
     """TRADES (Zhang 2019, https://arxiv.org/abs/1901.08573): clean cross-entropy plus ``beta`` times a divergence.
 
-    The attack climbs KL(clean prediction || prediction) from a random point of the ball, where the paper adds normal noise
-    of 0.001; it costs ``steps`` passes and one for the clean prediction. The same divergence is what is added to the loss.
+    The divergence is KL(clean prediction || prediction). The attack maximises it from a random point of the ball, where the
+    paper adds normal noise of 0.001; it costs ``steps`` passes and one for the clean prediction.
 
     Args:
-        context: of the training.
+        context: what the training provides.
         attacker: makes the attacked images.
         beta: weight of the divergence, the paper's 1 / lambda.
     """
 
     def __init__(self, context: ObjectiveContext, attacker: Attacker, beta: float) -> None:
         super().__init__(context, attacker)
-        check_above_zero("beta", beta)
         self.beta = beta
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss, its second part, and, where labels are not blended, accuracies."""
+        """Returns the loss, the divergence and, where labels are not blended, accuracies."""
         images, targets = self.blended(batch, rng)
         classifier = plain_model(model)
         reference = predicted(classifier, images)
@@ -128,20 +126,17 @@ class Trades(AttackedObjective):
 class FreeTraining(Objective):
     """Free adversarial training (Shafahi 2019, https://arxiv.org/abs/1904.12843): each batch several steps in a row.
 
-    The pass that gives the gradient of the weights gives that of the perturbation too, which moves on by a step and is kept
-    for the next batch. So there is no pass of the attack's own; the model is attacked in training mode.
+    One backward pass gives the gradients of the weights and of the perturbation, which makes a step and is kept for the
+    next batch. So the attack needs no further passes, and the model is attacked in training mode.
 
     Args:
-        context: of the training.
-        eps: radius in Linf; a step of the perturbation is as long.
-        repeats: steps in a row with the same batch.
+        context: what the training provides.
+        eps: radius in Linf, and length of a step of the perturbation.
+        repeats: consecutive steps with the same batch.
     """
 
     def __init__(self, context: ObjectiveContext, eps: float, repeats: int) -> None:
         super().__init__()
-        check_above_zero("eps", eps)
-        if repeats < 1:
-            raise ConfigError(f"training.adversary.replays must be a whole number above 0, got {repeats}")
         self.classes, self.label_smooth = context.classes, context.label_smooth
         self.eps, self.repeats = eps, repeats
         self.perturbation = torch.zeros(0)
@@ -168,27 +163,33 @@ class FreeTraining(Objective):
         self._moved = None
 
     def get_extra_state(self) -> Tensor:
-        """Returns the perturbation, which checkpoints hold for each process."""
+        """Returns the perturbation, which checkpoints store for each process."""
         return self.perturbation
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Takes the perturbation of a checkpoint."""
+        """Loads the perturbation of a checkpoint."""
         self.perturbation = state
 
 
 @ADVERSARIES.register("pgd")
 def pgd(
-    context: ObjectiveContext,
-    *,
-    mode: str = "half",
-    eps: float = 16 / 255,
-    steps: int = 20,
-    step_size: float | None = None,
-    rel_stepsize: float | None = None,
-    norm: Literal["Linf", "L2", "L1"] = "Linf",
+    context: ObjectiveContext, *, mode: Literal["half", "only"] = "half", eps: Positive32 = 16 / 255, steps: Steps = 20,
+    step_size: Positive32 | None = None, rel_stepsize: Positive32 | None = None, norm: Norm = "Linf",
     random_start: bool = True,
-) -> Objective:
-    """Returns training on images attacked by PGD; its defaults are the original's."""
+) -> Objective:  # fmt: skip
+    """Returns training on images attacked by PGD (Madry 2018, https://arxiv.org/abs/1706.06083), as the original does it.
+
+    Args:
+        context: what the training provides.
+        mode: ``half`` learns from each image clean and attacked; ``only`` from attacked ones.
+        eps: radius for images in [0, 1].
+        steps: gradient steps.
+        step_size: length of a step.
+        rel_stepsize: length of a step in units of ``eps``, instead of ``step_size``; 1/15 by default (the attack's own
+            course in L1).
+        norm: norm of the ball.
+        random_start: whether the attack starts at a random point of the ball.
+    """
     if step_size is None and rel_stepsize is None and norm != "L1":
         rel_stepsize = 1 / 15
     return PgdTraining(context, Attacker(eps, steps, step_size, rel_stepsize, norm, random_start), mode == "half")
@@ -196,16 +197,21 @@ def pgd(
 
 @ADVERSARIES.register("trades")
 def trades(
-    context: ObjectiveContext,
-    *,
-    beta: float = 6.0,
-    eps: float = 8 / 255,
-    steps: int = 10,
-    step_size: float | None = None,
-    rel_stepsize: float | None = None,
-    norm: Literal["Linf", "L2", "L1"] = "Linf",
-) -> Objective:
-    """Returns TRADES; steps are a quarter of the radius long by default, about the paper's 0.007 of 0.031."""
+    context: ObjectiveContext, *, beta: Positive32 = 6.0, eps: Positive32 = 8 / 255, steps: Steps = 10,
+    step_size: Positive32 | None = None, rel_stepsize: Positive32 | None = None, norm: Norm = "Linf",
+) -> Objective:  # fmt: skip
+    """Returns TRADES (Zhang 2019, https://arxiv.org/abs/1901.08573).
+
+    Args:
+        context: what the training provides.
+        beta: weight of the divergence.
+        eps: radius for images in [0, 1].
+        steps: gradient steps.
+        step_size: length of a step.
+        rel_stepsize: length of a step in units of ``eps``, instead of ``step_size``; 1/4 by default, about the paper's
+            0.007 of 0.031.
+        norm: norm of the ball.
+    """
     if step_size is None and rel_stepsize is None:
         rel_stepsize = 0.25
     return Trades(context, Attacker(eps, steps, step_size, rel_stepsize, norm), beta)
@@ -213,19 +219,30 @@ def trades(
 
 @ADVERSARIES.register("fast")
 def fast(
-    context: ObjectiveContext,
-    *,
-    eps: float = 8 / 255,
-    step_size: float | None = None,
-    rel_stepsize: float | None = None,
-) -> Objective:
-    """Returns "fast" training (Wong 2020, https://arxiv.org/abs/2001.03994): one step of 1.25 eps from a random start."""
+    context: ObjectiveContext, *, eps: Positive32 = 8 / 255, step_size: Positive32 | None = None,
+    rel_stepsize: Positive32 | None = None,
+) -> Objective:  # fmt: skip
+    """Returns "fast" training (Wong 2020, https://arxiv.org/abs/2001.03994): FGSM from a random start.
+
+    Args:
+        context: what the training provides.
+        eps: radius for images in [0, 1].
+        step_size: length of the step.
+        rel_stepsize: length of the step in units of ``eps``, instead of ``step_size``; 1.25 by default.
+    """
     if step_size is None and rel_stepsize is None:
         rel_stepsize = 1.25
     return PgdTraining(context, Attacker(eps, 1, step_size, rel_stepsize), half=False)
 
 
 @ADVERSARIES.register("free")
-def free(context: ObjectiveContext, *, eps: float = 8 / 255, replays: int = 8) -> Objective:
-    """Returns free training; durations in the config count every replay, so an epoch shows 1 / replays of the images."""
+def free(context: ObjectiveContext, *, eps: Positive32 = 8 / 255, replays: Count = 8) -> Objective:
+    """Returns free training (Shafahi 2019, https://arxiv.org/abs/1904.12843).
+
+    Args:
+        context: what the training provides.
+        eps: radius in Linf for images in [0, 1]; a step of the perturbation is as long.
+        replays: steps in a row on the same batch. Durations in the config count every replay, so an epoch shows
+            1 / ``replays`` of the images.
+    """
     return FreeTraining(context, eps, replays)

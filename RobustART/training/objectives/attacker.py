@@ -1,7 +1,7 @@
-"""The attacker of adversarial training: the attack functions of the evaluation, on the images of a step.
+"""The attacker of adversarial training: the attack functions of the evaluation, applied to the images of a step.
 
-The model is attacked as it is evaluated, in evaluation mode, and an attack costs its own passes and no other. Under
-``training.amp: fp16`` attacks work in float32; their gradients would vanish.
+The model is in evaluation mode during an attack. Under ``training.amp: fp16`` attacks compute in float32, since their
+gradients would vanish.
 """
 
 from __future__ import annotations
@@ -9,26 +9,27 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from RobustART.core.ranges import LARGEST_FLOAT32
+from RobustART.core.ranges import Range
 from RobustART.errors import ConfigError, ModelError
 from RobustART.models import Classifier
 from RobustART.noise.attacks import pgd_l1, pgd_l2, pgd_linf
 
 ATTACKS_BY_NORM = {"Linf": pgd_linf, "L2": pgd_l2, "L1": pgd_l1}
 
-MOST_STEPS = 1_000_000
-"""Of an attack on a batch."""
+Norm = Literal["Linf", "L2", "L1"]
+Steps = Annotated[int, Range(1, 1_000_000)]
+"""Steps of an attack on a batch."""
 
 
 class _Climbed(nn.Module):
-    """A model whose two logits are 0 and, for each image, what an attack is to climb: it is their margin for label 0.
+    """A model whose logits are 0 and the value that an attack maximises, so that this is the margin for label 0.
 
-    Rows must be all images in their order, as they are for an attack without restarts, early stops and batches of its own.
+    It must be called with all images in their order, as attacks without restarts, early stops and own batches do.
     """
 
     def __init__(self, model: Classifier, height: Callable[[Tensor], Tensor]) -> None:
@@ -46,7 +47,7 @@ class Attacker:
     """Projected gradient descent with the settings of a training.
 
     Raises:
-        ConfigError: a setting that cannot be.
+        ConfigError: the length of a step is given twice.
     """
 
     eps: float
@@ -54,28 +55,20 @@ class Attacker:
     steps: int
     """Gradient steps."""
     step_size: float | None = None
-    """Length of a step; or"""
+    """Length of a step."""
     rel_stepsize: float | None = None
-    """the same in units of eps."""
-    norm: Literal["Linf", "L2", "L1"] = "Linf"
-    """Of the ball."""
+    """Length of a step in units of ``eps``, instead of ``step_size``."""
+    norm: Norm = "Linf"
+    """Norm of the ball."""
     random_start: bool = True
     """Whether to start at a random point of the ball."""
 
     def __post_init__(self) -> None:
-        """Refuses what no attack could do."""
-        check_above_zero("eps", self.eps)
-        if not 1 <= self.steps <= MOST_STEPS:
-            raise ConfigError(
-                f"training.adversary.steps must be a whole number above 0 and at most {MOST_STEPS}, got {self.steps}"
-            )
+        """Refuses a step of two lengths."""
         if self.step_size is not None and self.rel_stepsize is not None:
             raise ConfigError(
                 f"training.adversary: give one of step_size and rel_stepsize, got {self.step_size} and {self.rel_stepsize}"
             )
-        for name in ("step_size", "rel_stepsize"):
-            if getattr(self, name) is not None:
-                check_above_zero(name, getattr(self, name))
 
     def __call__(
         self, model: Classifier, images: Tensor, seeds: Tensor, labels: Tensor, height: Callable[[Tensor], Tensor] | None
@@ -83,16 +76,18 @@ class Attacker:
         """Returns attacked images.
 
         Args:
-            model: left as it is.
+            model: the model, which is not changed.
             images: (N, 3, H, W) in [0, 1].
             seeds: key of each image's random start, int64 (N,).
-            labels: true classes (N,), whose cross-entropy is climbed, unless there is
-            height: logits (N, K) to what is to be climbed instead, (N,).
+            labels: true classes (N,), whose cross-entropy is maximised by default.
+            height: function from logits (N, K) to the values (N,) that are maximised instead.
         """
         length = {"step_size": self.step_size, "rel_stepsize": self.rel_stepsize}
         options: dict[str, Any] = {k: v for k, v in length.items() if v is not None}
         if height is not None:
             options["loss"] = "margin"
+        if self.norm == "L1":
+            options["n_targets"] = 0  # one try, as in the other norms
         victim = model if height is None else _Climbed(model, height)
         wanted = labels if height is None else torch.zeros_like(labels)
         half = (
@@ -108,11 +103,11 @@ class Attacker:
         except ModelError:
             if bool(predicted(model, images).isfinite().all()):
                 raise
-            return torch.full_like(images, torch.nan)  # the training has come apart: its loss says at which step
+            return torch.full_like(images, torch.nan)  # the training has diverged: the check of its loss names the step
 
 
 def predicted(model: Classifier, images: Tensor) -> Tensor:
-    """Returns float logits in evaluation mode, without a graph; the model is left as it was."""
+    """Returns float logits in evaluation mode, without a graph; the model's mode is restored."""
     training = [part for part in model.modules() if part.training]
     try:
         for part in training:
@@ -122,11 +117,3 @@ def predicted(model: Classifier, images: Tensor) -> Tensor:
     finally:
         for part in training:
             part.training = True
-
-
-def check_above_zero(name: str, value: float) -> None:
-    """Raises a ConfigError unless an option is a number above 0 that float32 holds."""
-    if not 0 < value <= LARGEST_FLOAT32:
-        raise ConfigError(
-            f"training.adversary.{name} must be a number above 0 and at most {LARGEST_FLOAT32:g}, got {value}"
-        )

@@ -1,4 +1,4 @@
-"""MoCo v2: pre-training without labels, by telling the other view of an image from the images seen before.
+"""MoCo v2: pre-training without labels, by telling the second view of an image from other images.
 
 He 2020, https://arxiv.org/abs/1911.05722, and Chen 2020, https://arxiv.org/abs/2003.04297.
 """
@@ -34,20 +34,20 @@ log = logging.getLogger(__name__)
 class Moco(Objective):
     """InfoNCE between two views of each image, with a queue of keys as negatives and a slowly moving encoder of keys.
 
-    The key encoder, the queue and the count of keys that were ever put into it (modulo its length the next place) are the
-    objective's state, equal in all processes. Places that no key has filled yet do not count; random ones, as the authors
-    begin with, pull all queries together, which small trainings do not recover from. With several processes
-    the images are shuffled among them before they become keys, and the keys back: the statistics of its batch would tell
-    which key belongs to a query. A single process has nobody to shuffle with, and a warning says so.
+    The state of the objective is the key encoder, the queue, and the number of keys that ever entered it (modulo its length
+    the next place); it is equal in all processes. Places that no key has filled yet do not count; with random keys in them,
+    as the authors begin, all queries are pulled together, and small trainings do not recover. Several processes exchange
+    shuffled images before computing keys and then exchange the keys back, since the statistics of a batch would reveal
+    which key belongs to a query. A single process cannot shuffle, and a warning reports that.
 
     Args:
-        context: of the training.
-        model: the query encoder, with :func:`replace_head` done.
+        context: what the training provides.
+        model: the query encoder, after :func:`replace_head`.
         parallel: the processes.
         dim: length of keys.
-        queue: keys that are kept, at least a step's.
-        momentum: share of the key encoder that stays at each step, in [0, 1).
-        temperature: of the softmax, above 0.
+        queue: number of keys that are kept, at least the images of a step.
+        momentum: share of the key encoder that is kept at each step, in [0, 1).
+        temperature: temperature of the softmax, above 0.
     """
 
     uses_labels = False
@@ -73,7 +73,7 @@ class Moco(Objective):
         self._new: list[Tensor] = []
 
     def forward(self, model: nn.Module, batch: Batch, rng: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss, and how often the key of the same image is the nearest one, in percent."""
+        """Returns the loss, and the percentage of queries whose nearest key is that of the same image."""
         check_views(MOCO, views_of(batch.images))
         first, second = (view.contiguous() for view in batch.images.unbind(1))
         queries = model(first)
@@ -89,7 +89,7 @@ class Moco(Objective):
         return loss, {"contrastive_accuracy": (logits.detach().argmax(1) == 0).float().mean() * 100}
 
     def _encode(self, images: Tensor, step: int) -> Tensor:
-        """Returns the keys of this process's images, and keeps those of all processes for the queue."""
+        """Returns the keys of this process's images, and stores those of all processes for the queue."""
         world = self.parallel.world
         if world.size == 1:
             own = F.normalize(self.encoder(images).float(), dim=1)
@@ -107,7 +107,7 @@ class Moco(Objective):
 
     @torch.no_grad()
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Puts the step's keys into the queue, over the oldest, and moves the key encoder."""
+        """Replaces the oldest keys of the queue by those of the step, and updates the key encoder."""
         new, self._new = torch.cat(self._new), []
         size = len(self.keys)
         if len(new) > size:
@@ -121,19 +121,19 @@ class Moco(Objective):
 
 
 def replace_head(model: Classifier, *, dim: int, mlp: bool, seed: int) -> str:
-    """Puts a projection in place of a network's last linear layer; returns the layer's name.
+    """Replaces a network's last linear layer by a projection; returns the layer's name.
 
-    Its parameters are called ``{name}.0.weight`` and so on, never as the layer's own, so that a network with a projection
-    is not taken for a classifier.
+    The projection's parameters are called ``{name}.0.weight`` and so on, unlike those of the layer, so that the network is
+    not mistaken for a classifier.
 
     Args:
         model: changed in place.
-        dim: outputs of the projection.
-        mlp: with a hidden layer of the features' size, as in MoCo v2; else linear, as in MoCo.
-        seed: of its random weights.
+        dim: number of outputs of the projection.
+        mlp: whether it has a hidden layer of the features' size, as in MoCo v2; it is linear in MoCo v1.
+        seed: seed of its random weights.
 
     Raises:
-        ConfigError: the outputs are not those of a linear layer.
+        ConfigError: the network's outputs are not those of a linear layer.
     """
     name, head = find_head(model)
     features = head.in_features

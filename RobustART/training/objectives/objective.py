@@ -1,7 +1,7 @@
-"""What a step minimises: the seam at which training techniques are added. The loop knows no technique.
+"""Objectives: what a step minimises. Training techniques are added here; the loop knows none of them.
 
 An objective turns a batch into a loss. A technique that changes what is minimised (adversarial training, distillation, a
-regulariser) is an objective of its own, or one around another; it is chosen by ``training.objective`` in the config.
+regulariser) is an objective, or wraps one; ``training.objective`` in the config selects it.
 """
 
 from __future__ import annotations
@@ -19,48 +19,48 @@ from RobustART.models import Classifier
 from RobustART.registry import Registry
 from RobustART.training.augment.mixing import Mixing
 from RobustART.training.loading import Batch
-from RobustART.training.objectives.smoothing import check_smoothing, cross_entropy, soft_cross_entropy, soft_targets
+from RobustART.training.objectives.smoothing import cross_entropy, soft_cross_entropy, soft_targets
 
 
 class Objective(nn.Module):
-    """Base of objectives: batches to losses.
+    """Base of objectives: functions from batches to losses.
 
-    Buffers of an objective are saved with the training, those of each process apart; a frozen teacher that should not be is
-    kept in a tuple. What is trained belongs to the model.
+    Checkpoints store the buffers of an objective for each process; a frozen teacher, which they should not store, is kept
+    in a tuple. All trained parameters belong to the model.
     """
 
     repeats = 1
-    """How many steps in a row get the same batch."""
+    """Number of consecutive steps with the same batch."""
     uses_labels = True
     """Whether labels must be classes of the model."""
     shared = False
-    """Whether the buffers are equal in all processes, so that a checkpoint holds them once."""
+    """Whether the buffers are equal in all processes, so that a checkpoint stores them once."""
 
     def others(self) -> dict[str, nn.Module]:
-        """Returns the other networks that the loss depends on, by what they are; their weights are not trained."""
+        """Returns the other networks that the loss depends on, such as a teacher, by name; they are not trained."""
         return {}
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the mean loss over the batch, and numbers to log, each the mean over the batch of something.
+        """Returns the mean loss over the batch, and numbers to log, each a mean over the batch.
 
         Args:
-            model: in training mode, with autocast on; calling it once, on all that is to be seen, keeps distributed
-                training right. ``plain_model(model)`` is the :class:`Classifier` itself, for passes without gradients of
-                the weights, such as attacks.
+            model: the model in training mode, with autocast on. It must be called once, on all images together, for
+                distributed training to be correct. ``plain_model(model)`` is the :class:`Classifier` itself, for passes
+                without gradients of the weights, such as attacks.
             batch: on the device; images in [0, 1].
-            rng: of this step, process and portion; torch's generators are seeded for them too.
+            rng: generator of this step, process and portion; torch's generators are seeded for them too.
         """
         raise NotImplementedError
 
     def after_backward(self, model: nn.Module) -> None:
-        """Is called with the gradients of the step, before the optimiser uses them."""
+        """Called with the gradients of the step, before the optimiser uses them."""
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Is called with the weights after the step."""
+        """Called with the weights after the step."""
 
 
 def plain_model(model: nn.Module) -> Classifier:
-    """Returns the classifier inside the wrapper of distributed training."""
+    """Returns the classifier inside the wrapper of distributed training, if any."""
     inner = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
     assert isinstance(inner, Classifier)
     return inner
@@ -70,14 +70,14 @@ class Plain(Objective):
     """Cross-entropy with label smoothing, after mixup or cutmix.
 
     Args:
-        classes: outputs of the model.
+        classes: number of outputs of the model.
         label_smooth: see :func:`soft_targets`.
-        mixing: what is blended.
+        mixing: mixup and cutmix.
     """
 
     def __init__(self, classes: int, label_smooth: float = 0.0, mixing: Mixing | None = None) -> None:
         super().__init__()
-        self.classes, self.label_smooth, self.mixing = classes, check_smoothing(label_smooth), mixing or Mixing()
+        self.classes, self.label_smooth, self.mixing = classes, label_smooth, mixing or Mixing()
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss and, where labels are not blended, the accuracy."""
@@ -94,68 +94,68 @@ JSD, MOCO = "training.objective 'jsd'", "training.moco"
 _VIEWS: dict[str, tuple[range, str]] = {
     JSD: (
         range(2, 1000),
-        "needs several views of each picture: data.train.transforms: [..., {type: views, kwargs: {transforms: [[], [{type: "
+        "needs several views of each image: data.train.transforms: [..., {type: views, kwargs: {transforms: [[], [{type: "
         "aug_mix}], [{type: aug_mix}]]}}]",
     ),
     MOCO: (
         range(2, 3),
-        "needs two views of each picture: data.train.transforms: {type: MOCOV2}, or a list with {type: views, kwargs: "
+        "needs two views of each image: data.train.transforms: {type: MOCOV2}, or a list with {type: views, kwargs: "
         "{transforms: [[...], [...]]}}",
     ),
 }
-"""What is minimised to how many views of each picture it takes, if not one, and how to make them."""
+"""Objectives that take several views of each image: how many, and how to make them."""
 
 
 def check_views(what: str, views: int) -> None:
-    """Raises a ConfigError if an objective does not take this many views of each picture.
+    """Raises a ConfigError if an objective does not take this number of views of each image.
 
     Args:
-        what: :data:`JSD`, :data:`MOCO`, or the name of one that takes single pictures.
-        views: of each picture.
+        what: :data:`JSD`, :data:`MOCO`, or the name of an objective that takes single images.
+        views: number of views of each image.
     """
     if what in _VIEWS:
         possible, needs = _VIEWS[what]
         if views not in possible:
             raise ConfigError(f"{what} {needs}; got {views}")
     elif views > 1:
-        raise ConfigError(f"data.train.transforms make {views} views of each picture, but {what} takes one")
+        raise ConfigError(f"data.train.transforms make {views} views of each image, but {what} takes one")
 
 
 def views_of(images: Tensor) -> int:
-    """Returns how many views of each picture are in a batch, (N, 3, H, W) or (N, V, 3, H, W)."""
+    """Returns the number of views of each image in a batch, (N, 3, H, W) or (N, V, 3, H, W)."""
     return images.shape[1] if images.ndim == 5 else 1
 
 
 def single_view(images: Tensor) -> Tensor:
-    """Returns images (N, 3, H, W), or raises a ConfigError if there are several views of each."""
+    """Returns images (N, 3, H, W); raises a ConfigError if there are several views of each."""
     check_views("training.objective", views_of(images))
     return images
 
 
 @torch.no_grad()
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Returns the share of right predictions, in percent."""
+    """Returns the percentage of correct predictions."""
     return (logits.argmax(1) == labels).float().mean() * 100
 
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveContext:
-    """What builders of objectives may need."""
+    """What a training provides to builders of objectives."""
 
     classes: int
-    """Outputs of the model."""
+    """Number of outputs of the model."""
     label_smooth: float
     """The config's ``label_smooth``."""
     mixing: Mixing
-    """Its ``mixup``, ``cutmix`` and ``switch_prob``."""
+    """The config's ``mixup``, ``cutmix`` and ``switch_prob``."""
     seed: int
-    """Its ``training.seed``."""
+    """The config's ``training.seed``."""
     device: torch.device
-    """Where the model is."""
+    """The model's device."""
     folder: Path
-    """Folder of the config; relative paths start there."""
+    """Folder of the config file, where relative paths start."""
     input_size: int | None = None
-    """Side of the model's input; None where it is not known."""
+    """Side of the model's input in pixels; None if it is not known."""
 
 
 OBJECTIVES: Registry[Callable[..., Objective]] = Registry(

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from RobustART.errors import ConfigError
-
 
 def soft_targets(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:
     """Returns targets (N, K): ``1 - s + s / K`` for the label, ``s / K`` for all others.
@@ -29,7 +27,7 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Returns the mean over images of the cross-entropy for the targets of :func:`soft_targets`, without making them.
+    """Returns the mean cross-entropy for the targets of :func:`soft_targets`, without building them.
 
     Args:
         logits: (N, K).
@@ -38,10 +36,3 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Ten
     """
     logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
     return F.cross_entropy(logits, labels, label_smoothing=smoothing)
-
-
-def check_smoothing(value: float) -> float:
-    """Returns a label smoothing in [0, 1), or raises a ConfigError."""
-    if not 0 <= value < 1:
-        raise ConfigError(f"label_smooth must be at least 0 and below 1, got {value}")
-    return value

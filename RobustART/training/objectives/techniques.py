@@ -1,4 +1,4 @@
-"""Objectives of techniques that add something to the cross-entropy: distillation, consistency, kurtosis."""
+"""Objectives that add a term to the cross-entropy: distillation, consistency, kurtosis."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from RobustART.config.loader import build
 from RobustART.config.schema import ModelConfig
-from RobustART.core.ranges import Numbers
+from RobustART.core.options import build
+from RobustART.core.ranges import Range, Share
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import probe
 from RobustART.models import Classifier, build_model
@@ -41,11 +41,11 @@ TEACHER_KEYS = ("type", "kwargs", "weights", "strict", "preprocessing")
 class Distillation(Objective):
     """Knowledge distillation (Hinton 2015, https://arxiv.org/abs/1503.02531): a teacher's softened predictions as targets.
 
-    The loss is ``(1 - alpha) * cross-entropy + alpha * T^2 * KL(teacher / T || student / T)``. The teacher sees the images
-    that the student sees, blended ones too, in evaluation mode.
+    The loss is ``(1 - alpha) * cross-entropy + alpha * T^2 * KL(teacher / T || student / T)``. The teacher, in evaluation
+    mode, gets the images of the student, blended ones too.
 
     Args:
-        context: of the training.
+        context: what the training provides.
         teacher: takes images in [0, 1]; not trained, and not part of checkpoints.
         alpha: weight of the teacher, in [0, 1].
         temperature: T, above 0 and finite.
@@ -62,7 +62,7 @@ class Distillation(Objective):
         return {"teacher": self._teacher[0]}
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss, its second part, and, where labels are not blended, the accuracy."""
+        """Returns the loss, the teacher's part of it and, where labels are not blended, the accuracy."""
         targets = soft_targets(batch.labels, self.classes, self.label_smooth)
         images, targets = self.mixing(single_view(batch.images), targets, rng)
         with torch.no_grad():
@@ -82,10 +82,17 @@ def distance(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:
 
 @OBJECTIVES.register("distillation")
 def distillation(
-    context: ObjectiveContext, *, teacher: Mapping[str, Any], alpha: Annotated[float, Numbers(0, 1)] = 0.5,
-    temperature: Annotated[float, Numbers(0, 1000, above=True)] = 4.0,
+    context: ObjectiveContext, *, teacher: Mapping[str, Any], alpha: Share = 0.5,
+    temperature: Annotated[float, Range(0, 1000, above=True)] = 4.0,
 ) -> Objective:  # fmt: skip
-    """Returns knowledge distillation; ``teacher`` is written as the section ``model``, weights relative to the config."""
+    """Returns knowledge distillation (Hinton 2015, https://arxiv.org/abs/1503.02531).
+
+    Args:
+        context: what the training provides.
+        teacher: the teacher, written as the section ``model``; weights are relative to the config.
+        alpha: weight of the teacher.
+        temperature: temperature of both softmaxes.
+    """
     model = build_teacher(teacher, context.folder).to(context.device)
     classes = probe_teacher(model, context.input_size or model.preprocessing.input_size, context.device)
     if classes != context.classes:
@@ -94,7 +101,7 @@ def distillation(
 
 
 def build_teacher(teacher: Mapping[str, Any], folder: Path) -> Classifier:
-    """Returns the teacher that ``training.objective.kwargs`` names; relative weights start at ``folder``."""
+    """Returns the teacher that ``training.objective.kwargs`` names; relative paths of weights start at ``folder``."""
     if not isinstance(teacher, Mapping) or not {"type", "weights"} <= set(teacher) <= set(TEACHER_KEYS):
         raise ConfigError(
             f"{TEACHER} must be {{type: ..., weights: ...}} with any of {', '.join(TEACHER_KEYS)}, got {teacher!r}"
@@ -111,14 +118,14 @@ def build_teacher(teacher: Mapping[str, Any], folder: Path) -> Classifier:
 
 
 def probe_teacher(teacher: Classifier, size: int, device: torch.device) -> int:
-    """Returns how many classes a teacher has for images of the student's size, or raises a ConfigError."""
+    """Returns the number of a teacher's classes; raises a ConfigError if it cannot take images of the student's size."""
     with _teacher_named():
         return probe(teacher, size, device)
 
 
 @contextlib.contextmanager
 def _teacher_named() -> Iterator[None]:
-    """Makes every error of a model a ConfigError that says that it is the teacher's."""
+    """Raises errors of a model as a ConfigError that names the teacher."""
     try:
         yield
     except UserError as error:
@@ -131,8 +138,8 @@ class Consistency(Objective):
     AugMix (Hendrycks 2020, https://arxiv.org/abs/1912.02781, section 3): the first view is clean, two more are mixed.
 
     Args:
-        context: of the training.
-        weight: of the divergence; 12 in the paper.
+        context: what the training provides.
+        weight: weight of the divergence; 12 in the paper.
     """
 
     def __init__(self, context: ObjectiveContext, weight: float) -> None:
@@ -140,7 +147,7 @@ class Consistency(Objective):
         self.label_smooth, self.weight = context.label_smooth, weight
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the loss, its second part, and the accuracy on the first views."""
+        """Returns the loss, the divergence, and the accuracy on the first views."""
         check_views(JSD, views_of(batch.images))
         views = batch.images.transpose(0, 1)  # (V, N, 3, H, W)
         logits = model(views.flatten(0, 1)).view(len(views), len(batch), -1)
@@ -157,20 +164,25 @@ def jensen_shannon(logits: Tensor) -> Tensor:
 
 
 @OBJECTIVES.register("jsd")
-def jsd(context: ObjectiveContext, *, weight: Annotated[float, Numbers(0, 1e6, above=True)] = 12.0) -> Objective:
-    """Returns AugMix's loss."""
+def jsd(context: ObjectiveContext, *, weight: Annotated[float, Range(0, 1e6, above=True)] = 12.0) -> Objective:
+    """Returns AugMix's loss (Hendrycks 2020, https://arxiv.org/abs/1912.02781), for transforms with ``views``.
+
+    Args:
+        context: what the training provides.
+        weight: weight of the Jensen-Shannon divergence between the views.
+    """
     return Consistency(context, weight)
 
 
 TARGET_KURTOSIS = 1.8
-"""Of a uniform distribution."""
+"""Kurtosis of a uniform distribution."""
 
 
 class Kurtosis(Objective):
     """An objective and kurtosis regularisation of the weights (Shkolnik 2020, https://arxiv.org/abs/2002.07686).
 
-    Added is ``weight`` times the mean over all convolutions and linear layers of ``(kurtosis - 1.8)^2``. (The original adds
-    the kurtosis itself, which pulls towards no target.)
+    The regulariser is ``weight`` times the mean of ``(kurtosis - 1.8)^2`` over all convolutions and linear layers. (The
+    original adds the kurtosis itself, which has no target.)
 
     Args:
         inner: the objective.
@@ -179,13 +191,11 @@ class Kurtosis(Objective):
 
     def __init__(self, inner: Objective, weight: float) -> None:
         super().__init__()
-        if not 0 < weight < math.inf:
-            raise ConfigError(f"kw_weight must be a number from 0 up, got {weight}")
         self.inner, self.weight = inner, weight
         self.repeats, self.uses_labels, self.shared = inner.repeats, inner.uses_labels, inner.shared
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the sum, and the regulariser beside the inner numbers."""
+        """Returns the sum, and the regulariser with the numbers of the inner objective."""
         loss, numbers = self.inner(model, batch, rng)
         layers = [
             part for part in plain_model(model).modules() if isinstance(part, (nn.modules.conv._ConvNd, nn.Linear))
@@ -196,15 +206,15 @@ class Kurtosis(Objective):
         return loss + self.weight * apart, {**numbers, "kurtosis": apart}
 
     def others(self) -> dict[str, nn.Module]:
-        """Passes the call on."""
+        """Calls the inner objective's."""
         return self.inner.others()
 
     def after_backward(self, model: nn.Module) -> None:
-        """Passes the call on."""
+        """Calls the inner objective's."""
         self.inner.after_backward(model)
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Passes the call on."""
+        """Calls the inner objective's."""
         self.inner.after_step(model, step)
 
 

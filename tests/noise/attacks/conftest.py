@@ -1,10 +1,10 @@
-"""Models and images for the attack tests: everything is made here, in seconds, on the CPU."""
+"""Models and images for the attack tests: small, on the CPU, the same on every machine."""
 
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
-from torch.nn.functional import cross_entropy
+
+from tests.noise.attacks import make_judges
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,43 +75,17 @@ def small_net():
 
 @pytest.fixture(scope="session")
 def digits():
-    """Shuffled digits, (1797, 1, 8, 8) in [0, 1], and labels."""
-    data = load_digits()
-    order = torch.randperm(len(data.target), generator=torch.Generator().manual_seed(0))
-    images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 16
-    return images[order], torch.tensor(data.target)[order]
-
-
-def train(images, labels, *, adversarial, eps=0.15, epochs=20):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(
-            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1, stride=2), nn.ReLU(),
-            nn.Flatten(), nn.Linear(512, 10),
-        )  # fmt: skip
-        optimizer = torch.optim.Adam(model.parameters(), 2e-3)
-        for _ in range(epochs):
-            for batch in torch.randperm(len(images)).split(100):
-                x, y = images[batch], labels[batch]
-                low, high = (x - eps).clamp(0, 1), (x + eps).clamp(0, 1)
-                z = x + eps * (2 * torch.rand_like(x) - 1)
-                for _ in range(4 if adversarial else 0):
-                    z = z.detach().clamp(0, 1).requires_grad_()
-                    (gradient,) = torch.autograd.grad(cross_entropy(model(z), y), z)
-                    z = torch.minimum(torch.maximum(z + eps / 2 * gradient.sign(), low), high)
-                optimizer.zero_grad()
-                cross_entropy(model(z.detach() if adversarial else x), y).backward()
-                optimizer.step()
-    return model.eval()
+    """Shuffled digits, (1797, 1, 8, 8) in [0, 1], and labels; networks were trained on the first 1400."""
+    return make_judges.digits()
 
 
 @pytest.fixture(scope="session")
-def robust_model(digits):
-    """A digits CNN after adversarial training in Linf at 0.15."""
-    return train(digits[0][:1400], digits[1][:1400], adversarial=True)
+def robust_model():
+    """A digits CNN after adversarial training in Linf at 0.15, from stored weights."""
+    return make_judges.load("robust")
 
 
 @pytest.fixture(scope="session")
-def plain_model(digits):
+def plain_model():
     """The same without adversarial training."""
-    return train(digits[0][:1400], digits[1][:1400], adversarial=False)
+    return make_judges.load("plain")

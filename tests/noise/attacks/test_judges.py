@@ -96,16 +96,42 @@ def dense_l1(model, images, labels, eps, steps=20):
 
 
 @pytest.mark.parametrize("eps", [1.5, 2.0, 3.0])
-def test_pgd_l1_comes_within_five_points_of_autoattack(model, held_out, eps):
-    """Also where the dense step, which other toolboxes take, leaves 70 % and more standing."""
+def test_pgd_l1_comes_near_autoattack(model, held_out, eps):
+    """Within 3 points, of which at most 1 is used; also where the dense step of other toolboxes leaves 70 % unbroken."""
     images, labels = held_out
     log = AttackLog()
     autoattack(model, images, labels, eps=eps, norm="L1", log=log, version="custom", attacks=["apgd_ce", "apgd_t"],
                checks=False)  # fmt: skip
     bound = 100 * float(log.robust.float().mean())
-    assert accuracy(model, pgd_l1(model, images, labels, eps=eps), labels) <= bound + 5
+    assert accuracy(model, pgd_l1(model, images, labels, eps=eps), labels) <= bound + 3
     if eps == 1.5:
         assert accuracy(model, dense_l1(model, images, labels, eps), labels) >= 70 > bound + 30
+
+
+def test_targeted_tries_of_pgd_l1_break_what_untargeted_ones_do_not(robust_model, held_out):
+    images, labels = held_out
+    share = {
+        n: accuracy(robust_model, pgd_l1(robust_model, images, labels, eps=1.5, n_targets=n), labels)
+        for n in (0, 5, 50)
+    }
+    assert share[5] <= share[0] - 2
+    assert share[50] <= share[5]  # there are nine wrong classes; more are no error
+    log = AttackLog()
+    pgd_l1(robust_model, images, labels, eps=1.5, log=log)
+    passes = log.backward["pgd_l1"]
+    assert passes[[name == "clean" for name in log.broken_by]].tolist() == [0] * log.broken_by.count("clean")
+    assert set(passes.tolist()) <= {0, 20, 40, 60, 80, 100, 120}
+    assert (passes[log.robust] == 120).all()
+
+
+@pytest.mark.parametrize("loss", ["ce", "dlr", "margin"])
+def test_pgd_l1_towards_a_class_is_no_try_at_others(robust_model, held_out, loss):
+    images, labels = held_out[0][:40], (held_out[1][:40] + 1) % 10
+    one = pgd_l1(robust_model, images, held_out[1][:40], eps=1.5, loss=loss)
+    assert torch.isfinite(one).all()
+    if loss != "dlr":
+        found = [pgd_l1(robust_model, images, labels, eps=3.0, targeted=True, n_targets=n, loss=loss) for n in (0, 5)]
+        assert torch.equal(*found)
 
 
 def test_all_steps_and_first_success_agree(model, held_out):
@@ -131,6 +157,8 @@ def test_smallest_changes_are_as_small_as_those_of_foolbox(model, held_out, name
     mine = ATTACKS[name](model, images, labels, **ours)
     judge = getattr(foolbox.attacks, attack)(**theirs)
     found = judge(foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu"), images, labels, epsilons=None)[1]
+    # Where foolbox's Carlini-Wagner finds nothing, it returns a black image, which may be misclassified too.
+    found = torch.where(found.flatten(1).any(1)[:, None, None, None], found, images)
     with torch.no_grad():
         fooled = [model(points).argmax(1) != labels for points in (mine, found)]
     assert int(fooled[0].sum()) >= int(fooled[1].sum()) - 1

@@ -140,7 +140,7 @@ def test_bad_images_labels_norms_and_stages_are_named(half_spaces):
 def test_models_that_do_not_give_logits_are_explained(half_spaces):
     model, images, labels = half_spaces(2)
     for bad, match in (
-        (lambda x: (model(x), None), r"got tuple; wrap it .*model\(images\)\[0\]"),
+        (lambda x: (model(x), None), r"got tuple. Wrap it .*model\(images\)\[0\]"),
         (lambda x: model(x)[:, :1], "K of at least 2"),
         (lambda x: model(x) * torch.nan, "NaN logits"),
         (lambda x: model(x).detach(), "does not depend differentiably"),

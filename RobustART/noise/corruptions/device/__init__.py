@@ -61,7 +61,7 @@ def corrupt_batch(
             f"the corruption {corruption!r} is made on the CPU, image by image, by corrupt(); batched are "
             f"{', '.join(BATCHED)}"
         )
-    check_severity(severity)
+    severity = check_severity(severity)
     shape = images.shape if isinstance(images, Tensor) else ()
     if (
         not isinstance(images, Tensor)

@@ -1,5 +1,5 @@
 "use strict";
-// Tables that sort: each head becomes a button. Without this script the tables are as they stand.
+// Tables that sort: each head becomes a button. Without this script the tables are not sortable.
 
 function sortKey(row, column) {
   const cell = row.cells[column];
@@ -51,9 +51,9 @@ function filterRows(form, table) {
   const chosen = { family: form.elements.family.value, technique: form.elements.technique.value };
   let shown = 0;
   for (const row of table.tBodies[0].rows) {
-    const said = [row.querySelector("th").textContent, row.dataset.family, row.dataset.technique].join(" ").toLowerCase();
+    const text = [row.querySelector("th").textContent, row.dataset.family, row.dataset.technique].join(" ").toLowerCase();
     const fits =
-      words.every((word) => said.includes(word)) &&
+      words.every((word) => text.includes(word)) &&
       Object.entries(chosen).every(([name, value]) => value === "" || row.dataset[name] === value);
     row.hidden = !fits;
     shown += fits;

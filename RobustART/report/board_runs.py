@@ -1,4 +1,4 @@
-"""Many runs beside each other: which of their numbers may be compared, and in which conditions they differ."""
+"""The runs of a leaderboard: their reports and labels, and the conditions in which they differ."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.preprocessing import INNER
 from RobustART.errors import ConfigError, RecordError, nearest
-from RobustART.records.comparability import INNER
 from RobustART.report.labels import family, technique
 from RobustART.report.reading import find_report, read_report
 
-Estimate = Mapping[str, Any]
 LABELS = ("name", "family", "technique")
 
 
@@ -33,17 +32,18 @@ class Run:
     technique: str
     """Of training."""
     report: Mapping[str, Any]
-    """What ``report.json`` holds."""
+    """The content of ``report.json``."""
 
     @property
-    def parameters(self) -> int:
-        """How many parameters the model has."""
-        return int(self.report["model"]["parameters"])
+    def parameters(self) -> int | None:
+        """How many parameters the model has; None if the report does not state it."""
+        count: int | None = self.report["model"]["parameters"]
+        return count
 
     @property
     def input_size(self) -> Any:
-        """Side of the model's input in pixels."""
-        return self.report["conditions"]["preprocessing"].get("input_size", "")
+        """Side of the model's input in pixels; empty if the report does not state it."""
+        return (self.report["conditions"]["preprocessing"] or {}).get("input_size", "")
 
 
 def read_runs(folders: Sequence[str], labels: Mapping[str, Any] | None = None) -> list[Run]:
@@ -51,10 +51,10 @@ def read_runs(folders: Sequence[str], labels: Mapping[str, Any] | None = None) -
 
     Args:
         folders: each with a report.
-        labels: by folder, as given, ``name``, ``family`` and ``technique`` where the report's own will not do.
+        labels: by folder, as given, a ``name``, ``family`` or ``technique`` instead of those of the report.
 
     Raises:
-        RecordError: a folder has no report, one of another version, or stands twice.
+        RecordError: a folder has no report, or one of another version, or is named twice.
         ConfigError: labels of a folder that is not given, or of an unknown kind.
     """
     stated = _check_labels(labels or {}, folders)
@@ -95,14 +95,14 @@ def _check_labels(labels: Mapping[str, Any], folders: Sequence[str]) -> Mapping[
                 f"given: {', '.join(folders)}"
             )
         if not isinstance(own, Mapping) or any(key not in LABELS or not isinstance(own[key], str) for key in own):
-            raise ConfigError(f"the labels of {folder} may be the texts {', '.join(LABELS)}, got {own!r}")
+            raise ConfigError(f"the labels of {folder} may be the strings {', '.join(LABELS)}, got {own!r}")
     return labels
 
 
 def circumstances(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what may differ between runs on a board, if it is said: preprocessing, seed, precision, device, versions."""
+    """Returns what may differ between runs in a column, and is shown: preprocessing, seed, precision, device, versions."""
     conditions = report["conditions"]
-    stated = {key: value for key, value in conditions["preprocessing"].items() if key not in INNER}
+    stated = {key: value for key, value in (conditions["preprocessing"] or {}).items() if key not in INNER}
     found = {**stated, **{key: conditions[key] for key in ("seed", "batch_size", "amp", "channels_last", "device")}}
     found |= {f"version of {name}": version for name, version in conditions["versions"].items()}
     for name, entry in report["benchmarks"].items():
@@ -113,18 +113,18 @@ def circumstances(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Returns for each run the circumstances in which it is not as most runs are; the first run's break a tie."""
+    """Returns for each run the circumstances in which it differs from most runs; the first run breaks a tie."""
     each = [circumstances(run.report) for run in runs]
     usual = {}
     for key in dict.fromkeys(key for one in each for key in one):
         texts = Counter(json.dumps(one[key], sort_keys=True) for one in each if key in one)
         usual[key] = json.loads(texts.most_common(1)[0][0])
     found = [{key: value for key, value in one.items() if value != usual[key]} for one in each]
-    return [{key: value for key, value in own.items() if not _said(key, own)} for own in found]
+    return [{key: value for key, value in own.items() if not _repeated(key, own)} for own in found]
 
 
-def _said(key: str, own: Mapping[str, Any]) -> bool:
-    """Returns whether the same is said of the model already, of which this says it of a benchmark."""
+def _repeated(key: str, own: Mapping[str, Any]) -> bool:
+    """Returns whether a circumstance of a benchmark repeats that of the model."""
     plain, of, _ = key.partition(" of ")
     return bool(of) and plain in own and own[plain] == own[key]
 

@@ -1,0 +1,92 @@
+"""Tables of pages, as data that the templates write."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from RobustART.report.text import Estimate, columns
+
+CIVIDIS = (
+    "#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838",
+)  # fmt: skip
+"""Ten colours of matplotlib's cividis (Nunez, Anderton and Renslow 2018), read alike by all kinds of colour vision."""
+_DARK = 5
+"""How many of them need white text."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of a page."""
+
+    caption: str
+    """What it shows."""
+    head: list[str]
+    """Names of its columns."""
+    groups: list[tuple[str, list[tuple[str, list[Any]]]]]
+    """Rows (name and cells) under headings, which may be empty. A cell is an estimate, perhaps with a ``style`` or a
+    ``class``, or a number, a string, or None."""
+    kind: str = ""
+    """CSS classes: ``sortable``, ``heat``, ``facts``."""
+
+
+def fact_table(
+    head: Sequence[str], rows: Iterable[tuple[str, Sequence[Any]]], caption: str, kind: str = "facts"
+) -> Table:
+    """Returns a table of strings and numbers.
+
+    Args:
+        head: names of the columns.
+        rows: name and cells of each.
+        caption: what it shows.
+        kind: CSS classes.
+    """
+    return Table(caption, list(head), [("", [(name, list(cells)) for name, cells in rows])], kind)
+
+
+def estimate_table(rows: Mapping[str, Mapping[str, Estimate]], caption: str, first: str = "") -> Table:
+    """Returns a table of estimates, rows of columns; ``first`` is the head of the rows."""
+    names = columns(rows)
+    return fact_table([first, *names], [(row, [rows[row].get(name) for name in names]) for row in rows], caption, "")
+
+
+def heat_map(
+    rows: Mapping[str, Mapping[str, Estimate]], caption: str, first: str = "", *, coloured: Collection[str] | None = None,
+    groups: Mapping[str, Collection[str]] | None = None,
+) -> Table:  # fmt: skip
+    """Returns a table of percentages with coloured cells, each of which holds its number too.
+
+    Args:
+        rows: rows of columns of estimates.
+        caption: what it shows.
+        first: what the rows are.
+        coloured: the columns whose numbers are on one scale; None is all.
+        groups: rows by the heading under which they are shown; the others come last.
+    """
+    names = columns(rows)
+
+    def cell(row: str, name: str) -> Estimate | None:
+        estimate = rows[row].get(name)
+        if estimate is None or estimate["value"] is None or not (coloured is None or name in coloured):
+            return estimate
+        return {**estimate, "style": colour(estimate["value"])}
+
+    left = dict.fromkeys(rows)
+    parts = []
+    for heading, members in (*(groups or {}).items(), ("", tuple(left))):
+        inside = [row for row in left if row in members]
+        left = {row: None for row in left if row not in inside}
+        if inside:
+            parts.append((heading, [(row, [cell(row, name) for name in names]) for row in inside]))
+    return Table(caption, [first, *names], parts, "heat")
+
+
+def colour(value: float) -> str:
+    """Returns the style of a cell: one of ten colours for 0 to 100, and a text colour that is legible on it."""
+    place = min(max(int(value / 100 * len(CIVIDIS)), 0), len(CIVIDIS) - 1)
+    return f"background:{CIVIDIS[place]};color:{'#fff' if place < _DARK else '#000'}"
+
+
+SCALE = [(10 * step, colour(10 * step + 5)) for step in range(len(CIVIDIS))]
+"""The key of the colours: percentages and styles."""

@@ -1,0 +1,175 @@
+"""How a report is written as text: its numbers and names, ``report.md``, and tables for the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from RobustART.core.tables import markdown_table, text_table
+from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec, face
+
+Data = Mapping[str, Any]
+"""What ``report.json`` holds, or a part of it."""
+Estimate = Mapping[str, Any]
+COSTS = (
+    "benchmark", "images", "of them timed", "wall time", "images a second", "forward passes", "backward passes",
+)  # fmt: skip
+"""Heads of :func:`costs`."""
+UNTIMED = (
+    "An image is evaluated in all its views and under all attacks. Images that an interrupted run recorded earlier are not "
+    "timed. Passes count single images: one for each view and model, plus those of the attacks."
+)
+"""Explains :func:`costs`."""
+
+
+def number(estimate: Estimate | None) -> str:
+    """Returns a value with two digits, ``undefined``, or nothing where there is no entry."""
+    if estimate is None:
+        return ""
+    return "undefined" if estimate["value"] is None else f"{estimate['value']:.2f}"
+
+
+def interval(estimate: Estimate | None) -> str:
+    """Returns the 95 % interval, or the reason why it is missing; nothing where there is no entry."""
+    if estimate is None:
+        return ""
+    if estimate["low"] is None:
+        return str(estimate.get("reason", ""))
+    return f"[{estimate['low']:.2f}, {estimate['high']:.2f}]"
+
+
+def both(estimate: Estimate | None) -> str:
+    """Returns value and interval."""
+    return f"{number(estimate)} {interval(estimate)}".strip()
+
+
+def readable(name: str) -> str:
+    """Returns a name with spaces for underscores."""
+    return name.replace("_", " ")
+
+
+def title(spec: BenchmarkSpec, key: str) -> str:
+    """Returns the heading of a table: what its key says beyond the name of its spec, and the title of the spec."""
+    table = spec.table(key)
+    rest = key.removeprefix(table.name).strip()
+    return f"{rest} {table.title}" if rest and table.title != key else table.title
+
+
+def not_imported(names: Iterable[str]) -> list[str]:
+    """Returns a note for each benchmark that is not imported, of which only the numbers are known."""
+    return [
+        f"The benchmark {name} is not imported: what its numbers mean and which way they are better is unknown here. "
+        "A benchmark of your own is imported with --import MODULE."
+        for name in dict.fromkeys(names)
+        if name not in BENCHMARKS
+    ]
+
+
+def columns(table: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Returns the columns of a table, in the order of their first appearance."""
+    return list(dict.fromkeys(column for row in table.values() for column in row))
+
+
+def plain(value: Any) -> str:
+    """Returns plain data on one line: ``key: value`` pairs without braces, lists with commas."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {plain(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(plain, value))
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def known(value: Any, form: str = "") -> str:
+    """Returns plain data on one line, numbers in the format ``form``; ``unknown`` for None."""
+    if value is None:
+        return "unknown"
+    return format(value, form) if form else plain(value)
+
+
+def extent(row: Mapping[str, Any], form: str = "") -> str:
+    """Returns how much of a data set was evaluated: ``12 images``, ``6 of 12 images``.
+
+    Args:
+        row: of the report's ``conditions.data``.
+        form: format of the numbers.
+    """
+    images, of = format(row["images"], form), row["of"]
+    if of is None:
+        return f"a subset of {images} images"
+    return f"{images} images" if row["images"] == of else f"{images} of {format(of, form)} images"
+
+
+def costs(report: Data) -> list[list[str]]:
+    """Returns a line for each benchmark: its name, images, wall time, images a second and passes; empty where unknown."""
+    rows = []
+    for name, entry in report["benchmarks"].items():
+        cells = [""] * 4
+        if report["timing"] is not None:
+            timing = report["timing"]["benchmarks"][name]
+            computed, images = timing["images_computed"], timing["images"]
+            cells = [f"{images:,}", "all" if computed == images else f"{computed:,}", "", ""]
+            if computed:
+                cells[2:] = [f"{timing['wall_seconds']:,.1f} s", f"{timing['images_per_second']:,.1f}"]
+        passes = ["", ""] if entry["cost"] is None else [f"{entry['cost'][way]:,}" for way in ("forward", "backward")]
+        rows.append([name, *cells, *passes])
+    return rows
+
+
+def heading(report: Data) -> str:
+    """Returns one line: the model, the data and the seed."""
+    parts = [f"{row['name']}: {extent(row)}" for row in report["conditions"]["data"]]
+    model, seed = report["model"]["source"], report["conditions"]["seed"]
+    return f"{model} on {'; '.join(parts) or 'unknown data'}, seed {known(seed)}"
+
+
+def report_text(report: Data) -> str:
+    """Returns tables for a terminal."""
+    parts = [heading(report)]
+    for name, entry in report["benchmarks"].items():
+        parts.append(text_table([name, "value", "95% interval", "n"], _metrics(entry)))
+        for head, table in _tables(name, entry):
+            names = columns(table)
+            parts.append(
+                text_table([head, *names], [[row, *(number(table[row].get(c)) for c in names)] for row in table])
+            )
+    parts += [f"Warning: {warning}" for warning in report["warnings"]]
+    return "\n\n".join(parts)
+
+
+def report_markdown(report: Data) -> str:
+    """Returns the report as Markdown, with every interval and all conditions."""
+    parts = [f"# {heading(report)}", "Numbers are percentages with 95% intervals."]
+    for name, entry in report["benchmarks"].items():
+        parts += [f"## {name}", markdown_table(["metric", "value", "95% interval", "n"], _metrics(entry))]
+        for head, table in _tables(name, entry):
+            names = columns(table)
+            rows = [[row, *(both(table[row].get(c)) for c in names)] for row in table]
+            parts.append(markdown_table([head, *names], rows))
+    if report["warnings"]:
+        parts.append("## Warnings\n\n" + "\n".join(f"- {warning}" for warning in report["warnings"]))
+    parts.append(f"## Time and passes\n\n{markdown_table(COSTS, costs(report))}\n\n{UNTIMED}")
+    details = {
+        "model": report["model"],
+        "conditions": report["conditions"],
+        "options": {
+            name: {key: value for key, value in entry.items() if key not in ("metrics", "tables", "cells")}
+            for name, entry in report["benchmarks"].items()
+        },
+        "timing": report["timing"],
+    }
+    parts.append(f"## Conditions\n\n```json\n{json.dumps(details, indent=2)}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _metrics(entry: Data) -> list[list[str]]:
+    return [[metric, number(e), interval(e), str(e["n"])] for metric, e in entry["metrics"].items()]
+
+
+def _tables(name: str, entry: Data) -> Iterator[tuple[str, Mapping[str, Mapping[str, Any]]]]:
+    for key, table in entry["tables"].items():
+        yield title(face(name), key), table
