@@ -29,6 +29,9 @@ except ImportError:  # not on Windows
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 1.0
+"""Seconds to wait for the lock of a run that was killed: the kernel frees its memory before it closes its files."""
+
 
 def probe(model: nn.Module, size: int, device: torch.device) -> int:
     """Returns the number of classes of a model, by a forward pass of one grey image.
@@ -151,36 +154,57 @@ def prepare_output(output_dir: Path) -> Path:
     return results
 
 
+_held: set[int] = set()
+"""Descriptors of the locks of this process."""
+
+
+def _let_go() -> None:
+    """Closes the locks that a new process has from its parent, so that they end with the parent."""
+    while _held:
+        os.close(_held.pop())
+
+
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_let_go)
+
+
 @contextlib.contextmanager
-def only_writer(folder: Path, main: bool = True, *, patience: float = 0.0) -> Iterator[None]:
-    """Locks a folder within the block, so that a second run cannot write to it.
+def only_writer(folder: Path, main: bool = True) -> Iterator[None]:
+    """Holds a lock on a folder, so that a second run on it is refused instead of spoiling both.
+
+    The lock ends with this process, however it ends; processes that it forks do not hold it.
 
     Args:
-        folder: folder that the run writes to.
-        main: whether this process takes the lock; one process of a run does.
-        patience: seconds to wait for processes of a killed run, which may outlive it for a moment.
+        folder: where the run writes.
+        main: whether this process takes the lock; one of a run's does.
 
     Raises:
         RecordError: another run has the lock.
     """
-    descriptor = None
-    if main and fcntl is not None:
-        descriptor = os.open(folder, os.O_RDONLY)
-        until = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() < until:
-                    time.sleep(0.05)
-                    continue
-                os.close(descriptor)
-                raise RecordError(f"another run is writing to {folder}; wait for it, or use another folder") from None
-            except OSError:
-                log.info("%s is on a file system without locks; do not start two runs in it at the same time", folder)
-            break
+    if not main or fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    _held.add(descriptor)
     try:
+        _lock(descriptor, folder)
         yield
     finally:
-        if descriptor is not None:
+        if descriptor in _held:
+            _held.remove(descriptor)
             os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < until:
+                time.sleep(0.05)
+                continue
+            raise RecordError(f"another run is writing to {folder}; wait for it, or take another folder") from None
+        except OSError:
+            log.info("%s is on a file system without locks; do not start two runs on it at once", folder)
+        return

@@ -7,6 +7,7 @@ therefore depend neither on the number of processes nor on the point where a run
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -23,6 +24,7 @@ from RobustART.benchmarks import Benchmark, Cell
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.termination import Terminated, terminated
 from RobustART.data import load_views
 from RobustART.errors import RecordError
 from RobustART.evaluation.blocks import PassRunner, view_names
@@ -152,9 +154,12 @@ def _run_blocks(
                 part.dataset, groups, runner.views, part.prepare(preprocessing).apply, size=preprocessing.input_size,
                 seed=settings.seed, workers=settings.workers, pin_memory=world.device.type == "cuda",
             )  # fmt: skip
-            for block in mine:
-                pieces = [next(loaded) for _ in range(math.ceil(len(block) / step))]
-                shipped = torch.cat([piece for piece, _ in pieces]) if len(pieces) > 1 else pieces[0][0]
-                digests = [digest for _, some in pieces for digest in some]
-                journal.append(runner.block(block, shipped, digests, journal))
-                bar.update(len(block))
+            with contextlib.closing(loaded):
+                for block in mine:
+                    if terminated():  # raised where nothing could pass it on
+                        raise Terminated
+                    pieces = [next(loaded) for _ in range(math.ceil(len(block) / step))]
+                    shipped = torch.cat([piece for piece, _ in pieces]) if len(pieces) > 1 else pieces[0][0]
+                    digests = [digest for _, some in pieces for digest in some]
+                    journal.append(runner.block(block, shipped, digests, journal))
+                    bar.update(len(block))

@@ -26,6 +26,7 @@ from RobustART import __version__
 from RobustART.core.declarations import options_of
 from RobustART.core.options import convert, to_plain
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.workers import work
 from RobustART.data import ImageDataset
 from RobustART.data.generated import FORMAT
 from RobustART.errors import ConfigError
@@ -36,14 +37,11 @@ from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.generation.layouts import Layout, build_layout, published_names
 from RobustART.generation.manifest import Ledger, write_file
 from RobustART.generation.photos import Plan, is_whole, make_photo, naming, write_photo
-from RobustART.generation.pool import deal
 from RobustART.models import create_model, wrap_model
 from RobustART.noise.system import resized_side
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-PATIENCE = 2.0
-"""Seconds to wait for the processes of a killed run, which end by themselves shortly after."""
 
 
 def generate(
@@ -104,8 +102,8 @@ def generate(
     try:
         plan.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"the folder {plan.root} cannot be created: {error.strerror or error}") from None
-    with only_writer(plan.root, patience=PATIENCE):
+        raise ConfigError(f"the folder {plan.root} cannot be made: {error.strerror or error}") from None
+    with only_writer(plan.root):
         ledger.check()
         _write(plan, ledger, first, benchmark, settings)
         return ledger.finish()
@@ -199,13 +197,18 @@ def _each(
     settings: Settings,
     take: Callable[[int, T], object],
 ) -> None:
-    """Runs a task on each image, in processes and with a progress bar, and passes its id and result to ``take``."""
+    """Does a task on each photo, in processes and with a progress bar, and gives its id and what came of it to ``take``."""
+    workers = min(settings.workers, len(ids))
+    workers = 0 if workers == 1 else workers  # one process is this one
     bar = tqdm(
         total=len(ids), desc=title, unit="img", disable=not (settings.progress and ids), file=sys.stderr,
         mininterval=0.2 if sys.stderr.isatty() else 10.0, dynamic_ncols=True,
     )  # fmt: skip
-    work = functools.partial(naming, plan, task)
-    with bar, contextlib.closing(deal(work, ids, settings.workers, lambda i: plan.photos[i]["file"])) as results:
+    made = work(
+        functools.partial(naming, plan, task), ids, workers, ordered=False, name=lambda i: plan.photos[i]["file"],
+        remedy="use fewer --workers",
+    )  # fmt: skip
+    with bar, contextlib.closing(made) as results:
         for image_id, result in results:
             take(image_id, result)
             bar.update()

@@ -15,7 +15,6 @@ from RobustART.data.samples import content_digest
 from RobustART.errors import ConfigError, UserError
 from RobustART.generation.layouts import Layout
 from RobustART.generation.manifest import Photo, file_digest, write_file
-from RobustART.generation.pool import Stopped, check_stop
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -58,8 +57,6 @@ def naming(plan: Plan, task: Callable[[int], T], image_id: int) -> T:
         if file in str(error):
             raise
         raise type(error)(f"{file}: {error}") from None
-    except Stopped:
-        raise
     except Exception:
         log.error("an error was raised while generating the files of %s", file)
         raise
@@ -108,7 +105,6 @@ def write_photo(
     made = ready.get(image_id, {})
     digests: list[str] = []
     for place, folder in enumerate(plan.layout.cells):
-        check_stop()
         path = plan.path(image_id, folder)
         recorded = done[image_id]["files"][place] if image_id in done else None
         if recorded is None or file_digest(path) != recorded:
