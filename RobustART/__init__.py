@@ -1,3 +1,3 @@
-"""RobustART: how robust is an image classifier, and why? Imports nothing, so that it costs nothing."""
+"""RobustART, a robustness benchmark for image classifiers. This module imports nothing, so it loads at once."""
 
 __version__ = "1.0.0.dev0"

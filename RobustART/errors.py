@@ -1,4 +1,4 @@
-"""The errors a user can cause. Each message names the thing, what came and what is allowed."""
+"""Errors that a user can cause. Each message names the setting or file, the value found and the values allowed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Base of all errors below: the command line prints the message alone, without a traceback."""
+    """Base class of all errors below; the command line prints the message without a traceback."""
 
 
 class ConfigError(UserError):
-    """A configuration, option or argument that cannot mean anything."""
+    """An invalid configuration, option or argument."""
 
 
 class UnknownNameError(UserError):
-    """A name that no registry knows."""
+    """A name that is not in a registry."""
 
 
 class DataError(UserError):
@@ -35,7 +35,7 @@ class RecordError(UserError):
 
 
 class TrainingError(UserError):
-    """A training that cannot go on, or a checkpoint that it cannot go on from."""
+    """A training that cannot continue, or a checkpoint that it cannot resume from."""
 
 
 class UndefinedError(UserError):
@@ -43,7 +43,7 @@ class UndefinedError(UserError):
 
 
 class ProcessLostError(UserError):
-    """Another process of the run has ended, and this one cannot go on alone."""
+    """Another process of the run has ended, so this one cannot continue."""
 
 
 RENAMED = {"share": "sparsity"}

@@ -1,4 +1,4 @@
-"""Names to entries: one small class behind every table of models, noises, data sets and benchmarks."""
+"""Registry of named entries: the class behind every table of models, noises, data sets and benchmarks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from RobustART.errors import ConfigError, UnknownNameError, nearest
 
 T = TypeVar("T")
 PLUGINS = "robustart.plugins"
-"""Entry points of this group are modules of installed packages; importing one registers what it adds."""
+"""Group of entry points that name modules of installed packages; importing one registers its entries."""
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A mapping of names to entries that refuses duplicates and lists what it knows when a name is missing.
+    """A mapping of names to entries that rejects duplicates and lists the known names when one is missing.
 
-    A name ``module:attribute`` is an entry too: it is imported, so a user's own function needs no registration.
+    A name ``module:attribute`` is valid too: the attribute is imported, so a user's own function needs no registration.
 
     Args:
-        kind: what an entry is, for error messages: ``"attack"``, ``"benchmark"``, ...
-        providers: modules that add entries when they are imported. They are imported at the first look-up that needs
-            them, so a table may stand in a lower layer than what fills it.
-        check: called with each entry that is added or imported by its path; raises ``ConfigError`` if it is invalid.
+        kind: kind of entry for error messages: ``"attack"``, ``"benchmark"``, ...
+        providers: modules that add entries on import. The first look-up that needs them imports them, so a registry may be
+            in a lower layer than its providers.
+        check: called with the name and value of each entry that is added or imported by its path; raises ``ConfigError``
+            if the entry is invalid.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._providers = list(providers)
 
     def add(self, name: str, entry: T) -> T:
-        """Adds ``entry`` under ``name``; a name that is taken raises ``ValueError``."""
+        """Adds ``entry`` under ``name``, and returns it; raises ``ValueError`` if the name is taken."""
         if name in self._entries:
             raise ValueError(f"{self.kind} {name!r} is registered already")
         if self._check is not None:
@@ -49,7 +50,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return lambda entry: self.add(name, entry)
 
     def remove(self, name: str) -> None:
-        """Takes an entry out again, for tests and notebooks that register the same name twice."""
+        """Removes an entry, for tests and notebooks that register the same name twice."""
         self[name]
         del self._entries[name]
 
@@ -93,7 +94,7 @@ def import_path(path: str, kind: str) -> Any:
     """Returns the attribute that ``module:attribute`` names.
 
     Raises:
-        ConfigError: the module does not exist or has no such attribute. What the module itself raises is not caught.
+        ConfigError: the module or attribute does not exist. Errors that the module itself raises are not caught.
     """
     module_name, _, attribute = path.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
@@ -107,17 +108,20 @@ def import_path(path: str, kind: str) -> Any:
 
 
 def import_module(name: str, asked: str) -> Any:
-    """Returns a user's module; a ConfigError says that it is missing, and where it was looked for.
+    """Returns a user's module.
 
     Args:
-        name: of the module.
-        asked: what names it, for the message.
+        name: name of the module.
+        asked: option that names it, for the message.
+
+    Raises:
+        ConfigError: the module does not exist; the message lists the places searched.
     """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-            raise  # a module that it imports is missing: its own error says which
+            raise  # the module exists, but one that it imports does not: the error names that one
         places = ", ".join(place or "the current folder" for place in sys.path[:2])
         raise ConfigError(f"{asked}: there is no module {error.name!r} in {places} or the installed packages") from None
 
@@ -126,7 +130,7 @@ _loaded: set[str] = set()
 
 
 def load_plugins() -> None:
-    """Imports the modules that installed packages name as entry points of the group :data:`PLUGINS`, once."""
+    """Imports, once, the modules that installed packages name as entry points of the group :data:`PLUGINS`."""
     if _loaded:
         return
     _loaded.add(PLUGINS)

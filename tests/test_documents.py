@@ -107,7 +107,7 @@ def test_readme(checkout):
     for experiment in ("robust_baseline_exp/resnet/resnet50", "exp/imagenet-a_o-loop/resnet50"):
         assert (checkout / "exprs" / experiment / "trial" / "results" / "report.json").is_file()
     assert "<h1>Leaderboard</h1>" in (checkout / "board.html").read_text()
-    assert re.search(r"^format: The version of this schema", text, re.MULTILINE)
+    assert re.search(r"^format: Version of this schema", text, re.MULTILINE)
 
 
 def test_contributing(checkout):

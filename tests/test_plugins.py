@@ -61,7 +61,7 @@ def test_an_edited_corruption_is_other_conditions(small_config, tmp_path):
     (tmp_path / "my_noise.py").write_text(NOISE.format(name="darken", strength=0.11))
     again = run_solver(config)
     assert again.returncode == 2
-    assert "What differs (file -> run): sources.my_noise: " in again.stderr
+    assert "Differences (file -> run): sources.my_noise: " in again.stderr
 
 
 def test_a_benchmark_of_ones_own_from_config_to_leaderboard(small_config, tmp_path, capsys):

@@ -1,10 +1,10 @@
-"""Benchmarks: one file holds all that the package knows of one. Importing them needs no torch.
+"""Benchmarks. One file contains everything the package knows of a benchmark; importing it does not import torch.
 
-A benchmark is a :class:`BenchmarkSpec` in :data:`BENCHMARKS`: its numbers, how records become them, how pages show them,
-and a builder that returns the cells to run. CONTRIBUTING shows one of your own.
+A benchmark is a :class:`BenchmarkSpec` in :data:`BENCHMARKS`: its metrics, the function from records to numbers, their
+presentation on pages, and a builder that returns the cells to run. CONTRIBUTING shows how to add one.
 """
 
-from RobustART.benchmarks import (  # noqa: F401 - they add their specs
+from RobustART.benchmarks import (  # noqa: F401 - these modules register their specs
     adversarial,
     cifar_c,
     clean,

@@ -1,4 +1,4 @@
-"""Adversarial noise: attacks on the model itself."""
+"""Adversarial noise: white-box attacks on the model under evaluation."""
 
 from __future__ import annotations
 
@@ -28,11 +28,15 @@ if TYPE_CHECKING:
     from RobustART.data import ImageDataset
 
 NAME = "adversarial"
-CLEAN_ACCURACY = MetricSpec("clean_accuracy", "Percentage of images classified right without an attack.", "high")
-ROBUST = MetricSpec("robust_accuracy", "Percentage of all images classified right under the attack.", "high")
-AR = MetricSpec("AR", "Of the images right when clean, the percentage still right under the attack.", "high")
+CLEAN_ACCURACY = MetricSpec("clean_accuracy", "Percentage of images classified correctly without an attack.", "high")
+ROBUST = MetricSpec("robust_accuracy", "Percentage of all images classified correctly under the attack.", "high")
+AR = MetricSpec(
+    "AR", "Of the images classified correctly when clean, the percentage still correct under the attack.", "high"
+)
 WCAR = MetricSpec(
-    "WCAR", "Of the images right when clean, the percentage right under every attack of one radius.", "high"
+    "WCAR",
+    "Of the images classified correctly when clean, the percentage correct under every attack of one radius.",
+    "high",
 )
 SHARE = MetricSpec("share", "Percentage of images.")
 TABLES = (
@@ -43,7 +47,7 @@ TABLES = (
     TableSpec("AR", "AR (%)", AR, AR.meaning, rows="attack", heat=True, board=True),
     TableSpec("WCAR", "WCAR (%)", WCAR, WCAR.meaning, rows="attack", heat=True, board=True),
     TableSpec(
-        "broken_by", "broken by (% of images)", SHARE, "Which share of all images each stage of an attack broke.",
+        "broken_by", "broken by (% of images)", SHARE, "Percentage of all images that each stage of an attack broke.",
         rows="attack",
     ),
 )  # fmt: skip
@@ -60,11 +64,11 @@ def build(
 
     Args:
         dataset: clean images.
-        attacks: names in ``ATTACKS``, or ``{name: {option: value}}`` for one with options of its own; the option
-            ``backend: foolbox``, ``torchattacks`` or ``autoattack`` takes that library's version.
-        eps: radii for all attacks, or a mapping from norm (``Linf``, ``L2``, ``L1``) or attack to radii. Norms that
-            are not named have the benchmark's three: 0.5/255, 2/255, 8/255; 0.5, 2, 8; 100, 400, 1600.
-        stop: ``first`` ends an image's attack when it is fooled; null runs all steps, as papers' figures do.
+        attacks: names in ``ATTACKS``, or ``{name: {option: value}}`` for an attack with options; the option
+            ``backend: foolbox``, ``torchattacks`` or ``autoattack`` runs that library's implementation.
+        eps: radii for all attacks, or a mapping from norm (``Linf``, ``L2``, ``L1``) or attack to radii. By default a norm
+            has the benchmark's three radii: 0.5/255, 2/255, 8/255; 0.5, 2, 8; 100, 400, 1600.
+        stop: ``first`` ends the attack on an image when it succeeds; null runs all steps, as in figures of papers.
     """
     cells = [Cell(CLEAN, clean_view)]
     cells += [
@@ -75,7 +79,7 @@ def build(
 
 
 def coordinates(cell: str) -> dict[str, Any]:
-    """Returns the coordinates of a cell named ``clean`` or ``attack/radius``; none where it is neither."""
+    """Returns the coordinates of a cell named ``clean`` or ``attack/radius``; they are empty if it is neither."""
     try:
         return {} if cell == CLEAN else attack_coordinates(cell)
     except ConfigError:
@@ -83,7 +87,7 @@ def coordinates(cell: str) -> dict[str, Any]:
 
 
 def check(records: Records, place: str) -> None:
-    """Raises a RecordError if a cell is neither ``clean``, which must be there, nor of an attack and a radius."""
+    """Raises a RecordError unless the cells are ``clean`` and otherwise of an attack and a radius."""
     table = single_pass(records, place)
     table.cell(CLEAN)
 
@@ -108,7 +112,7 @@ def summarize(records: Records) -> Summary:
 
 
 def depends_on(metric: str) -> tuple[str, ...] | None:
-    """Returns the cells that a number depends on: ``attack radius`` and ``AR/attack/radius`` on one, WCAR on all."""
+    """Returns the cells that a number depends on; ``attack radius`` and ``AR/attack/radius`` depend on one, WCAR on all."""
     if metric == CLEAN_ACCURACY.name:
         return ()
     table, _, cell = metric.partition("/")
@@ -118,10 +122,10 @@ def depends_on(metric: str) -> tuple[str, ...] | None:
 
 
 def strongest(entry: Entry) -> list[tuple[str, str, str, PlainEstimate]]:
-    """Returns norm, radius, the attack that leaves least, and what it leaves, for each norm from small radii to large.
+    """Returns (norm, radius, attack, robust accuracy) of the strongest attack at each radius, by norm in ascending order.
 
     Args:
-        entry: of ``report.json``.
+        entry: entry of this benchmark in ``report.json``.
     """
     found: dict[str, dict[tuple[float, str], list[tuple[str, PlainEstimate]]]] = {}
     for attack, row in entry["tables"].get(ROBUST.name, {}).items():
@@ -138,7 +142,7 @@ def strongest(entry: Entry) -> list[tuple[str, str, str, PlainEstimate]]:
 
 
 def _middle(entry: Entry) -> Iterator[tuple[str, str, str, PlainEstimate]]:
-    """Yields, for each norm, the lowest robust accuracy at its middle radius, as :func:`strongest` has it."""
+    """Yields for each norm the entry of :func:`strongest` at the middle radius."""
     by_norm: dict[str, list[tuple[str, str, str, PlainEstimate]]] = {}
     for row in strongest(entry):
         by_norm.setdefault(row[0], []).append(row)
@@ -167,7 +171,7 @@ SPEC = add_benchmark(
         NAME, build, summarize, (CLEAN_ACCURACY,), title="attacks", noise="adversarial", tables=TABLES, check=check,
         coordinates=coordinates, axes=_axes, headlines=_headlines, further=_further, section="attacks",
         depends_on=depends_on,
-        overview_note="Robust accuracy is that under the strongest attack of each norm and radius, named in brackets.",
+        overview_note="Robust accuracy is that under the strongest attack of each norm and radius, named in parentheses.",
         evaluator="AdvRobustEvaluator or WorstCaseAdvRobustEvaluator",
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Attacks of a configuration as cells: names, options and radii, checked and bound."""
+"""Turns the attacks of a configuration into cells: checks names, options and radii, and binds them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class BoundAttack(NamedTuple):
     """An attack with its options and one radius."""
 
     name: str
-    """``attack/radius``."""
+    """Name of the cell, ``attack/radius``."""
     coordinates: dict[str, Any]
-    """``attack``, ``norm``, ``radius`` as people write it, and ``eps``."""
+    """Coordinates of the cell: ``attack``, ``norm``, ``radius`` as written, and ``eps``."""
     attack: functools.partial[Tensor]
     """(model, images, labels, *, seeds) -> images."""
 
 
 def attack_coordinates(name: str, norm: str | None = None) -> dict[str, Any]:
-    """Returns the coordinates of a cell named ``attack/radius``; its norm follows from the attack's name by default."""
+    """Returns the coordinates of a cell named ``attack/radius``; by default the attack's name determines the norm."""
     attack, _, radius = name.partition("/")
     return {"attack": attack, "norm": norm or attack_norm(attack), "radius": radius, "eps": parse_number(radius)}
 
@@ -55,8 +55,8 @@ def bound_attacks(
     norms = set(norm_of.values())
     if eps is not None and not isinstance(eps, Mapping) and len(norms) > 1:
         raise ConfigError(
-            f"{where}.eps is one list, but the attacks are of the norms {', '.join(sorted(norms))}, whose radii "
-            "cannot be compared; say eps: {Linf: [...], L2: [...]}"
+            f"{where}.eps is one list, but the attacks have the norms {', '.join(sorted(norms))}, whose radii "
+            "are not comparable; use eps: {Linf: [...], L2: [...]}"
         )
     if isinstance(eps, Mapping):
         for key in eps:
@@ -75,7 +75,7 @@ def bound_attacks(
 
 
 def one_spelling(attacks: Sequence[AttackEntry], eps: Radii) -> dict[str, Any]:
-    """Returns the two options in one spelling: names without options are strings."""
+    """Returns both options in canonical form, with names without options as strings."""
     return {"attacks": [item if isinstance(item, str) else _entry(item) for item in attacks], "eps": eps}
 
 
@@ -85,28 +85,28 @@ def _entry(item: Mapping[str, Any]) -> Any:
 
 
 def _attack_spec(item: Any, where: str) -> tuple[str, Callable[..., Tensor], dict[str, Any]]:
-    """Returns what to call an attack, the attack, and its options."""
+    """Returns the label of an attack, the attack, and its checked options."""
     from RobustART.noise.reference import OURS, resolve_attack
 
     name, options = (item, None) if isinstance(item, str) else next(iter(item.items()), (None, None))
     if isinstance(name, str) and (isinstance(item, str) or len(item) == 1) and isinstance(options or {}, Mapping):
         if ":" in name:
             raise ConfigError(
-                f"{where}.attacks cannot hold {name!r}: a library's attack has no radius and norm that a benchmark knows; "
-                "use it through AddNoise, or name one of ours with backend: foolbox, torchattacks or autoattack"
+                f"{where}.attacks cannot contain {name!r}: the norm and radius of a library's attack are unknown; use it "
+                "through AddNoise, or name one of ours with backend: foolbox, torchattacks or autoattack"
             )
         given = dict(options or {})
         backend = given.pop("backend", OURS)
         label, function = (name if backend == OURS else f"{backend}.{name}"), resolve_attack(name, backend)
         if "eps" in given:
-            raise ConfigError(f"the radii of {label} do not go with its options; say {where}.eps: {{{label}: [...]}}")
+            raise ConfigError(f"eps is not an option of the attack {label}; use {where}.eps: {{{label}: [...]}}")
         checks = checked(function, {"eps": 0, **given}, f"the attack {label}", hidden=HIDDEN)
         return label, function, {key: checks[key] for key in given}
     raise ConfigError(f"an entry of {where}.attacks must be a name or {{name: {{option: value}}}}, got {item!r}")
 
 
 def _try_options(attack: Callable[..., Tensor], name: str) -> None:
-    """Raises what the attack itself says of its options, by running it on no images."""
+    """Runs an attack on an empty batch, and raises a ConfigError if it rejects its options."""
     import torch
 
     images, labels = torch.zeros(0, 3, 8, 8), torch.zeros(0, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""What a benchmark's builder returns: cells, passes, and the benchmark they make."""
+"""The result of a benchmark's builder: cells, passes, and the benchmark that they form."""
 
 from __future__ import annotations
 
@@ -25,70 +25,71 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Batched:
-    """How a view is made for many images at once, on a device: the loader makes ``source``, ``change`` the view of it."""
+    """A view that is made in batches on a device: the loader makes ``source``, and ``change`` turns it into the view."""
 
     source: View
-    """What is shipped, without draws."""
+    """View that the loader makes, without random draws."""
     key: str
-    """Sources of one key, and views of that ``view_key``, are shipped once."""
+    """Sources with the same key, and views with this ``view_key``, are made once."""
     change: Callable[..., Tensor]
-    """(images uint8 (N, S, S, 3) on any device, *, rngs) -> uint8 (N, S, S, 3), with the draws that the view would make."""
+    """(images uint8 (N, S, S, 3) on any device, *, rngs) -> uint8 (N, S, S, 3), with the same draws as the view."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One column of the results: how an image is seen, and how it is attacked."""
+    """One column of the results: a view of the images, and an optional attack."""
 
     name: str
-    """Unique in its pass; its draws depend on it."""
+    """Name, unique in the pass; it determines the random draws."""
     view: View
-    """Made by a loader process."""
+    """View of an image, made by a loader process."""
     coordinates: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Where the cell is in the benchmark, as plain data: ``{"corruption": "fog", "severity": 3}``."""
+    """Coordinates of the cell in the benchmark, as JSON data: ``{"corruption": "fog", "severity": 3}``."""
     attack: Callable[..., Tensor] | None = None
     """(model, images, labels, *, seeds) -> images, on the device."""
     view_key: str = ""
-    """Cells of one key are seen through one view, which is made once; the name by default."""
+    """Cells with the same key share one view; the name by default."""
     attack_key: str = ""
-    """Cells of one key, view and victim share the images of one attack, made once; the name by default."""
+    """Cells with the same key, view and victim share the images of one attack; the name by default."""
     victim: str | None = None
-    """Name of the model that is attacked, on the images that it sees right; None is the one under evaluation."""
+    """Name of the attacked model; it is attacked on the images that it classifies correctly. None is the one under
+    evaluation."""
     judge: str | None = None
     """Name of the model whose predictions are recorded; None is the one under evaluation."""
     batched: Batched | None = None
-    """Makes the view in an evaluation, where there is one; ``view`` is then what it stands for, within rounding."""
+    """Makes the view in batches during an evaluation; it equals ``view`` up to rounding. None uses ``view``."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Pass:
-    """One data set with all the cells it is seen through; each image is decoded once."""
+    """One data set with all its cells; each image is decoded once."""
 
     dataset: ImageDataset
     """The images."""
     cells: tuple[Cell, ...]
     """The columns."""
     classes: tuple[int, ...] | None = None
-    """Only these classes compete: predictions, confidences and ranks are among them. None is all."""
+    """Competing classes, to which predictions, confidences and ranks are restricted; None is all."""
     name: str = ""
-    """Tells passes of one benchmark apart."""
+    """Name, unique in the benchmark."""
     preprocessing: Callable[[Preprocessing], Preprocessing] | None = None
-    """What this data set needs instead of the model's own preprocessing, made from it; the input size must stay."""
+    """Returns the preprocessing of this data set from the model's, with the same input size; None uses the model's."""
     measure: Callable[[Tensor, Tensor], Mapping[str, Tensor]] | None = None
-    """(views uint8 (N, V, S, S, 3), logits (N, V, K)) -> further numbers to record, each (N, V, ...), by name."""
+    """(views uint8 (N, V, S, S, 3), logits (N, V, K)) -> extra numbers to record, each (N, V, ...), by name."""
     reference: str | None = None
-    """The cell that the others differ too little from to see it: a picture shows them as amplified differences."""
+    """Cell from which the others differ too little to be visible; example images show them as amplified differences."""
 
     def prepare(self, preprocessing: Preprocessing) -> Preprocessing:
         """Returns the preprocessing of this pass for a model with the given one."""
         return self.preprocessing(preprocessing) if self.preprocessing else preprocessing
 
     def measured(self, views: Tensor, logits: Tensor, columns: Sequence[int]) -> list[dict[str, list[Any]]]:
-        """Returns, for each image, what :attr:`measure` finds as a list over cells, by name; nothing where there is none.
+        """Returns for each image the extra numbers of :attr:`measure`, as lists over cells, by name.
 
         Args:
-            views: uint8 (N, V, S, S, 3).
-            logits: (N, V, K).
-            columns: the view of each cell.
+            views: all views, uint8 (N, V, S, S, 3).
+            logits: logits of all views, (N, V, K).
+            columns: index of each cell's view.
         """
         found = self.measure(views, logits) if self.measure else {}
         plain = {
@@ -102,65 +103,65 @@ class Pass:
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """What is measured on one model."""
+    """A benchmark with its options applied, ready to run."""
 
     spec: BenchmarkSpec
-    """The benchmark it is of."""
+    """Spec of the benchmark."""
     passes: tuple[Pass, ...]
-    """Data sets and cells."""
+    """Data sets with their cells."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """All options, defaults too, each in one spelling: they are conditions of the result. A builder gives those that
-    differ from what it was given, such as ``["fog"]`` for ``"fog"``."""
+    """All options, including defaults, in canonical form: they are conditions of the result. A builder returns those whose
+    form it changes, such as ``["fog"]`` for ``"fog"``."""
     folders: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Where its files are. That is no condition of the result; the fingerprint of their content is one."""
+    """Locations of the files. They are not conditions of the result; the fingerprint of the files is."""
     notes: tuple[str, ...] = ()
-    """Warnings of the report, such as that of an incomplete data set."""
+    """Warnings of the report, such as that the data set is incomplete."""
     notes_on: Callable[[Preprocessing], tuple[str, ...]] | None = None
-    """Further warnings for a model of a preprocessing, such as that the images were generated for another one."""
+    """Returns further warnings for a model's preprocessing, such as that the images were generated for another one."""
     uses: tuple[Callable[..., Any], ...] = ()
-    """Functions that its views call by name, such as corruptions; the source of a user's own is a condition."""
+    """Functions that the views call by name, such as corruptions; the source of a user's own function is a condition."""
     models: dict[str | None, Classifier] = dataclasses.field(default_factory=dict)
-    """Models beside the one under evaluation, by the names that cells give them."""
+    """Models other than the one under evaluation, by the names in the cells."""
 
     @property
     def name(self) -> str:
-        """Its name, and that of its result file."""
+        """Name of the benchmark and of its result file."""
         return self.spec.name
 
 
 PLACES = ("root_dir", "meta")
-"""Options that say where files lie."""
+"""Options that locate files."""
 READING = ("preprocess", "decoder", "exif_orientation")
-"""Options that say how files are read; without files they are no part of a result."""
+"""Options that determine how files are read; without files they are not conditions of a result."""
 STORED = "stored"
-"""Name of the cell of published images as they are stored."""
+"""Name of the cell of published images that are evaluated as stored."""
 
 
 def build_benchmark(name: str, dataset: ImageDataset | None, options: Mapping[str, Any] | None = None) -> Benchmark:
-    """Returns the benchmark of a name over a data set.
+    """Builds a benchmark on a data set.
 
     Args:
-        name: in :data:`~RobustART.metrics.spec.BENCHMARKS`, or ``module:spec``.
-        dataset: clean images; None will do for a benchmark that is a data set of its own.
-        options: its options.
+        name: name in :data:`~RobustART.metrics.spec.BENCHMARKS`, or ``module:spec``.
+        dataset: clean images; may be None for a benchmark with its own data set.
+        options: options of the benchmark.
 
     Raises:
-        UnknownNameError: there is no such benchmark.
-        ConfigError: an option is unknown or impossible, or the benchmark needs clean images.
+        UnknownNameError: the benchmark is unknown.
+        ConfigError: an option is unknown or invalid, or the benchmark needs clean images.
     """
     spec = BENCHMARKS[name]
     if spec.name not in BENCHMARKS:  # named module:spec, by a module that does not register it
         BENCHMARKS.add(spec.name, spec)
     elif BENCHMARKS[spec.name] is not spec:
-        raise ConfigError(f"the benchmark {name} has the name {spec.name!r}, which is that of another benchmark")
+        raise ConfigError(f"the benchmark {name} has the name {spec.name!r}, which another benchmark has already")
     builder = spec.build
     given = checked(builder, {} if options is None else options, f"the benchmark {name}")
     benchmark = builder(dataset, **given)
     known = option_defaults(builder)
     if any(part.dataset is None for part in benchmark.passes):
-        files = "; or the folder of its files in its option root_dir" if "root_dir" in known else ""
+        files = "; or set its option root_dir to the folder of its files" if "root_dir" in known else ""
         raise ConfigError(
-            f"the benchmark {name} needs images: name them in data.test, such as data: {{test: {{root_dir: ...}}}}{files}"
+            f"the benchmark {name} needs images: set data.test, such as data: {{test: {{root_dir: ...}}}}{files}"
         )
     every = {**known, **given, **benchmark.options}
     made = "root_dir" in every and every["root_dir"] is None
@@ -171,27 +172,27 @@ def build_benchmark(name: str, dataset: ImageDataset | None, options: Mapping[st
 
 
 def refuse_without_files(benchmark: str, **given: Any) -> None:
-    """Raises a ConfigError if options that say how files are read are given where ``root_dir`` names none.
+    """Raises a ConfigError if options for published files are set although ``root_dir`` is not.
 
     Args:
-        benchmark: its name.
-        given: values of those options; what differs from the default is refused.
+        benchmark: name of the benchmark.
+        given: values of the options; each must be the default.
     """
     defaults = option_defaults(BENCHMARKS[benchmark].build)
     for name, value in given.items():
         if value != defaults[name]:
             raise ConfigError(
-                f"{benchmark}.{name} is {value!r}, but that is for published files, and {benchmark}.root_dir names none; "
-                "clean images are read as data.test says"
+                f"{benchmark}.{name} is {value!r}, but it applies to published files only, and {benchmark}.root_dir is not "
+                "set; data.test determines how clean images are read"
             )
 
 
 def class_list(name: str) -> tuple[int, ...]:
-    """Returns the classes of a published set, from the file ``{name}_classes.txt`` of this package."""
+    """Returns the classes of a published data set, from the file ``{name}_classes.txt`` of this package."""
     text = resources.files(__package__).joinpath(f"{name}_classes.txt").read_text(encoding="utf-8")
     return tuple(int(line) for line in text.split())
 
 
 def clean_view(sample: Sample, rng: np.random.Generator) -> Array:
-    """The image as the model takes it."""
+    """Returns the model's input without noise."""
     return sample.crop

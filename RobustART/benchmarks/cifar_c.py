@@ -40,7 +40,7 @@ CIFAR_100_C = PublishedSet("CIFAR-100-C", LAYOUT, "https://zenodo.org/record/355
 CIFAR_C = dataclasses.replace(
     CIFAR_10_C, title="CIFAR-C", source=f"{CIFAR_10_C.source} (CIFAR-10-C) or /3555552 (CIFAR-100-C)"
 )
-"""Either of the two, as long as its labels are not read."""
+"""Either of the two, before its labels are read."""
 CIFAR_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """The classes of CIFAR-10 in the order of their labels."""
 
@@ -56,12 +56,12 @@ def build(
     """Returns CIFAR-10-C or CIFAR-100-C from its ``.npy`` files (Hendrycks and Dietterich 2019).
 
     Args:
-        dataset: not used; CIFAR-C is a data set of its own.
+        dataset: not used; CIFAR-C is its own data set.
         root_dir: folder of ``{corruption}.npy``, uint8 (5 N, 32, 32, 3) with severity 1 first, and of ``labels.npy``,
             integers (5 N,), which repeat the labels for each severity, or (N,).
         corruptions: names of files; all 19 by default.
-        severities: from 1 to 5.
-        preprocess: ``crop`` (the images as they are), ``resize256``, or ``model`` (its own, as for clean images).
+        severities: severities, from 1 (weakest) to 5.
+        preprocess: ``crop`` (the stored images), ``resize256``, or ``model`` (the model's preprocessing of clean images).
     """
     from RobustART.data.folders import enumerate_names, what_is_there
     from RobustART.data.published import count_notes, existing_folder, looks_right, missing
@@ -77,14 +77,14 @@ def build(
         raise missing(
             CIFAR_C,
             f"{root}/{enumerate_names([f'{name}.npy' for name in absent])}",
-            f"{len(absent)} of {len(names) + 1} files are not there: {found}. Restrict the run to what is there with "
-            "corruptions, or fetch the rest",
+            f"{len(absent)} of {len(names) + 1} files are missing: {found}. Restrict the run to existing files by "
+            "corruptions, or download the rest",
         )
     arrays = {name: _images(root / f"{name}.npy") for name in names}
     rows = {len(array) for array in arrays.values()}
     if len(rows) > 1:
         counts = ", ".join(f"{name}.npy {len(array)}" for name, array in arrays.items())
-        raise missing(CIFAR_C, "as many pictures in every file", f"they have {counts}")
+        raise missing(CIFAR_C, "the same number of images in every file", f"they have {counts}")
     count = rows.pop() // len(LEVELS)
     labels = _labels(root / "labels.npy", count)
     published = CIFAR_10_C if labels.max() < CIFAR_10_C.classes else CIFAR_100_C
@@ -115,7 +115,7 @@ def _images(path: Path) -> NDArray[np.uint8]:
         raise missing(
             CIFAR_C,
             f"uint8 ({len(LEVELS)} N, H, W, 3) in {path}, the severities one after another",
-            f"it holds {array.dtype} {array.shape}",
+            f"it has {array.dtype} {array.shape}",
         )
     return array
 
@@ -129,8 +129,8 @@ def _labels(path: Path, count: int) -> NDArray[np.int64]:
     if not np.issubdtype(array.dtype, np.integer) or not fits:
         raise missing(
             CIFAR_C,
-            f"whole numbers ({count},) or ({len(LEVELS) * count},) in {path}, labels of the pictures",
-            f"it holds {array.dtype} {array.shape}",
+            f"integers ({count},) or ({len(LEVELS) * count},) in {path}, the labels of the images",
+            f"it has {array.dtype} {array.shape}",
         )
     labels = array.astype(np.int64).reshape(-1, count)
     if (labels != labels[0]).any():
@@ -146,7 +146,7 @@ def _labels(path: Path, count: int) -> NDArray[np.int64]:
 
 
 def summarize(records: Records) -> Summary:
-    """Returns the mean of top-1 error over the set and over ImageNet-C's 15 scored corruptions, see ``set_summary``."""
+    """Returns the mean top-1 error over all corruptions and over ImageNet-C's 15 scored ones; see ``set_summary``."""
     return set_summary(records, EVERY)
 
 

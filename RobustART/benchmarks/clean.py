@@ -1,4 +1,4 @@
-"""Clean images: accuracy without noise."""
+"""Accuracy on clean images."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from RobustART.data import ImageDataset
 
-TOP1 = MetricSpec("top1", "Percentage of images whose true class is the first.", "high", headline=True)
-TOP5 = MetricSpec("top5", "Percentage of images whose true class is among the first five.", "high")
+TOP1 = MetricSpec("top1", "Percentage of images whose true class has the highest score.", "high", headline=True)
+TOP5 = MetricSpec("top5", "Percentage of images whose true class is among the five highest scores.", "high")
 
 
 def build(dataset: ImageDataset) -> Benchmark:
-    """Returns accuracy without noise."""
+    """Returns the evaluation of clean images."""
     return Benchmark(SPEC, (Pass(dataset, (Cell(CLEAN, clean_view),)),))
 
 

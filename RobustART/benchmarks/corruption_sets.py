@@ -1,4 +1,4 @@
-"""Published corruption sets in class folders beside ImageNet-C: ImageNet-C-bar and ImageNet-3DCC."""
+"""Published corruption sets other than ImageNet-C, in class folders: ImageNet-C-bar and ImageNet-3DCC."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ C_3D = (
 )  # fmt: skip
 """The corruptions of ImageNet-3DCC (Kar et al. 2022, https://arxiv.org/abs/2203.01441)."""
 MEAN_ERROR = MetricSpec(
-    "mean_error", "Plain mean of top-1 error over all corruptions and severities of the set.", "low", headline=True
+    "mean_error", "Mean top-1 error over all corruptions and severities of the set.", "low", headline=True
 )
 
 
 def set_summary(records: Records, corruptions: Collection[str]) -> Summary:
-    """Returns the mean of top-1 error over corruptions and severities, and each cell's top-1 accuracy.
+    """Returns the mean top-1 error over corruptions and severities, and each cell's top-1 accuracy.
 
-    ``mean_error`` is the mean over the whole set; ``mean_error_15``, of a set with ImageNet-C's 15 scored corruptions among
-    more, the mean over those. Each is only given when all its cells were run; the mean over other cells is
-    ``mean_error_of_these_cells``.
+    ``mean_error`` is the mean over the whole set. ``mean_error_15`` is the mean over ImageNet-C's 15 scored corruptions, if
+    the set contains them and others. A number is present only if all its cells are; without either,
+    ``mean_error_of_these_cells`` is the mean over the cells that were run.
 
     Args:
-        records: of a benchmark of one pass.
-        corruptions: all of the set, each at severities 1 to 5.
+        records: records of one pass.
+        corruptions: all corruptions of the set, each at severities 1 to 5.
     """
     table, grades = single_pass(records), grades_of(records)
     wrong = 100.0 * ~table.correct
@@ -79,7 +79,7 @@ def set_summary(records: Records, corruptions: Collection[str]) -> Summary:
 
 
 def set_axes(name: str) -> Callable[[Entry], Iterator[Axis]]:
-    """Returns what yields the axis of a set: 100 minus its mean error."""
+    """Returns a function that yields the radar axis of a set, 100 minus its mean error."""
 
     def axes(entry: Entry) -> Iterator[Axis]:
         if "mean_error" in entry["metrics"]:
@@ -108,22 +108,22 @@ def _add(name: str, published: PublishedSet, known: tuple[str, ...]) -> None:
         adapt = PREPROCESSINGS[preprocess]
         check_reader(decoder, exif_orientation)
         root = existing_folder(published, root_dir, f"{name}.root_dir")
-        read_generated(root, name)  # refuses one of another benchmark
+        read_generated(root, name)  # raises if the folder was generated for another benchmark
         images = scan_variants(published, root, {grade_name(grade): grade_name(grade) for grade in grades})
         images = dataclasses.replace(images, decoder=decoder, exif_orientation=exif_orientation)
         part = Pass(images, stored_cells(images, grade_coordinates), preprocessing=adapt)
         return Benchmark(BENCHMARKS[name], (part,), grade_options(grades), notes=count_notes(published, images))
 
-    build.__doc__ = f"""Returns {published.title} from its published folder, with the mean of top-1 error over its cells.
+    build.__doc__ = f"""Returns {published.title} from its published folder, with the mean top-1 error over its cells.
 
     Args:
-        dataset: not used; {published.title} is a data set of its own.
-        root_dir: its folder, ``{published.layout}``.
+        dataset: not used; {published.title} is its own data set.
+        root_dir: folder of the data set, ``{published.layout}``.
         corruptions: names of folders; all {len(known)} by default.
-        severities: from 1 to 5.
-        preprocess: ``crop`` (the middle, no resize), ``resize256``, or ``model`` (its own, as for clean images).
-        decoder: of its files, one of ``imaging.DECODERS``.
-        exif_orientation: turn them as their EXIF tag says.
+        severities: severities, from 1 (weakest) to 5.
+        preprocess: ``crop`` (a center crop), ``resize256``, or ``model`` (the model's preprocessing of clean images).
+        decoder: decoder of the files, one of ``imaging.DECODERS``.
+        exif_orientation: whether to rotate images by their EXIF tag.
     """
 
     def summarize(records: Records) -> Summary:

@@ -57,44 +57,46 @@ PUBLISHED = PublishedSet(
 EVERY = tuple(name for names in GROUPS.values() for name in names)
 """The 19 corruptions."""
 
-MEAN_ERROR = MetricSpec("mean error", "Mean of top-1 error over the severities.", "low")
-CE = MetricSpec("CE", "Error over AlexNet's, both summed over the severities.", "low", "ratio")
+MEAN_ERROR = MetricSpec("mean error", "Mean top-1 error over the severities.", "low")
+CE = MetricSpec("CE", "Error divided by AlexNet's, both summed over the severities.", "low", "ratio")
 RELATIVE_CE = MetricSpec(
-    "relative CE", "Rise of the error over that of AlexNet's.", "low", "ratio", lowest=float("-inf")
+    "relative CE",
+    "Increase of the error over clean images, divided by AlexNet's increase.",
+    "low",
+    "ratio",
+    lowest=float("-inf"),
 )
-TOP1 = MetricSpec("top1", "Percentage of images whose true class is the first.", "high")
+TOP1 = MetricSpec("top1", "Percentage of images whose true class has the highest score.", "high")
 OF_THESE = MetricSpec(
     "mean_error_of_these_cells",
-    "Plain mean of top-1 error over the corruptions and severities that were run.",
+    "Mean top-1 error over the corruptions and severities that were run.",
     "low",
     headline=True,
 )
 METRICS = (
     MetricSpec(
         "mCE",
-        "ImageNet-C's official score: per corruption the error over AlexNet's error, then the mean over the 15 scored.",
+        "ImageNet-C's official score: the error of each corruption divided by AlexNet's, mean over the 15 scored ones.",
         "low",
         "ratio",
         headline=True,
     ),
     MetricSpec(
         "relative_mCE",
-        "What is lost against clean images over what AlexNet loses, mean over the 15 scored corruptions.",
+        "Increase of the error over clean images divided by AlexNet's increase, mean over the 15 scored corruptions.",
         "low",
         "ratio",
         lowest=float("-inf"),
     ),
     MetricSpec(
         "mean_error_15",
-        "Plain mean of top-1 error over the 15 scored corruptions and 5 severities.",
+        "Mean top-1 error over the 15 scored corruptions and 5 severities, not normalised.",
         "low",
         headline=True,
     ),
-    MetricSpec("mCE_19", "The same as mCE over all 19 corruptions.", "low", "ratio"),
-    MetricSpec(
-        "relative_mCE_19", "The same as relative_mCE over all 19 corruptions.", "low", "ratio", lowest=float("-inf")
-    ),
-    MetricSpec("mean_error_19", "Plain mean of top-1 error over all 19 corruptions and 5 severities.", "low"),
+    MetricSpec("mCE_19", "As mCE, over all 19 corruptions.", "low", "ratio"),
+    MetricSpec("relative_mCE_19", "As relative_mCE, over all 19 corruptions.", "low", "ratio", lowest=float("-inf")),
+    MetricSpec("mean_error_19", "Mean top-1 error over all 19 corruptions and 5 severities, not normalised.", "low"),
     OF_THESE,
 )
 ACCURACY_TABLE = TableSpec(
@@ -104,12 +106,12 @@ TABLES = (
     ACCURACY_TABLE,
     TableSpec(
         "corruption_errors", "errors by corruption (%)", (MEAN_ERROR, CE, RELATIVE_CE),
-        "mean error, CE (error over AlexNet's) and relative CE of each corruption; lower is better.",
+        "Mean error, CE (error divided by AlexNet's) and relative CE of each corruption; lower is better.",
         rows="corruption", listed=("mean error",), naming="{row} {column}",
     ),
     TableSpec(
         "group_errors", "errors by group (%)", (MEAN_ERROR, CE, RELATIVE_CE),
-        "mean error, CE (error over AlexNet's) and relative CE of each group of corruptions; lower is better.",
+        "Mean error, CE (error divided by AlexNet's) and relative CE of each group of corruptions; lower is better.",
         rows="group", listed=("mean error",), naming="{row} {column}",
     ),
 )  # fmt: skip
@@ -118,7 +120,7 @@ TABLES = (
 def corrupted_view(
     sample: Sample, rng: np.random.Generator, *, name: str, severity: int, quality: int | None, backend: str
 ) -> Array:
-    """The model's crop, corrupted, in the order of the official generator: crop first."""
+    """Returns the model's crop, corrupted. The official generator also crops first."""
     from RobustART.noise.corruptions import corrupt
 
     image: Array = corrupt(sample.crop, name, severity, rng, backend=backend)
@@ -131,9 +133,9 @@ def made_cells(
     """Returns the cells of corruptions that are made on the fly.
 
     Args:
-        grades: corruption and severity of each.
-        view: makes them, given ``name`` and ``severity``.
-        device: makes those that can be in batches there; None makes all in the loader processes.
+        grades: corruption and severity of each cell.
+        view: view of an image, a function of ``name`` and ``severity``.
+        device: device for the corruptions that support batches; None makes all of them in the loader processes.
     """
     from RobustART.noise.corruptions.device import BATCHED, corrupt_batch
 
@@ -168,17 +170,18 @@ def build(
     Args:
         dataset: clean images; not used with ``root_dir``.
         corruptions: names in ``CORRUPTIONS``; all 19 by default.
-        severities: from 1 to 5.
-        jpeg_quality: store each image as JPEG of this quality and read it again; the published files went through 85.
-        backend: who makes the noise: ``robustart``, or the library ``imagecorruptions``.
+        severities: severities, from 1 (weakest) to 5.
+        jpeg_quality: quality of a JPEG compression after the corruption; null has none, the published files have 85.
+        backend: implementation of the corruptions: ``robustart``, or the library ``imagecorruptions``.
         root_dir: folder of the published files, ``{corruption}/{1..5}/{wnid}/*``; null makes the images on the fly.
-        meta: the original's ``meta/all.json``, whose lists say which files count and their labels; null takes all.
-        preprocess: of published files. ``crop``, the official one, only crops, because they are 224 x 224 already;
-            ``resize256``, the original RobustART's, resizes first and so enlarges by 8/7; ``model`` is the model's own.
-        decoder: of published files, one of ``imaging.DECODERS``.
-        exif_orientation: turn published files as their EXIF tag says.
-        device: where corruptions are made: ``cpu``, in the loader processes, or ``cuda``, for batches on the GPU, at most a
-            grey level apart. ``glass_blur``, ``jpeg_compression``, ``spatter`` and a user's own stay on the CPU.
+        meta: the original's ``meta/all.json``, whose lists name the files to use and their labels; null uses all files.
+        preprocess: preprocessing of published files. ``crop``, the official one, only crops, since they are 224 x 224;
+            ``resize256``, the original RobustART's, resizes first, which enlarges by 8/7; ``model`` is the model's.
+        decoder: decoder of published files, one of ``imaging.DECODERS``.
+        exif_orientation: whether to rotate published files by their EXIF tag.
+        device: device of the corruptions: ``cpu``, in the loader processes, or ``cuda``, in batches on the GPU, with
+            differences of at most one grey level. ``glass_blur``, ``jpeg_compression``, ``spatter`` and a user's own
+            corruptions remain on the CPU.
 
     Source: https://arxiv.org/abs/1903.12261.
     """
@@ -205,9 +208,9 @@ def build(
         frost_folder()
     if device == "cuda":
         if backend != "robustart" or jpeg_quality is not None:
-            raise ConfigError(f"{NAME}.device is cuda, but a library and JPEG files work on the CPU")
+            raise ConfigError(f"{NAME}.device is cuda, but backend: imagecorruptions and jpeg_quality need the CPU")
         if not torch.cuda.is_available():
-            raise ConfigError(f"{NAME}.device is cuda, but there is no GPU here")
+            raise ConfigError(f"{NAME}.device is cuda, but this machine has no GPU")
     view = functools.partial(corrupted_view, quality=jpeg_quality, backend=backend)
     cells = made_cells(grades, view, None if device == "cpu" else torch.device(device))
     return Benchmark(SPEC, (Pass(dataset, cells),), grade_options(grades), uses=functions)
@@ -247,18 +250,18 @@ def _stored(
 
 
 def group_of(corruption: str) -> str | None:
-    """Returns the official group of a corruption, such as ``weather`` of ``fog``; None for one of a user's own."""
+    """Returns the official group of a corruption, such as ``weather`` for ``fog``; None for a user's own corruption."""
     return next((group for group, names in GROUPS.items() if corruption in names), None)
 
 
 def _severity_folder(root: Path, corruption: str, severity: int) -> str:
-    """Returns where a cell's images are: the tar files hold their corruptions under ``noise``, ``blur``, ..."""
+    """Returns the folder of a cell; in the published archives, corruptions are in folders ``noise``, ``blur``, ..."""
     grouped = f"{group_of(corruption)}/{corruption}/{severity}"
     return grouped if not (root / corruption).is_dir() and (root / grouped).is_dir() else f"{corruption}/{severity}"
 
 
 def _from_meta(root: Path, meta: Path, grades: Sequence[Grade]) -> VariantDataset:
-    """Returns the images that the original's meta file names: {group: {corruption: {severity: JSON-lines file}}}."""
+    """Returns the images in the original's meta file, {group: {corruption: {severity: JSON-lines file}}}."""
     from RobustART.data.datasets import from_meta_file
     from RobustART.data.published import missing
     from RobustART.data.variants import listed_variants
@@ -270,13 +273,13 @@ def _from_meta(root: Path, meta: Path, grades: Sequence[Grade]) -> VariantDatase
         }
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise DataError(
-            f"the meta file {meta} must hold JSON {{group: {{corruption: {{severity: file}}}}}}: {error}"
+            f"the meta file {meta} must be JSON {{group: {{corruption: {{severity: file}}}}}}: {error}"
         ) from None
     lists = {}
     for grade in grades:
         if grade not in files:
             known = ", ".join(sorted({c for c, _ in files}))
-            raise missing(PUBLISHED, f"{grade_name(grade)} in {meta}", f"it names other cells (corruptions: {known})")
+            raise missing(PUBLISHED, f"{grade_name(grade)} in {meta}", f"it has other cells (corruptions: {known})")
         path = files[grade]
         place = next((p for p in (meta.parent / path, root / path) if p.is_file()), meta.parent / path)
         listed = from_meta_file(root, place)
@@ -317,8 +320,8 @@ def _meta_files(cells: Sequence[str], rows: Sequence[Row]) -> Iterator[tuple[str
 def summarize(records: Records, companions: Companions | None = None) -> Summary:
     """Returns ImageNet-C's numbers, see :func:`~RobustART.metrics.corrupted.corrupted`.
 
-    With the same model's clean records on the same images among ``companions`` there is ``relative_mCE``; with those of
-    other images there is a note.
+    ``relative_mCE`` needs the clean records of the same model and images among ``companions``. If they are of other images,
+    the summary has a note.
     """
     table, grades = single_pass(records), grades_of(records)
     clean = (companions or Companions()).run.get(CLEAN)
@@ -334,7 +337,7 @@ def summarize(records: Records, companions: Companions | None = None) -> Summary
 
 
 def _axes(entry: Entry) -> Iterator[Axis]:
-    """Yields the mean accuracy of each scored group of corruptions; of a group that is incomplete without an interval."""
+    """Yields the mean accuracy of each scored group of corruptions, without an interval if the group is incomplete."""
     whole, single = entry["tables"].get("group_errors", {}), entry["tables"].get("top1", {})
     for group, names in GROUPS.items():
         means = [single[name]["mean"] for name in names if "mean" in single.get(name, {})]

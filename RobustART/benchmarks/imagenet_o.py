@@ -1,4 +1,4 @@
-"""ImageNet-O: images of unknown things, and whether low confidence finds them."""
+"""ImageNet-O: detection of images of unknown classes by low confidence."""
 
 from __future__ import annotations
 
@@ -22,24 +22,27 @@ PUBLISHED = PublishedSet(
     "ImageNet-O", "{wnid}/*.jpg", "https://people.eecs.berkeley.edu/~hendrycks/imagenet-o.tar", 2000, 200
 )
 KNOWN_IMAGES = 10000
-"""Images of known classes in the published protocol."""
+"""Number of images of known classes in the published protocol."""
 METRICS = (
     MetricSpec(
-        "aupr", "Area under precision and recall of finding unknown images by low confidence.", "high", headline=True
+        "aupr",
+        "Area under the precision-recall curve of detecting unknown images by low confidence.",
+        "high",
+        headline=True,
     ),
-    MetricSpec("auroc", "Area under the ROC curve of the same.", "high"),
+    MetricSpec("auroc", "Area under the ROC curve of the same detection.", "high"),
     MetricSpec(
-        "fpr95", "False positives at the threshold that finds a share of the unknown images nearest to 95 %.", "low"
+        "fpr95", "False positive rate at the threshold whose recall of unknown images is nearest to 95 %.", "low"
     ),
-    MetricSpec("chance_aupr", "AUPR of a score that says nothing: the share of unknown images."),
+    MetricSpec("chance_aupr", "AUPR of an uninformative score: the share of unknown images."),
 )
 
 
 @functools.cache
 def imagenet_o_classes() -> tuple[int, ...]:
-    """Returns the 200 of ImageNet's 1,000 classes that ImageNet-O's protocol compares, sorted; not those of ImageNet-A.
+    """Returns the 200 of ImageNet's 1,000 classes in ImageNet-O's protocol, sorted; they differ from ImageNet-A's.
 
-    Source: the WordNet ids of hendrycks/natural-adv-examples, eval.py, as numbers in the order of the 1,000 ids.
+    Source: the WordNet ids of hendrycks/natural-adv-examples, eval.py, as indices into the 1,000 sorted ids.
     """
     return class_list(NAME)
 
@@ -47,41 +50,41 @@ def imagenet_o_classes() -> tuple[int, ...]:
 def build(
     dataset: ImageDataset | None, *, root_dir: str, decoder: DecoderName = "pil", exif_orientation: bool = False
 ) -> Benchmark:
-    """Returns ImageNet-O: does low confidence find images of unknown things? (Hendrycks et al. 2021).
+    """Returns ImageNet-O, the detection of images of unknown classes by low confidence (Hendrycks et al. 2021).
 
-    The 200 classes of ImageNet-O compete alone. The known images are those of the same 200 classes in the clean data set,
-    chosen by their labels; no folder of links is needed.
+    Only the 200 classes of ImageNet-O compete. The known images are those of the same 200 classes in the clean data set,
+    selected by label.
 
     Args:
-        dataset: clean images of ImageNet's validation set, labels 0 to 999.
-        root_dir: the folder ``imagenet-o`` with one folder per WordNet id.
-        decoder: of the files of ImageNet-O, one of ``imaging.DECODERS``.
-        exif_orientation: turn them as their EXIF tag says.
+        dataset: clean images of ImageNet's validation set, with labels 0 to 999.
+        root_dir: folder ``imagenet-o`` with one folder for each WordNet id.
+        decoder: decoder of the files of ImageNet-O, one of ``imaging.DECODERS``.
+        exif_orientation: whether to rotate them by their EXIF tag.
     """
     from RobustART.data.published import count_notes, wnid_folders
 
     classes = imagenet_o_classes()
     unknown = wnid_folders(PUBLISHED, root_dir, f"{NAME}.root_dir", classes, decoder, exif_orientation)
     if dataset is None:
-        raise ConfigError(f"{NAME} needs known photos: name ImageNet's validation set in data.test")
+        raise ConfigError(f"{NAME} needs known images: set data.test to ImageNet's validation set")
     ids = [i for i, label in enumerate(dataset.labels) if label in set(classes)]
     if dataset.class_names is not None or not ids:
-        lack = "no photos of them" if dataset.class_names is None else "other classes than ImageNet"
+        lack = "no images of them" if dataset.class_names is None else "other classes than ImageNet"
         raise DataError(
-            f"{NAME} needs known photos: those of ImageNet-O's 200 classes in {dataset.name}, which has {lack}; name "
-            "ImageNet's validation set in data.test"
+            f"{NAME} needs known images, those of ImageNet-O's 200 classes in {dataset.name}, which has {lack}; set "
+            "data.test to ImageNet's validation set"
         )
     known = dataset.select(ids)
     notes = count_notes(PUBLISHED, unknown, classes)
     if len(known) != KNOWN_IMAGES:
-        notes += (f"{NAME} compares with {len(known)} known photos; the published protocol has {KNOWN_IMAGES}",)
+        notes += (f"{NAME} compares with {len(known)} known images; the published protocol has {KNOWN_IMAGES}",)
     cells = (Cell(STORED, clean_view),)
     parts = (Pass(known, cells, classes, "known"), Pass(unknown, cells, classes, "unknown"))
     return Benchmark(SPEC, parts, notes=notes)
 
 
 def check(records: Records, place: str) -> None:
-    """Raises a RecordError if records have not the passes ``known`` and ``unknown``, of one cell each."""
+    """Raises a RecordError unless the records have the passes ``known`` and ``unknown``, of one cell each."""
     found = [(table.name, len(table.cells)) for table in records.passes]
     if sorted(found) != [("known", 1), ("unknown", 1)]:
         raise RecordError(f"{place} needs the passes 'known' and 'unknown', of one cell each, but has {found}")
@@ -90,8 +93,8 @@ def check(records: Records, place: str) -> None:
 def summarize(records: Records) -> Summary:
     """Returns AUPR, AUROC and FPR at the recall nearest to 95 % from the passes ``known`` and ``unknown``.
 
-    The score is minus the confidence among the 200 classes; unknown images are what is to be found. ``chance_aupr`` is
-    what a score that says nothing would get: the share of unknown images.
+    The score is the negative confidence among the 200 classes; unknown images are the positives. ``chance_aupr`` is the
+    AUPR of an uninformative score, the share of unknown images.
     """
     by_name = {table.name: table.confidence[:, 0] for table in records.passes}
     if set(by_name) != {"known", "unknown"}:

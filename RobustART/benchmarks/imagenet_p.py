@@ -1,4 +1,4 @@
-"""ImageNet-P: how steady are predictions over sequences of slowly changing perturbations, made here or read from videos?"""
+"""ImageNet-P: stability of predictions over sequences of gradual perturbations, made on the fly or read from videos."""
 
 from __future__ import annotations
 
@@ -37,11 +37,13 @@ NAME = "imagenet_p"
 PUBLISHED = PublishedSet(
     "ImageNet-P", "{perturbation}/{wnid}/*.mp4", "https://zenodo.org/record/3565846", 50000, 1000, "videos"
 )
-"""One video of each of ImageNet's validation images: the official generator, make_imagenet_p.py, runs over all of them."""
+"""One video of each of ImageNet's validation images, as the official generator make_imagenet_p.py makes them."""
 DIFFICULTIES = (1, 2, 3)
 FLIPS = MetricSpec("FP (%)", "Flip probability: how often the prediction changes between frames.", "low")
-T5D = MetricSpec("T5D", "How far the top five places move between frames.", "low", "distance")
-ZIPF = MetricSpec("zipf", "How far the whole ranking moves between frames, the top weighted most.", "low", "distance")
+T5D = MetricSpec("T5D", "Distance by which the top five classes move between frames.", "low", "distance")
+ZIPF = MetricSpec(
+    "zipf", "Distance by which the whole ranking moves between frames, with most weight on the top.", "low", "distance"
+)
 _MEANS = (
     MetricSpec("mFP", "How often the prediction changes between frames (%), mean over {}.", "low", headline=True),
     MetricSpec("mean_T5D", "How far the top five places move, mean over {}.", "low", "distance"),
@@ -56,35 +58,34 @@ METRICS = tuple(
     for spec in (_RATIOS[0], *_MEANS, _RATIOS[1])
     for of, which in (("", "the scored perturbations"), ("_of_these", "the perturbations that were run"))
 )
-TABLES = (TableSpec("stability", "stability", (FLIPS, T5D, ZIPF), "Each perturbation's numbers.", rows="perturbation"),)
+TABLES = (TableSpec("stability", "stability", (FLIPS, T5D, ZIPF), "Stability by perturbation.", rows="perturbation"),)
 
 NOT_COMPRESSED = (
     f"{NAME}: the frames are made from the clean images and are not compressed; those of files went through a video "
-    "encoder (x264), so flip probabilities from files differ a little"
+    "encoder (x264), so flip probabilities from files differ slightly"
 )
-"""The report's warning on sequences that are made on the fly."""
+"""Warning of the report for sequences that are made on the fly."""
 
 
 def published_frames(perturbation: str) -> int:
-    """Returns how many frames the published videos of a perturbation have: 31, and 41 of ``translate``."""
+    """Returns the number of frames in the published videos of a perturbation: 41 for ``translate``, 31 for the others."""
     from RobustART.noise.perturbations import FRAMES
 
     return 41 if perturbation == "translate" else FRAMES
 
 
 def rankings(views: Tensor, logits: Tensor, *, noise: bool, stride: int) -> dict[str, Tensor]:
-    """Returns what stability is measured by, beside the predictions.
+    """Returns the extra numbers that stability needs beside the predictions.
 
     Args:
         views: not used.
-        logits: (N, T, K), of the frames of videos.
-        noise: whether frames are compared with the first, not with the one before.
-        stride: frames between a frame and the one before it.
+        logits: logits of the frames of videos, (N, T, K).
+        noise: whether the reference is the first frame, instead of the one ``stride`` frames before.
+        stride: distance of the reference frame.
 
     Returns:
-        ``top5``, the five highest classes of each frame, (N, T, 5); and ``zipf``, each frame's Zipf distance to its
-        reference, (N, T), which takes the ranks of all classes: the sum over ranks i of the reference of
-        |1/i - 1/sigma(i)| / i, sigma(i) being that class's rank in the frame (Hendrycks and Dietterich 2019).
+        ``top5``, the five classes with the highest scores in each frame, (N, T, 5); and ``zipf``, the Zipf distance of each
+        frame from its reference, (N, T), as in :func:`~RobustART.metrics.stability.zipf_distance`.
     """
     import torch
 
@@ -99,13 +100,13 @@ def rankings(views: Tensor, logits: Tensor, *, noise: bool, stride: int) -> dict
 def rankings_of_rows(
     views: Tensor, logits: Tensor, *, lengths: Sequence[int], rows: Sequence[tuple[bool, int]]
 ) -> dict[str, Tensor]:
-    """Returns :func:`rankings` of several sequences that follow one another.
+    """Returns :func:`rankings` of several concatenated sequences.
 
     Args:
         views: not used.
-        logits: (N, all frames, K).
-        lengths: frames of each sequence.
-        rows: ``noise`` and ``stride`` of each.
+        logits: logits of all frames, (N, frames, K).
+        lengths: number of frames in each sequence.
+        rows: ``noise`` and ``stride`` of each sequence.
     """
     import torch
 
@@ -118,12 +119,12 @@ def rankings_of_rows(
 
 @dataclasses.dataclass(frozen=True)
 class SequenceView:
-    """One frame of a sequence that is made from a photo; the frames that follow it are taken from the same making."""
+    """One frame of a sequence made from an image; consecutive frames of an image reuse the sequence."""
 
     draws: str
-    """The sequence: a name in ``noise.perturbations.PERTURBATIONS``; all its frames have the draws of that name."""
+    """Name of the sequence in ``noise.perturbations.PERTURBATIONS``; all its frames share the random draws of that name."""
     index: int
-    """Number of the frame."""
+    """Index of the frame, from 0."""
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Array:
         """Returns the frame, uint8 (S, S, 3)."""
@@ -135,14 +136,15 @@ class SequenceView:
 
 
 def perturbation_folders(perturbations: Sequence[str] = SCORED_PERTURBATIONS, difficulty: int = 1) -> dict[str, str]:
-    """Returns the folder of each perturbation, from the options of ``imagenet_p``, checked.
+    """Returns the folder of each perturbation.
 
     Args:
-        perturbations: names; noise has a folder of its own for each difficulty.
-        difficulty: 1 to 3.
+        perturbations: names of perturbations; noise has a separate folder for each difficulty.
+        difficulty: difficulty, from 1 to 3.
 
     Raises:
-        ConfigError, UnknownNameError: what their names say.
+        UnknownNameError: a perturbation is unknown.
+        ConfigError: there are no perturbations, or one occurs twice.
     """
     for name in perturbations:
         if name not in PUBLISHED_PERTURBATIONS:
@@ -152,7 +154,7 @@ def perturbation_folders(perturbations: Sequence[str] = SCORED_PERTURBATIONS, di
             )
     if not perturbations or len(set(perturbations)) < len(perturbations):
         raise ConfigError(
-            f"{NAME}.perturbations must name each perturbation once, and at least one, got {list(perturbations)}"
+            f"{NAME}.perturbations must name at least one perturbation, and none twice, got {list(perturbations)}"
         )
     return {name: f"{name}_{difficulty}" if is_noise(name) and difficulty > 1 else name for name in perturbations}
 
@@ -167,20 +169,20 @@ def build(
 ) -> Benchmark:
     """Returns ImageNet-P, made on the fly or read from its videos (Hendrycks and Dietterich 2019).
 
-    On the fly the sequences are those that ``robustart noise generate`` writes with the same seed, before they are
-    compressed: published and generated files went through a video encoder (x264), which smooths what changes from frame to
-    frame, so flip probabilities from files differ a little from those made here (EfficientNet-Lite0, 20 photos: mFP 6.05
-    made here, 5.50 from generated files; mean T5D 2.24 and 2.16).
+    On the fly, the sequences are those that ``robustart noise generate`` writes with the same seed, but not compressed.
+    Published and generated files went through a video encoder (x264), which smooths changes between frames, so flip
+    probabilities from files differ slightly (EfficientNet-Lite0, 20 images: mFP 6.05 on the fly, 5.50 from generated files;
+    mean T5D 2.24 and 2.16).
 
     Args:
         dataset: clean images; not used with ``root_dir``.
-        perturbations: the 10 scored ones by default. Extra ones: ``speckle_noise``, ``gaussian_blur``, ``spatter``,
-            ``shear``.
-        difficulty: 1 to 3. Noise is stronger (files: ``{perturbation}_{difficulty}``); of the others, frames this many
-            steps apart are compared.
+        perturbations: names of perturbations; the 10 scored ones by default. The extra ones are ``speckle_noise``,
+            ``gaussian_blur``, ``spatter`` and ``shear``.
+        difficulty: difficulty, from 1 to 3. Noise becomes stronger (files: ``{perturbation}_{difficulty}``); for other
+            perturbations it is the distance of the frames that are compared.
         root_dir: folder of the published videos, ``{perturbation}/{wnid}/*.mp4``; null makes the sequences on the fly.
-        preprocess: of published videos. ``crop`` (the middle of each frame, no resize), ``resize256``, or ``model`` (its
-            own, as for photos).
+        preprocess: preprocessing of published videos. ``crop`` (a center crop of each frame), ``resize256``, or ``model``
+            (the model's preprocessing of clean images).
 
     Source: https://arxiv.org/abs/1903.12261, section 4.3.
     """
@@ -196,7 +198,7 @@ def build(
     notes: list[str] = []
     if root_dir is None:
         refuse_without_files(NAME, preprocess=preprocess)
-        for folder in folders.values():  # a missing library ends the run before its first image
+        for folder in folders.values():  # raises for a missing library before the first image
             perturb(np.zeros((32, 32, 3), np.uint8), folder, size=28)
         lengths = {name: published_frames(name) for name in folders}
         cells = [
@@ -216,11 +218,11 @@ def build(
             raise missing(
                 PUBLISHED,
                 f"videos of {published_frames(name)} frames in {videos.root}",
-                f"the first has {videos.length}, so no two are {stride} apart",
+                f"the first has {videos.length}, too few for a distance of {stride}",
             )
         if videos.length != published_frames(name):
             notes.append(
-                f"ImageNet-P's videos of {name} have {videos.length} frames here; the published ones have "
+                f"ImageNet-P's videos of {name} have {videos.length} frames; the published ones have "
                 f"{published_frames(name)}"
             )
         videos = generated.arrange(videos) if generated else videos
@@ -248,12 +250,12 @@ def layout(
 
 
 def _still(model: Preprocessing) -> Preprocessing:
-    """Returns the preprocessing that has the model's input size; :func:`perturb` resizes the image by itself."""
+    """Returns a preprocessing with the model's input size; :func:`perturb` resizes the image itself."""
     return Preprocessing(input_size=model.input_size, resize=model.input_size)
 
 
 def _video(sample: Sample, rng: np.random.Generator, *, perturbation: str) -> bytes:
-    """Returns a sequence, encoded as the official ones: x264's grain tuning for noise, its rate 20 for the others."""
+    """Returns a sequence encoded like the official ones: x264 with grain tuning for noise, else with rate factor 20."""
     from RobustART.noise.perturbations import perturb
 
     frames = perturb(sample.image, perturbation, size=sample.size, rng=rng)
@@ -267,7 +269,7 @@ def coordinates(cell: str) -> dict[str, Any]:
 
 
 def _rows(table: PassRecords) -> dict[str, list[int]]:
-    """Returns the columns of each perturbation's frames, in their order in the file."""
+    """Returns the columns of each perturbation's frames, in the order of the file."""
     columns: dict[str, list[int]] = {}
     for column, place in enumerate(table.coordinates):
         columns.setdefault(str(place.get("perturbation")), []).append(column)
@@ -275,7 +277,7 @@ def _rows(table: PassRecords) -> dict[str, list[int]]:
 
 
 def check(records: Records, place: str) -> None:
-    """Raises a RecordError if the cells are not the frames of known perturbations, or their rankings are missing."""
+    """Raises a RecordError unless the cells are frames of known perturbations and their rankings are recorded."""
     difficulty = records.header["conditions"]["options"].get("difficulty", 1)
     if type(difficulty) is not int or difficulty not in DIFFICULTIES:
         raise RecordError(f"{place} has the option difficulty {difficulty!r}; allowed are 1, 2, 3")
@@ -287,7 +289,7 @@ def check(records: Records, place: str) -> None:
                 raise RecordError(f"{place} has a cell {table.cells[columns[0]]!r}; perturbations are {known}")
             frames = [table.coordinates[column].get("frame") for column in columns]
             if frames != list(range(len(frames))) or not all(type(frame) is int for frame in frames):
-                raise RecordError(f"{place} must have the frames of {name} from 0 on, in order, but has {frames[:5]}")
+                raise RecordError(f"{place} must have the frames of {name} in order from 0, but has {frames[:5]}")
             if name in seen:
                 raise RecordError(f"{place} has {name} in two passes")
             if len(frames) <= (1 if is_noise(name) else difficulty):
@@ -296,14 +298,14 @@ def check(records: Records, place: str) -> None:
                 )
             seen.add(name)
         check_extra(table, "top5", 3, 2**31 - 1, place)
-        check_extra(table, "zipf", 2, 2, place)  # no ranking is further, see stability.ZIPF_MAX
+        check_extra(table, "zipf", 2, 2, place)  # above the maximum, stability.ZIPF_MAX
 
 
 def summarize(records: Records, companions: Companions | None = None) -> Summary:
     """Returns ImageNet-P's numbers, see :func:`~RobustART.metrics.steadiness.steadiness`.
 
-    With a baseline among ``companions`` there are ``mFR`` and ``mT5D``: means over perturbations of a number over the
-    baseline's. Videos of one file name are drawn together in the bootstrap, also the baseline's.
+    ``mFR`` and ``mT5D`` need a baseline among ``companions``: they are means over perturbations of ratios to the baseline.
+    The bootstrap resamples videos of the same file name together, including the baseline's.
 
     Raises:
         RecordError: the baseline has another difficulty or preprocessing.
@@ -312,12 +314,12 @@ def summarize(records: Records, companions: Companions | None = None) -> Summary
     for option in ("difficulty", "preprocess") if baseline is not None else ():
         mine, theirs = (r.header["conditions"]["options"].get(option) for r in (records, baseline) if r is not None)
         if mine != theirs:
-            raise RecordError(f"the baseline of {NAME} has {option} {theirs}, the result that is divided has {mine}")
+            raise RecordError(f"the baseline of {NAME} has {option} {theirs}, but the result has {mine}")
     return steadiness(_values(records), None if baseline is None else _values(baseline))
 
 
 def _values(records: Records) -> Mapping[str, Mapping[str, Values]]:
-    """Returns the numbers of each video by perturbation and column of the table."""
+    """Returns the values of the videos by perturbation and column of the table."""
     difficulty = int(records.header["conditions"]["options"].get("difficulty", 1))
     found = {}
     for table in records.passes:

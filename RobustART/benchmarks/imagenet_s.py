@@ -1,4 +1,4 @@
-"""System noise: ImageNet-S, the decoders and resizes of other libraries."""
+"""System noise: ImageNet-S, decoders and resizes of different libraries."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PUBLISHED = PublishedSet(
     "`robustart noise generate --benchmark imagenet_s`, or the original RobustART's generator", 50000, 1000,
 )  # fmt: skip
 DECODERS = ("pil", "opencv", "ffmpeg")
-"""The benchmark's decoders."""
+"""Default decoders of the benchmark."""
 METRICS = (
     MetricSpec("mean_top1", "Mean of top-1 accuracy over the decoders and resizes.", "high"),
     MetricSpec("std_top1", "Standard deviation of top-1 accuracy over the decoders and resizes.", "low"),
@@ -49,15 +49,15 @@ TABLES = (
         "systems", "decoder/resize",
         (
             MetricSpec("top1 (%)", "Top-1 accuracy.", "high"),
-            MetricSpec("difference (grey levels)", "Mean difference from the reference.", None, "grey levels"),
+            MetricSpec("difference (grey levels)", "Mean pixel difference from the reference.", None, "grey levels"),
         ),
-        "Accuracy, and how far the pixels are from the reference's.", rows="decoder/resize",
+        "Accuracy, and the mean pixel difference from the reference.", rows="decoder/resize",
     ),
 )  # fmt: skip
 
 
 def squash(model: Preprocessing) -> Preprocessing:
-    """Returns ImageNet-S's preprocessing for a model: bilinear to a square of 8/7 of the input, then the middle."""
+    """Returns ImageNet-S's preprocessing for a model: a bilinear resize to a square of 8/7 the input, and a center crop."""
     from RobustART.noise.system import resized_side
 
     side = resized_side(model.input_size)
@@ -65,7 +65,7 @@ def squash(model: Preprocessing) -> Preprocessing:
 
 
 def system_view(sample: Sample, rng: np.random.Generator, *, decoder: str, resize: str) -> Array:
-    """The file decoded and resized as named."""
+    """Returns the file decoded and resized by the given libraries."""
     from RobustART.noise.system import resize_and_crop
 
     if (decoder, resize) == REFERENCE:
@@ -75,7 +75,7 @@ def system_view(sample: Sample, rng: np.random.Generator, *, decoder: str, resiz
 
 
 def pixel_difference(views: Tensor, logits: Tensor) -> dict[str, Tensor]:
-    """Returns how far each view is from the first: the mean absolute difference in grey levels, (N, V)."""
+    """Returns the mean absolute difference of each view from the first, in grey levels, (N, V)."""
     import torch
 
     first = views[:, 0].to(torch.int16)
@@ -84,13 +84,13 @@ def pixel_difference(views: Tensor, logits: Tensor) -> dict[str, Tensor]:
 
 
 def system_cells(decoders: Sequence[str], resizes: Sequence[str]) -> list[tuple[str, str]]:
-    """Returns (decoder, resize) of each cell: the reference, then one factor varied at a time."""
+    """Returns (decoder, resize) of each cell: the reference, then the cells that vary one of the two."""
     pairs = [REFERENCE, *((decoder, REFERENCE[1]) for decoder in decoders), *((REFERENCE[0], name) for name in resizes)]
     return list(dict.fromkeys(pairs))
 
 
 def _stored(root_dir: str | Path, pairs: Sequence[tuple[str, str]]) -> Benchmark:
-    """Returns ImageNet-S from dumps, which are at the input size already."""
+    """Returns ImageNet-S from dumps, whose images have the input size."""
     from RobustART.data.datasets import from_meta_file
     from RobustART.data.folders import what_is_there
     from RobustART.data.generated import read_generated
@@ -107,7 +107,7 @@ def _stored(root_dir: str | Path, pairs: Sequence[tuple[str, str]]) -> Benchmark
             raise missing(
                 PUBLISHED,
                 str(path),
-                f"that list is not there: {there}. Restrict the run to what is there with decoders and resizes",
+                f"the list is missing: {there}. Restrict the run to existing lists by decoders and resizes",
             )
         listed = from_meta_file(root, path)
         lists[f"{decoder}/{resize}"] = list(zip(listed.files, listed.labels, strict=True))
@@ -122,7 +122,7 @@ def _stored(root_dir: str | Path, pairs: Sequence[tuple[str, str]]) -> Benchmark
 
 
 def _options(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Returns the options that the cells are made from, in one spelling: the reference's first."""
+    """Returns the options of the cells in canonical form, with the reference first."""
     decoders, resizes = zip(*pairs, strict=True)
     return {"decoders": list(dict.fromkeys(decoders)), "resizes": list(dict.fromkeys(resizes))}
 
@@ -134,16 +134,16 @@ def build(
     resizes: Sequence[ResizeName] = tuple(RESIZES),
     root_dir: str | None = None,
 ) -> Benchmark:
-    """Returns ImageNet-S, made on the fly or read from dumps: decoders with one resize, and resizes with one decoder.
+    """Returns ImageNet-S, made on the fly or read from dumps: all decoders with one resize, all resizes with one decoder.
 
     Args:
         dataset: clean images, as files; not used with ``root_dir``.
-        decoders: names in ``imaging.DECODERS``; ``simplejpeg-fast`` and ``torchvision`` are there beside the benchmark's
-            three.
+        decoders: names in ``imaging.DECODERS``; the benchmark's three by default. ``simplejpeg-fast`` and ``torchvision``
+            are available too.
         resizes: names in ``imaging.RESIZES``; the benchmark's 11 by default. The reference, ``pil/pil-bilinear``, is
             always a cell.
-        root_dir: folder of ``{decoder}/{resize}/*.npy`` and of the lists ``{decoder}_{resize}.txt`` with ``path label`` in
-            each line; null makes the views on the fly.
+        root_dir: folder of ``{decoder}/{resize}/*.npy`` and of the lists ``{decoder}_{resize}.txt``, which have
+            ``path label`` in each line; null makes the views on the fly.
     """
     for values, option in ((decoders, "decoders"), (resizes, "resizes")):
         if len(set(values)) < len(values):
@@ -154,7 +154,7 @@ def build(
     if root_dir is not None:
         return _stored(root_dir, pairs)
     probe = np.zeros((8, 8, 3), np.uint8)
-    for decoder, resize in pairs:  # an unknown name or a missing library ends the run before its first image
+    for decoder, resize in pairs:  # raises for an unknown name or a missing library before the first image
         RESIZES[resize](decode(encode_jpeg(probe, 90), decoder=decoder), (4, 4))
     cells = tuple(
         Cell(
@@ -166,7 +166,7 @@ def build(
     )
     notes: tuple[str, ...] = ()
     if dataset is not None and dataset.decoder != REFERENCE[0]:
-        notes = (f"{NAME} reads with its own decoders; data.test.image_reader, {dataset.decoder}, has no part in it",)
+        notes = (f"{NAME} uses its own decoders; data.test.image_reader, {dataset.decoder}, has no effect on it",)
         dataset = dataclasses.replace(dataset, decoder=REFERENCE[0])
     part = Pass(dataset, cells, preprocessing=squash, measure=pixel_difference, reference="/".join(REFERENCE))
     return Benchmark(SPEC, (part,), _options(pairs), notes=notes)
@@ -175,7 +175,7 @@ def build(
 def layout(
     dataset: ImageDataset, *, decoders: Sequence[DecoderName] = DECODERS, resizes: Sequence[ResizeName] = tuple(RESIZES)
 ) -> Layout:
-    """Returns ImageNet-S as ``.npy`` files, one list a system; the options are those of :func:`build`."""
+    """Returns ImageNet-S as ``.npy`` files with one list for each cell; the options are those of :func:`build`."""
     part = build_benchmark(NAME, dataset, {"decoders": decoders, "resizes": resizes}).passes[0]
     libraries = ("numpy", "pillow", "opencv-python", "opencv-python-headless", "av", "simplejpeg", "torchvision")
     return Layout(
@@ -202,7 +202,7 @@ def coordinates(cell: str) -> dict[str, Any]:
 
 
 def check(records: Records, place: str) -> None:
-    """Raises a RecordError if a cell is not of a decoder and a resize, or pixel differences are none."""
+    """Raises a RecordError if a cell is not of a decoder and a resize, or pixel differences are invalid."""
     table = single_pass(records, place)
 
     def point(cell: str, found: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -216,10 +216,10 @@ def check(records: Records, place: str) -> None:
 def summarize(records: Records) -> Summary:
     """Returns ImageNet-S's numbers; the first cell is the reference.
 
-    * ``mean_top1``, ``std_top1`` and ``worst_top1``: mean, standard deviation (of the cells as the whole population) and
-      lowest of the cells' top-1 accuracies; a low deviation is robust, and its negative is the original's NSD;
-    * the table gives each cell's accuracy, and the mean difference of its pixels from the reference's, in grey levels:
-      where that is 0 the comparison is vacuous, and a note says so.
+    * ``mean_top1``, ``std_top1``, ``worst_top1``: mean, population standard deviation and minimum of the cells' top-1
+      accuracies. A low deviation is robust; its negative is the original's NSD.
+    * The table has each cell's accuracy and its mean pixel difference from the reference in grey levels. A note lists cells
+      whose difference is 0, for which the comparison is vacuous.
     """
     table = single_pass(records)
     summary = systems(table.cells, table.correct)
@@ -236,7 +236,7 @@ def summarize(records: Records) -> Summary:
         if same:
             notes.append(
                 f"{NAME}: {', '.join(same)} made the same pixels as {table.cells[0]} for every image, so these "
-                "cells measure nothing here"
+                "cells measure nothing"
             )
     return Summary(summary.metrics, {"systems": rows}, tuple(notes))
 

@@ -1,4 +1,4 @@
-"""How the images of a benchmark are stored: what ``robustart noise generate`` writes, as data."""
+"""The layout of a benchmark's files, which ``robustart noise generate`` writes."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ if TYPE_CHECKING:
 
     Store = Callable[[Sample, np.random.Generator], bytes]
 Row = tuple[str, int]
-"""Name of a stored image, ``class/name`` without the suffix, and its label."""
+"""Name of a generated image, ``class/name`` without the suffix, and its label."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """A folder for each cell, in it class folders, in them a file for each image."""
+    """Layout of a generated data set: a folder for each cell, with class folders that have a file for each image."""
 
     dataset: ImageDataset
     """The clean images, read as the benchmark reads them."""
     cells: Mapping[str, Store]
-    """Name of each cell, which is its folder, to what makes its files: (sample, generator of image and cell) -> bytes."""
+    """By name of a cell, which is its folder, the function that makes its files: (sample, generator) -> bytes."""
     suffix: str
-    """Of the files."""
+    """Suffix of the files."""
     libraries: tuple[str, ...]
-    """Packages that make the images: other versions might make others."""
+    """Packages that make the images; other versions may make other images."""
     keep_suffix: bool = False
-    """Whether the source's own suffix stays in the name."""
+    """Whether names keep the suffix of the source file."""
     prepare: Callable[[Preprocessing], Preprocessing] | None = None
-    """The procedure of a benchmark that resizes in its own way: only the input size can be chosen then."""
+    """Returns the benchmark's preprocessing from the model's; None uses the model's. If set, only the input size can be
+    chosen."""
     lists: Callable[[Sequence[str], Sequence[Row]], Iterator[tuple[str, str]]] | None = None
-    """(cells, images) -> names and texts of the lists that the original's format has beside the images."""
+    """(cells, images) -> names and contents of the lists that the original's format has beside the images."""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """All options, defaults too; filled in by :func:`RobustART.generation.layouts.build_layout`."""
+    """All options, including defaults; set by :func:`RobustART.generation.layouts.build_layout`."""
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """Fields of the preprocessing that the images depend on."""
+        """Fields of the preprocessing on which the images depend."""
         return ("input_size",) if self.prepare else ("input_size", "resize", "interpolation", "crop_mode")
 
 
@@ -54,5 +55,5 @@ def _store(sample: Sample, rng: np.random.Generator, *, view: View, encode: Call
 
 
 def encoded_views(part: Pass, encode: Callable[[Array], bytes]) -> dict[str, Store]:
-    """Returns what makes the files of a pass: the view of each cell, encoded."""
+    """Returns for each cell of a pass the function that makes its files, by encoding the view."""
     return {cell.name: functools.partial(_store, view=cell.view, encode=encode) for cell in part.cells}

@@ -1,4 +1,4 @@
-"""Types of the options that several benchmarks have. Imports nothing heavy: names are looked up when they are needed."""
+"""Types of options that several benchmarks share. The names they allow are looked up lazily, to keep imports light."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Annotated, Any, Literal
 from RobustART.core.ranges import Named, NotNegative, Range
 
 CorruptionName = Annotated[str, Named("RobustART.noise.corruptions:CORRUPTIONS")]
-"""A corruption of ImageNet-C, or a user's own."""
+"""Name of a corruption of ImageNet-C, or of a user's own."""
 DecoderName = Annotated[str, Named("RobustART.core.imaging:DECODERS")]
-"""What reads a file."""
+"""Name of a decoder of image files."""
 ResizeName = Annotated[str, Named("RobustART.core.imaging:RESIZES")]
-"""A filter of a library."""
+"""Name of a library's resize."""
 Severity = Annotated[int, Range(1, 5)]
-"""Strength of a corruption."""
+"""Severity of a corruption."""
 Backend = Literal["robustart", "imagecorruptions"]
-"""Who makes corruptions."""
+"""Implementation of the corruptions."""
 PublishedView = Literal["crop", "resize256", "model"]
-"""How published files become the model's input: cropped, resized to 256 first, or as the model says."""
+"""Preprocessing of published files: a crop, a resize to 256 and a crop, or the model's."""
 HIDDEN = ("seeds", "log", "targeted")
-"""Keywords of attacks that are no options of a benchmark: targeted attacks need classes to lead to, and it has none."""
+"""Keywords of attacks that are not options of a benchmark, which has no target classes."""
 
 
 def attack_source(
     *, backend: Literal["robustart", "foolbox", "torchattacks", "autoattack"] = "robustart"
 ) -> None:  # fmt: skip
-    """Options of every attack in a benchmark beside its own.
+    """Options that every attack has in a benchmark, in addition to its own.
 
     Args:
-        backend: who makes the attack: this package, or that library with the options that it knows.
+        backend: implementation of the attack: this package, or a library, which may support fewer options.
     """
 
 
@@ -37,6 +37,6 @@ AttackEntry = Annotated[
     str | Mapping[str, Any],
     Named("RobustART.noise.attacks:ATTACKS", "entry", (*HIDDEN, "eps"), f"{__name__}:attack_source"),
 ]
-"""An attack: a name, or ``{name: {option: value}}``."""
+"""Entry of an attack: a name, or ``{name: {option: value}}``."""
 Radii = Sequence[NotNegative] | Mapping[str, Sequence[NotNegative] | None] | None
-"""Radii for all attacks, or by norm or attack."""
+"""Radii of all attacks, or by norm or attack; None is the defaults."""

@@ -1,4 +1,4 @@
-"""Published sets of images as they are stored, in class folders: ImageNet-A, -R, -Sketch, -V2."""
+"""Published data sets of natural images in class folders: ImageNet-A, -R, -Sketch, -V2."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ IMAGENET_V2 = PublishedSet(
 CALIBRATION = (
     MetricSpec(
         "rms_calibration_error",
-        "How far confidence is from accuracy, root mean square over bins of confidence.",
+        "Difference of confidence and accuracy, root mean square over bins of confidence.",
         "low",
     ),
-    MetricSpec("ece", "Expected calibration error: how far confidence is from accuracy, mean over bins.", "low"),
+    MetricSpec("ece", "Expected calibration error: difference of confidence and accuracy, mean over bins.", "low"),
     MetricSpec(
-        "aurra", "Area under accuracy against response rate: whether the model is right where it is confident.", "high"
+        "aurra", "Area under the response rate accuracy curve: accuracy of the most confident images, averaged.", "high"
     ),
 )
 
 
 @functools.cache
 def imagenet_a_classes() -> tuple[int, ...]:
-    """Returns the 200 of ImageNet's 1,000 classes that ImageNet-A has, sorted.
+    """Returns the 200 of ImageNet's 1,000 classes in ImageNet-A, sorted.
 
-    Source: the WordNet ids of hendrycks/natural-adv-examples, eval.py, as numbers in the order of the 1,000 ids.
+    Source: the WordNet ids of hendrycks/natural-adv-examples, eval.py, as indices into the 1,000 sorted ids.
     """
     return class_list(A)
 
 
 @functools.cache
 def imagenet_r_classes() -> tuple[int, ...]:
-    """Returns the 200 of ImageNet's 1,000 classes that ImageNet-R has, sorted; not those of ImageNet-A.
+    """Returns the 200 of ImageNet's 1,000 classes in ImageNet-R, sorted; they differ from ImageNet-A's.
 
-    Source: the WordNet ids of hendrycks/imagenet-r, eval.py, as numbers in the order of the 1,000 ids.
+    Source: the WordNet ids of hendrycks/imagenet-r, eval.py, as indices into the 1,000 sorted ids.
     """
     return class_list(R)
 
@@ -76,11 +76,11 @@ def build_imagenet_a(
     """Returns ImageNet-A from its published folder (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174).
 
     Args:
-        dataset: not used; ImageNet-A is a data set of its own.
-        root_dir: the folder ``imagenet-a`` with one folder per WordNet id.
-        masked: whether only its 200 classes compete, as in the official evaluation.
-        decoder: of its files, one of ``imaging.DECODERS``.
-        exif_orientation: turn them as their EXIF tag says.
+        dataset: not used; ImageNet-A is its own data set.
+        root_dir: folder ``imagenet-a`` with one folder for each WordNet id.
+        masked: whether only ImageNet-A's 200 classes compete, as in the official evaluation.
+        decoder: decoder of the files, one of ``imaging.DECODERS``.
+        exif_orientation: whether to rotate images by their EXIF tag.
     """
     return _of_wnids(BENCHMARKS[A], IMAGENET_A, root_dir, imagenet_a_classes(), masked, decoder, exif_orientation)
 
@@ -96,11 +96,11 @@ def build_imagenet_r(
     """Returns ImageNet-R from its published folder (Hendrycks et al. 2021, https://arxiv.org/abs/2006.16241).
 
     Args:
-        dataset: not used; ImageNet-R is a data set of its own.
-        root_dir: the folder ``imagenet-r`` with one folder per WordNet id.
-        masked: whether only its 200 classes compete, as in the official evaluation.
-        decoder: of its files, one of ``imaging.DECODERS``.
-        exif_orientation: turn them as their EXIF tag says.
+        dataset: not used; ImageNet-R is its own data set.
+        root_dir: folder ``imagenet-r`` with one folder for each WordNet id.
+        masked: whether only ImageNet-R's 200 classes compete, as in the official evaluation.
+        decoder: decoder of the files, one of ``imaging.DECODERS``.
+        exif_orientation: whether to rotate images by their EXIF tag.
     """
     return _of_wnids(BENCHMARKS[R], IMAGENET_R, root_dir, imagenet_r_classes(), masked, decoder, exif_orientation)
 
@@ -111,10 +111,10 @@ def build_imagenet_sketch(
     """Returns ImageNet-Sketch from its published folder (Wang et al. 2019, https://arxiv.org/abs/1905.13549).
 
     Args:
-        dataset: not used; ImageNet-Sketch is a data set of its own.
-        root_dir: its folder with one folder per WordNet id.
-        decoder: of its files, one of ``imaging.DECODERS``.
-        exif_orientation: turn them as their EXIF tag says.
+        dataset: not used; ImageNet-Sketch is its own data set.
+        root_dir: folder of the data set, with one folder for each WordNet id.
+        decoder: decoder of the files, one of ``imaging.DECODERS``.
+        exif_orientation: whether to rotate images by their EXIF tag.
     """
     spec = BENCHMARKS[SKETCH]
     return _of_wnids(spec, IMAGENET_SKETCH, root_dir, range(1000), False, decoder, exif_orientation)
@@ -125,14 +125,13 @@ def build_imagenet_v2(
 ) -> Benchmark:
     """Returns ImageNet-V2 from its published folder (Recht et al. 2019, https://arxiv.org/abs/1902.10811).
 
-    Its folders are named by the index of the class. They are read as integers: in the order of their names, 10 comes
-    before 2.
+    The names of its folders are indices of classes, which are read as integers: as strings, 10 would precede 2.
 
     Args:
-        dataset: not used; ImageNet-V2 is a data set of its own.
-        root_dir: the folder of one of its three variants, such as ``imagenetv2-matched-frequency-format-val``.
-        decoder: of its files, one of ``imaging.DECODERS``.
-        exif_orientation: turn them as their EXIF tag says.
+        dataset: not used; ImageNet-V2 is its own data set.
+        root_dir: folder of one of the three variants, such as ``imagenetv2-matched-frequency-format-val``.
+        decoder: decoder of the files, one of ``imaging.DECODERS``.
+        exif_orientation: whether to rotate images by their EXIF tag.
     """
     from RobustART.data import ImageDataset
     from RobustART.data.datasets import check_reader
@@ -149,7 +148,7 @@ def build_imagenet_v2(
     if odd or not folders:
         there = what_is_there(root, lambda place: any(_is_class(name) or _is_wnid(name) for name in subfolders(place)))
         if len(odd) < len(folders):
-            there = f"of its {len(folders)} folders these are no such numbers: {enumerate_names(odd)}"
+            there = f"of its {len(folders)} folders these are not indices of classes: {enumerate_names(odd)}"
         raise missing(IMAGENET_V2, f"folders {root}/{{0..999}}", there)
     listed = list_classes(root)
     files = sorted(listed.files, key=lambda file: (int(file.split("/", 1)[0]), file))
@@ -193,7 +192,7 @@ def _benchmark(
 def calibrated(records: Records) -> Summary:
     """Returns top-1 accuracy, RMS calibration error, expected calibration error and AURRA of the first cell.
 
-    The engine restricts predictions, confidences and ranks to the 200 classes of ImageNet-A where the benchmark says so.
+    The records are restricted to the 200 classes of ImageNet-A already if the benchmark was run with ``masked``.
     """
     table = single_pass(records)
     return calibration(table.confidence[:, 0], table.correct[:, 0])

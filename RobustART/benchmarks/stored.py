@@ -1,4 +1,4 @@
-"""What benchmarks that read stored images share: preprocessing, cells of stored versions, corruptions and severities."""
+"""Shared by benchmarks that read stored images: preprocessing, cells of stored versions, corruptions and severities."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Grade = tuple[str, int]
 
 
 def crop_only(model: Preprocessing) -> Preprocessing:
-    """Returns the official preprocessing of files that are stored at the input size already: the middle, no resize."""
+    """Returns the official preprocessing of files that have the input size: a center crop without resize."""
     return dataclasses.replace(model, crop_mode="none")
 
 
 def resize256(model: Preprocessing) -> Preprocessing:
-    """Returns the original RobustART's preprocessing of those files: bilinear to 256, then the middle, 8/7 larger."""
+    """Returns the original RobustART's preprocessing of those files: a bilinear resize to 256, and a center crop."""
     if model.input_size > 256:
         raise ConfigError(
-            f"preprocess: resize256 makes 256 x 256 pixels, less than the model's input of {model.input_size}; say crop "
+            f"preprocess: resize256 makes 256 x 256 pixels, less than the model's input of {model.input_size}; use crop "
             "for files of that size, or model"
         )
     return dataclasses.replace(model, resize=256, interpolation="bilinear", crop_mode="center")
@@ -42,11 +42,11 @@ PREPROCESSINGS: dict[str, Callable[[Preprocessing], Preprocessing] | None] = {
     "resize256": resize256,
     "model": None,
 }
-"""Values of the option ``preprocess``; ``model`` is the model's own preprocessing, as for clean images."""
+"""Values of the option ``preprocess``; ``model`` is the model's preprocessing of clean images."""
 
 
 def stored_cells(dataset: VariantDataset, coordinates: Callable[[str], Mapping[str, Any]]) -> tuple[Cell, ...]:
-    """Returns one cell for each version, with its coordinates by its name."""
+    """Returns one cell for each version; ``coordinates`` maps a cell's name to its coordinates."""
     from RobustART.data.variants import variant_view
 
     return tuple(Cell(name, functools.partial(variant_view, name=name), coordinates(name)) for name in dataset.variants)
@@ -64,7 +64,7 @@ def grade_coordinates(cell: str) -> dict[str, Any]:
 
 
 def grades_of(records: Records) -> list[Grade]:
-    """Returns corruption and severity of each column of records of one pass."""
+    """Returns corruption and severity of each column of records with one pass."""
     return [(place["corruption"], place["severity"]) for place in single_pass(records).coordinates]
 
 
@@ -79,7 +79,7 @@ def check_grades(records: Records, place: str) -> None:
 
 
 def corruption_grades(benchmark: str, corruptions: Sequence[str], severities: Sequence[int]) -> list[Grade]:
-    """Returns corruption and severity of each cell from the two options; a ConfigError if a name is there twice or none."""
+    """Returns corruption and severity of each cell; raises a ConfigError if an option is empty or has duplicates."""
     if not corruptions or not severities:
         raise ConfigError(f"{benchmark} needs at least one corruption and one severity")
     for values, option in ((corruptions, "corruptions"), (severities, "severities")):
@@ -89,6 +89,6 @@ def corruption_grades(benchmark: str, corruptions: Sequence[str], severities: Se
 
 
 def grade_options(grades: Sequence[Grade]) -> dict[str, Any]:
-    """Returns the two options that :func:`corruption_grades` makes cells from, as lists."""
+    """Returns the options of :func:`corruption_grades` in canonical form."""
     names, levels = zip(*grades, strict=True)
     return {"corruptions": list(dict.fromkeys(names)), "severities": list(dict.fromkeys(levels))}

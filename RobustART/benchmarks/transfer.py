@@ -1,4 +1,4 @@
-"""Transfer attacks: made on a source model, shown to every target."""
+"""Transfer attacks: adversarial images made on a source model, classified by every target model."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 NAME = "transfer"
 UNDER_EVALUATION = "model"
-"""What the model under evaluation is called among sources and targets."""
+"""Name of the model under evaluation among sources and targets."""
 SUCCESS = MetricSpec(
     "transfer_success",
-    "Of the images that source and target classify right, the percentage that the target gets wrong when the source is "
-    "attacked.",
+    "Of the images that source and target classify correctly, the percentage that the target misclassifies when the "
+    "source is attacked.",
 )
 TABLES = (
     TableSpec(
@@ -44,18 +44,18 @@ TABLES = (
 
 @dataclasses.dataclass(frozen=True)
 class FurtherModel:
-    """A model beside the one under evaluation, as the section ``model`` of a config writes it."""
+    """A model other than the one under evaluation, with the keys of the section ``model`` of a config."""
 
     type: str
-    """Its name."""
+    """Name of the model."""
     kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Arguments of its builder."""
+    """Arguments of the builder."""
     weights: str | None = None
-    """File or name of its weights; None is random weights."""
+    """File or name of the weights; None is random weights."""
     strict: bool = True
     """Whether missing or unexpected weights are an error."""
     preprocessing: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Fields that differ from its own preprocessing."""
+    """Fields that override the model's preprocessing."""
 
 
 def build(
@@ -66,23 +66,24 @@ def build(
     eps: Radii = None,
     stop: Literal["first"] | None = None,
 ) -> Benchmark:
-    """Returns transfer (black-box) attacks: made on a source, shown to every target, in a matrix of all the models.
+    """Returns transfer (black-box) attacks between all pairs of models: made on the source, classified by the target.
 
     Args:
         dataset: clean images.
-        models: further models by name, each ``{type: ..., kwargs: ..., weights: ..., preprocessing: ...}`` as the section
-            ``model`` of a config (or an ``nn.Module``, in Python). Together with the model under evaluation, which is
-            called ``model``, they are sources and targets. All are shown the same crops.
-        attacks: as in the benchmark ``adversarial``; the original benchmark takes FGSM.
-        eps: likewise.
-        stop: null runs all steps, since an image that just fools its source seldom fools another; or ``first``.
+        models: further models by name, each ``{type: ..., kwargs: ..., weights: ..., preprocessing: ...}`` as in the
+            section ``model`` of a config (or an ``nn.Module``, in Python). Together with the model under evaluation, named
+            ``model``, they are sources and targets. All receive the same crops.
+        attacks: attacks as in the benchmark ``adversarial``; the original benchmark uses FGSM.
+        eps: radii as in the benchmark ``adversarial``.
+        stop: null runs all steps, since an image that barely fools its source seldom fools another model; ``first`` ends
+            the attack on an image when it succeeds.
     """
     if not models:
         raise ConfigError(f"{NAME}.models must name at least one model")
     for name in models:
         if not isinstance(name, str) or not re.fullmatch(r"[\w.:+-]+", name) or name == UNDER_EVALUATION:
             raise ConfigError(
-                f"a name in {NAME}.models must be letters, digits and any of _ . : + -, and not {UNDER_EVALUATION!r}, "
+                f"a name in {NAME}.models must consist of letters, digits and _ . : + -, and not be {UNDER_EVALUATION!r}, "
                 f"got {name!r}"
             )
     others: dict[str | None, Classifier] = {name: _other_model(name, spec) for name, spec in models.items()}
@@ -105,7 +106,7 @@ def build(
                         judge=target,
                     )
                 )  # fmt: skip
-    # Where weights lie is no condition: their fingerprint is one.
+    # The location of weights is not a condition; their fingerprint is.
     plain = {
         name: {k: v for k, v in spec.items() if k != "weights"} if isinstance(spec, Mapping) else others[name].source
         for name, spec in models.items()
@@ -140,12 +141,12 @@ def coordinates(cell: str) -> dict[str, Any]:
 
 
 def _clean_columns(table: PassRecords) -> dict[str, int]:
-    """Returns the column without an attack of each target."""
+    """Returns the index of each target's cell without an attack."""
     return {place["target"]: column for column, place in enumerate(table.coordinates) if "source" not in place}
 
 
 def check(records: Records, place: str) -> None:
-    """Raises a RecordError if a source or a target has no cell without an attack, or two cells are of one pair."""
+    """Raises a RecordError if a source or target has no cell without an attack, or a cell is invalid or duplicate."""
     table = single_pass(records, place)
 
     def point(cell: str, found: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -163,10 +164,10 @@ def check(records: Records, place: str) -> None:
 
 
 def summarize(records: Records) -> Summary:
-    """Returns transfer success rates, in one table per attack and radius from sources (rows) to targets (columns).
+    """Returns transfer success rates, in one table for each attack and radius, by source (rows) and target (columns).
 
-    The rate of a pair: among the images that source and target both classify right when clean, those that the target gets
-    wrong after the attack on the source.
+    The rate of a pair is the percentage, of the images that source and target both classify correctly when clean, that the
+    target misclassifies after the attack on the source.
     """
     table = single_pass(records)
     clean = {target: table.correct[:, column] for target, column in _clean_columns(table).items()}
@@ -186,7 +187,7 @@ def summarize(records: Records) -> Summary:
 
 
 def _no_headline(entry: Entry) -> tuple[Headline, ...]:
-    return ()  # the accuracy of models on clean images says nothing of transfer
+    return ()  # the only metrics are clean accuracies, which do not represent transfer
 
 
 SPEC = add_benchmark(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from RobustART import __version__
 from RobustART.cli import compare, evaluate, leaderboard, listing, nas, noise, report, schema, score, verify
 from RobustART.core.plugins import import_plugins
-from RobustART.errors import UserError
+from RobustART.core.termination import exit_status
 from RobustART.training.arguments import add_import
 
 COMMANDS = (evaluate, noise, score, report, compare, verify, nas, listing, leaderboard, schema)
@@ -37,14 +36,11 @@ def _add_imports(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit status: 0, or 2 for an error of the user's."""
+    """Runs the command line and returns its exit status, see :func:`exit_status`."""
     arguments = parser().parse_args(argv)
-    try:
+
+    def command() -> int:
         import_plugins(arguments.imports, "--import")
         return arguments.function(arguments) or 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command resumes from here", file=sys.stderr)
-        return 130
+
+    return exit_status(command)

@@ -36,7 +36,9 @@ def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, (str, int, float)):
-            raise yaml.constructor.ConstructorError(None, None, f"a key must be a string, got {key!r}", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a key must be a string, got {key!r}", key_node.start_mark
+            )
         if key in seen and any(key == loader.construct_object(k, deep=True) for k in own if k is not key_node):
             raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", key_node.start_mark)
         seen[key] = loader.construct_object(value_node, deep=True)

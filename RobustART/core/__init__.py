@@ -1,1 +1,1 @@
-"""What every other room needs and that knows none of them: options, files, seeds, processes, images."""
+"""Foundations that every other room uses and that import none of them: options, files, seeds, processes, images."""

@@ -1,4 +1,4 @@
-"""Arithmetic on a GPU that is float32 and the same from run to run."""
+"""Deterministic float32 arithmetic on a GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextlib.contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """Switches off what makes float32 on a GPU less than float32, or different from run to run; puts it back after."""
+    """Disables TF32 and nondeterministic cuDNN algorithms within the block, and restores the settings afterwards."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
     cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, False, False

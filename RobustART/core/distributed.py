@@ -6,24 +6,24 @@ than barriers and small messages, so it always talks over gloo, on GPUs too: not
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
-import itertools
 import os
 import re
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.distributed as dist
 
+from RobustART.core.joining import PATIENCE, join
 from RobustART.errors import ConfigError, ProcessLostError
 
 _WAIT = datetime.timedelta(days=7)  # a process may finish long before the others
-_JOIN = datetime.timedelta(minutes=10)  # all processes of a job start together
-
-_STORES: dict[str, dist.Store] = {}
-_WORLDS = itertools.count()
+_LOST = ("connection closed", "connection reset", "broken pipe", "gloo", "nccl", "socket", "timed out waiting")
+"""Parts of the messages of gloo and NCCL when a process is gone."""
 
 
 def expand_nodelist(nodelist: str) -> list[str]:
@@ -58,7 +58,7 @@ def _expand_ranges(ranges: str, nodelist: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where a process stands among the others, read from its environment."""
+    """The place of a process among the others, read from its environment."""
 
     rank: int = 0
     """Number of this process among all, from 0."""
@@ -70,8 +70,8 @@ class Placement:
     """Host of process 0."""
     port: int = 0
     """Port of process 0."""
-    elastic: bool = False
-    """Started by torchrun, whose agent already serves the address."""
+    served: bool = False
+    """Started by torchrun, whose agent serves the address; otherwise process 0 does."""
 
 
 def _integer(environ: Mapping[str, str], name: str) -> int:
@@ -80,14 +80,14 @@ def _integer(environ: Mapping[str, str], name: str) -> int:
     except KeyError:
         raise ConfigError(f"the environment variable {name} is missing though others of its kind are set") from None
     except ValueError:
-        raise ConfigError(f"the environment variable {name} must be a whole number, got {environ[name]!r}") from None
+        raise ConfigError(f"the environment variable {name} must be an integer, got {environ[name]!r}") from None
 
 
 def read_placement(environ: Mapping[str, str]) -> Placement:
     """Returns this process's place from torchrun's variables, else from Slurm's, else alone.
 
     Raises:
-        ConfigError: a variable is missing or cannot be.
+        ConfigError: a variable is missing or invalid.
     """
     if "RANK" in environ and "WORLD_SIZE" in environ:
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
@@ -97,14 +97,16 @@ def read_placement(environ: Mapping[str, str]) -> Placement:
         names = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")
         address = environ.get("MASTER_ADDR") or _slurm_address(environ)
         job = int(re.sub(r"\D", "", environ.get("SLURM_JOB_ID", "")) or 0)
-        port = _integer(environ, "MASTER_PORT") if "MASTER_PORT" in environ else 20000 + job % 20000
+        step = int(re.sub(r"\D", "", environ.get("SLURM_STEP_ID", "")) or 0)  # steps of a job may run side by side
+        port = _integer(environ, "MASTER_PORT") if "MASTER_PORT" in environ else 20000 + (job + 997 * step) % 20000
     else:
         return Placement()
     rank, size = _integer(environ, names[0]), _integer(environ, names[1])
     local_rank = _integer(environ, names[2]) if size > 1 or names[2] in environ else 0
     if not 0 <= rank < size:
         raise ConfigError(f"{names[0]} must be from 0 to {size - 1} because {names[1]} is {size}, got {rank}")
-    return Placement(rank, size, local_rank, address, port, elastic=names[0] == "RANK")
+    served = names[0] == "RANK" and environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return Placement(rank, size, local_rank, address, port, served)
 
 
 def _slurm_address(environ: Mapping[str, str]) -> str:
@@ -146,6 +148,19 @@ def choose_device(name: str, local_rank: int) -> torch.device:
     return device
 
 
+@contextlib.contextmanager
+def lost_processes_named(rank: int, size: int) -> Iterator[None]:
+    """Turns the failure of a message between processes into a :class:`ProcessLostError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if size > 1 and any(word in str(error).lower() for word in _LOST):
+            raise ProcessLostError(
+                f"process {rank} of {size} stops because another one ended; its own message says why"
+            ) from error
+        raise
+
+
 class World:
     """The processes of one run. Use it as a context; leaving it takes the process group down.
 
@@ -162,24 +177,11 @@ class World:
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
         if self.size > 1:
-            self._join()
-
-    def _join(self) -> None:
-        place = self.placement
-        try:
-            tcp = f"tcp://{place.address}:{place.port}?rank={place.rank}&world_size={place.size}"
-            url = "env://" if place.elastic else tcp
-            if url not in _STORES:
-                _STORES[url], _, _ = next(dist.rendezvous(url, timeout=_JOIN))
-            # A prefix of its own for each world of a process: the keys of the one before are still in the store.
-            store = dist.PrefixStore(f"robustart/{next(_WORLDS)}", _STORES[url])
-            dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.size, timeout=_WAIT)
-        except (RuntimeError, ValueError) as error:
-            raise ConfigError(
-                f"process {place.rank} of {place.size} could not join the others at {place.address}:{place.port}. "
-                f"Start all of them (torchrun or srun), or unset the variables of torchrun and Slurm to run alone. {error}"
-            ) from error
-        self._joined = True
+            seconds = _integer(environ, PATIENCE) if PATIENCE in environ else 600
+            join(self.rank, self.size, place.address, place.port, place.served, seconds)
+            self._joined = True
+            set_timeout = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout  # the older name
+            set_timeout(_WAIT, None)
 
     @property
     def is_main(self) -> bool:
@@ -187,14 +189,15 @@ class World:
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Returns when every process has come here."""
+        """Returns when every process has come here. Signals are handled meanwhile."""
         if self.size > 1:
-            try:
-                dist.barrier()
-            except RuntimeError as error:
-                raise ProcessLostError(
-                    f"process {self.rank} of {self.size} stops because another one ended; its own message says why"
-                ) from error
+            with lost_processes_named(self.rank, self.size):
+                work = dist.barrier(async_op=True)
+                pause = 1e-4
+                while not work.is_completed():
+                    time.sleep(pause)
+                    pause = min(2 * pause, 0.05)
+                work.wait()
 
     def close(self) -> None:
         """Leaves the process group."""

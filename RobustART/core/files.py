@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and never over what a command reads or over a file of another kind."""
+"""Atomic writing of files, and checks that outputs do not overwrite inputs or files of another kind."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ _HEAD = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """A file that a command is asked to write."""
+    """An output file of a command."""
 
     flag: str
-    """The option that names it, such as ``--json``."""
+    """Command-line option that names the file, such as ``--json``."""
     path: Path
-    """Its path."""
+    """Path of the file."""
     kind: str
-    """What it holds, such as ``a leaderboard's data``."""
+    """Description of its contents, such as ``a leaderboard's data``."""
     begins: str
-    """Regular expression for the beginning of such a file; a file that matches may be replaced."""
+    """Regular expression for the beginning of such a file; an existing file that matches may be replaced."""
 
 
 def json_format(name: str) -> str:
-    """Returns :attr:`Output.begins` of JSON that begins with ``"format": "name/version"``."""
+    """Returns :attr:`Output.begins` for JSON files that begin with ``"format": "name/version"``."""
     return rf'\s*\{{\s*"format":\s*"{re.escape(name)}/'
 
 
 def check_outputs(outputs: Sequence[Output], inputs: Iterable[str | Path]) -> None:
-    """Raises a ConfigError if two outputs are one file, or one is an input, a folder, or a file of another kind.
+    """Raises a ConfigError if two outputs are the same file, or one is an input, a folder or a file of another kind.
 
     Args:
-        outputs: the files to be written.
-        inputs: the files that are read.
+        outputs: files to be written.
+        inputs: files that are read.
     """
     seen: dict[Path, str] = {}
     read = [Path(path) for path in inputs]
     for output in outputs:
         resolved = output.path.resolve()
         if resolved in seen:
-            raise ConfigError(f"{seen[resolved]} and {output.flag} are one file, {output.path}; name two")
+            raise ConfigError(f"{seen[resolved]} and {output.flag} are the same file, {output.path}; name two files")
         seen[resolved] = output.flag
         overwritten = next((path for path in read if same_file(path, output.path)), None)
         if overwritten is not None:
             raise ConfigError(
-                f"{output.flag} {output.path} would overwrite {overwritten}, which is read; name another file"
+                f"{output.flag} {output.path} would overwrite {overwritten}, which is an input; name another file"
             )
         _check_existing(output)
 
 
 def _check_existing(output: Output) -> None:
-    """Raises a ConfigError if an output would replace something other than an empty file or one of its kind."""
+    """Raises a ConfigError if an output exists and is neither empty nor a file of its kind."""
     path = output.path
     if not path.exists():
         if not path.parent.is_dir():
@@ -73,13 +73,13 @@ def _check_existing(output: Output) -> None:
         raise ConfigError(f"cannot read {path}, which is to be replaced: {error.strerror or error}") from None
     if head and not re.match(output.begins, head):
         raise ConfigError(
-            f"{output.flag} {path} is there already and is not {output.kind}: it is not replaced. Name another file, or "
+            f"{output.flag} {path} exists already and is not {output.kind}: it is not replaced. Name another file, or "
             "delete it"
         )
 
 
 def temporary_path(path: Path, *, unique: bool = False) -> Path:
-    """Returns the name under which :func:`open_whole` writes a file: ``.NAME.tmp``, or ``.NAME.PID.tmp`` if ``unique``."""
+    """Returns the temporary path that :func:`open_whole` uses: ``.NAME.tmp``, or ``.NAME.PID.tmp`` if ``unique``."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp" if unique else f".{path.name}.tmp")
 
 
@@ -87,14 +87,14 @@ def temporary_path(path: Path, *, unique: bool = False) -> Path:
 def open_whole(
     path: Path, *, durable: bool = False, unique: bool = False, backup: Path | None = None
 ) -> Iterator[BinaryIO]:
-    """Opens a file for writing that gets its name only when the block ends without an error; until then nothing changes.
+    """Opens a temporary file for writing, and renames it to ``path`` when the block ends without an error.
 
     Args:
-        path: the file; an older one is replaced.
-        durable: wait until the bytes are on the disk, so that the file survives a power failure.
-        unique: several processes may write this file at once; the last one to finish wins. A process that is killed
-            leaves a temporary file that the next one does not overwrite.
-        backup: the older file gets this name instead of being replaced.
+        path: path of the file; an existing file is replaced.
+        durable: whether to wait until the bytes are on the disk, so that the file survives a power failure.
+        unique: whether several processes may write this file at once; the last one to finish wins. A killed process leaves
+            a temporary file that the next one does not overwrite.
+        backup: path to which an existing file is renamed first.
 
     Raises:
         OSError: the file cannot be written. The temporary file is deleted, as after any error in the block.
@@ -118,16 +118,16 @@ def write_whole(
     path: str | Path, content: str | bytes, *, durable: bool = False, unique: bool = False, make_folder: bool = False,
     error: type[UserError] = ConfigError, hint: str = "",
 ) -> None:  # fmt: skip
-    """Writes a file as :func:`open_whole` does.
+    """Writes a file atomically, as :func:`open_whole` does.
 
     Args:
-        path: the file; an older one is replaced.
-        content: its bytes, or a string, which is encoded as UTF-8 with lone surrogates escaped.
+        path: path of the file; an existing file is replaced.
+        content: bytes, or a string, which is encoded as UTF-8 with lone surrogates escaped.
         durable: as in :func:`open_whole`.
         unique: as in :func:`open_whole`.
-        make_folder: create the folder if it is missing.
-        error: class of the error that is raised.
-        hint: what to do about it, added to the message after ``cannot write PATH: REASON``.
+        make_folder: whether to create a missing folder.
+        error: class of the error.
+        hint: advice that follows ``cannot write PATH: REASON`` in the message.
 
     Raises:
         UserError: the file cannot be written; of class ``error``.
@@ -144,7 +144,7 @@ def write_whole(
 
 
 def same_file(one: str | Path, other: str | Path) -> bool:
-    """Returns whether two paths name the same file, also by links; a path without a file is equal to itself only."""
+    """Returns whether two paths name the same file, also through links; missing files are compared by path."""
     try:
         return os.path.samefile(one, other)
     except OSError:
@@ -152,11 +152,11 @@ def same_file(one: str | Path, other: str | Path) -> bool:
 
 
 def check_distinct(places: Sequence[str], files: Sequence[Sequence[Path]]) -> None:
-    """Raises a RecordError if two of the given runs share a file.
+    """Raises a RecordError if two runs share a file.
 
     Args:
         places: the runs, as given.
-        files: the files that are read of each.
+        files: files that are read of each run.
     """
     for second, own in enumerate(files):
         for first in range(second):
@@ -165,10 +165,10 @@ def check_distinct(places: Sequence[str], files: Sequence[Sequence[Path]]) -> No
 
 
 def runs_within(folder: Path, pattern: str) -> str:
-    """Returns a sentence that names the folders with results directly below a folder, as a hint; "" if there are none.
+    """Returns a hint that names the runs among the subfolders of a folder, or an empty string.
 
     Args:
-        folder: where runs were searched.
+        folder: folder that was named as a run.
         pattern: pattern of a run's files, such as ``*.jsonl``.
     """
     try:
@@ -176,4 +176,4 @@ def runs_within(folder: Path, pattern: str) -> str:
     except OSError:
         return ""
     more = ", ..." if len(below) > 5 else ""
-    return f". Runs lie in folders within: {', '.join(below[:5])}{more}; name these" if below else ""
+    return f". Its subfolders are runs: {', '.join(below[:5])}{more}; name these" if below else ""

@@ -1,4 +1,4 @@
-"""Libraries that are imported only when something asks for them; a missing one is an error that says how to install it."""
+"""Optional libraries, imported on demand; the error for a missing one gives the command that installs it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ PACKAGES = {
     "cv2": "opencv-python", "imagecorruptions": "imagecorruptions-imaug", "open_clip": "open_clip_torch",
     "torchattacks": "--no-deps torchattacks",
 }  # fmt: skip
-"""What to install for a module whose package has another name."""
+"""Arguments of ``pip install`` for modules whose package has another name."""
 
 
 def require(module: str) -> ModuleType:
-    """Returns a module, or raises a ConfigError that says how to install it."""
+    """Returns a module; raises a ConfigError with the command that installs it if it is missing."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         if "libGL" in str(error) or "libgthread" in str(error):
             raise ConfigError(
-                f"OpenCV needs a system library that is missing here ({error}): "
+                f"OpenCV needs a system library that is missing ({error}): "
                 "pip install --force-reinstall opencv-python-headless"
             ) from error
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""A user's own modules: imported by name, so that what they register can be named anywhere."""
+"""Imports a user's modules by name, so that their registered entries can be named anywhere."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _imported: list[str] = []
 def import_plugins(names: Sequence[str], asked: str, folder: Path | None = None) -> None:
     """Imports modules that register a user's attacks, corruptions, benchmarks, data sets or model families.
 
-    They are found beside the config file, in the current folder, or installed.
+    They are searched in the config file's folder, in the current folder, and among installed packages.
 
     Args:
-        names: of the modules.
-        asked: what names them, for messages: ``imports`` or ``--import``.
-        folder: of the config file.
+        names: names of the modules.
+        asked: option that names them, for messages: ``imports`` or ``--import``.
+        folder: folder of the config file.
 
     Raises:
-        ConfigError: there is no such module. What the module itself raises is not caught.
+        ConfigError: a module does not exist. Errors that a module itself raises are not caught.
     """
     for place in (Path.cwd(), folder):
         if place is not None and str(place) not in sys.path:
@@ -37,5 +37,5 @@ def import_plugins(names: Sequence[str], asked: str, folder: Path | None = None)
 
 
 def imported_plugins() -> tuple[str, ...]:
-    """Returns the modules that :func:`import_plugins` imported, for processes that do not inherit them."""
+    """Returns the names of the modules that :func:`import_plugins` imported, for processes that do not inherit them."""
     return tuple(_imported)

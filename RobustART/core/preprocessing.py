@@ -1,4 +1,4 @@
-"""How a photo becomes a model's input, as data: resize and crop for loaders, mean and std for the model's first layer."""
+"""Preprocessing of an image for a model: resize and crop in the loader, mean and std in the model's first layer."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from RobustART.core.ranges import Count, Positive, Sizes
 from RobustART.errors import ConfigError, DataError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Channel means of ImageNet's training set, the convention of torchvision's models."""
+"""Channel means of ImageNet's training set, as torchvision's models use them."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Channel standard deviations, of the same source."""
+"""Channel standard deviations of ImageNet's training set, as torchvision's models use them."""
 CHANNELS = Sizes((1, 3))
 INNER = ("mean", "std")
-"""Fields of :class:`Preprocessing` that the model applies itself; the others make its input."""
+"""Fields of :class:`Preprocessing` that the model applies itself; the loader applies the others."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """How a photo becomes a model's input. The defaults are those of torchvision's first ImageNet models."""
+    """Preprocessing of an image for a model. The defaults are those of torchvision's first ImageNet weights."""
 
     input_size: Count = 224
     """Side of the square input, in pixels."""
@@ -31,33 +31,39 @@ class Preprocessing:
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
     """Pillow's filter for the resize."""
     crop_mode: Literal["center", "squash", "none"] = "center"
-    """``center`` keeps the aspect ratio and crops the middle; ``squash`` resizes to a square, then crops; ``none`` only
-    crops, and a picture smaller than the input is an error."""
+    """``center`` keeps the aspect ratio and crops the center; ``squash`` resizes to a square, then crops; ``none`` only
+    crops, and raises an error if an image is smaller than the input."""
     mean: Annotated[tuple[float, ...], CHANNELS] = IMAGENET_MEAN
-    """Mean of each channel in [0, 1], or one for all."""
+    """Mean of each channel in [0, 1], or one value for all channels."""
     std: Annotated[tuple[Positive, ...], CHANNELS] = IMAGENET_STD
-    """Standard deviation of each channel, or one for all."""
+    """Standard deviation of each channel, or one value for all channels."""
 
     def __post_init__(self) -> None:
-        """Refuses what no model can mean."""
+        """Raises a ConfigError if a field is invalid."""
         for name, value in checked_fields(vars(self)).items():
             object.__setattr__(self, name, value)
         if len(self.mean) != len(self.std):
-            raise ConfigError(f"preprocessing.mean and .std must have equally many values, got {self.mean}, {self.std}")
+            raise ConfigError(f"preprocessing.mean and .std must have the same length, got {self.mean} and {self.std}")
 
     def changed(self, fields: Mapping[str, Any] | None) -> Preprocessing:
-        """Returns this preprocessing with other values of some fields; a ConfigError names an unknown or impossible one."""
+        """Returns this preprocessing with some fields replaced; raises a ConfigError that names an invalid one."""
         return dataclasses.replace(self, **checked_fields(fields))
 
     def apply(self, image: Array) -> Array:
-        """Returns the model's view of a photo, uint8 (input_size, input_size, 3); no normalisation, that is the model's.
+        """Returns the model's input as uint8 (input_size, input_size, 3), resized and cropped but not normalised.
 
-        Equal to the pixel with torchvision's ``Resize`` and ``CenterCrop`` on a pillow picture.
+        It equals torchvision's ``Resize`` and ``CenterCrop`` of a Pillow image in every pixel.
+
+        Args:
+            image: uint8 (H, W, 3).
+
+        Raises:
+            DataError: ``crop_mode`` is ``none`` and the image is smaller than the input.
         """
         if self.crop_mode == "none":
             if min(image.shape[:2]) < self.input_size:
                 raise DataError(
-                    f"the picture is {image.shape[0]} x {image.shape[1]}, smaller than the model's input, "
+                    f"the image is {image.shape[0]} x {image.shape[1]}, smaller than the model's input, "
                     f"{self.input_size}, and this preprocessing only crops"
                 )
             return center_crop(image, self.input_size)
@@ -69,5 +75,5 @@ class Preprocessing:
 
 
 def checked_fields(fields: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Returns some fields of :class:`Preprocessing` by name; a ConfigError names an unknown or impossible one."""
+    """Returns checked fields of :class:`Preprocessing` by name; raises a ConfigError that names an invalid one."""
     return checked(Preprocessing, {} if fields is None else fields, "preprocessing")

@@ -1,4 +1,4 @@
-"""What is known of a published data set: its layout, source and counts."""
+"""Facts about a published data set: its layout, source and counts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ class PublishedSet:
     """One published data set; :mod:`RobustART.data.published` reads it."""
 
     title: str
-    """As papers call it."""
+    """Name in papers."""
     layout: str
-    """What its folder holds."""
+    """Layout of its folder."""
     source: str
-    """Where it comes from."""
+    """Where it is published."""
     images: int
-    """Images, in each cell where it has several."""
+    """Number of images, in each cell if there are several."""
     classes: int
-    """Classes they are of."""
+    """Number of classes."""
     unit: str = "images"
-    """What is counted."""
+    """Unit of the counts, for messages."""

@@ -1,9 +1,9 @@
-"""Randomness that depends on (seed, image id, cell) and on nothing else.
+"""Random numbers that depend on (seed, image id, cell) alone.
 
-Two kinds are needed. Noise made on the CPU, one image at a time, takes a numpy generator from :func:`numpy_generator`.
-Attacks work on batches on any device; they take one 64-bit key per image from :func:`image_seed` and draw with
-:func:`uniform` and :func:`normal`, counter-based generators whose value at (key, stream, position) is a pure function.
-So an image gets the same draws whatever the batch around it, the device, the world size or the point of resume.
+Corruptions run on the CPU, one image at a time, with a numpy generator from :func:`numpy_generator`. Attacks run on batches
+on any device; they take one 64-bit key per image from :func:`image_seed` and draw with :func:`uniform` and :func:`normal`,
+counter-based generators whose value at (key, stream, position) is a pure function. The draws of an image therefore do not
+depend on its batch, the device, the world size or the point where a run was resumed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 def image_seed(seed: int, image_id: int, cell: str) -> int:
-    """Returns a key in [0, 2**63) that depends on the three arguments alone, equal on every machine."""
+    """Returns a key in [0, 2**63) that depends on the three arguments alone and is the same on every machine."""
     digest = hashlib.blake2b(f"{int(seed)}|{int(image_id)}|{cell}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
@@ -55,11 +55,11 @@ def _mix_(x: Tensor) -> Tensor:
     for bits, factor in ((30, _MIX_1), (27, _MIX_2), (31, 1)):
         x ^= _shift_(x.clone(), bits)
         if factor != 1:
-            x *= factor  # int64 products wrap around, which is what the algorithm asks for
+            x *= factor  # int64 products wrap around, as the algorithm requires
     return x
 
 
-_CHUNK = 1 << 18  # elements mixed at once on the CPU, so that they stay in its cache
+_CHUNK = 1 << 18  # elements mixed at once on the CPU, so that they stay in the cache
 
 
 def random_bits(seeds: Tensor, shape: Sequence[int], *, stream: int = 0) -> Tensor:
@@ -68,7 +68,7 @@ def random_bits(seeds: Tensor, shape: Sequence[int], *, stream: int = 0) -> Tens
     Args:
         seeds: one int64 key per image, (N,).
         shape: shape of one image's draws.
-        stream: different streams of one key are independent; use one for each purpose (restart, step, query).
+        stream: index of an independent stream of the key; each purpose (restart, step, query) uses another.
     """
     count = math.prod(shape)
     keys = _mix_(seeds ^ _signed(_mix_python(stream)))
@@ -92,7 +92,7 @@ def _mix_python(value: int) -> int:
 def uniform(seeds: Tensor, shape: Sequence[int], *, stream: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
     """Returns uniform draws in [0, 1) as (N, *shape); arguments as in :func:`random_bits`.
 
-    float64 draws have 53 random bits; every other type has the 24 bits of float32, rounded to the type.
+    float64 draws have 53 random bits; draws of other types have the 24 bits of float32, rounded to the type.
     """
     bits = random_bits(seeds, shape, stream=stream)
     if dtype == torch.float64:
@@ -101,17 +101,17 @@ def uniform(seeds: Tensor, shape: Sequence[int], *, stream: int = 0, dtype: torc
 
 
 def normal(seeds: Tensor, shape: Sequence[int], *, stream: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Returns standard normal draws as (N, *shape), by the Box-Muller transform of two uniforms per element."""
+    """Returns standard normal draws as (N, *shape), by the Box-Muller transform of two uniform draws per element."""
     pair = uniform(seeds, (2, *shape), stream=stream, dtype=torch.float64)
     radius = (-2.0 * torch.log1p(-pair[:, 0])).sqrt()
     return (radius * torch.cos(2.0 * math.pi * pair[:, 1])).to(dtype)
 
 
 def fold(seeds: Tensor, value: int | Tensor) -> Tensor:
-    """Returns new keys (N,) that depend on the old ones and on ``value``, an integer or one per key (N,).
+    """Returns new keys (N,) that depend on the given keys and on ``value``, an integer or one per key, (N,).
 
-    Where ``stream`` separates draws that all images make together, this separates what images do each in its own time:
-    a restart, a target class, a step.
+    ``stream`` separates draws that all images make at the same time; ``fold`` separates draws that each image makes at its
+    own time, for a restart, a target class or a step.
     """
     step = torch.as_tensor(value, dtype=torch.int64, device=seeds.device)
     return _mix_(seeds ^ _mix_((step + 1) * _GOLDEN))

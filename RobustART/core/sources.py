@@ -1,4 +1,4 @@
-"""Digests of the source code of functions that are not part of this package or of a library whose version is recorded."""
+"""Digests of the source code of a user's functions."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ LIBRARIES = (
     "RobustART", "torch", "torchvision", "timm", "numpy", "scipy", "PIL", "cv2", "av", "foolbox", "torchattacks",
     "autoattack", "imagecorruptions", "open_clip", "builtins", "functools",
 )  # fmt: skip
-"""Top-level packages that results state by their versions."""
+"""Top-level packages that results identify by version, so that their source needs no digest."""
 
 
 def source_digests(used: Iterable[Any]) -> dict[str, str]:
-    """Returns 16 hexadecimal digits over the module of each function, class or object that is a user's own, by module.
+    """Returns the digest, 16 hexadecimal digits, of each module that defines one of a user's functions, by module.
 
-    A change anywhere in a module counts, since a function may call the others. A function without a file, as in a
-    notebook, is known by its own source or its compiled code.
+    The digest covers the whole module, since a function may call others in it. For a function without a file, as in a
+    notebook, it covers the function's source or compiled code.
 
     Args:
-        used: functions, ``functools.partial`` objects (whose arguments count too), classes or instances.
+        used: functions, ``functools.partial`` objects (including their arguments), classes or instances.
     """
     found: dict[str, str] = {}
     for entry in used:
@@ -40,7 +40,7 @@ def source_digests(used: Iterable[Any]) -> dict[str, str]:
 
 
 def _unwrapped(entry: Any) -> Iterable[Any]:
-    """Yields the functions and classes that an object is made of."""
+    """Yields the functions and classes that an object consists of."""
     if isinstance(entry, functools.partial):
         for part in (entry.func, *entry.args, *entry.keywords.values()):
             if callable(part):

@@ -1,4 +1,4 @@
-"""Tables as text, for terminals and in Markdown."""
+"""Text tables for terminals and Markdown."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 
 def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table for a terminal: the first column is aligned left, the others right."""
-    from tabulate import tabulate  # takes longer to import than a help text to print
+    """Returns a table for a terminal, with the first column aligned left and the others right."""
+    from tabulate import tabulate  # its import would slow down every --help
 
     sides = ("left", *("right",) * (len(head) - 1))
     lines = str(tabulate([head, *rows], tablefmt="plain", disable_numparse=True, colalign=sides)).split("\n")
@@ -15,7 +15,7 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table in Markdown without padding; cells may hold pipes and line breaks."""
+    """Returns a Markdown table without padding; cells may contain pipes and line breaks."""
     from tabulate import tabulate
 
     first, *others = ([_inline(cell) for cell in row] for row in (head, *rows))

@@ -44,7 +44,7 @@ class ImageDataset:
     name: str = "data"
     """For messages and the report."""
     exif_orientation: bool = False
-    """Turn pictures as their EXIF tag says."""
+    """Rotate and mirror images as their EXIF tag says."""
     decoder: str = "pil"
     """One of ``imaging.DECODERS``."""
     note: str = ""
@@ -81,13 +81,13 @@ class ImageDataset:
         return data
 
     def sample(self, image_id: int, prepare: Callable[[Array], Array]) -> Sample:
-        """Returns one image; ``prepare`` makes the model's view from the decoded picture."""
+        """Returns one image; ``prepare`` makes the model's view from the decoded image."""
         read = functools.partial(self.read, image_id)
         name, label = self.files[image_id], self.labels[image_id]
         return Sample(image_id, name, label, read, prepare, self.exif_orientation, self.decoder)
 
     def picture(self, image_id: int) -> Image.Image:
-        """Returns one image as a pillow picture (RGB), the same pixels as :attr:`Sample.image`."""
+        """Returns one image as a PIL image (RGB), the same pixels as :attr:`Sample.image`."""
         source, name = self.read(image_id), self.files[image_id]
         if not isinstance(source, bytes):
             return Image.fromarray(source)
@@ -116,7 +116,7 @@ class ArrayDataset(ImageDataset):
     """Images held in memory as uint8 arrays (H, W, 3)."""
 
     images: Sequence[Array] = ()
-    """The pictures."""
+    """The images."""
 
     def read(self, image_id: int) -> Array:
         """Returns the pixels of one image."""
@@ -129,7 +129,7 @@ class ArrayDataset(ImageDataset):
 
 
 def array_dataset(images: Sequence[Array] | Array, labels: Sequence[int], name: str = "arrays") -> ArrayDataset:
-    """Returns a data set of pictures in memory.
+    """Returns a data set of images in memory.
 
     Args:
         images: uint8 arrays (H, W, 3), or one of (N, H, W, 3).
@@ -212,7 +212,7 @@ def from_meta_file(root_dir: str | Path | None = None, meta_file: str | Path | N
 
 @DATASETS.register("foolbox_photos")
 def foolbox_photos(root_dir: str | None = None, meta_file: str | None = None) -> ImageDataset:
-    """Returns the 20 photos of ImageNet classes that the package ``foolbox`` carries.
+    """Returns the 20 images of ImageNet classes in the package ``foolbox``.
 
     Their class is the last number of the file name: ``imagenet_00_243.jpg`` is of class 243.
 
@@ -247,7 +247,7 @@ def create_dataset(
             ``image_folder``.
         root_dir: folder of the images.
         meta_file: list of images.
-        exif_orientation: turn pictures as their EXIF tag says.
+        exif_orientation: rotate and mirror images as their EXIF tag says.
         decoder: one of ``imaging.DECODERS``.
         classes: ``folder`` numbers class folders in the order of their names, whatever these are.
         kwargs: further arguments of the type's function.
@@ -273,7 +273,7 @@ def create_dataset(
 
 
 def check_reader(decoder: str, exif_orientation: bool) -> None:
-    """Raises an UnknownNameError or ConfigError if pictures cannot be read so, or the decoder is not installed."""
+    """Raises an UnknownNameError or ConfigError if images cannot be read so, or the decoder is not installed."""
     function = DECODERS[decoder]
     convert(exif_orientation, bool, "exif_orientation")
     if decoder != "pil":

@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".ti
 """What counts as an image in a class folder, in any case: ``.JPEG`` too."""
 
 FOREIGN = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information")
-"""Folders that archives, disks and file servers add; what looks like an image in them is none of the data set."""
+"""Folders that archives, disks and file servers add; images in them do not belong to the data set."""
 
 
 Dropped = Counter[tuple[str, str]]

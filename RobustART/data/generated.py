@@ -37,7 +37,7 @@ class Generated:
     def arrange(self, dataset: Dataset, *, labelled: bool = False) -> Dataset:
         """Returns its images in the order of the photos they were made from, with the photos' labels and classes.
 
-        The order of names is not that order where class folders held folders of their own, and labels that stood in a
+        The order of names is not that order where class folders held folders, and labels that were in a
         list, or those of a subset without all classes, do not follow from the names of folders.
 
         Args:
@@ -94,7 +94,7 @@ class Generated:
 
 
 def read_generated(root: Path, benchmark: str) -> Generated | None:
-    """Returns what is said of a generated data set; None where the folder is not one.
+    """Returns what the manifest of a generated data set states; None where the folder is not one.
 
     Args:
         root: its folder.

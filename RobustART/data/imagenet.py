@@ -1,4 +1,4 @@
-"""ImageNet's classes: their WordNet ids, their names, and which labels class folders stand for."""
+"""ImageNet's classes: their WordNet ids, their names, and the labels that the names of class folders state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of images: a text file with the path and the label of one image on each line."""
+"""Lists of images: files with the path and the label of one image on each line."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def _parse_line(line: str, place: str) -> tuple[str, int]:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError(f"{place} must be 'path label' or JSON with filename and label, got {line[:80]!r}") from None
     if not isinstance(file, str) or isinstance(label, bool) or not isinstance(label, int) or label < 0:
-        raise DataError(f"{place}: the label must be a whole number from 0, got {label!r}")
+        raise DataError(f"{place}: the label must be an integer from 0, got {label!r}")
     return file, label

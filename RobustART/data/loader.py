@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from RobustART.core.imaging import Array
-from RobustART.core.plugins import import_plugins, imported_plugins
 from RobustART.core.seeding import numpy_generator
+from RobustART.core.workers import work
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.samples import Sample
-from RobustART.errors import DataError, UserError
+from RobustART.errors import DataError
 
 View = Callable[[Sample, np.random.Generator], Array]
 """How a cell sees an image: uint8 (S, S, 3) from a sample and a generator of that image and that cell.
 
 A view with an attribute ``draws`` has the generator of that name instead of its cell's: so the frames of one sequence,
-which are cells of their own, are made from the same draws.
+each of which is a cell, are made from the same draws.
 """
 
 
@@ -34,32 +34,18 @@ Group = tuple[Tensor, list[str]]
 """The views of some images, uint8 (images, views, S, S, 3), and a digest of each image's file."""
 
 
-class _Views(Dataset[Group]):
-    """Item i is the i-th group of images, or the error it ran into."""
+class _Views:
+    """Makes the views of a group of images."""
 
     def __init__(
-        self,
-        dataset: ImageDataset,
-        groups: Sequence[Sequence[int]],
-        views: Mapping[str, View],
-        prepare: Callable[[Array], Array],
-        size: int,
-        seed: int,
+        self, dataset: ImageDataset, views: Mapping[str, View], prepare: Callable[[Array], Array], size: int, seed: int
     ) -> None:
-        self.dataset, self.groups, self.views = dataset, groups, views
-        self.prepare, self.size, self.seed = prepare, size, seed
+        self.dataset, self.views, self.prepare, self.size, self.seed = dataset, views, prepare, size, seed
 
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def __getitem__(self, index: int) -> Group | UserError:  # type: ignore[override]
-        try:
-            samples = [self.dataset.sample(image_id, self.prepare) for image_id in self.groups[index]]
-            rows = [self._views(sample) for sample in samples]
-            digests = [sample.digest for sample in samples]
-        except UserError as error:
-            return error  # raised by the main process, without the traceback of a worker
-        return torch.from_numpy(np.stack(rows)), digests
+    def __call__(self, group: Sequence[int]) -> Group:
+        samples = [self.dataset.sample(image_id, self.prepare) for image_id in group]
+        rows = [self._views(sample) for sample in samples]
+        return torch.from_numpy(np.stack(rows)), [sample.digest for sample in samples]
 
     def _views(self, sample: Sample) -> Array:
         rows = []
@@ -74,20 +60,9 @@ class _Views(Dataset[Group]):
         return np.stack(rows)
 
 
-def begin_worker(plugins: Sequence[str], _: int = 0) -> None:
-    """Prepares a loader process: one thread, and the user's own modules, which a process that is not forked lacks."""
-    limit_threads()
-    import_plugins(plugins, "imports")
-
-
-def limit_threads(_: int = 0) -> None:
-    """Keeps this process to one thread: where processes are the parallelism, more threads would fight over the cores."""
-    torch.set_num_threads(1)
-    try:
-        import cv2
-    except ImportError:
-        return
-    cv2.setNumThreads(0)
+def name_images(dataset: ImageDataset, ids: Sequence[int]) -> str:
+    """Returns what to call some images in an error: the first one's file, and how many more there are."""
+    return f"{dataset.files[ids[0]]}" + (f" and {len(ids) - 1} more" if len(ids) > 1 else "")
 
 
 def load_views(
@@ -100,7 +75,7 @@ def load_views(
     seed: int,
     workers: int = 0,
     pin_memory: bool = False,
-) -> Iterator[Group]:
+) -> Generator[Group, None, None]:
     """Yields the views of each group of images, in order, as uint8 (images, views, size, size, 3), and their digests.
 
     Args:
@@ -115,17 +90,12 @@ def load_views(
 
     Raises:
         DataError: an image cannot be read; the message names it.
+        ProcessLostError: a loader process has ended.
     """
-    source = _Views(dataset, groups, views, prepare, size, seed)
-    loader = DataLoader(
-        source,
-        batch_size=None,
-        num_workers=min(workers, len(groups)),
-        worker_init_fn=functools.partial(begin_worker, imported_plugins()),
-        pin_memory=False,
-    )
-    for item in loader:
-        if isinstance(item, UserError):
-            raise item
-        made, digests = item
-        yield (made.pin_memory() if pin_memory else made), digests
+    made = work(
+        _Views(dataset, views, prepare, size, seed), groups, min(workers, len(groups)),
+        name=functools.partial(name_images, dataset),
+    )  # fmt: skip
+    with contextlib.closing(made):
+        for _, (pixels, digests) in made:
+            yield (pixels.pin_memory() if pin_memory else pixels), digests

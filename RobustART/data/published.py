@@ -69,7 +69,7 @@ def wnid_folders(
         option: what to call the path in errors.
         classes: of ImageNet's 1,000, those that the set has; a folder of another is refused.
         decoder: one of ``imaging.DECODERS``.
-        exif_orientation: turn pictures as their EXIF tag says.
+        exif_orientation: rotate and mirror images as their EXIF tag says.
 
     Raises:
         DataError: it is missing, or its folders are not of these classes.

@@ -60,11 +60,11 @@ class Sample:
 
     @functools.cached_property
     def image(self) -> Array:
-        """The decoded picture, uint8 (H, W, 3)."""
+        """The decoded image, uint8 (H, W, 3)."""
         return self.decoded(self._decoder) if isinstance(self._source, bytes) else self._source
 
     def decoded(self, decoder: str) -> Array:
-        """The picture by one of ``imaging.DECODERS``, uint8 (H, W, 3)."""
+        """The image by one of ``imaging.DECODERS``, uint8 (H, W, 3)."""
         return decode(self.data, exif_orientation=self._exif_orientation, name=self.filename, decoder=decoder)
 
     @property
@@ -74,5 +74,5 @@ class Sample:
 
     @functools.cached_property
     def crop(self) -> Array:
-        """The picture at the model's input size, uint8 (S, S, 3)."""
+        """The image at the model's input size, uint8 (S, S, 3)."""
         return self._prepare(self.image)

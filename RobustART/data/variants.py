@@ -28,7 +28,7 @@ class VariantSample(Sample):
     Args:
         dataset: where it belongs.
         image_id: its number there.
-        prepare: makes the model's view from a decoded picture.
+        prepare: makes the model's view from a decoded image.
     """
 
     def __init__(self, dataset: VariantDataset, image_id: int, prepare: Callable[[Array], Array]) -> None:
@@ -70,7 +70,7 @@ class VariantSample(Sample):
 def _from_npy(data: bytes) -> Array:
     image = from_npy(data, "the file")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise DataError(f"a stored picture must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+        raise DataError(f"a stored image must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
     return np.array(image, order="C")
 
 
@@ -104,7 +104,7 @@ class StackedDataset(VariantDataset):
     """Versions held in arrays, as CIFAR-10-C: ``arrays[name][image_id + offsets[name]]``."""
 
     arrays: Mapping[str, Array] = dataclasses.field(default_factory=dict)
-    """Name of a version to pictures uint8 (M, H, W, 3), which may be mapped from a file."""
+    """Name of a version to images uint8 (M, H, W, 3), which may be mapped from a file."""
     offsets: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Row of the version's first image."""
 
@@ -147,7 +147,7 @@ def same_files(
         dropped += here.dropped
         if not found_here:
             there = what_is_there(root / folder, lambda _: False)
-            raise missing(published, f"{published.unit} in {root / folder}/{{wnid}}/", f"there are none: {there}")
+            raise missing(published, f"{published.unit} in {root / folder}/{{wnid}}/", f"it has no such files: {there}")
         if not first:
             names, first = found_here, folder
         elif found_here != names:
@@ -227,7 +227,7 @@ def listed_variants(
                 raise missing(
                     published,
                     f"one line for each image in the list of {name}",
-                    f"{path} stands there twice, with the labels {found[file]} and {label}",
+                    f"{path} is listed twice, with the labels {found[file]} and {label}",
                 )
             found[file] = label
         if not found:

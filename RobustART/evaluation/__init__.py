@@ -1,4 +1,4 @@
-"""Evaluation: benchmarks as data, one engine, one report. ``evaluate(model, dataset, benchmarks)`` is the way in."""
+"""Evaluation of a model on benchmarks. ``evaluate(model, dataset, benchmarks)`` is the entry point."""
 
 from RobustART.benchmarks import BENCHMARKS, Benchmark, Cell, Pass
 from RobustART.evaluation.run import evaluate

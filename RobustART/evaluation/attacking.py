@@ -1,7 +1,7 @@
-"""Attacks on a block of images: stage by stage, each stage committed, and each judge asked about the result.
+"""Attacks a block of images in stages, commits each stage, and evaluates the judge of each cell on the result.
 
-Several cells may share one attack: the images are made once, on the model that is attacked, and every cell's own judge
-answers for them. That is what transfer attacks are; elsewhere the one judge is the attacked model itself.
+Several cells may share one attack: the adversarial images are made once, on the attacked model, and the judge of every cell
+classifies them. A transfer attack has a judge other than the attacked model; otherwise they are the same.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class BlockAttack:
     """One attack on the images of one block.
 
     Args:
-        name: of the first cell with this attack; its draws and its progress go by it.
-        stages: of the attack.
-        model: that is attacked.
-        attacked: its name for ``answer``.
-        judges: name of each cell's judge, by the cell's name.
-        answer: asks a model.
-        labels: of the images, (N,), on the device.
-        ids: of the images.
-        names: what to call them in errors.
-        classes: only these compete.
-        batch_size: images the models see at once.
-        seed: of the evaluation.
-        amp: precision of passes that propose, for attacks that can confirm what they find.
+        name: name of the first cell with this attack; it determines the random draws and labels the progress.
+        stages: stages of the attack.
+        model: attacked model.
+        attacked: name of the attacked model.
+        judges: name of each cell's judge, by name of the cell.
+        answer: evaluates a model by its name.
+        labels: true classes of the images, (N,), on the device.
+        ids: ids of the images.
+        names: names of the images in errors.
+        classes: competing classes; None is all.
+        batch_size: number of images in a forward pass.
+        seed: seed of the evaluation.
+        amp: precision in which attacks search, for attacks that confirm successes in float32.
     """
 
     def __init__(
@@ -55,14 +55,18 @@ class BlockAttack:
         self, view: Tensor, active: Tensor, verdicts: dict[str, Verdict], saved: Sequence[dict[str, Any]],
         commit: Callable[[dict[str, Any]], None],
     ) -> None:  # fmt: skip
-        """Attacks the images that are seen right, and puts what comes of it into the verdicts of the cells.
+        """Attacks the images that are classified correctly, and updates the verdicts of the cells.
 
         Args:
-            view: uint8 (N, S, S, 3).
-            active: the images to attack, bool (N,): those that the attacked model sees right.
-            verdicts: by cell, on the images without attack; changed.
-            saved: what ``commit`` was given when this block was begun before, in that order.
-            commit: called after every stage with plain data.
+            view: the images, uint8 (N, S, S, 3).
+            active: images to attack, bool (N,): those that the attacked model classifies correctly.
+            verdicts: verdicts on the images without attack, by cell; changed in place.
+            saved: entries that an interrupted run committed for this block, in order.
+            commit: called after every stage with its entry, JSON data.
+
+        Raises:
+            RecordError: a saved entry does not match the block.
+            ModelError: the attack or a model returns invalid values.
         """
         for verdict in verdicts.values():
             verdict.broken_by = [None if right else CLEAN for right in verdict.right.tolist()]
@@ -77,7 +81,7 @@ class BlockAttack:
                 entry = self._stage(stage, view, standing, last=number == len(self.stages) - 1)
                 commit(entry)
             elif entry["ran"] != standing.tolist():
-                raise RecordError(f"the progress of {self.name} does not fit its block; --fresh starts over")
+                raise RecordError(f"the progress of {self.name} does not match its block; --fresh starts over")
             finished = torch.tensor(entry["finished"], dtype=torch.int64)
             for cell, verdict in verdicts.items():
                 prediction, confidence, rank = entry["scores"][cell]
@@ -93,9 +97,9 @@ class BlockAttack:
             standing = standing[~torch.isin(standing, finished)]
 
     def _stage(self, stage: Stage, view: Tensor, standing: Tensor, *, last: bool) -> dict[str, Any]:
-        """Returns what a stage does to the images ``standing``, as plain data.
+        """Returns the entry of a stage that attacks the images ``standing``, as JSON data.
 
-        Finished are those that fool the attacked model, and after the last stage all of them.
+        Images that fool the attacked model are finished; after the last stage all are.
         """
         whole = stage.takes("batch_size")
         finished: list[int] = []
@@ -110,7 +114,7 @@ class BlockAttack:
                 for spent in total.values():
                     table[chunk] += spent
             flags.update(log.flags)
-            # What the attack itself did not confirm need not be looked at before the last stage.
+            # Images whose success the attack did not confirm are evaluated after the last stage only.
             look = torch.tensor([last or name is not None for name in log.broken_by or [CLEAN] * len(chunk)])
             rows, attacked = chunk[look], attacked[look.to(attacked.device)]
             if not len(rows):
@@ -138,7 +142,7 @@ class BlockAttack:
         seeds = self.seeds[rows].to(images.device)
         attacked = stage.attack(self.model, images, self.labels[rows.to(images.device)], seeds=seeds, **options)
         if attacked.shape != images.shape or not (attacked.isfinite() & (attacked >= 0) & (attacked <= 1)).all():
-            raise ModelError(f"the attack {self.name} returned something else than finite images in [0, 1]")
+            raise ModelError(f"the attack {self.name} must return finite images in [0, 1] of the shape of its input")
         return attacked
 
     def _answer(self, judge: str | None, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""One block of images through the models: every view is seen, every attack is made, and one record per image comes out."""
+"""Evaluates one block of images: runs the models on every view, makes every attack, and returns one record per image."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from RobustART.records.lines import Line
 
 
 def view_names(cells: Sequence[Cell]) -> list[str]:
-    """Returns, for each cell, the name of its view: that of the first cell with the same view."""
+    """Returns for each cell the name of its view, which is that of the first cell with the same view."""
     first: dict[str, str] = {}
     return [first.setdefault(cell.view_key or cell.name, cell.name) for cell in cells]
 
 
 def shipped_views(cells: Sequence[Cell]) -> tuple[dict[str, View], list[int]]:
-    """Returns the views that the loader makes for cells of different views, by name, and which of them each cell needs."""
+    """Returns the views that the loader makes, by name, and for each cell the index of the one that it needs."""
     first: dict[str, int] = {}
     views: dict[str, View] = {}
     places = []
@@ -43,9 +43,9 @@ def shipped_views(cells: Sequence[Cell]) -> tuple[dict[str, View], list[int]]:
 
 
 def attack_groups(cells: Sequence[Cell]) -> list[list[int]]:
-    """Returns the attacked cells, those together that share view, attack and attacked model.
+    """Returns the indices of the attacked cells, grouped by view, attack and attacked model.
 
-    The attack is made once for all of them, with the draws of the first.
+    An attack is made once for its group, with the random draws of the first cell.
     """
     groups: dict[tuple[str, str, str | None], list[int]] = {}
     for i, (cell, view) in enumerate(zip(cells, view_names(cells), strict=True)):
@@ -55,9 +55,9 @@ def attack_groups(cells: Sequence[Cell]) -> list[list[int]]:
 
 
 def evaluation_passes(passes: Sequence[Pass], ids: Sequence[Sequence[int]]) -> int:
-    """Returns the forward passes that an evaluation makes itself: one for each image, view and model that is asked.
+    """Returns the number of forward passes of an evaluation: one for each image, view and model.
 
-    What attacks spend, and looking at what they return, is not counted.
+    Those of attacks, and of the evaluation of their results, are not counted.
     """
     total = 0
     for part, chosen in zip(passes, ids, strict=True):
@@ -67,13 +67,14 @@ def evaluation_passes(passes: Sequence[Pass], ids: Sequence[Sequence[int]]) -> i
 
 
 class PassRunner:
-    """Runs blocks of one pass through the models.
+    """Evaluates the models on blocks of one pass.
 
     Args:
-        models: under evaluation (None) and others by name; they take images in [0, 1] on the device, in evaluation mode.
-        number: of the pass in its benchmark.
+        models: the model under evaluation (None) and other models by name; they take images in [0, 1] on the device and are
+            in evaluation mode.
+        number: index of the pass in its benchmark.
         part: the pass.
-        device: of the models.
+        device: device of the models.
         settings: batch size, precision and seed.
     """
 
@@ -90,14 +91,14 @@ class PassRunner:
         self.half = None if any(cell.attack for cell in part.cells) else AMP_TYPES.get(settings.amp or "")
 
     def logits(self, model: str | None, images: Tensor) -> Tensor:
-        """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, in chunks of the batch size."""
+        """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, computed in batches."""
         chunks = images.tensor_split(math.ceil(len(images) / self.settings.batch_size))
         network = self.models[model]
         with torch.no_grad(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
             return torch.cat([check_logits(network(chunk), len(chunk)).float() for chunk in chunks])
 
     def made(self, ids: Sequence[int], shipped: Tensor) -> Tensor:
-        """Returns all views of images, uint8 (images, views, S, S, 3), from what the loader shipped of them."""
+        """Returns all views of images, uint8 (images, views, S, S, 3), from those that the loader made."""
         if not any(cell.batched for cell in self.seen_as):
             return shipped
         views = []
@@ -113,10 +114,10 @@ class PassRunner:
         """Returns the records of a block.
 
         Args:
-            ids: of its images.
-            shipped: the loader's :attr:`views` of them, uint8 (images, views, S, S, 3).
-            digests: of the images' files.
-            journal: keeps the stages of attacks, those behind us too.
+            ids: ids of the images.
+            shipped: views that the loader made, uint8 (images, views, S, S, 3).
+            digests: digests of the images' files.
+            journal: records the stages of attacks, and has those of an interrupted run.
         """
         data = self.part.dataset
         labels = torch.tensor([data.labels[i] for i in ids], device=self.device)
@@ -157,8 +158,8 @@ class PassRunner:
         saved = journal.stages(key, cell.name)
         if any(entry["digests"] != list(digests) for entry in saved):
             raise RecordError(
-                f"{journal.path} holds progress of {cell.name} on other images than {self.part.dataset.files[ids[0]]} and "
-                "those after it are now. Results are never mixed: take another output_dir, or --fresh"
+                f"{journal.path} has progress of {cell.name} on images whose content has changed since, from "
+                f"{self.part.dataset.files[ids[0]]} on. Results are never mixed: use another output_dir, or --fresh"
             )
         stages = stages_of(cell.attack, str(cell.coordinates.get("attack", cell.name)))
         attack = BlockAttack(

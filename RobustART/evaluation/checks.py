@@ -1,4 +1,4 @@
-"""Checks around a run: the model, the labels, and the output folder."""
+"""Checks of a run: its models, labels, images and output folder."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ except ImportError:  # not on Windows
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 1.0
+"""Seconds to wait for the lock of a run that was killed: the kernel frees its memory before it closes its files."""
+
 
 def probe(model: nn.Module, size: int, device: torch.device) -> int:
-    """Returns how many classes a model has, by one forward pass of a grey image.
+    """Returns the number of classes of a model, by a forward pass of one grey image.
 
     Raises:
-        ModelError: it does not return logits, or takes another input.
+        ModelError: the model does not return logits, or fails on the image.
     """
     grey = torch.full((1, 3, size, size), 0.5, device=device)
     try:
@@ -48,14 +51,14 @@ def probe(model: nn.Module, size: int, device: torch.device) -> int:
 
 
 def check_other(name: str | None, model: Classifier, stated: Preprocessing, classes: int, own: int) -> None:
-    """Raises a ConfigError if a further model of a benchmark cannot answer for the same images and classes.
+    """Raises a ConfigError if a further model of a benchmark takes other images or has other classes.
 
     Args:
-        name: of the model.
+        name: name of the model.
         model: the model.
-        stated: preprocessing of the model under evaluation; mean and std may differ, they are inside the models.
-        classes: outputs of the model under evaluation.
-        own: outputs of this model.
+        stated: preprocessing of the model under evaluation; mean and std may differ, because models apply them.
+        classes: number of outputs of the model under evaluation.
+        own: number of outputs of this model.
     """
     if own != classes:
         raise ConfigError(f"the model {name!r} has {own} outputs, the model under evaluation {classes}")
@@ -63,19 +66,19 @@ def check_other(name: str | None, model: Classifier, stated: Preprocessing, clas
         mine, theirs = getattr(model.preprocessing, field), getattr(stated, field)
         if mine != theirs and field not in ("mean", "std"):
             raise ConfigError(
-                f"the model {name!r} takes images with {field} {mine}, the model under evaluation with {theirs}; they are "
-                f"shown the same images, so say the same for both: preprocessing: {{{field}: {theirs}}}"
+                f"the model {name!r} takes images with {field} {mine}, the model under evaluation with {theirs}; both "
+                f"receive the same images, so set the same for both: preprocessing: {{{field}: {theirs}}}"
             )
 
 
 def check_labels(dataset: ImageDataset, ids: Sequence[int], classes: int) -> None:
-    """Raises a DataError where the labels of a data set cannot be classes of the model."""
+    """Raises a DataError if the labels of a data set are not classes of the model."""
     if dataset.class_names is not None and len(dataset.class_names) != classes:
         first = ", ".join(dataset.class_names[:3])
         raise DataError(
-            f"{dataset.name} has {len(dataset.class_names)} classes ({first}, ...), but the model has {classes} outputs, "
-            "so their numbers cannot agree. If they are class folders, name the labels in a meta_file, or name the folders "
-            "by their WordNet ids where they are ImageNet's"
+            f"{dataset.name} has {len(dataset.class_names)} classes ({first}, ...), but the model has {classes} outputs. "
+            "If the classes are folders, give the labels in a meta_file, or, for ImageNet's classes, name the folders by "
+            "their WordNet ids"
         )
     for image_id in ids:
         if not 0 <= dataset.labels[image_id] < classes:
@@ -116,18 +119,17 @@ def check_same_classes(datasets: Iterable[ImageDataset]) -> None:
 
 
 def check_same_images(runs: Sequence[tuple[Benchmark, Records]], results: Path) -> None:
-    """Raises a RecordError if an image had another content for one benchmark of a run than for another.
+    """Raises a RecordError if the content of an image differs between two benchmarks of a run.
 
     Args:
-        runs: benchmarks and their records; the last one's images are compared with those of the others.
+        runs: benchmarks and their records; the images of the last one are compared with those of the others.
         results: folder of the result files.
     """
     seen: dict[Path, tuple[str, str]] = {}
     for benchmark, records in runs:
         for part, table in zip(benchmark.passes, records.passes, strict=True):
-            if (
-                type(part.dataset) is not ImageDataset
-            ):  # digests of others are over several files, or of pixels in memory
+            # Digests of other data sets cover several files, or pixels in memory.
+            if type(part.dataset) is not ImageDataset:
                 continue
             for file, digest in zip(table.files, table.digests, strict=True):
                 name, before = seen.setdefault(part.dataset.root / file, (benchmark.name, digest))
@@ -135,12 +137,12 @@ def check_same_images(runs: Sequence[tuple[Benchmark, Records]], results: Path) 
                     raise RecordError(
                         f"{file} was another image for {name} than for {benchmark.name}: {results / f'{name}.jsonl'} has "
                         f"the digest {before}, {results / f'{benchmark.name}.jsonl'} has {digest}. It was replaced between "
-                        "the two; put the right one back and delete the other file, or --fresh"
+                        "the two; restore the image and delete the result file of the wrong one, or use --fresh"
                     )
 
 
 def prepare_output(output_dir: Path) -> Path:
-    """Returns the results folder under ``output_dir``, made if need be; a ConfigError if nothing can be written there."""
+    """Returns the results folder under ``output_dir``, created if missing; raises a ConfigError if it is not writable."""
     results = output_dir / "results"
     try:
         results.mkdir(parents=True, exist_ok=True)
@@ -152,36 +154,57 @@ def prepare_output(output_dir: Path) -> Path:
     return results
 
 
+_held: set[int] = set()
+"""Descriptors of the locks of this process."""
+
+
+def _let_go() -> None:
+    """Closes the locks that a new process has from its parent, so that they end with the parent."""
+    while _held:
+        os.close(_held.pop())
+
+
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_let_go)
+
+
 @contextlib.contextmanager
-def only_writer(folder: Path, main: bool = True, *, patience: float = 0.0) -> Iterator[None]:
+def only_writer(folder: Path, main: bool = True) -> Iterator[None]:
     """Holds a lock on a folder, so that a second run on it is refused instead of spoiling both.
+
+    The lock ends with this process, however it ends; processes that it forks do not hold it.
 
     Args:
         folder: where the run writes.
         main: whether this process takes the lock; one of a run's does.
-        patience: seconds to wait for processes of a killed run, which may outlive it for a moment.
 
     Raises:
-        RecordError: another run holds it.
+        RecordError: another run has the lock.
     """
-    descriptor = None
-    if main and fcntl is not None:
-        descriptor = os.open(folder, os.O_RDONLY)
-        until = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() < until:
-                    time.sleep(0.05)
-                    continue
-                os.close(descriptor)
-                raise RecordError(f"another run is writing to {folder}; wait for it, or take another folder") from None
-            except OSError:
-                log.info("%s is on a file system without locks; do not start two runs on it at once", folder)
-            break
+    if not main or fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    _held.add(descriptor)
     try:
+        _lock(descriptor, folder)
         yield
     finally:
-        if descriptor is not None:
+        if descriptor in _held:
+            _held.remove(descriptor)
             os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < until:
+                time.sleep(0.05)
+                continue
+            raise RecordError(f"another run is writing to {folder}; wait for it, or take another folder") from None
+        except OSError:
+            log.info("%s is on a file system without locks; do not start two runs on it at once", folder)
+        return

@@ -1,4 +1,4 @@
-"""The conditions of a result: everything its numbers depend on, and the header of a result file that states them."""
+"""The conditions of a result, everything its numbers depend on, and the header of a result file that states them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from RobustART.records.header import FORMAT, conditions_hash, config_hash
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Returns 16 hexadecimal digits over a model's layers and the values of its parameters and buffers."""
+    """Returns a digest, 16 hexadecimal digits, of a model's layers and the values of its parameters and buffers."""
     digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", repr(model)).encode())
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
@@ -35,7 +35,7 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of what results depend on."""
+    """Returns the versions of the libraries that results depend on."""
     names = (
         "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "av", "imagecorruptions-imaug",
         "foolbox", "torchattacks", "pyautoattack",
@@ -44,7 +44,7 @@ def versions() -> dict[str, str]:
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
-    """Returns the versions of packages, of those that are installed."""
+    """Returns the versions of those packages that are installed."""
     found = {}
     for name in names:
         try:
@@ -55,11 +55,11 @@ def installed(names: Iterable[str]) -> dict[str, str]:
 
 
 def attack_settings(benchmark: Benchmark, amp: str | None = None) -> dict[str, Any]:
-    """Returns the options of each attack cell, defaults too.
+    """Returns the options of each attacked cell, including defaults.
 
     Args:
-        benchmark: whose cells.
-        amp: precision of proposals, which the engine gives to attacks that take it.
+        benchmark: the benchmark.
+        amp: precision in which attacks search, if they have that option.
     """
     settings: dict[str, Any] = {}
     for part in benchmark.passes:
@@ -74,7 +74,7 @@ def attack_settings(benchmark: Benchmark, amp: str | None = None) -> dict[str, A
 
 
 def describe(model: Classifier) -> dict[str, Any]:
-    """Returns what identifies a model: source, builder's arguments, fingerprint of its weights."""
+    """Returns what identifies a model: its source, the builder's arguments and the fingerprint of its weights."""
     return {"source": model.source, "arguments": model.arguments, "weights": fingerprint(model)}
 
 
@@ -86,16 +86,16 @@ def make_header(
     device: torch.device,
     settings: Settings,
 ) -> dict[str, Any]:
-    """Returns the first line of a benchmark's result file: its conditions, their hash, and its passes.
+    """Returns the header of a benchmark's result file: its conditions, their hash, and its passes.
 
-    The same data at another place has the same hash: of the data it takes the fingerprint, not the folder's name.
+    The hash does not depend on the location of the data, which is identified by fingerprint.
 
     Args:
-        benchmark: what is run.
-        ids: the image ids of each pass.
+        benchmark: the benchmark.
+        ids: image ids of each pass.
         model: the classifier.
         weights: its :func:`fingerprint`.
-        device: where it runs.
+        device: device of the run.
         settings: batch size, precision and seed.
     """
     data = [
@@ -158,7 +158,7 @@ def make_header(
 
 
 def _used(benchmark: Benchmark) -> Iterator[Any]:
-    """Yields the functions and classes that decide what a benchmark shows to the models."""
+    """Yields the functions and classes that determine the images a benchmark gives to the models."""
     yield benchmark.spec.build
     yield from benchmark.uses
     for part in benchmark.passes:
@@ -168,14 +168,14 @@ def _used(benchmark: Benchmark) -> Iterator[Any]:
 
 
 def _own_preprocessing(part: Pass, stated: Preprocessing) -> dict[str, Any]:
-    """Returns the fields in which a pass departs from the model's preprocessing, under one key; nothing if in none."""
+    """Returns the fields in which a pass overrides the model's preprocessing, under one key; empty without overrides."""
     own, model = dataclasses.asdict(part.prepare(stated)), dataclasses.asdict(stated)
     changed = {name: value for name, value in own.items() if value != model[name]}
     return {"preprocessing": to_plain(changed)} if changed else {}
 
 
 def _models_of(part: Pass) -> dict[str, Any]:
-    """Returns which model is attacked and which one answers, by cell, where that is not the model under evaluation."""
+    """Returns the names of the attacked model and the judge by cell, unless both are the model under evaluation."""
     pairs = {
         cell.name: [cell.victim if cell.attack else cell.judge, cell.judge]
         for cell in part.cells

@@ -1,12 +1,13 @@
-"""The one engine: reads each image once, makes all its views, runs the model on full batches, appends records.
+"""The evaluation engine: reads each image once, makes all its views, runs the model on full batches, appends records.
 
-Nothing here names a data set, a noise or a metric. Batches are a fixed grid: the ids of a pass are cut into blocks, a
-block's views are cut into chunks of nearly equal size, and blocks are dealt out to the processes. So what stands together
-in a batch depends neither on how many processes there are nor on where a run was taken up again.
+It does not depend on any data set, noise or metric. Batches form a fixed grid: the ids of a pass are cut into blocks, the
+views of a block into chunks of nearly equal size, and blocks are distributed over the processes. The contents of a batch
+therefore depend neither on the number of processes nor on the point where a run was resumed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -23,6 +24,7 @@ from RobustART.benchmarks import Benchmark, Cell
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.termination import Terminated, terminated
 from RobustART.data import load_views
 from RobustART.errors import RecordError
 from RobustART.evaluation.blocks import PassRunner, view_names
@@ -36,15 +38,15 @@ log = logging.getLogger(__name__)
 
 
 def grid(ids: Sequence[int], cells: Sequence[Cell], batch_size: int) -> list[list[int]]:
-    """Returns the blocks of a pass: images that are computed and recorded together.
+    """Returns the blocks of a pass: the ids of images that are computed and recorded together.
 
-    With one view a block is one batch. With many, it is a few images whose views fill about four batches, so that the
-    chunks are nearly full without holding hundreds of images' views in memory.
+    With one view, a block is one batch. With many views, it is a few images whose views fill about four batches, so that
+    chunks are nearly full without keeping the views of hundreds of images in memory.
     """
     views = len(set(view_names(cells)))
     if any(cell.attack for cell in cells):
-        # Fooled images leave an attack's batch and waiting ones take their places, so a block is more than a batch; but
-        # there must be enough blocks for many processes.
+        # Waiting images replace fooled ones in an attack's batch, so a block should exceed a batch; but many processes need
+        # many blocks.
         size = min(4 * batch_size, max(batch_size, len(ids) // 16))
     else:
         size = batch_size if views == 1 else math.ceil(4 * batch_size / views)
@@ -61,18 +63,21 @@ def run_benchmark(
     world: World,
     settings: Settings,
 ) -> tuple[Records, int]:
-    """Runs what of a benchmark is not recorded yet; returns all its records, and how many images were computed now.
+    """Evaluates the blocks of a benchmark that are not recorded yet.
 
     Args:
-        models: under evaluation (None) and others by name; they take images in [0, 1], on ``world.device``, in
-            evaluation mode.
-        benchmark: what to run.
-        header: first line of the result file.
+        models: the model under evaluation (None) and other models by name; they take images in [0, 1] on ``world.device``
+            and are in evaluation mode.
+        benchmark: the benchmark.
+        header: header of the result file.
         ids: image ids of each pass, sorted.
-        preprocessing: of the model.
-        path: the result file.
+        preprocessing: preprocessing of the model.
+        path: path of the result file.
         world: the processes.
         settings: batch size, loader processes, precision, seed.
+
+    Returns:
+        All records of the benchmark, and the number of images that this run computed.
 
     Raises:
         RecordError: the file belongs to another config or cannot be written.
@@ -86,7 +91,7 @@ def run_benchmark(
     journal = Journal(path, header, keys, world.rank)
     done = journal.done()
     check_images(benchmark, journal.lines, path)
-    world.barrier()  # everyone has read before anyone writes
+    world.barrier()  # all processes read before one writes
     left = [place for i, place in enumerate(places) if i not in done]
     if world.is_main and done:
         count = sum(len(keys[i]) for i in done)
@@ -108,15 +113,16 @@ def run_benchmark(
 
 
 def check_images(benchmark: Benchmark, lines: Mapping[Key, str], path: Path) -> None:
-    """Raises a RecordError if images are not those of the records any more; up to 64, spread over all, are read again."""
+    """Raises a RecordError if images have changed since they were recorded; checks up to 64, spread over all."""
     keys = sorted(lines)
     for key in keys[:: max(1, len(keys) // 64)]:
         record = json.loads(lines[key])
         sample = benchmark.passes[key[0]].dataset.sample(key[1], lambda image: image)
         if sample.digest != record["digest"]:
             raise RecordError(
-                f"{sample.filename} is not the image that {path} was made from: its digest is {sample.digest}, recorded is "
-                f"{record['digest']}. Results are never mixed: take another output_dir, or --fresh to delete the old ones."
+                f"{sample.filename} is not the image that {path} was made from: its digest is {sample.digest}, the "
+                f"recorded one {record['digest']}. Results are never mixed: use another output_dir, or --fresh to delete "
+                "the old ones."
             )
 
 
@@ -148,9 +154,12 @@ def _run_blocks(
                 part.dataset, groups, runner.views, part.prepare(preprocessing).apply, size=preprocessing.input_size,
                 seed=settings.seed, workers=settings.workers, pin_memory=world.device.type == "cuda",
             )  # fmt: skip
-            for block in mine:
-                pieces = [next(loaded) for _ in range(math.ceil(len(block) / step))]
-                shipped = torch.cat([piece for piece, _ in pieces]) if len(pieces) > 1 else pieces[0][0]
-                digests = [digest for _, some in pieces for digest in some]
-                journal.append(runner.block(block, shipped, digests, journal))
-                bar.update(len(block))
+            with contextlib.closing(loaded):
+                for block in mine:
+                    if terminated():  # raised where nothing could pass it on
+                        raise Terminated
+                    pieces = [next(loaded) for _ in range(math.ceil(len(block) / step))]
+                    shipped = torch.cat([piece for piece, _ in pieces]) if len(pieces) > 1 else pieces[0][0]
+                    digests = [digest for _, some in pieces for digest in some]
+                    journal.append(runner.block(block, shipped, digests, journal))
+                    bar.update(len(block))

@@ -1,4 +1,4 @@
-"""The example images of a run: one image under every noise, with predictions, as ``noise.png`` and in ``pictures/``."""
+"""Example images of a run: one image under every noise, with predictions, as ``noise.png`` and in ``pictures/``."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from RobustART.records.lines import CLEAN, PassRecords, Records
 from RobustART.report.gallery import read_captions, write_gallery
 
 LAYOUT = "tiles-2"
-"""Changes when the same records give other images, so that older ones are drawn again."""
+"""Version of the layout; another version draws the images of old results again."""
 SIDE = 120
 """Side in pixels of an example image in ``pictures/``."""
 TILE, CAPTION, LABEL, GAP, COLUMNS = 150, 34, 150, 6, 5
 AMPLIFIED = 8
-"""Factor by which the difference of two images is amplified where it is too small to see."""
+"""Factor by which small differences of two images are amplified."""
 INK, RIGHT, WRONG, PAPER = (30, 30, 30), (0, 110, 50), (180, 30, 30), (255, 255, 255)
 
 
@@ -43,17 +43,17 @@ class Tile:
     """One image with its caption."""
 
     row: str
-    """Heading of its row."""
+    """Heading of the row."""
     column: str
-    """Its cell in the row, written below the image."""
+    """Cell within the row, written below the image."""
     image: Array
-    """uint8 (S, S, 3)."""
+    """The image, uint8 (S, S, 3)."""
     prediction: str
     """Name of the predicted class."""
     confidence: float
-    """Its probability."""
+    """Probability of the predicted class."""
     right: bool
-    """Whether the prediction is right."""
+    """Whether the prediction is correct."""
 
 
 def draw_noise(
@@ -64,10 +64,10 @@ def draw_noise(
     device: torch.device,
     seed: int,
 ) -> None:
-    """Draws an image under each cell of each benchmark, unless the results folder holds those of the same records.
+    """Draws one image under each cell of each benchmark, unless the results folder has those of the same records.
 
-    It is the first image that is classified right without noise. The noise is that of the evaluation, made again from its
-    seed; predictions and confidences are the recorded ones, those of attacked images the model's answers to what is drawn.
+    The image is the first that is classified correctly without noise. The noise is that of the evaluation, made again from
+    its seed. Predictions and confidences are the recorded ones; for attacked images, those of the image drawn.
 
     Raises:
         OSError: a file cannot be written.
@@ -91,7 +91,7 @@ def draw_noise(
 
 
 def _drawn(results: Path) -> list[str] | None:
-    """Returns the key of the example images of a results folder; None if there are none."""
+    """Returns the key of the example images of a results folder; None if they are missing."""
     try:
         return list(read_captions(results)["key"])
     except RecordError:
@@ -110,7 +110,7 @@ def _jpeg(image: Array) -> bytes:
 
 
 def shown_cells(part: Pass) -> tuple[Cell, ...]:
-    """Returns the cells of a pass that are drawn: of a long row, such as the frames of a video, five from end to end."""
+    """Returns the cells of a pass to draw; long rows, such as the frames of a video, are thinned out to five."""
     rows: dict[str, list[Cell]] = {}
     for cell in part.cells:
         rows.setdefault(cell.name.partition("/")[0], []).append(cell)
@@ -123,7 +123,7 @@ def shown_cells(part: Pass) -> tuple[Cell, ...]:
 
 
 def _example(runs: Sequence[tuple[Benchmark, Records]], part: Pass, table: PassRecords) -> int:
-    """Returns the row of the first image that is right when clean, by any benchmark of the same data."""
+    """Returns the row of the first image that any benchmark on the same data records as correct when clean."""
     for benchmark, records in runs:
         first = records.passes[0]
         same = benchmark.passes[0].dataset is part.dataset and np.array_equal(first.ids, table.ids)
@@ -156,7 +156,7 @@ def _tiles(
             if name not in attacked:
                 seeds = image_seeds(seed, [image_id], name).to(device)
                 with warnings.catch_warnings():
-                    # Suspicious results are reported for all images, not for one.
+                    # Warnings of attacks are reported for all images, not for this one.
                     warnings.simplefilter("ignore", AttackWarning)
                     attacked[name] = cell.attack(models[cell.victim], pixels, label, seeds=seeds)
             image = (attacked[name][0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
@@ -194,7 +194,7 @@ def _class_names(part: Pass, width: int) -> list[str]:
 
 
 def _strips(tiles: Sequence[Tile]) -> list[list[int]]:
-    """Returns the indices of the tiles side by side, row by row."""
+    """Returns the indices of the tiles in each strip of at most ``COLUMNS`` tiles."""
     strips: list[list[int]] = []
     for number, tile in enumerate(tiles):
         if strips and tiles[strips[-1][0]].row == tile.row and len(strips[-1]) < COLUMNS:
@@ -205,7 +205,7 @@ def _strips(tiles: Sequence[Tile]) -> list[list[int]]:
 
 
 def _size(strips: Sequence[Sequence[int]]) -> tuple[int, int, int]:
-    """Returns how many strips are below each other, and the width and height of one."""
+    """Returns the number of strips in a column of the page, and the width and height of a strip."""
     lines = -(-len(strips) // (2 if len(strips) > 6 else 1))
     return lines, LABEL + max(map(len, strips)) * (TILE + GAP) + GAP, TILE + CAPTION + GAP
 
@@ -250,7 +250,7 @@ def _write(
     draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int, size: int, colour: tuple[int, ...],
     anchor: str = "la",
 ) -> None:  # fmt: skip
-    """Writes a line, shortened with an ellipsis to ``width`` pixels; ``anchor`` as in pillow."""
+    """Writes a line, shortened with an ellipsis to ``width`` pixels; ``anchor`` as in Pillow."""
     font = ImageFont.load_default(size)
     if draw.textlength(text, font=font) > width:
         while text and draw.textlength(text + "...", font=font) > width:

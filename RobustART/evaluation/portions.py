@@ -1,4 +1,4 @@
-"""Batches in portions that suit a CPU's caches."""
+"""Splits batches into portions that fit the caches of a CPU."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 
 ELEMENTS = 4 * 3 * 224 * 224
-"""Input values of a portion: 4 images of 224 x 224; all of a batch of small ones."""
+"""Largest number of input values in a portion: 4 images of 224 x 224."""
 
 
 class Portions(nn.Module):
-    """Gives a network its batch in portions: on a CPU the activations of a large batch do not fit the caches.
+    """Runs a network on portions of a batch, because the activations of a large batch do not fit the caches of a CPU.
 
-    EfficientNet-Lite0 takes 1.5 to 2 times as long an image in batches of 32 as in batches of 4, forward and backward.
-    The portions depend on the size of the batch and of the images alone, so results do not depend on the machine.
+    EfficientNet-Lite0 takes 1.5 to 2 times as long per image in batches of 32 as in batches of 4, forward and backward. The
+    portions depend on the sizes of the batch and the images alone, so results do not depend on the machine.
 
     Args:
-        network: takes images (N, C, H, W) and returns logits (N, K), image by image.
+        network: maps images (N, C, H, W) to logits (N, K), each image independently.
     """
 
     def __init__(self, network: nn.Module) -> None:

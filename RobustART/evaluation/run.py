@@ -1,4 +1,4 @@
-"""One model, one data set, several benchmarks: from arguments to result files and a report."""
+"""Evaluates a model on several benchmarks, and writes the result files and the report."""
 
 from __future__ import annotations
 
@@ -61,30 +61,30 @@ def evaluate(
     config: Mapping[str, Any] | None = None,
     world: World | None = None,
 ) -> Report:
-    """Returns the report of a model on a data set, and writes it and its records under ``output_dir/results``.
+    """Evaluates a model on benchmarks; writes records and report to ``output_dir/results``, and returns the report.
 
-    What is recorded there already, by the same configuration, is not computed again.
+    Images that an earlier run of the same configuration has recorded there are not computed again.
 
     Args:
         model: a :class:`Classifier`, or a network that takes normalised images (see :func:`wrap_model`). It is moved to
             the device and set to evaluation mode.
-        dataset: the clean images; None will do where every benchmark is a data set of its own.
+        dataset: clean images; may be None if every benchmark has its own data set.
         benchmarks: names in ``BENCHMARKS`` with their options.
-        output_dir: where ``results/`` goes.
-        batch_size: images the model sees at once, per process.
-        workers: loader processes; 0 reads in this one, None is one per core.
-        amp: ``bf16`` or ``fp16``. Verdicts on attacked images stay float32: ``bf16`` is used in what attacks propose.
-        channels_last: keep the weights of convolutions in the order channels-last, which is often faster.
-        seed: of all noise.
-        limit: evaluate a seeded, class-balanced subset of this many images of each data set.
-        preprocessing: fields that differ from the model's own.
-        fresh: delete what was recorded for these benchmarks before.
-        progress: show progress bars.
-        config: what to quote in the report.
+        output_dir: folder in which ``results/`` is created.
+        batch_size: number of images in a forward pass of each process.
+        workers: number of loader processes; 0 loads in the main process, None is one per core.
+        amp: ``bf16`` or ``fp16``. Attacked images are classified in float32; with ``bf16``, attacks search in it.
+        channels_last: whether to use the channels-last memory format, which is often faster.
+        seed: seed of all noise.
+        limit: size of a seeded, class-balanced subset of each data set; None is all images.
+        preprocessing: fields that override the model's preprocessing.
+        fresh: whether to delete earlier results of these benchmarks.
+        progress: whether to show progress bars.
+        config: configuration to quote in the report.
         world: the processes and the device; None reads the environment.
 
     Raises:
-        UserError: a subclass of it says what is wrong; what was recorded stays.
+        UserError: an argument, image or model is invalid, or results cannot be read or written. Records are kept.
     """
     own = world or World()
     try:
@@ -202,7 +202,7 @@ def _run_plans(
 def _benchmark_facts(
     benchmark: Benchmark, records: Records, ids: Sequence[Sequence[int]], stated: Preprocessing
 ) -> dict[str, Any]:
-    """Returns what ``run.json`` holds of a benchmark."""
+    """Returns the entry of a benchmark in ``run.json``."""
     notes = [*benchmark.notes, *(part.dataset.note for part in benchmark.passes if part.dataset.note)]
     return {
         "hash": records.header["hash"],
@@ -222,7 +222,7 @@ def _benchmark_facts(
 
 
 def _facts_before(results: Path) -> Facts | None:
-    """Returns the facts of the run before in a folder; None if there is none, or its ``run.json`` is damaged."""
+    """Returns the facts of an earlier run in a folder; None if ``run.json`` is missing or damaged."""
     try:
         return read_facts(results)
     except RecordError:
@@ -238,6 +238,6 @@ def _timing(seconds: float, images: int) -> dict[str, Any]:
 
 
 def chosen_images(dataset: ImageDataset, limit: int | None, seed: int) -> list[int]:
-    """Returns the ids of the images that are evaluated: all, or a subset of ``limit``; a ConfigError if it cannot be."""
+    """Returns the ids of the images to evaluate: all, or a subset of ``limit``; raises a ConfigError if it is invalid."""
     every = list(range(len(dataset)))
     return every if limit is None else balanced_subset(dataset.labels, limit, seed, dataset.name)

@@ -1,4 +1,4 @@
-"""From pixels to logits, and from logits to what is recorded of them."""
+"""Converts pixels to model inputs, and logits to predictions, confidences and label ranks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def to_float(pixels: Tensor) -> Tensor:
 def score(logits: Tensor, labels: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Returns prediction, confidence and label rank, each (N,).
 
-    Args:
-        logits: (N, K).
-        labels: (N,).
-        classes: only these compete, (C,); a label outside them has rank C. None is all.
+    Equal scores are ordered by class, so the prediction is correct if and only if the rank is 0.
 
-    Equal scores are in the order of the classes, so rank 0 and a right prediction are the same thing.
+    Args:
+        logits: logits of all classes, (N, K).
+        labels: true classes, (N,).
+        classes: competing classes, (C,); a label outside them has rank C. None is all.
     """
     if classes is None:
         classes = torch.arange(logits.shape[1], device=logits.device)
@@ -48,26 +48,26 @@ def check_finite(logits: Tensor, cell: str, names: Sequence[str]) -> None:
 
 @dataclasses.dataclass
 class Verdict:
-    """What is recorded of one cell on the N images of a block."""
+    """Results of one cell on the N images of a block."""
 
     prediction: Tensor
     """Predicted classes, int64 (N,)."""
     confidence: Tensor
     """Probabilities of the predicted classes, float64 (N,)."""
     label_rank: Tensor
-    """Classes scored above the true one, int64 (N,)."""
+    """Number of classes scored above the true one, int64 (N,)."""
     broken_by: list[str | None]
-    """Stages that fooled the model, None where it is right."""
+    """Stage that fooled the model for each image; None if the prediction is correct."""
     forward: Tensor
     """Forward passes of the attack, int64 (N,)."""
     backward: Tensor
-    """Backward passes, likewise."""
+    """Backward passes of the attack, int64 (N,)."""
     flags: list[dict[str, str]]
-    """What the attack found suspicious with each image: name and meaning."""
+    """Warnings of the attack for each image, by name with meaning."""
 
     @classmethod
     def of(cls, logits: Tensor, labels: Tensor, classes: Tensor | None) -> Verdict:
-        """Returns the verdict on images that are not attacked; arguments as in :func:`score`."""
+        """Returns the verdict on images without attack; arguments as in :func:`score`."""
         prediction, confidence, rank = (value.cpu() for value in score(logits, labels, classes))
         passes = torch.zeros(len(labels), dtype=torch.int64)
         flags: list[dict[str, str]] = [{} for _ in labels]
@@ -75,10 +75,10 @@ class Verdict:
 
     @property
     def right(self) -> Tensor:
-        """Whether the prediction is right, bool (N,)."""
+        """Whether the prediction is correct, bool (N,)."""
         return self.label_rank == 0
 
     def put(self, rows: Tensor, values: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Replaces prediction, confidence and rank of ``rows`` (M,)."""
+        """Replaces prediction, confidence and label rank of ``rows``, (M,)."""
         for mine, theirs in zip((self.prediction, self.confidence, self.label_rank), values, strict=True):
             mine[rows] = theirs.to(mine)

@@ -1,4 +1,4 @@
-"""How an evaluation is run."""
+"""Settings of an evaluation."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How an evaluation is run."""
+    """Settings of an evaluation."""
 
     batch_size: Count = BATCH_SIZE
-    """Images the model sees at once."""
+    """Number of images in a forward pass."""
     workers: Number = 0
-    """Loader processes."""
+    """Number of loader processes."""
     amp: Literal["bf16", "fp16"] | None = None
-    """``bf16`` or ``fp16``. Passes with attacks stay float32, but for ``bf16`` in what attacks propose."""
+    """``bf16`` or ``fp16``. Passes with attacks are in float32; with ``bf16``, attacks search in it."""
     channels_last: bool = False
-    """Whether the model's weights are in the order channels-last; part of the conditions, since it rounds differently."""
+    """Whether the model is in channels-last memory format; part of the conditions, since it changes rounding."""
     seed: Seed = 0
     """Seed of the noise."""
     progress: bool = True
@@ -34,17 +34,21 @@ class Settings:
 
     @property
     def proposals(self) -> str | None:
-        """Precision of passes in which attacks propose; what they find is confirmed in float32."""
+        """Precision in which attacks search; they confirm successes in float32."""
         return "bf16" if self.amp == "bf16" else None
 
 
 def default_workers() -> int:
-    """Returns one loader process per core, shared with the other processes of this machine, at most 8."""
+    """Returns the default number of loader processes: the cores of this machine shared among its processes, at most 8."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
     return max(1, min(8, cores // max(local, 1)))
 
 
 def run_settings(*, workers: int | None = None, **settings: Any) -> Settings:
-    """Returns checked :class:`Settings`; ``workers`` None is :func:`default_workers`. A ConfigError names what is wrong."""
+    """Returns checked :class:`Settings`; ``workers`` None is :func:`default_workers`.
+
+    Raises:
+        ConfigError: a setting is unknown or invalid.
+    """
     return build(Settings, {**settings, "workers": default_workers() if workers is None else workers}, "")

@@ -1,1 +1,1 @@
-"""Noisy data sets as files, in their published layouts."""
+"""Generates noisy data sets as files in their published layouts."""

@@ -1,10 +1,10 @@
-"""Writes noisy data sets in their published layouts: ImageNet-C, ImageNet-P and ImageNet-S from any clean photos.
+"""Writes noisy data sets in their published layouts: ImageNet-C, ImageNet-P and ImageNet-S from any clean images.
 
-What is written is what the benchmarks of the same names make on the fly, with the same seed and limit, for a model of
-the same preprocessing. So evaluating the files gives the same numbers; ImageNet-C's files are JPEGs, so its numbers are
-those of ``jpeg_quality: 85``, and ImageNet-P's are compressed videos, so its numbers are others. A file appears
-under its name only when it is whole, and is known by its digest: the same command writes what is missing or damaged, and
-refuses to go on with other photos, settings or versions.
+The files contain the views that the benchmarks of the same names make on the fly, with the same seed and limit, for a model
+of the same preprocessing. An evaluation of the files therefore gives the same numbers. ImageNet-C's files are JPEGs, so its
+numbers are those of ``jpeg_quality: 85``; ImageNet-P's are compressed videos, so its numbers differ. Files are written
+atomically and identified by digests: the same command writes the missing or damaged ones, and raises an error if the source
+images, settings or versions have changed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from RobustART import __version__
 from RobustART.core.declarations import options_of
 from RobustART.core.options import convert, to_plain
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.workers import work
 from RobustART.data import ImageDataset
 from RobustART.data.generated import FORMAT
 from RobustART.errors import ConfigError
@@ -36,14 +37,11 @@ from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.generation.layouts import Layout, build_layout, published_names
 from RobustART.generation.manifest import Ledger, write_file
 from RobustART.generation.photos import Plan, is_whole, make_photo, naming, write_photo
-from RobustART.generation.pool import deal
 from RobustART.models import create_model, wrap_model
 from RobustART.noise.system import resized_side
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-PATIENCE = 2.0
-"""Seconds to wait for the processes of a run that was killed; they end by themselves when they notice."""
 
 
 def generate(
@@ -64,25 +62,25 @@ def generate(
     """Writes a noisy data set in its published layout; returns its manifest.
 
     Args:
-        benchmark: ``imagenet_c``, ``imagenet_p`` or ``imagenet_s``; more can be registered in ``LAYOUTS``.
-        dataset: clean photos in class folders.
-        out: folder of the data set; what is there already is kept.
-        options: of the noise: ``corruptions``, ``severities``, ``jpeg_quality`` (85) and ``backend`` of ImageNet-C;
+        benchmark: name of a benchmark that has a layout: ``imagenet_c``, ``imagenet_p``, ``imagenet_s``, or your own.
+        dataset: clean source images in class folders.
+        out: folder of the data set; existing files of the same data set are kept.
+        options: options of the noise: ``corruptions``, ``severities``, ``jpeg_quality`` (85) and ``backend`` of ImageNet-C;
             ``perturbations`` and ``difficulty`` of ImageNet-P; ``decoders`` and ``resizes`` of ImageNet-S.
-        model: a model, or a name for :func:`create_model`, whose input size, resize, interpolation and crop are taken.
-        size: side of the pictures in pixels; None is the model's, or 224.
+        model: a model, or a name for :func:`create_model`, that defines input size, resize, interpolation and crop.
+        size: side of the generated images in pixels; None is the model's, or 224.
         resize: shorter side before the crop; None is the model's, or 8/7 of ``size``, 256 for 224. ImageNet-P and -S always
-            take 8/7, bilinear, and refuse another.
+            use 8/7 and bilinear interpolation; another value is an error.
         interpolation: Pillow's filter for the resize; None is the model's, or bilinear.
-        seed: of the noise and of the subset.
-        limit: a seeded, class-balanced subset of this many photos, the one that an evaluation with this limit takes.
-        workers: processes; 0 works in this one, None is one per core.
-        progress: show progress bars.
+        seed: seed of the noise and of the subset.
+        limit: size of a seeded, class-balanced subset of the source images, the same as in an evaluation with this limit.
+        workers: number of processes; 0 runs in this one, None is one per core.
+        progress: whether to show progress bars.
 
     Raises:
-        ConfigError: an option cannot be, or the folder holds a data set of other settings, photos or versions.
+        ConfigError: an option is invalid, or the folder has a data set of other settings, source images or versions.
         RecordError: another run writes to the folder.
-        DataError: a photo cannot be read; what was written before is kept.
+        DataError: a source image cannot be read; the files written before are kept.
     """
     if not isinstance(dataset, ImageDataset):
         raise ConfigError(f"dataset must be an ImageDataset, such as create_dataset returns, got {dataset!r}")
@@ -99,13 +97,13 @@ def generate(
     }
     plan = Plan(layout, photos, preprocessing, seed, Path(out))
     ledger = Ledger(plan.root, _manifest(benchmark, plan, limit), list(photos.values()))
-    # What cannot be made at all is found out before the folder is taken.
+    # Making the first image reveals invalid settings before the folder is created.
     first = {} if ledger.check() else naming(plan, functools.partial(make_photo, plan), ids[0])
     try:
         plan.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"the folder {plan.root} cannot be made: {error.strerror or error}") from None
-    with only_writer(plan.root, patience=PATIENCE):
+    with only_writer(plan.root):
         ledger.check()
         _write(plan, ledger, first, benchmark, settings)
         return ledger.finish()
@@ -119,7 +117,7 @@ def _preprocessing(
     resize: int | None,
     interpolation: str | None,
 ) -> Preprocessing:
-    """Returns how photos become the stored pictures: as the model says, but for what is given."""
+    """Returns the preprocessing of the generated images: the model's, with the given values replaced."""
     fields = (
         ("input_size", "size", size),
         ("resize", "resize", resize),
@@ -130,7 +128,7 @@ def _preprocessing(
     for name in given:
         if name not in layout.chosen:
             raise ConfigError(
-                f"{benchmark} takes no {name}, got {given[name]!r}: it always resizes to 8/7 of the size, bilinear"
+                f"{benchmark} has no option {name}, got {given[name]!r}: it always resizes to 8/7 of the size, bilinear"
             )
     if model is None:
         side = given.get("input_size", 224)
@@ -141,7 +139,7 @@ def _preprocessing(
         raise ConfigError(f"model must be a name or a network, got {model!r}")
     stated = dataclasses.replace(stated, **given)
     if "resize" in layout.chosen and stated.crop_mode != "none" and stated.resize < stated.input_size:
-        log.warning("resize %d is less than the size, %d: pictures get black borders", stated.resize, stated.input_size)
+        log.warning("resize %d is less than the size, %d: images get black borders", stated.resize, stated.input_size)
     return layout.prepare(stated) if layout.prepare else stated
 
 
@@ -176,7 +174,7 @@ def _manifest(benchmark: str, plan: Plan, limit: int | None) -> dict[str, Any]:
 
 
 def _write(plan: Plan, ledger: Ledger, first: Mapping[str, bytes], benchmark: str, settings: Settings) -> None:
-    """Writes what is missing or damaged; ``first`` is what was made of the first photo already."""
+    """Writes the missing and damaged files; ``first`` has the files of the first image, which were made already."""
     whole: dict[int, bool] = {}
     check = functools.partial(is_whole, plan, dict(ledger.done))
     _each(plan, check, sorted(ledger.done), f"{benchmark}, checking", settings, whole.__setitem__)
@@ -200,12 +198,17 @@ def _each(
     take: Callable[[int, T], object],
 ) -> None:
     """Does a task on each photo, in processes and with a progress bar, and gives its id and what came of it to ``take``."""
+    workers = min(settings.workers, len(ids))
+    workers = 0 if workers == 1 else workers  # one process is this one
     bar = tqdm(
         total=len(ids), desc=title, unit="img", disable=not (settings.progress and ids), file=sys.stderr,
         mininterval=0.2 if sys.stderr.isatty() else 10.0, dynamic_ncols=True,
     )  # fmt: skip
-    work = functools.partial(naming, plan, task)
-    with bar, contextlib.closing(deal(work, ids, settings.workers, lambda i: plan.photos[i]["file"])) as results:
+    made = work(
+        functools.partial(naming, plan, task), ids, workers, ordered=False, name=lambda i: plan.photos[i]["file"],
+        remedy="use fewer --workers",
+    )  # fmt: skip
+    with bar, contextlib.closing(made) as results:
         for image_id, result in results:
             take(image_id, result)
             bar.update()

@@ -1,4 +1,4 @@
-"""From a benchmark to the files that :mod:`RobustART.generation.generate` writes of it."""
+"""Builds the layout of a benchmark: the files that :mod:`RobustART.generation.generate` writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from RobustART.errors import ConfigError, DataError
 
 
 def build_layout(benchmark: str, dataset: ImageDataset, options: Mapping[str, Any] | None) -> Layout:
-    """Returns how a benchmark is stored; errors as those of :func:`build_benchmark`."""
+    """Returns the layout of a benchmark; errors as in :func:`build_benchmark`."""
     function = BENCHMARKS[benchmark].layout
     if function is None:
         known = ", ".join(spec.name for spec in BENCHMARKS.values() if spec.layout)
@@ -24,17 +24,22 @@ def build_layout(benchmark: str, dataset: ImageDataset, options: Mapping[str, An
 
 
 def published_names(dataset: ImageDataset, ids: Sequence[int], keep_suffix: bool) -> list[str]:
-    """Returns ``class/name`` of photos: the first folder of the path, then the rest of it as one name.
+    """Returns ``class/name`` of source images: the first folder of the path, then the rest of the path as one name.
+
+    Args:
+        dataset: the source images.
+        ids: ids of the images to name.
+        keep_suffix: whether the name keeps the suffix of the source file.
 
     Raises:
-        DataError: a photo is in no class folder, cannot be named in a list, or two would get the same name.
+        DataError: an image is not in a class folder, cannot be named in a list, or two images would get the same name.
     """
     names: dict[str, str] = {}
     for file in (dataset.files[i] for i in ids):
         path = PurePosixPath(file if keep_suffix else PurePosixPath(file).with_suffix(""))
         if len(path.parts) < 2 or path.is_absolute() or ".." in path.parts:
             raise DataError(
-                f"{file!r} of {dataset.name} is in no class folder; a published layout has one for each class"
+                f"{file!r} of {dataset.name} is not in a class folder; a published layout has one for each class"
             )
         name = f"{path.parts[0]}/{'_'.join(path.parts[1:])}"
         if len(name.encode(errors="ignore").decode()) < len(name) or len(name.splitlines()) != 1:

@@ -1,8 +1,8 @@
-"""What a generated data set keeps of itself while it is written, so that a run goes on with the same and nothing else.
+"""The state of a generated data set, from which a run resumes with the same settings and source images.
 
-``manifest.json`` holds what was asked for, and the versions of what makes the pictures. ``photos.jsonl`` begins with one
-line for each photo: its number, names and label. When all files of a photo are written, a line is added that has digests
-of the photo and of its files too; when everything is there, only those lines are left, in the order of the photos.
+``manifest.json`` has the settings and the versions of the libraries that make the images. ``photos.jsonl`` begins with one
+line for each source image: its id, names and label. When all files of a source image are written, a line with the digests
+of the image and its files is appended; when the data set is complete, only these lines remain, in the order of the images.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from RobustART.errors import ConfigError
 from RobustART.records.journal import difference
 
 Photo = dict[str, Any]
-"""One line of ``photos.jsonl``: ``id``, ``name``, ``file``, ``label``; of a finished photo ``digest`` and ``files``."""
+"""One line of ``photos.jsonl``: ``id``, ``name``, ``file``, ``label``; if finished also ``digest`` and ``files``."""
 
 
 class Ledger:
-    """``manifest.json`` and ``photos.jsonl`` of a data set that is being written.
+    """``manifest.json`` and ``photos.jsonl`` of a data set during a run.
 
     Args:
         root: folder of the data set.
-        manifest: what is asked for now.
-        photos: all photos, without digests.
+        manifest: manifest of this run.
+        photos: lines of all source images, without digests.
     """
 
     def __init__(self, root: Path, manifest: Mapping[str, Any], photos: Sequence[Photo]) -> None:
         self.root, self.manifest, self.photos = root, dict(manifest), photos
         self.done: dict[int, Photo] = {}
-        """Lines of the photos that are finished, as :meth:`check` found them."""
+        """Lines of the finished source images by id, set by :meth:`check`."""
         self._listed: dict[int, Photo] = {}
 
     def check(self) -> bool:
-        """Reads what is there, and writes nothing; returns whether this data set was begun before.
+        """Reads the folder without writing; returns whether it has an earlier state of this data set.
 
         Raises:
-            ConfigError: the folder holds something else, or a data set of other settings, photos or versions.
+            ConfigError: the folder has other files, or a data set of other settings, source images or versions.
         """
         path = self.root / MANIFEST
         if not path.is_file():
             mine = {temporary_path(path).name, temporary_path(self.root / PHOTOS).name}
             if self.root.is_dir() and any(entry.name not in mine for entry in self.root.iterdir()):
-                raise ConfigError(f"{self.root} is not empty and has no {MANIFEST}; take another folder")
+                raise ConfigError(f"{self.root} is not empty and has no {MANIFEST}; use another folder")
             return False
         try:
             before = json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{path} cannot be read: {error}. Take another folder") from None
+            raise ConfigError(f"{path} cannot be read: {error}. Use another folder") from None
         if not isinstance(before, dict):
-            raise ConfigError(f"{path} is not that of a generated data set; take another folder")
+            raise ConfigError(f"{path} is not the manifest of a generated data set; use another folder")
         self._read()
         now = json.loads(json.dumps(self.manifest))
         rows = difference({k: v for k, v in before.items() if k != "complete"}, now)
@@ -64,13 +64,13 @@ class Ledger:
             rows.insert(0, self._changed_photo())
         if rows:
             raise ConfigError(
-                f"{self.root} holds a data set of other settings: {'; '.join(rows[:6])}. Nothing was changed there; take "
+                f"{self.root} has a data set of other settings: {'; '.join(rows[:6])}. Nothing was changed there; use "
                 "another folder"
             )
         return True
 
     def _read(self) -> None:
-        """Reads ``photos.jsonl``; what is cut off or damaged in it counts as not done, so it is made again."""
+        """Reads ``photos.jsonl``; images with a truncated or damaged line are made again."""
         self.done, self._listed = {}, {}
         try:
             lines = (self.root / PHOTOS).read_bytes().splitlines()
@@ -91,26 +91,26 @@ class Ledger:
                 continue
 
     def _changed_photo(self) -> str:
-        """Returns the first photo in which the source is not what it was."""
+        """Returns a description of the first source image that has changed."""
         before = {photo["file"]: photo for photo in self._listed.values()}
         now = {photo["file"]: photo for photo in self.photos}
         for file in [*before, *now]:
             if file not in now:
-                return f"the photo {file} is not among them any more"
+                return f"the source image {file} is missing"
             if file not in before:
-                return f"the photo {file} is new"
+                return f"the source image {file} is new"
         for file, photo in now.items():
             if photo != before[file]:
-                return f"the photo {file}: {'; '.join(difference(before[file], photo))}"
-        return "the photos are others"
+                return f"the source image {file}: {'; '.join(difference(before[file], photo))}"
+        return "the source images are others"
 
     def begin(self) -> None:
-        """Says on disk that the data set is not whole, and which photos it will hold."""
+        """Writes that the data set is incomplete, and the list of its source images."""
         self._write_manifest(complete=False)
         self._write_photos([*self.photos, *(self.done[number] for number in sorted(self.done))])
 
     def add(self, photo: Photo) -> None:
-        """Writes that a photo is finished, at once."""
+        """Appends the line of a finished source image."""
         self.done[photo["id"]] = photo
         try:
             with open(self.root / PHOTOS, "ab", buffering=0) as file:
@@ -119,7 +119,7 @@ class Ledger:
             raise ConfigError(f"cannot write {self.root / PHOTOS}: {error.strerror or error}{_KEPT}") from None
 
     def finish(self) -> dict[str, Any]:
-        """Says on disk that the data set is whole; returns its manifest."""
+        """Writes that the data set is complete; returns its manifest."""
         self._write_photos([self.done[photo["id"]] for photo in self.photos])
         return self._write_manifest(complete=True)
 
@@ -136,13 +136,13 @@ def _line(photo: Photo) -> bytes:
     return (json.dumps(photo) + "\n").encode()
 
 
-_KEPT = ". What is written is kept; when this is mended, the same command goes on"
+_KEPT = ". The files written before are kept; once this is resolved, the same command resumes"
 write_file = functools.partial(write_whole, make_folder=True, error=ConfigError, hint=_KEPT)
-"""Writes a file of the data set, whole or not at all; the next run writes what is missing."""
+"""Writes a file of the data set atomically."""
 
 
 def file_digest(path: Path) -> str | None:
-    """Returns the digest of a file; None where it cannot be read."""
+    """Returns the digest of a file; None if it cannot be read."""
     try:
         return content_digest(path.read_bytes())
     except OSError:

@@ -1,4 +1,4 @@
-"""Metrics: pure functions in ``functional`` and evaluators over result files. Nothing here imports torch."""
+"""Metrics: pure functions of arrays, and evaluators of result files. Nothing here imports torch."""
 
 from RobustART.errors import UndefinedError
 from RobustART.metrics.comparison import compare

@@ -1,4 +1,4 @@
-"""How far confidence can be trusted: calibration errors and AURRA, each with its values on the bootstrap's resamples."""
+"""Calibration errors and AURRA of confidences, with their values on bootstrap resamples."""
 
 from __future__ import annotations
 
@@ -11,28 +11,37 @@ from RobustART.metrics.resampling import RESAMPLES, distance_interval, draw_coun
 from RobustART.metrics.results import Summary
 
 BIN_SIZE = 100
-"""Images in each bin of the RMS calibration error, as in hendrycks/natural-adv-examples."""
+"""Number of images in a bin of the RMS calibration error, as in hendrycks/natural-adv-examples."""
 ECE_BINS = 15
-"""Bins of the expected calibration error, as in Guo et al. 2017."""
+"""Number of bins of the expected calibration error, as in Guo et al. 2017."""
 _GRID = 2.0**40
-"""Sums over images are of whole multiples of 1 / this, so that they are exact in any order."""
+"""Confidences are rounded to multiples of ``1 / _GRID``, so that sums over images are exact in any order."""
 
 
 def rms_calibration_error(confidence: ArrayLike, correct: ArrayLike, bin_size: int = BIN_SIZE) -> float:
-    """Returns the root mean square calibration error in percent, over bins of equally many images.
+    r"""Returns the root mean square (RMS) calibration error in percent, over bins with equal numbers of images.
 
-    The bins of ``bin_size`` images, sorted by confidence, are those of Hendrycks et al. (natural-adv-examples); the last
-    one takes the remainder and counts, and fewer than ``bin_size`` images make a single bin. Images of equal confidence
-    have no order of their own: where a bin ends among them, each bin takes its number of them with their mean correctness,
-    so that the order in which images come does not matter.
+    .. math::
+        \text{RMS} = 100 \sqrt{\sum_b \frac{n_b}{N} (\text{conf}_b - \text{acc}_b)^2}
+
+    where :math:`\text{conf}_b` and :math:`\text{acc}_b` are the mean confidence and the accuracy of the :math:`n_b` images
+    in bin :math:`b`.
+
+    Images are sorted by confidence and cut into bins of ``bin_size`` as in the official code
+    (hendrycks/natural-adv-examples). The last bin also takes the remainder; fewer than ``bin_size`` images form a single
+    bin. Where a bin edge falls among images of equal confidence, each bin counts its share of them with their mean
+    correctness, so the result does not depend on the order of the images.
 
     Args:
-        confidence: probability of the predicted class, (N,).
-        correct: whether the prediction is right, (N,).
-        bin_size: images in each bin.
+        confidence: probability of the predicted class, in [0, 1], shape (N,).
+        correct: whether the prediction is correct, shape (N,).
+        bin_size: number of images in a bin.
 
     Raises:
-        UndefinedError: there are no images, or a confidence is not a number.
+        UndefinedError: there are no images, the shapes differ, or a confidence is not finite.
+
+    >>> round(rms_calibration_error([0.9, 0.8, 0.6, 0.7], [True, True, False, False], bin_size=2), 2)
+    47.17
     """
     conf, right = _checked(confidence, correct, "the calibration error")
     order, starts = _rising(conf)
@@ -40,36 +49,51 @@ def rms_calibration_error(confidence: ArrayLike, correct: ArrayLike, bin_size: i
 
 
 def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = ECE_BINS) -> float:
-    """Returns the expected calibration error in percent: the mean gap of confidence and accuracy, over bins of equal width.
+    r"""Returns the expected calibration error (ECE) in percent, over bins of equal width.
 
-    Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599. A bin holds confidences above its lower edge, up to its
-    upper one.
+    .. math::
+        \text{ECE} = 100 \sum_b \frac{n_b}{N} |\text{conf}_b - \text{acc}_b|
+
+    where :math:`\text{conf}_b` and :math:`\text{acc}_b` are the mean confidence and the accuracy of the :math:`n_b` images
+    in bin :math:`b`. A bin includes its upper edge and excludes its lower one.
+
+    Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599.
 
     Args:
-        confidence: probability of the predicted class, (N,), in [0, 1].
-        correct: whether the prediction is right, (N,).
+        confidence: probability of the predicted class, in [0, 1], shape (N,).
+        correct: whether the prediction is correct, shape (N,).
         bins: number of bins.
 
     Raises:
-        UndefinedError: there are no images, or a confidence is not a number.
+        UndefinedError: there are no images, the shapes differ, or a confidence is not finite.
+
+    >>> round(expected_calibration_error([0.95, 0.85, 0.25, 0.15], [True, False, False, False], bins=2), 2)
+    30.0
     """
     conf, right = _checked(confidence, correct, "the calibration error")
     return float(_ece(_gaps_by_bin(conf, right, bins).sum(axis=0), len(conf)))
 
 
 def aurra(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Returns the area under the response rate accuracy curve in percent: the mean, over k, of the accuracy among the k
-    most confident images (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174).
+    r"""Returns the area under the response rate accuracy curve (AURRA) in percent.
 
-    Images of equal confidence share their places: each of these counts their mean correctness, which is the mean over all
-    the orders that they could have; so the order in which images come does not matter.
+    .. math::
+        \text{AURRA} = \frac{100}{N} \sum_{k=1}^{N} \text{acc}_k
+
+    where :math:`\text{acc}_k` is the accuracy of the :math:`k` most confident images. Images of equal confidence each count
+    with their mean correctness, the average over all their orders; the result does not depend on the order of images.
+
+    Source: Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174.
 
     Args:
-        confidence: probability of the predicted class, (N,).
-        correct: whether the prediction is right, (N,).
+        confidence: probability of the predicted class, shape (N,).
+        correct: whether the prediction is correct, shape (N,).
 
     Raises:
-        UndefinedError: there are no images, or a confidence is not a number.
+        UndefinedError: there are no images, the shapes differ, or a confidence is not finite.
+
+    >>> round(aurra([0.9, 0.8, 0.7], [True, False, True]), 2)
+    72.22
     """
     conf, right = _checked(confidence, correct, "AURRA")
     order, starts = _rising(-conf)
@@ -79,7 +103,7 @@ def aurra(confidence: ArrayLike, correct: ArrayLike) -> float:
 def calibration_draws(
     confidence: ArrayLike, correct: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, NDArray[np.float64]]:
-    """Returns ``rms_calibration_error``, ``ece`` and ``aurra`` of each sample of images, (resamples,), by name."""
+    """Returns ``rms_calibration_error``, ``ece`` and ``aurra`` of each bootstrap resample, (resamples,), by name."""
     conf, right = _checked(confidence, correct, "an interval")
     n, gaps = len(conf), _gaps(conf, right)
     (rising, first), (falling, last) = _rising(conf), _rising(-conf)
@@ -103,7 +127,7 @@ def _checked(confidence: ArrayLike, correct: ArrayLike, what: str) -> tuple[NDAr
 
 
 def _rising(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the order of rising values, (N,), and the places in it where each run of equal ones begins, (G,)."""
+    """Returns the indices that sort ``values``, (N,), and where each group of equal values begins among them, (G,)."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     return order, np.append(0, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
@@ -112,12 +136,12 @@ def _rising(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.
 def _of_ties(
     values: NDArray[np.int64], counts: NDArray[np.int64], starts: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the sum of values of drawn images, and how many they are, in each run of equal confidence, (B, G) each."""
+    """Returns the sum of values and the number of drawn images in each group of equal confidence, (B, G) each."""
     return np.add.reduceat(counts * values, starts, axis=1), np.add.reduceat(counts, starts, axis=1)
 
 
 def _gaps(conf: NDArray[np.float64], right: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns confidence minus correctness of each image, in units of 1 / ``_GRID``."""
+    """Returns confidence minus correctness of each image, in units of ``1 / _GRID``."""
     return np.rint(conf * _GRID).astype(np.int64) - right * int(_GRID)
 
 
@@ -127,10 +151,11 @@ def _rms(
     """Returns the RMS calibration error in percent, (B,).
 
     Args:
-        gaps: in the order of confidence, (N,).
-        counts: how often each image is drawn, (B, N), N in all. Images that are drawn may fall into two bins.
-        starts: where in that order each run of equal confidence begins, (G,).
-        bin_size: images in each bin.
+        gaps: confidence minus correctness, sorted by confidence, (N,).
+        counts: how often each resample draws each image, (B, N); each row sums to N. The copies of an image may fall into
+            two bins.
+        starts: where each group of equal confidence begins, (G,).
+        bin_size: number of images in a bin.
     """
     n = len(gaps)
     edges = np.arange(1, max(1, n // bin_size)) * bin_size
@@ -139,7 +164,7 @@ def _rms(
     totals = np.zeros((len(counts), len(edges) + 2))
     totals[:, -1] = sums[:, -1]
     for row, (end, total, gap, size) in enumerate(zip(ends, sums, own, sizes, strict=True)):
-        place = np.searchsorted(end, edges)  # the run that the edge falls into, or the last before it
+        place = np.searchsorted(end, edges)  # the group that contains the edge, or ends at it
         totals[row, 1:-1] = total[place] - (end[place] - edges) * (gap[place] / size[place])
     widths = np.diff(edges, prepend=0, append=n)
     means = np.diff(totals, axis=1) / (_GRID * widths)
@@ -147,27 +172,28 @@ def _rms(
 
 
 def _gaps_by_bin(conf: NDArray[np.float64], right: NDArray[np.int64], bins: int) -> NDArray[np.float64]:
-    """Returns confidence minus correctness of each image in the column of its bin, (N, bins)."""
+    """Returns a table with each image's confidence minus correctness in the column of its bin, (N, bins)."""
     table = np.zeros((len(conf), bins))
     table[np.arange(len(conf)), np.clip(np.ceil(conf * bins) - 1, 0, bins - 1).astype(np.int64)] = conf - right
     return table
 
 
 def _ece(sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Returns the expected calibration error in percent, (...), from the sums of each bin's gaps, (..., bins)."""
+    """Returns the expected calibration error in percent, (...), from the sum of gaps in each bin, (..., bins)."""
     return np.asarray(100.0 * np.abs(sums).sum(axis=-1) / n)
 
 
 def _aurra(right: NDArray[np.int64], counts: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Returns AURRA in percent, (B,).
 
-    The mean over k of the accuracy among the first k is a sum over places j of 1/j + 1/(j+1) + ... + 1/N, times the share
-    of right images among those that share the place; an image that is drawn several times takes several places.
+    The mean over k of the accuracy of the first k images is a sum over positions j: the weight 1/j + 1/(j+1) + ... + 1/N,
+    times the share of correct images in the group of equal confidence at j. An image that is drawn several times takes
+    several positions.
 
     Args:
-        right: whether predictions are right, most confident first, (N,).
-        counts: how often each image is drawn, (B, N), N in all.
-        starts: where in that order each run of equal confidence begins, (G,).
+        right: whether predictions are correct, most confident first, (N,).
+        counts: how often each resample draws each image, (B, N); each row sums to N.
+        starts: where each group of equal confidence begins, (G,).
     """
     n = len(right)
     place = np.arange(1, n + 1)
@@ -180,11 +206,11 @@ def _aurra(right: NDArray[np.int64], counts: NDArray[np.int64], starts: NDArray[
 
 
 def calibration(confidence: ArrayLike, correct: ArrayLike) -> Summary:
-    """Returns ``top1``, ``rms_calibration_error``, ``ece`` (expected calibration error, 15 bins) and ``aurra``.
+    """Returns ``top1``, ``rms_calibration_error``, ``ece`` (expected calibration error, 15 bins) and ``aurra`` in percent.
 
     Args:
         confidence: probability of the predicted class, (N,).
-        correct: whether it is right, (N,).
+        correct: whether the prediction is correct, (N,).
     """
     values = {
         "rms_calibration_error": rms_calibration_error(confidence, correct),

@@ -1,4 +1,4 @@
-"""Runs beside each other, image by image: ``robustart compare``. Only runs on the same images under the same conditions."""
+"""Paired comparison of runs on the same images under the same conditions: ``robustart compare``."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from RobustART.metrics.spec import summarize
 
 FORMAT = "robustart-comparison/1"
 BEGINS = {".json": json_format("robustart-comparison"), ".md": "# Comparison\n"}
-"""How the files begin that a comparison is written to, by their suffix, as regular expressions."""
+"""By suffix, a regular expression that matches the beginning of the files :func:`compare` results are written to."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """One number of the first run beside that of another."""
+    """One number of the first run and of another run, with their difference."""
 
     first: Estimate
     second: Estimate
     difference: Estimate
     """Second minus first."""
     lost: tuple[int, ...] | None = None
-    """Ids of the images that the first run alone gets right; None of a number that is not a percentage of images."""
+    """Ids of the images that only the first run classifies correctly; None unless the number is a percentage of images."""
     won: tuple[int, ...] | None = None
-    """Those that the second alone gets right."""
+    """Ids of the images that only the second run classifies correctly; None as above."""
     p: float | None = None
-    """McNemar's exact p value, likewise."""
+    """p value of McNemar's exact test; None as above."""
     p_holm: float | None = None
-    """The same, adjusted for the number of percentages in this comparison of a benchmark."""
+    """The p value adjusted for the number of tests in this benchmark; None as above."""
 
 
 def compare_summaries(first: Summary, second: Summary, ids: Sequence[int]) -> dict[str, Number]:
-    """Returns the numbers that two runs share, by name: headline numbers, and ``table/row/column``.
+    """Returns the numbers that two runs share, by name: metrics, and table cells as ``table/row/column``.
 
     Args:
-        first: of the first run.
-        second: of the other one, on the same images.
-        ids: of these images, to tell which changed.
+        first: summary of the first run.
+        second: summary of the other run on the same images.
+        ids: ids of the images, (N,).
     """
     mine, theirs = first.flat("").metrics, second.flat("").metrics
     found = {name: _number(estimate, theirs[name], ids) for name, estimate in mine.items() if name in theirs}
@@ -74,15 +74,16 @@ def _number(a: Estimate, b: Estimate, ids: Sequence[int]) -> Number:
         return Number(a, b, _difference(a, b, change, b.draws - a.draws))
     if a.low is None or b.low is None:
         return Number(a, b, Estimate(change, None, None, a.n))
-    return Number(a, b, Estimate(change, change, change, a.n))  # what the design of the benchmark fixes
+    return Number(a, b, Estimate(change, change, change, a.n))  # fixed by the benchmark's design, hence exact
 
 
 def _difference(a: Estimate, b: Estimate, change: float, draws: NDArray[np.float64]) -> Estimate:
-    """Returns a difference with its interval.
+    """Returns a difference with its 95 % interval.
 
-    The same images were drawn for both, so it is that of the paired draws; reflected too, because those of some numbers
-    lie to one side of them. Of numbers that chance moves to one side it is made from the two intervals instead, by the
-    square and add of Zou and Donner (2008, Statistics in Medicine 27, 1693-1702), as if the images were others.
+    Both runs share their bootstrap resamples, so the interval is that of the paired draws. It is the hull with its own
+    reflection, because the draws of some numbers are biased to one side. For numbers that noise moves in one direction, the
+    two intervals are combined instead as if the images were independent: the square-and-add method of Zou and Donner (2008,
+    Statistics in Medicine 27, 1693-1702).
     """
     if a.one_sided or b.one_sided:
         (down_a, up_a), (down_b, up_b) = _reach(a), _reach(b)
@@ -104,17 +105,17 @@ def _reach(estimate: Estimate) -> tuple[float, float]:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Several runs against the first."""
+    """The first of several runs compared with each of the others."""
 
     runs: tuple[Run, ...]
-    """The first, then the others."""
+    """The first run, then the others."""
     numbers: dict[str, tuple[dict[str, Number], ...]]
-    """By benchmark, then for each of the other runs its numbers by name."""
+    """For each benchmark a tuple over the other runs, each a mapping of names to numbers."""
     notes: tuple[str, ...]
-    """What else differs between the runs, or is in some of them only."""
+    """Other differences between the runs, and benchmarks that only some of them have."""
 
     def to_plain(self) -> dict[str, Any]:
-        """Returns everything for JSON, with the ids of all images that changed and their files."""
+        """Returns the comparison as JSON data, with the ids and files of all images that changed."""
         benchmarks, files = {}, {}
         for name, others in self.numbers.items():
             table = self.runs[0].records[name].passes[0]
@@ -134,12 +135,12 @@ class Comparison:
         }
 
     def markdown(self, first: int = 5) -> str:
-        """Returns tables as Markdown, naming the first few images that changed; :meth:`to_plain` has all."""
+        """Returns Markdown tables that name the ``first`` images of each change; :meth:`to_plain` names all."""
         parts = ["# Comparison", "\n".join(f"- {letter}: {_title(run)}" for letter, run in self._lettered())]
         parts.append(
-            "Differences are in percentage points (or the number's own unit), with 95% intervals of the same images. Lost: "
-            "right in A alone; won: right in the other alone; p: McNemar's exact test, and adjusted by Holm for the tests "
-            "of its table."
+            "Differences are in percentage points (or the number's own unit), with paired 95% intervals. Lost: images that "
+            "only A classifies correctly; won: images that only the other run classifies correctly; p: McNemar's exact "
+            "test, and the same adjusted by Holm's method for the number of tests in the table."
         )
         for name, others in self.numbers.items():
             table = self.runs[0].records[name].passes[0]
@@ -161,15 +162,18 @@ class Comparison:
 
 
 def compare(*places: str | Path) -> Comparison:
-    """Returns runs against the first, image by image.
+    """Compares runs with the first one, image by image.
 
-    Each is a result file, a folder of them, or the folder of a run. For every benchmark that all have: each number of the
-    summaries, the difference with a paired interval, and, where the number is a percentage of images, McNemar's exact test
-    and which images changed.
+    For every benchmark that all runs have, the comparison holds each number, its difference with a paired 95 % interval,
+    and, for percentages of images, McNemar's exact test and the images that changed.
+
+    Args:
+        places: for each run a result file, a folder of result files, or the folder of a run.
 
     Raises:
-        RecordError: there are fewer than two runs, one stands twice, a file is missing or damaged, no benchmark is common
-            to all, or the images, preprocessing, seed, options or attacks of one differ; the message says how.
+        RecordError: there are fewer than two runs, a run occurs twice, a file is missing or damaged, the runs have no
+            benchmark in common, or their images, preprocessing, seed, options or attacks differ; the message gives the
+            difference.
     """
     if len(places) < 2:
         raise RecordError(f"a comparison needs two runs or more, got {len(places)}")
@@ -243,5 +247,5 @@ def _changed(title: str, number: Number, files: Mapping[int, str], first: int) -
 
 
 def dump(comparison: Comparison) -> str:
-    """Returns the JSON text of a comparison, ending in a newline."""
+    """Returns a comparison as a JSON string that ends in a newline."""
     return json.dumps(comparison.to_plain(), allow_nan=False) + "\n"

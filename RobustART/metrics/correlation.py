@@ -1,4 +1,4 @@
-"""Rank correlations with intervals."""
+"""Rank correlation with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -11,21 +11,32 @@ from RobustART.errors import UndefinedError
 from RobustART.metrics.resampling import RESAMPLES, draw_counts, interval
 
 LEAST = 5
-"""Observations that a correlation needs."""
+"""Fewest observations that define a correlation."""
 Floats = NDArray[np.float64]
 
 
 def spearman(x: ArrayLike, y: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
-    """Returns Spearman's rank correlation, in [-1, 1], with its 95 % percentile bootstrap interval over observations.
+    r"""Returns Spearman's rank correlation, in [-1, 1], with its 95 % percentile bootstrap interval over observations.
+
+    .. math::
+        \rho = \frac{\sum_i (r_i - \bar r)(s_i - \bar s)}{\sqrt{\sum_i (r_i - \bar r)^2 \sum_i (s_i - \bar s)^2}}
+
+    where :math:`r_i` and :math:`s_i` are the ranks of observation :math:`i`; equal values share their mean rank.
 
     Args:
-        x: one number of each observation, (N,).
-        y: another.
-        resamples: samples of observations; those in which all values of one are the same define none, and are left out.
-        seed: of the draws.
+        x: first value of each observation, (N,).
+        y: second value of each observation, (N,).
+        resamples: number of bootstrap resamples; those in which all values of ``x`` or of ``y`` are equal are left out.
+        seed: seed of the resamples.
+
+    Returns:
+        ``value``, ``low``, ``high`` and the number of observations ``n``.
 
     Raises:
-        UndefinedError: there are too few observations, or all values of one are the same.
+        UndefinedError: there are too few observations, or all values of ``x`` or of ``y`` are equal.
+
+    >>> round(spearman([1, 2, 3, 4, 5], [2, 1, 4, 3, 5])["value"], 2)
+    0.8
     """
     table = np.array([x, y], dtype=np.float64).T
     if len(table) < LEAST:
@@ -39,16 +50,16 @@ def spearman(x: ArrayLike, y: ArrayLike, *, resamples: int = RESAMPLES, seed: in
 
 
 def _weighted(table: Floats, counts: NDArray[np.int64]) -> Floats:
-    """Returns the rank correlations (B,) of two columns (N, 2) in samples that hold each row ``counts`` (B, N) times."""
+    """Returns the rank correlations (B,) of two columns (N, 2) in resamples that have each row ``counts`` (B, N) times."""
     first, second = (_ranks(column, counts) - (len(table) + 1) / 2 for column in table.T)
-    # Ranks are whole or half numbers, so that these sums are exact.
+    # Ranks are multiples of 1/2, so these sums are exact.
     products = [(counts * a * b).sum(axis=1) for a, b in ((first, second), (first, first), (second, second))]
     with np.errstate(invalid="ignore"):
         return np.asarray(products[0] / np.sqrt(products[1] * products[2]))
 
 
 def _ranks(values: Floats, counts: NDArray[np.int64]) -> Floats:
-    """Returns the rank (B, N) of each value in samples that hold it ``counts`` times; equal values share the mean rank."""
+    """Returns the rank (B, N) of each value in resamples that have it ``counts`` times; ties share their mean rank."""
     order = np.argsort(values, kind="stable")
     new = np.concatenate([[True], np.diff(values[order]) > 0])
     sizes = np.add.reduceat(counts[:, order], np.flatnonzero(new), axis=1)

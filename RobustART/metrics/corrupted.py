@@ -1,4 +1,4 @@
-"""Numbers of ImageNet-C, with intervals, from which images are right in which cell."""
+"""ImageNet-C's numbers with intervals, from the correctness of each image in each cell."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def corrupted(
 ) -> Summary:
     """Returns ImageNet-C's numbers.
 
-    * ``mean_error_15`` and ``mean_error_19``: plain means of top-1 error over corruptions and severities, without and with
-      the four extra ones (what the original RobustART reports as ``all_without_extra`` and ``all_with_extra``);
-    * ``mCE``: divided by AlexNet's errors, mean over the 15, as the official benchmark does; ``mCE_19`` with the extra
-      ones;
-    * ``relative_mCE``, only with the clean images: the rise of the error over the rise of AlexNet's, mean over the 15.
+    * ``mean_error_15``, ``mean_error_19``: unnormalised means of the top-1 error over corruptions and severities, without
+      and with the four extra corruptions (the original RobustART's ``all_without_extra`` and ``all_with_extra``).
+    * ``mCE``, ``mCE_19``: the official mean corruption error over the 15 scored, or all 19, corruptions; see
+      :func:`~RobustART.metrics.corruption.mean_corruption_error`.
+    * ``relative_mCE``, ``relative_mCE_19``: the same of relative CE; only if ``clean`` is given.
 
-    Each is only given when all its cells are there. Tables have each cell's top-1 accuracy, and each corruption's and
-    group's mean error, CE and relative CE.
+    A number is present only if all its cells are. The tables hold the top-1 accuracy of each cell, and the mean error, CE
+    and relative CE of each corruption and group.
 
     Args:
         cells: corruption and severity of each column.
-        correct: whether each image is right in each cell, (N, C).
-        clean: whether it is right without noise, (N,).
+        correct: whether each image is classified correctly in each cell, (N, C).
+        clean: whether each image is classified correctly without corruption, (N,).
     """
     columns: dict[str, dict[int, int]] = {}
     for column, (name, severity) in enumerate(cells):
@@ -45,7 +45,7 @@ def corrupted(
     statistics: dict[tuple[str, str, str], Statistic] = {}
 
     def measure(place: str, row: str, names: Sequence[str], titles: Sequence[str], normalised: bool) -> None:
-        """Asks for mean error, and perhaps CE and relative CE, over some corruptions."""
+        """Adds the mean error over some corruptions, and, if ``normalised``, their CE and relative CE."""
         chosen = {name: [columns[name][severity] for severity in sorted(columns[name])] for name in names}
         asked: list[Statistic] = [functools.partial(_mean_error, columns=chosen)]
         if normalised:
@@ -89,7 +89,7 @@ Columns = Mapping[str, Sequence[int]]
 
 
 def _mean_error(means: NDArray[np.float64], columns: Columns) -> NDArray[np.float64]:
-    """Returns the mean error in percent, (...), from shares of wrong images, (..., cells)."""
+    """Returns the mean error in percent, (...), from the error rate of each cell, (..., cells)."""
     return np.asarray(100.0 * np.mean([means[..., list(row)].mean(axis=-1) for row in columns.values()], axis=0))
 
 
@@ -98,7 +98,7 @@ def _mean_accuracy(means: NDArray[np.float64], columns: Sequence[int]) -> NDArra
 
 
 def _mean_ce(means: NDArray[np.float64], columns: Columns, clean: int | None = None) -> NDArray[np.float64]:
-    """Returns the mean of CE, or, with the column of the clean images, of relative CE."""
+    """Returns the mean of CE; of relative CE if ``clean`` is the column of the clean images."""
     errors: dict[str, ArrayLike] = {name: means[..., list(row)] for name, row in columns.items()}
     baseline = alexnet_corruption_errors()
     if clean is None:

@@ -1,4 +1,4 @@
-"""ImageNet-C's errors, divided by AlexNet's or not (Hendrycks and Dietterich 2019, https://arxiv.org/abs/1903.12261)."""
+"""ImageNet-C's corruption errors, CE and mCE (Hendrycks and Dietterich 2019, https://arxiv.org/abs/1903.12261)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,30 @@ GROUPS = {
     "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
     "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
 }
-"""The 19 corruptions by their official group."""
+"""The 19 corruptions by official group."""
 SCORED = tuple(name for group, names in GROUPS.items() if group != "extra" for name in names)
-"""The 15 corruptions that the scores count; the other 4 are extra."""
+"""The 15 corruptions that mCE averages; the other 4 are extra."""
 Errors = Mapping[str, ArrayLike]
-"""Per corruption the top-1 error at each severity, (..., severities)."""
+"""For each corruption its top-1 error at each severity, (..., severities)."""
 
 
 def corruption_errors(errors: Errors, baseline: Errors) -> dict[str, NDArray[np.float64]]:
-    """Returns CE of each corruption in percent, (...): error over the baseline's, both summed over severities.
+    r"""Returns the corruption error (CE) of each corruption in percent, (...).
+
+    .. math::
+        \text{CE}_c = 100 \frac{\sum_s E_{s,c}}{\sum_s E^\text{baseline}_{s,c}}
+
+    where :math:`E_{s,c}` is the top-1 error under corruption :math:`c` at severity :math:`s`.
 
     Args:
-        errors: per corruption the top-1 error at each severity, (..., S), in any unit.
-        baseline: the same of the baseline model, (S,), in the same unit; corruptions only it has do not count.
+        errors: for each corruption its top-1 error at each severity, (..., S), in any unit.
+        baseline: errors of the baseline model, (S,), in the same unit; its other corruptions are ignored.
 
     Raises:
-        UndefinedError: there are no corruptions, or the baseline lacks one of them or its severities, or is 0.
+        UndefinedError: there are no corruptions; or the baseline lacks one of them or a severity, or its errors are 0.
+
+    >>> corruption_errors({"fog": [0.2, 0.4]}, {"fog": [0.5, 0.7]})["fog"].round(2).item()
+    50.0
     """
     return {name: own.sum(axis=-1) / other.sum() * 100.0 for name, (own, other) in _pairs(errors, baseline).items()}
 
@@ -39,16 +47,25 @@ def corruption_errors(errors: Errors, baseline: Errors) -> dict[str, NDArray[np.
 def relative_corruption_errors(
     errors: Errors, clean: ArrayLike, baseline: Errors, baseline_clean: float
 ) -> dict[str, NDArray[np.float64]]:
-    """Returns relative CE of each corruption in percent, (...): how far the error rises, over how far the baseline's does.
+    r"""Returns the relative corruption error of each corruption in percent, (...).
+
+    .. math::
+        \text{relative CE}_c = 100 \frac{\sum_s (E_{s,c} - E_\text{clean})}
+                                        {\sum_s (E^\text{baseline}_{s,c} - E^\text{baseline}_\text{clean})}
+
+    where :math:`E_{s,c}` is the top-1 error under corruption :math:`c` at severity :math:`s`.
 
     Args:
-        errors: per corruption the top-1 error at each severity, (..., S), in any unit.
-        clean: the error without corruption, (...).
-        baseline: the errors of the baseline model, (S,), in the same unit.
-        baseline_clean: its error without corruption.
+        errors: for each corruption its top-1 error at each severity, (..., S), in any unit.
+        clean: top-1 error without corruption, (...).
+        baseline: errors of the baseline model, (S,), in the same unit.
+        baseline_clean: error of the baseline model without corruption.
 
     Raises:
         UndefinedError: as in :func:`corruption_errors`; or the baseline's error does not rise.
+
+    >>> relative_corruption_errors({"fog": [0.3, 0.5]}, 0.2, {"fog": [0.6, 0.8]}, 0.3)["fog"].round(2).item()
+    50.0
     """
     found = {}
     for name, (own, other) in _pairs(errors, baseline).items():
@@ -60,12 +77,32 @@ def relative_corruption_errors(
 
 
 def mean_corruption_error(errors: Errors, baseline: Errors) -> float:
-    """Returns mCE in percent, the mean of :func:`corruption_errors` over the corruptions; published ones are of 15."""
+    r"""Returns the mean corruption error (mCE) in percent; published values are of 15 corruptions.
+
+    .. math::
+        \text{mCE} = \frac{1}{C} \sum_c \text{CE}_c
+
+    with :math:`\text{CE}_c` as in :func:`corruption_errors`, which has the arguments and errors.
+
+    >>> mce = mean_corruption_error({"fog": [0.2, 0.4], "snow": [0.3, 0.6]}, {"fog": [0.5, 0.7], "snow": [0.4, 0.6]})
+    >>> round(mce, 2)
+    70.0
+    """
     return float(np.mean(list(corruption_errors(errors, baseline).values())))
 
 
 def relative_mean_corruption_error(errors: Errors, clean: float, baseline: Errors, baseline_clean: float) -> float:
-    """Returns relative mCE in percent, the mean of :func:`relative_corruption_errors` over the corruptions."""
+    r"""Returns the relative mean corruption error (relative mCE) in percent.
+
+    .. math::
+        \text{relative mCE} = \frac{1}{C} \sum_c \text{relative CE}_c
+
+    with :math:`\text{relative CE}_c` as in :func:`relative_corruption_errors`, which has the arguments and errors.
+
+    >>> errors, baseline = {"fog": [0.3, 0.5], "snow": [0.5, 0.7]}, {"fog": [0.6, 0.8], "snow": [0.7, 0.9]}
+    >>> round(relative_mean_corruption_error(errors, 0.2, baseline, 0.3), 2)
+    65.0
+    """
     return float(np.mean(list(relative_corruption_errors(errors, clean, baseline, baseline_clean).values())))
 
 

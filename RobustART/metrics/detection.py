@@ -1,8 +1,7 @@
-"""Telling two kinds of images apart by a score, ImageNet-O: AUPR, AUROC, false positives at a recall.
+"""Detection of unknown images by a score, ImageNet-O: AUPR, AUROC and the false positive rate at a recall.
 
-The images to be found ("positives") are the unknown ones; a higher score means more unknown. Equal scores are one
-threshold, as in scikit-learn. Every function takes weights, one row for each bootstrap draw, so that intervals cost one
-sort.
+Positives are the unknown images; a higher score means more likely unknown. Equal scores form one threshold, as in
+scikit-learn. Bootstrap resamples are weights of the images, so that an interval costs a single sort.
 """
 
 from __future__ import annotations
@@ -16,22 +15,32 @@ from RobustART.metrics.resampling import RESAMPLES, draw_counts, reflected_inter
 from RobustART.metrics.results import Estimate, Summary
 
 NAMES = ("aupr", "auroc", "fpr95")
-"""The numbers of :func:`detection`, all in percent."""
+"""Names of the numbers that :func:`detection` returns."""
 
 
 def detection(positive: ArrayLike, negative: ArrayLike, *, recall: float = 0.95) -> dict[str, float]:
-    """Returns AUPR (average precision), AUROC, and the false positive rate at the recall nearest to ``recall``, in percent.
+    r"""Returns ``aupr``, ``auroc`` and ``fpr95`` in percent.
 
-    That rule is the official code's (hendrycks/natural-adv-examples): of all thresholds up to the first that finds every
-    image, the one whose recall is nearest, be it below or above, and of equally near ones the lowest.
+    .. math::
+        \text{AUPR} = 100 \sum_t (R_t - R_{t-1}) P_t, \quad
+        \text{AUROC} = 100 \sum_t (F_t - F_{t-1}) \frac{R_t + R_{t-1}}{2}, \quad
+        \text{FPR95} = 100 F_{t^*}
+
+    where :math:`P_t`, :math:`R_t` and :math:`F_t` are precision, recall and false positive rate at the threshold :math:`t`,
+    from the highest score down, and :math:`t^*` is the threshold whose recall is nearest to ``recall``. As in the official
+    code (hendrycks/natural-adv-examples), that recall may be below or above ``recall``; of equally near thresholds the
+    lowest one counts, and none below the first that finds all positives.
 
     Args:
-        positive: scores of the images to be found, (P,).
-        negative: scores of the others, (Q,).
-        recall: in (0, 1].
+        positive: scores of the positive (unknown) images, (P,).
+        negative: scores of the negative (known) images, (Q,).
+        recall: recall at which the false positive rate is taken, in (0, 1].
 
     Raises:
-        UndefinedError: there are no images of one kind, or a score is not a number.
+        UndefinedError: there are no positives or no negatives, or a score is not finite.
+
+    >>> {name: round(value, 2) for name, value in detection([0.9, 0.6], [0.7, 0.2, 0.1]).items()}
+    {'aupr': 83.33, 'auroc': 83.33, 'fpr95': 33.33}
     """
     scores, order, known = _joined(positive, negative)
     values = _measure(scores, order < known, np.ones((1, len(scores))), recall)
@@ -41,7 +50,7 @@ def detection(positive: ArrayLike, negative: ArrayLike, *, recall: float = 0.95)
 def detection_draws(
     positive: ArrayLike, negative: ArrayLike, *, recall: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, NDArray[np.float64]]:
-    """Returns the numbers of :func:`detection` on each sample of images, (resamples,), the two kinds drawn apart."""
+    """Returns the numbers of :func:`detection` on each resample, (resamples,); both kinds are resampled separately."""
     scores, order, known = _joined(positive, negative)
     n = len(scores)
     blocks = [
@@ -56,14 +65,14 @@ def detection_draws(
 
 
 def _joined(positive: ArrayLike, negative: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
-    """Returns all scores, highest first, the place of each before, and how many of the places are of positives."""
+    """Returns all scores in descending order, their indices before sorting, and the number of positives."""
     first, second = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)
     if first.size == 0 or second.size == 0:
-        raise UndefinedError(f"telling {first.size} unknown from {second.size} known images is undefined")
+        raise UndefinedError(f"detection of {first.size} unknown among {second.size} known images is undefined")
     scores = np.concatenate([first, second])
     if not np.isfinite(scores).all():
         count = int((~np.isfinite(scores)).sum())
-        raise UndefinedError(f"telling images apart is undefined: {count} scores are not numbers")
+        raise UndefinedError(f"detection of unknown images is undefined: {count} scores are not numbers")
     order = np.argsort(-scores, kind="stable")
     return scores[order], order, first.size
 
@@ -71,7 +80,7 @@ def _joined(positive: ArrayLike, negative: ArrayLike) -> tuple[NDArray[np.float6
 def _measure(
     scores: NDArray[np.float64], labels: NDArray[np.bool_], weights: NDArray[np.float64], recall: float
 ) -> NDArray[np.float64]:
-    """Returns AUPR, AUROC and FPR in percent, (3, draws), of sorted scores under ``weights`` (draws, images)."""
+    """Returns AUPR, AUROC and FPR in percent, (3, draws), of sorted scores with ``weights`` (draws, images)."""
     ends = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)
     found = np.cumsum(weights * labels, axis=1)[:, ends]
     wrong = np.cumsum(weights * ~labels, axis=1)[:, ends]
@@ -81,7 +90,7 @@ def _measure(
     aupr = (np.diff(tpr, axis=1, prepend=zero) * precision).sum(axis=1)
     before = np.concatenate([zero, tpr[:, :-1]], axis=1)
     auroc = (np.diff(fpr, axis=1, prepend=zero) * (tpr + before) / 2).sum(axis=1)
-    # The official rule: the threshold of the nearest recall, of equally near ones the last, up to the first that finds all.
+    # The official rule: the nearest recall, the last of equally near ones, no later than the first recall of 1.
     far = np.abs(tpr - recall)
     far[np.cumsum(tpr >= 1.0, axis=1) > 1] = np.inf
     nearest = far.shape[1] - 1 - far[:, ::-1].argmin(axis=1)
@@ -89,13 +98,13 @@ def _measure(
 
 
 def unknown_images(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> Summary:
-    """Returns the numbers of ImageNet-O from the confidences of known images, (Q,), and of unknown ones, (P,)."""
+    """Returns ImageNet-O's numbers from the confidences of known images, (Q,), and of unknown images, (P,)."""
     values = detection(-unknown, -known)
     draws = detection_draws(-unknown, -known)
     n = len(known) + len(unknown)
     metrics: dict[str, Estimate] = {}
     for name, value in values.items():
-        # The rarer kind of images says how far chance may go; the number stands on all.
+        # The rarer kind of images bounds the precision; the number is of all images.
         ends = reflected_interval(value, draws[name])
         metrics[name] = estimates.from_draws(value, draws[name], n, ends=ends, fewest=min(len(known), len(unknown)))
     metrics["chance_aupr"] = estimates.exact(100.0 * len(unknown) / n, n)

@@ -1,4 +1,4 @@
-"""From the values of images to numbers with 95 % intervals."""
+"""Numbers with 95 % intervals from per-image values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from RobustART.metrics.results import Estimate, Summary
 
 
 def proportion(successes: int, n: int) -> Estimate:
-    """Returns a percentage with Wilson's interval."""
+    """Returns ``100 * successes / n`` with Wilson's interval."""
     low, high = wilson(successes, n)
     return Estimate(100.0 * successes / n, low, high, n)
 
@@ -35,32 +35,32 @@ def accuracy(correct: ArrayLike) -> Estimate:
 
 
 def top_k(ranks: NDArray[np.int64], ks: Sequence[int]) -> Summary:
-    """Returns ``top1``, ``top5``, ... from how many classes are scored above the true one, (N,)."""
+    """Returns ``top1``, ``top5``, ... from the number of classes scored above the true class of each image, (N,)."""
     return Summary({f"top{k}": accuracy(ranks < k) for k in ks})
 
 
 def exact(value: float, n: int) -> Estimate:
-    """Returns a number that the design of a benchmark fixes, so that its interval is the number itself."""
+    """Returns a number without uncertainty, fixed by a benchmark's design; its interval is the number itself."""
     return Estimate(value, value, value, n)
 
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""From means over images, (..., K), to a number, (...)."""
+"""Maps means over images, (..., K), to a number, (...)."""
 
 
 K = TypeVar("K", bound=Hashable)
 
 
 def resampled(values: ArrayLike, statistics: Mapping[K, Statistic], *, upto: float | None = 1.0) -> dict[K, Estimate]:
-    """Returns sums, each with weights of its own, of means over images; one bootstrap over the images serves them all.
+    """Returns weighted sums of means over images with bootstrap intervals; all share the same resamples.
 
     Args:
-        values: numbers of each image, (N, K), true or false or floats, none negative.
-        statistics: functions by name; each is linear, but for a constant.
-        upto: the highest that a value can be; None if nobody can say.
+        values: K values of each image, (N, K), boolean or non-negative floats.
+        statistics: affine functions of the means, by name.
+        upto: upper bound of ``values``; None if unbounded.
 
     Raises:
-        UndefinedError: there are no images, or a value is not a number.
+        UndefinedError: there are no images, or a value is not finite.
     """
     means, draws = drawn_means(values)
     corners = (upto or 0.0) * np.concatenate([np.zeros((1, len(means))), np.eye(len(means))])
@@ -75,10 +75,10 @@ def resampled(values: ArrayLike, statistics: Mapping[K, Statistic], *, upto: flo
 
 
 def drawn_means(values: ArrayLike, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the means over images, (K,), of ``values``, (N, K), and those over each sample of images, (R, K).
+    """Returns the means of ``values``, (N, K), over images, (K,), and over each bootstrap resample, (R, K).
 
     Raises:
-        UndefinedError: there are no images, or a value is not a number.
+        UndefinedError: there are no images, or a value is not finite.
     """
     table = np.asarray(values)
     if len(table) == 0:
@@ -100,18 +100,18 @@ def from_draws(
     fewest: int | None = None,
     one_sided: bool = False,
 ) -> Estimate:
-    """Returns a number with the interval of its values on the resamples, at least :func:`resampling.unseen_interval`.
+    """Returns a number with its bootstrap interval, which is never narrower than :func:`resampling.unseen_interval`.
 
-    Where the images define no interval, as of a ratio over a number that is 0 in many resamples, it has none.
+    The interval is missing if the resamples do not define it, as for a ratio whose denominator is 0 in many of them.
 
     Args:
         value: the number on the images themselves.
         draws: its values on the resamples, (R,); nan where a resample does not define it.
-        n: images.
-        within: the lowest and the highest that it can be; None if nobody can say.
-        ends: another interval than that of percentiles.
-        fewest: images of the rarest kind, if there are several.
-        one_sided: whether chance moves it to one side.
+        n: number of images.
+        within: lower and upper bound of the number; None if unbounded.
+        ends: interval to use instead of the percentiles of ``draws``.
+        fewest: number of images of the rarest kind, if there are several kinds.
+        one_sided: whether sampling noise moves the number in one direction only.
     """
     low, high = interval(draws) if ends is None else ends
     if not np.isfinite([low, high]).all():
@@ -128,7 +128,7 @@ def from_draws(
 
 
 def lowest(values: ArrayLike) -> Estimate:
-    """Returns the lowest of several percentages of the same images, (N, K) true or false, with its interval.
+    """Returns the lowest of K percentages of the same images, from booleans (N, K), with its interval.
 
     See :func:`resampling.lowest_interval`.
     """
@@ -138,18 +138,18 @@ def lowest(values: ArrayLike) -> Estimate:
 
 
 def mean(values: ArrayLike, upto: float = 100.0) -> Estimate:
-    """Returns the mean over images, (N,), of numbers from 0 to ``upto``, with its bootstrap interval."""
+    """Returns the mean of ``values``, (N,), from 0 to ``upto``, with its bootstrap interval."""
     return resampled(np.asarray(values)[:, None], {"mean": lambda means: means[..., 0]}, upto=upto)["mean"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One number for each of a set of images."""
+    """One value for each image of a set."""
 
     values: ArrayLike
-    """(N,)."""
+    """The values, (N,)."""
     images: Hashable
-    """Says which images; sets of the same ones are drawn together, others apart."""
+    """Identifies the set of images: samples of the same set share their resamples, others are resampled separately."""
 
 
 def of_means(
@@ -157,15 +157,15 @@ def of_means(
     statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     within: tuple[float, float],
 ) -> Estimate:
-    """Returns a function of the means of several sets of images, with its bootstrap interval.
+    """Returns a function of the means of several samples, with its bootstrap interval.
 
     Args:
-        samples: S sets.
-        statistic: from means, (..., S), to a number, (...).
-        within: the lowest and the highest that the number can be.
+        samples: S samples.
+        statistic: maps the means, (..., S), to a number, (...).
+        within: lower and upper bound of the number.
 
     Raises:
-        UndefinedError: a set has no images, or a value is not a number.
+        UndefinedError: a sample has no images, or a value is not finite.
     """
     groups: dict[tuple[Hashable, int], list[int]] = {}
     for place, sample in enumerate(samples):
@@ -180,14 +180,14 @@ def of_means(
 
 
 def ratios(pairs: Mapping[K, tuple[ArrayLike, ArrayLike]], reason: str) -> dict[K, Estimate]:
-    """Returns, for each pair, which percentage of the images that count are also held, as AR is.
+    """Returns for each pair the percentage of the images in the second set that are also in the first, such as AR.
 
-    The interval is the bootstrap's, in which the number of images that count varies too, but never within Wilson's, which
-    takes that number as given and does not shrink to nothing at 0 and 100 %.
+    The interval is the hull of two: the bootstrap's, in which the size of the second set varies too, and Wilson's, which
+    takes that size as given and does not collapse at 0 and 100 %.
 
     Args:
-        pairs: by name which images are held, (N,), and which count, (N,), true or false.
-        reason: why there is no value where no image counts.
+        pairs: by name two boolean arrays, (N,): the images that succeed, and the images that count.
+        reason: why the value is undefined where no image counts.
     """
     found: dict[K, Estimate] = {}
     columns: list[NDArray[np.bool_]] = []
@@ -215,7 +215,7 @@ def _share(means: NDArray[np.float64], place: int) -> NDArray[np.float64]:
 
 
 def _hull(estimate: Estimate, ends: tuple[float, float]) -> Estimate:
-    """Returns the estimate with an interval that reaches to both ends too."""
+    """Returns the estimate with its interval extended to contain ``ends``."""
     low, high = ends
     return dataclasses.replace(
         estimate,

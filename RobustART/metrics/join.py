@@ -1,4 +1,4 @@
-"""Which rows of two result files are of the same image: by its names, never by the order of lines."""
+"""Matches the images of two result files by name, never by the order of lines."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _NAMINGS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("filename", "last part of the file name", lambda name: PurePosixPath(str(name)).stem),
     ("image_id", "image id", str),
 )
-"""Ways to call an image, the strictest first. Corruptions and decoders are folders above what names the image."""
+"""Keys that identify an image, the strictest first. Files of corruptions and decoders differ in their parent folders."""
 
 Names = Mapping[str, Sequence[Any]]
-"""Per kind of name (``filename``, ``image_id``) that of each image, (N,)."""
+"""For each kind of name (``filename``, ``image_id``) the names of the images, (N,)."""
 
 
 class Joiner:
-    """Finds the images of other result files among those of a first one.
+    """Matches the images of other result files with those of a first file.
 
     Args:
         place: the first file, for messages.
-        names: how its images are called.
-        labels: their classes, (N,), which the other files must agree with.
+        names: names of its images.
+        labels: their classes, (N,); the other files must have the same.
     """
 
     def __init__(self, place: str, names: Names, labels: NDArray[np.int64]) -> None:
@@ -37,23 +37,23 @@ class Joiner:
         self._places: dict[str, dict[Any, int] | None] = {}
 
     def rows(self, place: str, names: Names, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Returns the rows of another file in the order of the first file's images, (N,).
+        """Returns the rows of another file that hold the first file's images, in their order, (N,).
 
         Args:
             place: the other file, for messages.
-            names: how its images are called.
-            labels: their classes.
+            names: names of its images.
+            labels: their classes, (N,).
 
         Raises:
-            RecordError: its lines name no images, or other images, or an image has another label.
+            RecordError: the files have no kind of name in common, are of different images, or have different labels.
         """
         kinds = [kind for kind in self.names if kind in names]
         if not kinds:
             raise RecordError(
-                f"{self.place} and {place} cannot be joined image by image: their lines must both have 'filename', or both "
-                "'image_id'; the order of lines does not say which image is which"
+                f"the images of {self.place} and {place} cannot be matched: the lines of both must have 'filename' or "
+                "'image_id'; the order of lines does not identify images"
             )
-        # Ids are for lines without file names; names that do not agree are not overruled by them.
+        # Ids count only for lines without file names: they do not override file names that differ.
         ways = [way for way in _NAMINGS if way[0] == ("filename" if "filename" in kinds else "image_id")]
         for kind, title, naming in ways:
             first = self._index(kind, title, naming)
@@ -71,9 +71,9 @@ class Joiner:
             return rows
         kind = ways[0][0]
         mine, theirs = set(map(str, self.names[kind])), set(map(str, names[kind]))
-        lone = sorted(mine ^ theirs)[:1] or ["one that is there twice"]
+        lone = sorted(mine ^ theirs)[:1] or ["a duplicate"]
         raise RecordError(
-            f"{place} holds other images than {self.place}: {len(theirs)} and {len(mine)}, of which {len(mine & theirs)} "
+            f"{place} has other images than {self.place}: {len(theirs)} and {len(mine)}, of which {len(mine & theirs)} "
             f"are in both; {lone[0]} is not"
         )
 

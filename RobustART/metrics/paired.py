@@ -1,4 +1,4 @@
-"""Two runs on the same images, image by image."""
+"""Paired statistics of two runs on the same images."""
 
 from __future__ import annotations
 
@@ -20,13 +20,21 @@ def _pair(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.bool_], NDArr
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
-    """Returns the two-sided p value of McNemar's exact test: are as many images lost as won? (McNemar 1947).
+    r"""Returns the two-sided p value of McNemar's exact test that both runs have the same accuracy.
 
-    Of the images on which the two differ, half are expected on either side; where there are none, p is 1.
+    .. math::
+        p = \min\left(1, 2 \sum_{k=0}^{\min(l, w)} \binom{l + w}{k} 2^{-(l + w)}\right)
+
+    where the first run alone is correct on :math:`l` images and the second alone on :math:`w`. Without such images p is 1.
+
+    Source: McNemar 1947, Psychometrika 12, 153-157.
 
     Args:
-        first: whether the first run is right on each image, (N,).
-        second: the same of the second run.
+        first: whether the first run is correct on each image, (N,).
+        second: whether the second run is, (N,).
+
+    Raises:
+        UndefinedError: there are no images, or the shapes differ.
 
     >>> mcnemar([1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0])
     0.0625
@@ -37,17 +45,23 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike) -> tuple[float, float, float]:
-    """Returns the second percentage minus the first, and its 95 % interval for the same images.
+    """Returns the second run's accuracy minus the first's, with its paired 95 % interval.
 
-    The interval is Newcombe's tenth (1998, Statistics in Medicine 17, 2635-2650): Wilson's intervals of the two, joined by
-    how the verdicts go together.
+    The interval is Newcombe's method 10 (1998, Statistics in Medicine 17, 2635-2650): the Wilson intervals of both
+    accuracies, combined by the correlation of the verdicts.
 
     Args:
-        first: whether the first run is right on each image, (N,).
-        second: the same of the second run.
+        first: whether the first run is correct on each image, (N,).
+        second: whether the second run is, (N,).
 
     Returns:
-        Difference, low, high, in percentage points.
+        Difference and both ends of its interval, in percentage points.
+
+    Raises:
+        UndefinedError: there are no images, or the shapes differ.
+
+    >>> [round(x, 2) for x in paired_difference([1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0])]
+    [-33.33, -64.63, 15.17]
     """
     a, b = _pair(first, second)
     n = a.size
@@ -67,7 +81,21 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> tuple[float, float
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Returns p values adjusted for their number (Holm 1979, Scandinavian Journal of Statistics 6, 65-70), (M,)."""
+    r"""Returns p values adjusted for multiple tests, (M,).
+
+    .. math::
+        \tilde p_{(i)} = \min\left(1, \max_{j \le i} (M - j + 1) p_{(j)}\right)
+
+    where :math:`p_{(1)} \le \dots \le p_{(M)}` are the sorted p values.
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+
+    Args:
+        p_values: p values in [0, 1], (M,).
+
+    >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
+    [0.03, 0.06, 0.06]
+    """
     values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(values, kind="stable")
     raised = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)), 1.0)

@@ -1,4 +1,4 @@
-"""Result files as the numbers need them: finished, and checked by the benchmark they are of."""
+"""Reads finished result files and checks them by the rules of their benchmark."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from RobustART.records.table import PassRecords
 
 
 def read_result(path: str | Path) -> Records:
-    """Returns a finished result file whose passes, cells and further numbers are those of its benchmark.
+    """Returns the records of a finished result file, checked by its benchmark.
 
-    A cell without coordinates, as in files of format 1, gets those that its benchmark gives its name. A file of a benchmark
-    that is not known is as its header says.
+    Cells without coordinates, as in files of format 1, get those that the benchmark derives from their names. Records of an
+    unknown benchmark are returned unchecked.
 
     Raises:
-        RecordError: as :func:`read_records`; or they are not, and the message says what came and what is allowed.
+        RecordError: as in :func:`read_records`; or the passes, cells or extra numbers are not those of the benchmark.
     """
     records = read_records(path)
     name = records.header["benchmark"]
@@ -48,13 +48,13 @@ def read_result(path: str | Path) -> Records:
 
 
 def model_of(records: Records) -> dict[str, Any]:
-    """Returns what a result file states of its model: source, arguments and weights, and its preprocessing."""
+    """Returns the model (source, arguments, weights) and the preprocessing that a result file states."""
     stated = records.header["conditions"]
     return {"model": stated["model"], "preprocessing": stated.get("preprocessing")}
 
 
 def check_one_model(files: Mapping[str, Records]) -> None:
-    """Raises a RecordError with the difference if result files, by name, are of different models or preprocessing."""
+    """Raises a RecordError with the differences unless all result files, by name, have one model and preprocessing."""
     first, *others = files
     for name in others:
         rows = difference(model_of(files[first]), model_of(files[name]))
@@ -64,19 +64,19 @@ def check_one_model(files: Mapping[str, Records]) -> None:
 
 
 def single_pass(records: Records, place: str = "a result file of this benchmark") -> PassRecords:
-    """Returns the pass of records that must have one."""
+    """Returns the only pass of records; raises a RecordError if there are several."""
     if len(records.passes) != 1:
         raise RecordError(f"{place} must have one pass, but has {len(records.passes)}")
     return records.passes[0]
 
 
 def one_cell(records: Records, place: str, hint: str = "") -> PassRecords:
-    """Returns the one pass of records of one cell, or raises a RecordError that says what came.
+    """Returns the only pass of records with a single cell; raises a RecordError if there are several cells.
 
     Args:
-        records: all of them.
-        place: what to call them.
-        hint: what else to do, for the message.
+        records: the records.
+        place: their name in the message.
+        hint: what to do instead, for the end of the message.
     """
     if len(records.passes) == 1 and len(records.passes[0].cells) == 1:
         return records.passes[0]
@@ -89,25 +89,25 @@ def one_cell(records: Records, place: str, hint: str = "") -> PassRecords:
 
 
 def check_one_cell(records: Records, place: str) -> None:
-    """Raises a RecordError if records have several cells."""
+    """Raises a RecordError if the records have several cells."""
     one_cell(records, place)
 
 
 def has(coordinates: Mapping[str, Any], **kinds: type) -> bool:
-    """Returns whether coordinates hold entries of these names and types; an empty string is none."""
+    """Returns whether coordinates have entries of these names and types; an empty string counts as missing."""
     return all(type(coordinates.get(key)) is kind and coordinates[key] != "" for key, kind in kinds.items())
 
 
 def check_coordinates(
     table: PassRecords, place: str, point: Callable[[str, Mapping[str, Any]], tuple[Any, ...] | None], allowed: str
 ) -> None:
-    """Raises a RecordError if the coordinates of a cell are not of its benchmark, or are those of another cell.
+    """Raises a RecordError if the coordinates of a cell are invalid in its benchmark, or equal those of another cell.
 
     Args:
         table: the pass.
-        place: what to call the records.
-        point: (cell, coordinates) -> what must differ from cell to cell; None if they are not of the benchmark.
-        allowed: what cells are, for the message.
+        place: name of the records in the message.
+        point: (cell, coordinates) -> key that must be unique among cells; None if they are invalid.
+        allowed: description of the valid cells, for the message.
     """
     seen: dict[tuple[Any, ...], str] = {}
     for cell, found in zip(table.cells, table.coordinates, strict=True):
@@ -120,7 +120,7 @@ def check_coordinates(
 
 
 def check_extra(table: PassRecords, key: str, dimensions: int, highest: int, place: str) -> None:
-    """Raises a RecordError if further numbers are missing, or have other dimensions, or leave 0 to ``highest``."""
+    """Raises a RecordError unless the extra numbers of ``key`` have so many dimensions and are in [0, ``highest``]."""
     numbers = table.extra.get(key)
     if numbers is None or numbers.ndim != dimensions or 0 in numbers.shape[2:]:
         came = "none" if numbers is None else f"numbers of shape {numbers.shape}"
@@ -135,10 +135,10 @@ def check_extra(table: PassRecords, key: str, dimensions: int, highest: int, pla
 
 
 def matched_clean(table: PassRecords, clean: Records) -> NDArray[np.bool_]:
-    """Returns whether the images of a pass are right in the records of clean images, (N,), found there by file name.
+    """Returns whether the images of a pass are correct in the records of clean images, (N,), matched by file name.
 
     Raises:
-        RecordError: these are records of other images.
+        RecordError: the clean records are of other images.
     """
     other = single_pass(clean)
     joiner = Joiner("the result file", {"filename": table.files}, table.labels)

@@ -1,8 +1,8 @@
-"""The seeded bootstrap over images (Efron 1979, Annals of Statistics 7, 1-26), from which most intervals come.
+"""Seeded bootstrap over images (Efron 1979, Annals of Statistics 7, 1-26) and the intervals derived from it.
 
-All numbers of a benchmark share the same resamples: the one seed draws the same images for every metric, cell and run over
-as many images, so that differences between two of them are paired. Sums over resampled images are sums of whole numbers
-small enough to be exact in floating point, in any order: they do not depend on the machine or its number of threads.
+All numbers of a benchmark share their resamples: a seed draws the same images for every metric, cell and run over the same
+number of images, so that differences are paired. Sums over resampled images are sums of integers that are exact in floating
+point in any order, so they do not depend on the machine or its number of threads.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from numpy.typing import ArrayLike, NDArray
 from RobustART.metrics.functional import Z95
 
 RESAMPLES = 2000
-"""How many samples of images are drawn."""
+"""Number of bootstrap resamples."""
 LEVEL = (2.5, 97.5)
 """Percentiles of a 95 % interval."""
 _BLOCK = 4_000_000
-"""Draws made at once, which bounds the memory."""
+"""Number of draws in a block, which bounds the memory."""
 
 
 def draw_counts(
     n: int, *, resamples: int = RESAMPLES, seed: int | Sequence[int] = 0, width: int | None = None
 ) -> Iterator[NDArray[np.int64]]:
-    """Yields blocks (B, n) of how often each of ``n`` images is drawn in samples of n with replacement.
+    """Yields blocks (B, n) of how often each of ``n`` images occurs in B resamples of size n with replacement.
 
     Args:
-        n: images.
-        resamples: samples in all blocks.
-        seed: of the draws.
-        width: how many columns a block is to be used with, which decides B; n by default.
+        n: number of images.
+        resamples: number of resamples in all blocks.
+        seed: seed of the resamples.
+        width: number of columns that bounds B; ``n`` by default.
     """
     rng = np.random.default_rng(seed)
     step = max(1, _BLOCK // (width or n))
@@ -47,19 +47,19 @@ def draw_counts(
 def resampled_sums(
     values: ArrayLike, *, resamples: int = RESAMPLES, seed: int | Sequence[int] = 0
 ) -> NDArray[np.float64]:
-    """Returns the sum over each sample of images, (resamples, K).
+    """Returns the sums of ``values`` over each resample, (resamples, K).
 
     Args:
-        values: K numbers of each image, (N, K), true or false or finite floats. Floats are rounded to a grid of N / 2^52 of
-            each column's largest one, so that every sum is exact.
-        resamples: samples.
-        seed: of the draws.
+        values: K values of each image, (N, K), boolean or finite floats. The floats of a column are rounded to multiples of
+            N / 2^52 of its largest magnitude, so that every sum is exact.
+        resamples: number of resamples.
+        seed: seed of the resamples.
     """
     table = np.asarray(values)
     n = len(table)
     exact: np.dtype[np.floating[Any]] = np.dtype(np.float64)
     if table.dtype == np.bool_:
-        # Counts up to 2^24 are exact in float32 too, and faster.
+        # Counts up to 2^24 are exact in float32 too, which is faster.
         exact = np.dtype(np.float32) if n < 1 << 24 else exact
         scale = np.ones(table.shape[1])
         whole = table.astype(exact)
@@ -71,9 +71,9 @@ def resampled_sums(
 
 
 def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
-    """Returns the 95 % percentile interval of a number's values on the resamples.
+    """Returns the 95 % percentile interval of a number's values on the resamples, (R,).
 
-    Those that define none (nan) are left out; an end is infinite where more than 2.5 % of the values are.
+    Undefined values (nan) are left out; an end is infinite if more than 2.5 % of the values are.
     """
     defined = draws[~np.isnan(draws)]
     low, high = np.percentile(defined, LEVEL, method="linear" if np.isfinite(defined).all() else "closest_observation")
@@ -81,25 +81,31 @@ def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def reflected_interval(value: float, draws: NDArray[np.float64]) -> tuple[float, float]:
-    """Returns the hull of the percentile interval and the same reflected at the value.
+    """Returns the hull of the percentile interval and its reflection at ``value``.
 
-    The draws of a number whose expectation on few images is not its value on all (AUPR, say) lie to one side of it, and the
-    reflection to the other (the basic bootstrap, Davison and Hinkley 1997, section 5.2).
+    A number that is biased on few images, such as AUPR, has draws that lie to one side of it; the reflection lies to the
+    other (the basic bootstrap, Davison and Hinkley 1997, section 5.2).
     """
     low, high = interval(draws)
     return min(low, 2 * value - high), max(high, 2 * value - low)
 
 
 def unseen_interval(value: float, n: int, within: tuple[float, float]) -> tuple[float, float]:
-    """Returns what a number of ``n`` images would be with z^2 = 3.84 more that are all as low, or as high, as can be.
+    r"""Returns the number that ``n`` images would have with z^2 = 3.84 further ones at the lower, or the upper, bound.
 
-    A bootstrap knows only images that were seen, and shrinks to nothing where all are alike. Of a percentage these are the
-    ends of Wilson's interval at 0 and at 100 %; so an interval that reaches this far is never narrower there.
+    .. math::
+        \frac{n v + z^2 b}{n + z^2} \quad \text{for both bounds } b
+
+    A bootstrap resamples the observed images only and collapses where all are alike. For a percentage of 0 or 100 this is
+    Wilson's interval, so an interval that contains both ends is never narrower than Wilson's there.
 
     Args:
         value: the number.
-        n: images.
-        within: the lowest and the highest that the number can be.
+        n: number of images.
+        within: lower and upper bound of the number.
+
+    >>> [round(x, 2) for x in unseen_interval(100.0, 20, (0.0, 100.0))]
+    [83.89, 100.0]
     """
     more = Z95**2
     low, high = ((n * value + more * end) / (n + more) for end in within)
@@ -107,11 +113,11 @@ def unseen_interval(value: float, n: int, within: tuple[float, float]) -> tuple[
 
 
 def distance_interval(value: float, draws: NDArray[np.float64]) -> tuple[float, float]:
-    """Returns the 95 % interval of a number that chance can only raise: a standard deviation, a calibration error.
+    """Returns the 95 % interval of a number that sampling noise can only raise: a standard deviation, a calibration error.
 
-    Noise adds to the square of such a number, and resampling adds the same once more. So the resamples' squares are
-    reflected at the value's own (the basic bootstrap, Davison and Hinkley 1997, section 5.2), which takes both off. Where
-    the true number is not small the percentiles are nearer to it; the interval holds both, and the value itself.
+    Sampling noise adds to the square of such a number, and resampling adds the same amount again. Reflecting the squares of
+    the draws at the square of the value removes both (the basic bootstrap, Davison and Hinkley 1997, section 5.2). For a
+    large true number the percentiles are more accurate. The interval is the hull of both and of the value.
     """
     low, high = interval(draws**2)
     reflected = max(2 * value**2 - high, 0.0), max(2 * value**2 - low, 0.0)
@@ -119,14 +125,14 @@ def distance_interval(value: float, draws: NDArray[np.float64]) -> tuple[float, 
 
 
 def lowest_interval(means: NDArray[np.float64], draws: NDArray[np.float64]) -> tuple[float, float]:
-    """Returns the 95 % interval of the lowest of several means, which was not known to be the lowest beforehand.
+    """Returns the 95 % interval of the lowest of several means.
 
-    The lowest of several looks lower than the lowest truly is, and more so in a resample. Here all means stay at once above
-    the lower, and below the upper end of a band around them, in 97.5 % of the resamples each; so does their lowest.
+    The lowest observed mean underestimates the lowest true mean, and more so in a resample. The interval therefore comes
+    from a simultaneous band: in 97.5 % of the resamples each, all means are above its lower and below its upper end.
 
     Args:
-        means: (K,).
-        draws: the same on the resamples, (R, K).
+        means: the means, (K,).
+        draws: their values on the resamples, (R, K).
     """
     below, above = np.percentile((draws - means).max(axis=1), 97.5), np.percentile((means - draws).max(axis=1), 97.5)
     lowest = float(means.min())

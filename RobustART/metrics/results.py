@@ -1,4 +1,4 @@
-"""What a benchmark says of a model: numbers with 95 % intervals, and tables of them."""
+"""Results of a benchmark: numbers with 95 % intervals, and tables of them."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from RobustART.errors import UndefinedError
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """One number of a report."""
+    """One number with its 95 % interval. The fields from ``hits`` on serve comparisons and are not part of a report."""
 
     value: float | None
-    """The number; None where the data do not define it."""
+    """The number; None if the data do not define it."""
     low: float | None
-    """Lower end of the 95 % interval."""
+    """Lower end of the 95 % interval; None if it is undefined."""
     high: float | None
-    """Upper end of the 95 % interval."""
+    """Upper end of the 95 % interval; None if it is undefined."""
     n: int
-    """Images it is made from."""
+    """Number of images."""
     reason: str = ""
-    """Why there is no value."""
+    """Why the value is undefined."""
     hits: NDArray[np.bool_] | None = dataclasses.field(default=None, repr=False, compare=False)
-    """Of a percentage of all images which ones count, (n,), to compare runs image by image; not part of the result."""
+    """For a percentage of all images, whether each image counts, (n,)."""
     draws: NDArray[np.float64] | None = dataclasses.field(default=None, repr=False, compare=False)
-    """Of a number with a bootstrap interval its values on the resamples, likewise; those of two runs are paired."""
+    """For a bootstrap interval, the values on the resamples; those of two runs are paired."""
     within: tuple[float, float] | None = dataclasses.field(default=(0.0, 100.0), repr=False, compare=False)
-    """The lowest and the highest that it can be, likewise; None where nobody can say."""
+    """Lower and upper bound of the number; None if unbounded."""
     fewest: int | None = dataclasses.field(default=None, repr=False, compare=False)
-    """Images of the rarest kind that it stands on, where there are several kinds, likewise."""
+    """Number of images of the rarest kind, if there are several kinds."""
     one_sided: bool = dataclasses.field(default=False, repr=False, compare=False)
-    """Whether chance moves it to one side, so that draws of two runs cannot be set off against each other, likewise."""
+    """Whether sampling noise moves the number in one direction only, so that draws of two runs do not cancel."""
 
     def __str__(self) -> str:
         if self.value is None:
@@ -45,7 +45,7 @@ class Estimate:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
     def to_plain(self) -> dict[str, Any]:
-        """Returns it for JSON, rounded to 10 digits so that the last bits of a sum do not show."""
+        """Returns the estimate as JSON data, rounded to 10 digits to hide rounding errors of sums."""
         data: dict[str, Any] = {
             key: None if value is None else round(value, 10)
             for key, value in (("value", self.value), ("low", self.low), ("high", self.high))
@@ -57,7 +57,7 @@ class Estimate:
 
 
 def complement(estimate: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns 100 minus a percentage, with its interval, as plain data."""
+    """Returns 100 minus a percentage and its interval, as plain data."""
     if estimate["value"] is None:
         return dict(estimate)
     ends = {"low": estimate["high"], "high": estimate["low"]}
@@ -66,22 +66,25 @@ def complement(estimate: Mapping[str, Any]) -> dict[str, Any]:
 
 
 Table = dict[str, dict[str, Estimate]]
-"""Rows of columns."""
+"""Estimates by row and column."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What one benchmark says about one model."""
+    """Results of one benchmark for one model."""
 
     metrics: dict[str, Estimate]
-    """Headline numbers by name; percentages."""
+    """Metrics by name."""
     tables: dict[str, Table] = dataclasses.field(default_factory=dict)
     """Tables by title."""
     notes: tuple[str, ...] = ()
-    """What the report must warn of; not part of the numbers."""
+    """Warnings that the report shows beside the numbers."""
 
     def flat(self, *titles: str) -> Summary:
-        """Returns headline numbers alone: these and, as ``title/row/column``, those of tables whose titles begin so."""
+        """Returns a summary without tables; cells of tables whose title begins with one of ``titles`` become metrics.
+
+        Such a metric is named ``title/row/column``.
+        """
         cells = {
             f"{title}/{row}/{column}": cell
             for title, table in self.tables.items()
@@ -92,7 +95,7 @@ class Summary:
         return Summary({**self.metrics, **cells}, notes=self.notes)
 
     def to_plain(self) -> dict[str, Any]:
-        """Returns it for JSON."""
+        """Returns the summary as JSON data."""
         return {
             "metrics": {name: value.to_plain() for name, value in self.metrics.items()},
             "tables": {
@@ -105,9 +108,9 @@ class Summary:
 
 
 class Metric(Mapping[str, float]):
-    """What an evaluator returns: names to numbers; ``print`` shows a table, ``summary`` holds the intervals.
+    """Result of an evaluator: a mapping of names to numbers. ``print`` shows a table; ``summary`` has the intervals.
 
-    A number that the data do not define is in the table with the reason, and asking for it raises UndefinedError.
+    The table shows an undefined number with its reason; looking it up raises an UndefinedError.
     """
 
     def __init__(self, summary: Summary) -> None:

@@ -1,4 +1,4 @@
-"""Numbers of adversarial noise: robust accuracy, AR, WCAR; what attacks cost, and what they found suspicious."""
+"""Numbers of adversarial noise: robust accuracy, AR and WCAR; cost and warnings of attacks."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from RobustART.records.lines import CLEAN, Records
 from RobustART.records.table import PassRecords
 
 SQUARE_SHARE = 0.002
-"""Share of images beyond which it is suspicious that Square was needed."""
+"""Share of images broken by Square above which a warning is given."""
 
 
 class Attacked(NamedTuple):
     """One attack at one radius."""
 
     attack: str
-    """Its name."""
+    """Name of the attack."""
     eps: str
-    """Its radius as people write it, such as ``8/255``."""
+    """Its radius as written, such as ``8/255``."""
     norm: str
-    """Its norm: ``Linf``, ``L2``, ``L1``."""
+    """Norm of the radius: ``Linf``, ``L2`` or ``L1``."""
 
 
 def robustness(clean: NDArray[np.bool_], attacked: Mapping[Attacked, NDArray[np.bool_]]) -> Summary:
-    """Returns robust accuracy, AR and WCAR.
+    """Returns clean accuracy, robust accuracy, AR and WCAR in percent.
 
-    * robust accuracy: images right under the attack, of all;
-    * AR (adversarial robustness): of the images right when clean, those still right;
-    * WCAR (worst-case AR) of one eps: of the images right when clean, those right under every attack of that eps; and of
-      one magnitude over all norms, where each norm has as many radii.
+    * Robust accuracy: percentage of all images that are classified correctly under the attack.
+    * AR (adversarial robustness): percentage of the images correct when clean that are still correct under the attack.
+    * WCAR (worst-case AR): the same under every attack of one radius; and, if all norms have the same number of radii,
+      under every attack of one magnitude.
 
     Args:
-        clean: whether each image is right without an attack, (N,).
-        attacked: whether it is right under each attack, (N,).
+        clean: whether each clean image is classified correctly, (N,).
+        attacked: for each attack, whether each attacked image is, (N,).
     """
     robust: Table = {}
     pairs = {}
@@ -56,10 +56,10 @@ def robustness(clean: NDArray[np.bool_], attacked: Mapping[Attacked, NDArray[np.
 
 
 def _worst_groups(attacked: list[Attacked]) -> dict[tuple[str, str], list[Attacked]]:
-    """Returns the attacks that WCAR takes together, by row and column of its table.
+    """Returns the groups of attacks over which WCAR is taken, by row and column of its table.
 
-    Attacks of one norm and radius are one group. Where several norms have as many radii each, their smallest are a group
-    too, and so on up to the largest, as the benchmark's small, middle and large magnitudes are.
+    Attacks of one norm and radius form a group. If several norms have the same number of radii, the smallest radius of each
+    forms a group across norms, and so on up to the largest: the benchmark's small, middle and large magnitudes.
     """
     by_radius: dict[str, dict[str, list[Attacked]]] = {}
     for which in attacked:
@@ -79,7 +79,7 @@ def _worst_groups(attacked: list[Attacked]) -> dict[tuple[str, str], list[Attack
 
 
 def broken_by_stage(table: PassRecords) -> Table:
-    """Returns, for attacks of several stages, which share of all images each stage broke."""
+    """Returns, for attacks of several stages, the percentage of all images that each stage broke."""
     if table.broken_by is None:
         return {}
     rows: Table = {}
@@ -92,7 +92,7 @@ def broken_by_stage(table: PassRecords) -> Table:
 
 
 def attack_costs(table: PassRecords) -> dict[str, dict[str, int]]:
-    """Returns the forward and backward passes of each attacked cell, over all images."""
+    """Returns the number of forward and backward passes of each attacked cell, summed over images."""
     if table.forward is None or table.backward is None:
         return {}
     forward, backward = table.forward.sum(axis=0).tolist(), table.backward.sum(axis=0).tolist()
@@ -104,10 +104,10 @@ def attack_costs(table: PassRecords) -> dict[str, dict[str, int]]:
 
 
 def attack_warnings(records: Records) -> list[str]:
-    """Returns what attacks found suspicious, with the number of images, and whether Square was needed.
+    """Returns the warnings that attacks recorded, with their numbers of images, and those of masked gradients.
 
-    Square needs no gradient; if it breaks more than 0.2 % of the images after attacks with gradients, theirs may be masked
-    (the rule of AutoAttack, Croce and Hein 2020, https://arxiv.org/abs/2003.01690).
+    Square needs no gradients. If it breaks more than 0.2 % of the images that gradient-based attacks did not, gradients may
+    be masked (AutoAttack's rule, Croce and Hein 2020, https://arxiv.org/abs/2003.01690).
     """
     warnings = []
     settings = records.header["conditions"].get("attacks", {})
@@ -118,7 +118,7 @@ def attack_warnings(records: Records) -> list[str]:
                 for name, meaning in flags.items():
                     found[cell, f"{name}: {meaning}"] = found.get((cell, f"{name}: {meaning}"), 0) + 1
         n = len(table.ids)
-        warnings += [f"{cell}: {text} (noted with {count} of {n} images)" for (cell, text), count in found.items()]
+        warnings += [f"{cell}: {text} (for {count} of {n} images)" for (cell, text), count in found.items()]
         for column, (cell, place) in enumerate(zip(table.cells, table.coordinates, strict=True)):
             stages = settings.get(cell, {}).get("attacks") or ("apgd_ce", "square")
             white_box = str(place.get("attack")).startswith("autoattack_") and place.get("source") == place.get(
@@ -129,7 +129,7 @@ def attack_warnings(records: Records) -> list[str]:
             by_square = sum(row[column] == "square" for row in table.broken_by or ())
             if by_square > SQUARE_SHARE * n:
                 warnings.append(
-                    f"{cell}: Square broke {by_square} of {n} images that attacks with gradients left standing; gradients "
-                    "may be masked, and the true robustness may be lower still"
+                    f"{cell}: Square broke {by_square} of {n} images that gradient-based attacks did not; gradients may be "
+                    "masked, and the true robustness may be lower"
                 )
     return warnings

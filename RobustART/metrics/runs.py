@@ -1,4 +1,4 @@
-"""The result files of a run, and whether two runs are of the same images under the same conditions."""
+"""Reads the result files of a run, and checks whether two runs are comparable."""
 
 from __future__ import annotations
 
@@ -13,52 +13,53 @@ from RobustART.records.journal import difference
 from RobustART.records.lines import PassRecords, Records, is_result_file
 
 TRAINING_LOG = "train.jsonl"
-"""What a training writes beside its results; no result file."""
-UNFINISHED = "the run has not ended; the same command goes on with it"
+"""Log that a training writes beside its results; not a result file."""
+UNFINISHED = "the run is unfinished; the same command resumes it"
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """The result files of one model."""
+    """Results of one model."""
 
     place: str
-    """Where they are."""
+    """Path of its result file or folder."""
     records: dict[str, Records]
-    """By the name of the benchmark."""
+    """Records by name of the benchmark."""
 
 
 def result_files(place: str | Path) -> list[Path]:
-    """Returns the result files of a run.
+    """Returns the paths of a run's result files.
 
     Args:
-        place: one result file, the folder of a run, in whose ``results`` they are, or a folder of them.
+        place: a result file, a folder of result files, or the folder of a run, which has them in ``results``.
 
     Raises:
-        RecordError: there are none.
+        RecordError: there are no result files.
     """
     path = Path(place)
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise RecordError(f"there is no run {path}: neither such a folder nor such a file is there")
+        raise RecordError(f"there is no run {path}: no such file or folder")
     for folder in (path / "results", path):
         files = sorted(file for file in folder.glob("*.jsonl") if file.name != TRAINING_LOG)
         if files:
             return files
         if any(folder.glob("*.jsonl.rank*")):
-            raise RecordError(f"{folder} holds parts of results only (*.jsonl.rank*): {UNFINISHED}")
+            raise RecordError(f"{folder} has only partial results (*.jsonl.rank*): {UNFINISHED}")
     trained = (path / TRAINING_LOG).is_file()
-    training = f"; it holds a training ({TRAINING_LOG}) that has evaluated nothing" if trained else ""
+    training = f"; it has a training ({TRAINING_LOG}) without an evaluation" if trained else ""
     raise RecordError(
-        f"{path} holds no result files (*.jsonl), nor does its folder 'results'{training}{runs_within(path, '*.jsonl')}"
+        f"{path} has no result files (*.jsonl), nor does its folder 'results'{training}{runs_within(path, '*.jsonl')}"
     )
 
 
 def read_run(place: str | Path) -> Run:
-    """Returns the result files of a run; see :func:`result_files`.
+    """Returns the results of a run, which is named as in :func:`result_files`.
 
     Raises:
-        RecordError: there are none, one is damaged, two are of one benchmark, or they are of different models.
+        RecordError: there are no result files, one is damaged, two are of the same benchmark, or they are of different
+            models.
     """
     found: dict[str, Records] = {}
     places: dict[str, Records] = {}
@@ -67,44 +68,44 @@ def read_run(place: str | Path) -> Run:
         records = places[str(file)] = read_result(file)
         name = records.header["benchmark"]
         if name in found:
-            raise RecordError(f"{place} holds two result files of the benchmark {name}")
+            raise RecordError(f"{place} has two result files of the benchmark {name}")
         found[name] = records
     check_one_model(places)
     return Run(str(place), found)
 
 
 def _check_kind(file: Path) -> None:
-    """Raises a RecordError that says what to name instead, if a file is no result file or its header is not whole."""
-    ours = is_result_file(file)  # refuses a file that cannot be read
+    """Raises a RecordError with what to name instead, if a file is not a result file or its header is incomplete."""
+    ours = is_result_file(file)  # raises if the file is unreadable
     with open(file, "rb") as opened:
         whole = opened.readline().endswith(b"\n")
     if not whole and (file.stat().st_size == 0 or file.suffix == ".jsonl"):
-        raise RecordError(f"{file} has no whole first line: {UNFINISHED}")
+        raise RecordError(f"{file} has an incomplete first line: {UNFINISHED}")
     if not ours:
         if file.name == "report.json":
-            told = "This is a report; name the folder of its run, or a result file (*.jsonl) beside it"
+            hint = "This is a report; name the folder of its run, or a result file (*.jsonl) beside it"
         else:
-            told = (
-                "Name the folder of a run, or one of its results/*.jsonl. Files of the original's formats are scored by "
-                "the evaluators of RobustART.metrics"
+            hint = (
+                "Name the folder of a run, or one of its results/*.jsonl. The evaluators of RobustART.metrics score files "
+                "of the original's formats"
             )
-        raise RecordError(f"{file} is no result file. {told}")
+        raise RecordError(f"{file} is not a result file. {hint}")
 
 
 _HOW = ("batch_size", "channels_last", "precision", "device", "version")
-"""Conditions that do not hinder a comparison, but are told."""
+"""Conditions whose differences are reported but do not prevent a comparison."""
 
 
 def check_comparable(first: Records, second: Records, names: tuple[str, str]) -> list[str]:
-    """Returns what differs between two runs of one benchmark without hindering a comparison.
+    """Returns the differences between two runs of one benchmark that do not prevent a comparison.
 
     Args:
         first: records of the first run.
-        second: of the second.
-        names: what to call them in messages.
+        second: records of the second run.
+        names: names of both runs in messages.
 
     Raises:
-        RecordError: their conditions or images differ; the message says how.
+        RecordError: their conditions or images differ; the message gives the differences.
     """
     benchmark = first.header["benchmark"]
     refused = f"{names[1]} cannot be compared with {names[0]}: {benchmark}"
@@ -118,7 +119,7 @@ def check_comparable(first: Records, second: Records, names: tuple[str, str]) ->
         _check_images(one, two, refused)
     stated = [records.header["conditions"] for records in (first, second)]
     if named:
-        raise RecordError(f"{refused} is on the same files, but not by their headers: {named[0]}")
+        raise RecordError(f"{refused} is on the same files, but the headers differ in {named[0]}")
     how = [
         {**{key: each.get(key) for key in _HOW}, "versions": records.header.get("versions", {})}
         for each, records in zip(stated, (first, second), strict=True)
@@ -131,7 +132,7 @@ def _check_images(one: PassRecords, two: PassRecords, refused: str) -> None:
     if mine != theirs:
         lone = min(set(mine) ^ set(theirs))
         raise RecordError(
-            f"{refused} is on other images: {len(mine)} and {len(theirs)}, and image {lone} is in one of them alone"
+            f"{refused} is on other images: {len(mine)} and {len(theirs)}, and only one run has image {lone}"
         )
     images = [list(zip(run.files, run.labels.tolist(), run.digests, strict=True)) for run in (one, two)]
     for i, a, b in zip(mine, *images, strict=True):

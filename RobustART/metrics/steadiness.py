@@ -1,4 +1,4 @@
-"""Numbers of ImageNet-P, with intervals: how steady a model is over the frames of videos."""
+"""ImageNet-P's numbers with intervals, from the stability of each video."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from RobustART.metrics.stability import SCORED_PERTURBATIONS, T5D_MAX, ZIPF_MAX,
 
 
 class _Measure(NamedTuple):
-    """One of the numbers of a video."""
+    """Names of the metrics derived from one number of a video."""
 
     mean: str
-    """Name of its mean over perturbations."""
+    """Name of the mean over perturbations."""
     ratio: str
-    """Name of its mean over a baseline's; empty where nothing is published."""
+    """Name of the mean of ratios to a baseline; empty if there is no such metric."""
     upto: float
-    """The highest that it can be."""
+    """Upper bound of the number."""
 
 
 _MEASURES = {
@@ -33,7 +33,7 @@ _MEASURES = {
 }
 
 Found = Mapping[str, Mapping[str, Sample]]
-"""By perturbation the numbers of each video, by column."""
+"""For each perturbation the values of the videos, by column."""
 
 
 def flips(
@@ -41,10 +41,15 @@ def flips(
     difficulty: int = 1,
     baseline: Mapping[str, NDArray[np.int64]] | None = None,
 ) -> Summary:
-    """Returns ``mFP``, and over a baseline ``mFR``, from predictions alone, (N, T) by perturbation.
+    """Returns ``mFP``, and with a baseline ``mFR``, from predictions alone.
 
-    They are all that the original's files hold: no names, so each perturbation's videos are drawn apart, and so are the
-    baseline's.
+    The original's files have predictions without names of videos, so the videos of each perturbation, and those of the
+    baseline, are resampled separately.
+
+    Args:
+        predictions: for each perturbation the predicted class of each frame, (N, T).
+        difficulty: distance of the frames that are compared.
+        baseline: predictions of the baseline model.
     """
     return steadiness(
         _of_predictions(predictions, difficulty, "own"),
@@ -62,13 +67,14 @@ def _of_predictions(predictions: Mapping[str, NDArray[np.int64]], difficulty: in
 
 
 def steadiness(found: Found, baseline: Found | None = None) -> Summary:
-    """Returns the numbers of ImageNet-P from those of each video.
+    """Returns ImageNet-P's numbers from those of each video.
 
-    * ``mFP``: mean over the 10 scored perturbations of the flip probability (the original RobustART's number), with
-      ``mean_T5D`` and ``mean_zipf`` the same of the two distances between rankings;
-    * ``mFR`` and ``mT5D``, only with a baseline: mean over perturbations of the number over the baseline's.
+    * ``mFP``, ``mean_T5D``, ``mean_zipf``: means over the 10 scored perturbations of the flip probability, the top-5
+      distance and the Zipf distance.
+    * ``mFR``, ``mT5D``: means over the perturbations of the ratio to the baseline, in percent; only if ``baseline`` is
+      given.
 
-    Where not all scored perturbations are there, names end in ``_of_these``.
+    The names end in ``_of_these`` if scored perturbations are missing.
     """
     rows: Table = {
         name: {column: estimates.mean(sample.values, _MEASURES[column].upto) for column, sample in row.items()}
@@ -95,12 +101,12 @@ def _mean(means: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _ratio(found: Found, baseline: Found, names: Sequence[str], column: str) -> Estimate:
-    """Returns the mean over perturbations of a number over the baseline's; both vary with the videos that are drawn."""
+    """Returns the mean over perturbations of the ratio to the baseline; the resamples vary both."""
     for name in names:
         if name not in baseline:
             raise RecordError(f"the baseline has no perturbation {name!r}")
         if not np.asarray(baseline[name][column].values).any():
-            raise RecordError(f"the baseline's {column} of {name} is 0, so nothing can be divided by it")
+            raise RecordError(f"the baseline's {column} of {name} is 0, so the ratio to it is undefined")
     count = len(names)
 
     def ratio(means: NDArray[np.float64]) -> NDArray[np.float64]:

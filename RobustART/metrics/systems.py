@@ -1,4 +1,4 @@
-"""Numbers of system noise: spread of accuracy over decoders and resizes."""
+"""Numbers of system noise: spread of the accuracy over decoders and resizes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from RobustART.metrics.results import Estimate, Summary, Table
 
 
 def systems(cells: Sequence[str], correct: NDArray[np.bool_]) -> Summary:
-    """Returns mean, standard deviation and worst of top-1 over cells, and each cell's, from (N, cells) verdicts."""
+    """Returns mean, standard deviation and minimum of top-1 accuracy over cells, and each cell's.
+
+    Args:
+        cells: names of the cells.
+        correct: whether each image is classified correctly in each cell, (N, cells).
+    """
     n = len(correct)
     means, draws = estimates.drawn_means(correct)
     rows: Table = {cell: {"top1 (%)": estimates.accuracy(correct[:, i])} for i, cell in enumerate(cells)}
-    half = (
-        100.0 * np.sqrt((len(cells) // 2) * ((len(cells) + 1) // 2)) / len(cells)
-    )  # half of the cells right, half wrong
+    # The largest standard deviation: half of the cells at 100 %, half at 0 %.
+    half = 100.0 * np.sqrt((len(cells) // 2) * ((len(cells) + 1) // 2)) / len(cells)
     metrics = {
         "mean_top1": estimates.from_draws(100.0 * float(means.mean()), 100.0 * draws.mean(axis=1), n),
         "std_top1": _spread(100.0 * float(means.std()), 100.0 * draws.std(axis=1), n, half),

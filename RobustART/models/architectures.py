@@ -19,7 +19,7 @@ from RobustART.errors import ConfigError, nearest
 SETS = {
     "benchmark": "the 44 architectures of the benchmark",
     "further": "architectures outside the 44",
-    "original": "the original RobustART's own names, where they are none of the above",
+    "original": "the original RobustART's own names, where they are not among the above",
 }
 
 

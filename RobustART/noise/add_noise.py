@@ -54,7 +54,7 @@ class AddNoise:
 
     Raises:
         UnknownNameError: there is no such noise.
-        ConfigError: the type is no name, or the seed no whole number.
+        ConfigError: the type is not a name, or the seed is not an integer.
 
     Example:
         >>> noise = AddNoise("imagenet-c")
@@ -214,7 +214,7 @@ class AddNoise:
             raise ConfigError(f"input_size is {size}, but the images are {images.shape[2]} x {images.shape[3]}")
         labels = torch.as_tensor(label, device=images.device).reshape(-1)
         if len(labels) != len(images) or labels.is_floating_point() or labels.dtype == torch.bool:
-            raise ConfigError(f"labels must be {len(images)} whole numbers, got {kind_of(label)}")
+            raise ConfigError(f"labels must be {len(images)} integers, got {kind_of(label)}")
         seeds = image_seeds(self.seed, range(len(images)), self.noise_type).to(images.device)
         attacked = function(model, images, labels.long(), seeds=seeds, **options)
         if log is not None:
@@ -260,7 +260,7 @@ def _costs(log: AttackLog) -> str:
         broken = sum(name == stage for name in log.broken_by)
         passes = f"{int(log.forward[stage].sum())} forward and {int(log.backward[stage].sum())} backward passes"
         lines.append(f"{stage}: broke {broken} of {len(log.broken_by)} images in {passes}")
-    return "\n".join([*lines, f"{int(log.robust.sum())} of {len(log.broken_by)} images stand"])
+    return "\n".join([*lines, f"{int(log.robust.sum())} of {len(log.broken_by)} images withstand it"])
 
 
 def _device_of(model: Any) -> torch.device:

@@ -105,7 +105,7 @@ def on_picture(
         read: makes the input of ``change`` from a path or the bytes of a file.
 
     Raises:
-        ConfigError: it is none of them.
+        ConfigError: it is of another kind.
         DataError: the file, or the PIL image, cannot be read.
     """
     if isinstance(picture, np.ndarray):

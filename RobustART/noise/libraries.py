@@ -18,7 +18,7 @@ from RobustART.errors import ConfigError, UnknownNameError, nearest
 from RobustART.noise.attacks.victim import check_output, guarded, parameter_dtype
 
 LIBRARIES = ("foolbox", "torchattacks")
-"""What may stand before the colon."""
+"""What is allowed before the colon."""
 
 
 class _Module(nn.Module):

@@ -1,4 +1,4 @@
-"""Sections of plain data: read, taken out, made, and never trusted to be well formed."""
+"""Sections of plain data: how they are read and changed, well formed or not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KINDS = {bool: "true or false", int: "an integer", str: "a string", dict: "a map
 
 
 def section(config: Plain, *path: str) -> Plain:
-    """Returns the mapping at a path; an empty one that is not part of ``config`` where there is none."""
+    """Returns the mapping at a path; an empty one, not part of ``config``, if it is missing."""
     for key in path:
         value = config.get(key)
         config = value if isinstance(value, dict) else {}

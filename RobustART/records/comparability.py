@@ -1,14 +1,13 @@
-"""Which runs may stand beside each other: the one rule, for ``robustart compare`` and for ``robustart leaderboard``.
+"""The rule of which runs are comparable, for ``robustart compare`` and ``robustart leaderboard``.
 
-1. Numbers of two runs are of the same thing if both measured the same images, by the same options, attacks and further
-   models, with the same seed (:func:`protocol`). Where data lie, and what sets and sources are called, does not matter.
-2. How a photo becomes a model's input belongs to the model, as long as that is the model's own way. On a board of many
-   models each may have its own; a run that was told another way stands beside those alone that were told the same
-   (:func:`board_conditions`).
-3. Image by image, two runs must have been shown the same pixels: there the way itself must be the same, but for mean and
-   standard deviation, which are inside the model (:func:`paired_conditions`).
+1. Numbers of two runs measure the same thing if the runs used the same images, options, attacks, further models and seed
+   (:func:`protocol`). The location of data and the names of data sets and sources do not matter.
+2. Preprocessing belongs to the model. On a board of many models each may have its own; a run whose configuration overrides
+   it shares a column only with runs that override it in the same way (:func:`board_conditions`).
+3. A comparison image by image requires the same pixels, so the preprocessing itself must be the same, except for mean and
+   standard deviation, which are part of the model (:func:`paired_conditions`).
 
-How it was computed (batch size, precision, device, versions) hinders neither, but is told.
+Differences in how a run was computed (batch size, precision, device, versions) are reported but prevent neither.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from typing import Any
 from RobustART.core.preprocessing import INNER
 
 PLACES = ("root_dir", "meta")
-"""Options that say where data lie: the same data may lie elsewhere, and their fingerprint tells them apart."""
+"""Options that locate data; the fingerprint identifies the data wherever they are."""
 _DATA = ("images", "subset", "decoder", "exif_orientation", "fingerprint")
-"""What is said of each data set that decides which pixels a model is shown."""
+"""Conditions of a data set that determine the pixels a model receives."""
 
 
 def protocol(stated: Mapping[str, Any], cells: Collection[str] | None = None) -> dict[str, Any]:
-    """Returns what must be the same in two runs of a benchmark for their numbers to be of the same thing.
+    """Returns the conditions that two runs of a benchmark must share for their numbers to measure the same thing.
 
     Args:
         stated: ``options``, ``attacks``, ``data``, ``models`` and ``seed``, as in the conditions of a result file.
-        cells: the attacked cells that the number depends on; None is the whole benchmark.
+        cells: attacked cells that the number depends on; None is the whole benchmark.
     """
     common = {
         "data": [{key: row.get(key) for key in _DATA} for row in stated.get("data", [])],
@@ -53,11 +52,11 @@ def protocol(stated: Mapping[str, Any], cells: Collection[str] | None = None) ->
 
 
 def board_conditions(report: Mapping[str, Any], benchmark: str, cells: Collection[str] | None = None) -> dict[str, Any]:
-    """Returns what two reports must share for a number to stand in one column of a board.
+    """Returns the conditions that two reports must share for their numbers to share a column of a board.
 
     Args:
-        report: what ``report.json`` holds.
-        benchmark: one that it has.
+        report: contents of ``report.json``.
+        benchmark: name of a benchmark in the report.
         cells: as in :func:`protocol`.
     """
     conditions = report["conditions"]
@@ -67,10 +66,10 @@ def board_conditions(report: Mapping[str, Any], benchmark: str, cells: Collectio
 
 
 def paired_conditions(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what two result files must share to be compared image by image; the images themselves come on top.
+    """Returns the conditions that two result files must share, besides the images, to be compared image by image.
 
     Args:
-        header: of a result file.
+        header: header of a result file.
     """
     stated = header["conditions"]
     found = protocol(stated)

@@ -1,4 +1,4 @@
-"""The first line of a result file: what it says, checked in this one place, so that all who read it may rely on it."""
+"""The header of a result file, its first line: checked here once, so that all readers may rely on it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from RobustART.records.sealing import unsealed
 
 FORMAT = "robustart-records/2"
 BEFORE = "robustart-records/1"
-"""The format before, without coordinates and checksums, which is read too."""
+"""Previous format, without coordinates and checksums, which can still be read."""
 _ANY_VERSION = FORMAT.partition("/")[0] + "/"
 _DEPTH = 50
-"""Levels that a header may be nested."""
-_KINDS = {str: "a text", dict: "an object", list: "a list", int: "a whole number"}
+"""Deepest allowed nesting of a header."""
+_KINDS = {str: "a string", dict: "an object", list: "a list", int: "an integer"}
 
 
 def config_hash(conditions: Mapping[str, Any]) -> str:
-    """Returns 16 hexadecimal digits that differ when anything in ``conditions`` (plain data) does."""
+    """Returns a hash of ``conditions`` (JSON data) as 16 hexadecimal digits."""
     text = json.dumps(conditions, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def conditions_hash(conditions: Mapping[str, Any]) -> str:
-    """Returns the hash of a result file's conditions; what its data sets are called does not count."""
+    """Returns the hash of a result file's conditions, which ignores the names of data sets."""
     data = [{**row, "name": None} for row in conditions.get("data", [])]
     return config_hash({**conditions, **({"data": data} if "data" in conditions else {})})
 
 
 def parse_json(text: str) -> Any:
-    """Returns what JSON text says; a ValueError if it is none, also where it is nested too deeply or a number too long."""
+    """Returns the value of a JSON string; raises a ValueError if it is invalid or exceeds Python's limits."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -40,7 +40,7 @@ def parse_json(text: str) -> Any:
 
 
 def shown(value: object) -> str:
-    """Returns a value for a message, cut to a length that one can read."""
+    """Returns the representation of a value for a message, cut to 80 characters."""
     try:
         text = repr(value)
     except RecursionError:
@@ -49,13 +49,13 @@ def shown(value: object) -> str:
 
 
 def field(holder: Mapping[str, Any], key: str, kind: type, place: str) -> Any:
-    """Returns an entry of JSON data, or raises a RecordError if it is not there or of another kind.
+    """Returns an entry of JSON data; raises a RecordError if it is missing or of another type.
 
     Args:
         holder: the data.
         key: name of the entry.
-        kind: ``str``, ``dict``, ``list`` or ``int``; true and false are no whole numbers.
-        place: what holds it, for the message.
+        kind: ``str``, ``dict``, ``list`` or ``int``; booleans are not integers.
+        place: name of the data in the message.
     """
     value = holder.get(key)
     if type(value) is not kind:
@@ -64,7 +64,7 @@ def field(holder: Mapping[str, Any], key: str, kind: type, place: str) -> Any:
 
 
 def is_header(text: str) -> bool:
-    """Returns whether a first line is the header of a result file of ours, of this version or another, sound or not."""
+    """Returns whether a first line is the header of a result file of ours, of any version, valid or not."""
     try:
         header = parse_json(text)
     except ValueError:
@@ -76,11 +76,11 @@ def check_header(text: str, path: object) -> dict[str, Any]:
     """Returns the header of a result file.
 
     Args:
-        text: its first line.
-        path: of the file, for messages.
+        text: first line of the file.
+        path: path of the file, for messages.
 
     Raises:
-        RecordError: it is none, of another version, or lacks what readers rely on; the message says what came.
+        RecordError: the line is not a header, of another version, damaged, or lacks a required entry.
     """
     place = f"the header of {path}"
     try:
@@ -88,8 +88,8 @@ def check_header(text: str, path: object) -> dict[str, Any]:
     except ValueError:
         header = None
     if not isinstance(header, dict) or header.get("format") not in (FORMAT, BEFORE):
-        raise RecordError(f"{path} is not a result file of this version: its first line must say {FORMAT!r}")
-    if header["format"] == FORMAT or "crc" in header:  # its version may be what was damaged
+        raise RecordError(f"{path} is not a result file of this version: its first line must state {FORMAT!r}")
+    if header["format"] == FORMAT or "crc" in header:  # the damage may be in the version
         unsealed(text, place)
     sealed = "crc" in header
     header.pop("crc", None)
@@ -117,7 +117,7 @@ def check_header(text: str, path: object) -> dict[str, Any]:
 
 
 def _check_depth(header: dict[str, Any], place: str) -> None:
-    """Raises a RecordError if a header is nested more deeply than any is, and than comparing or printing it bears."""
+    """Raises a RecordError if a header is nested too deeply to be compared or printed."""
     level: list[Any] = [header]
     for _ in range(_DEPTH):
         inner = [list(v.values()) if isinstance(v, dict) else v for v in level if isinstance(v, (dict, list))]
@@ -138,7 +138,7 @@ def _check_conditions(stated: dict[str, Any], place: str) -> None:
         if settings.get("norm") is not None:
             field(settings, "norm", str, where)
         if settings.get("attacks") is not None and not _texts(settings["attacks"]):
-            raise RecordError(f"{where} needs 'attacks', a list of texts, got {shown(settings['attacks'])}")
+            raise RecordError(f"{where} needs 'attacks', a list of strings, got {shown(settings['attacks'])}")
     if "preprocessing" in stated:
         field(stated, "preprocessing", dict, place)
     if "models" in stated:
@@ -170,13 +170,13 @@ def _check_pass(info: dict[str, Any], place: str) -> None:
             sound = isinstance(pair, list) and len(pair) == 2 and all(p is None or isinstance(p, str) for p in pair)
             if cell not in cells or not sound:
                 raise RecordError(
-                    f"{place} needs in 'models' for one of its cells the names of two models or null, got "
+                    f"{place} needs in 'models', for one of its cells, two entries that are names of models or null, got "
                     f"{shown({cell: pair})}"
                 )
 
 
 def coordinates_of(info: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Returns the coordinates of each cell of a pass in a header; empty ones in files of format 1."""
+    """Returns the coordinates of each cell of a pass in a header; they are empty in files of format 1."""
     return tuple(info.get("coordinates") or ({} for _ in info["cells"]))
 
 

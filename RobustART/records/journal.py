@@ -1,15 +1,14 @@
-"""The result file of one benchmark while it is being made: appended to, taken up again, merged.
+"""Writes, resumes and merges the result file of one benchmark.
 
-While a run is on, process 0 appends to the file itself and process r to ``<file>.rank{r}``. The unit of commitment is
-the block: the images that stood together in a batch. Its lines are written by one call; a block of which a line is
-missing, or is cut off, does not count when a run is taken up again. When all blocks are there they are merged, sorted
-by id, under a temporary name, and renamed.
+During a run, process 0 appends to the file itself and process r to ``<file>.rank{r}``. The unit of commitment is the block:
+the images that share a batch. Its lines are written by one call; a resumed run discards blocks with a missing or truncated
+line. When all blocks are complete, they are merged, sorted by id, written under a temporary name, and renamed.
 
-Within a block a long attack commits each of its stages as a line of its own::
+Within a block a long attack commits each of its stages as a separate line::
 
     {"progress": "autoattack_linf/8/255", "pass": 0, "first": 128, "stage": "apgd_ce", "ran": [0, 3], "finished": [3], ...}
 
-``first`` is the id of the block's first image, and positions count from it. Such lines live until their block is complete.
+``first`` is the id of the block's first image; positions count from it. A complete block no longer needs these lines.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from RobustART.records.lines import Key, Line, read_lines
 from RobustART.records.sealing import seal
 
 Progress = dict[str, Any]
-"""One stage of one attack on one block, as plain data."""
+"""One stage of an attack on a block, as JSON data."""
 
 
 def difference(old: Any, new: Any, path: str = "") -> list[str]:
-    """Returns what differs between two plain values, as ``key: old -> new`` texts."""
+    """Returns the differences between two JSON values, as strings ``key: old -> new``."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         rows = []
         for key in sorted({*old, *new}, key=str):
@@ -43,18 +42,18 @@ def difference(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def _encoded(text: str) -> bytes:
-    """Returns a line as bytes; those that were not UTF-8 in a file name come back as they were."""
+    """Returns a line as bytes; bytes of a file name that are not UTF-8 are restored."""
     return text.encode("utf-8", errors="surrogateescape")
 
 
 class Journal:
-    """The result file of one benchmark while it is being made.
+    """The result file of one benchmark during a run.
 
     Args:
-        path: the result file.
-        header: its header; ``hash`` and ``conditions`` decide whether an existing file belongs to it.
-        blocks: the grid: which images of which pass stand together.
-        rank: number of this process.
+        path: path of the result file.
+        header: header of the file; an existing file must have the same ``hash``.
+        blocks: keys of the images of each block.
+        rank: rank of this process.
     """
 
     def __init__(self, path: Path, header: dict[str, Any], blocks: Sequence[Sequence[Key]], rank: int = 0) -> None:
@@ -63,19 +62,19 @@ class Journal:
         self._file: Any = None
         self._noted = False
         self.lines: dict[Key, str] = {}
-        """What :meth:`done` found: the lines of all complete blocks."""
+        """Lines of all complete blocks, set by :meth:`done`."""
         self.untidy = False
-        """Whether :meth:`done` found several files, or lines of progress, so that they want merging."""
+        """Whether :meth:`done` found several files or lines of progress, which must be merged."""
         self.progress: list[Progress] = []
-        """What :meth:`done` found of the other blocks: the stages they have behind them."""
+        """Finished stages of the incomplete blocks, set by :meth:`done`."""
 
     def parts(self) -> list[Path]:
-        """Returns the files of this benchmark that exist."""
+        """Returns the existing files of this benchmark."""
         ranks = [p for p in self.path.parent.glob(f"{self.path.name}.rank*") if p.suffix[5:].isdigit()]
         return [p for p in (self.path, *sorted(ranks)) if p.exists()]
 
     def _read(self) -> tuple[dict[Key, str], list[Progress]]:
-        """Returns the lines of all complete blocks, and the progress of the others."""
+        """Returns the lines of all complete blocks, and the progress of the other blocks."""
         lines: dict[Key, str] = {}
         stages: dict[tuple[Any, ...], Progress] = {}
         for part in self.parts():
@@ -83,7 +82,7 @@ class Journal:
                 continue
             with open(part, "rb") as file:
                 if not file.readline().endswith(b"\n"):
-                    continue  # killed while writing the header: nothing is recorded here
+                    continue  # killed while writing the header: nothing is recorded
             header, found, progress = read_lines(part)
             self._check(header, part)
             self._noted |= bool(progress) or header["format"] != self.header["format"]
@@ -95,7 +94,7 @@ class Journal:
         known = {key for block in self.blocks for key in block}
         foreign = [key for key in lines if key not in known]
         if foreign:
-            raise RecordError(f"{self.path} holds image {foreign[0][1]}, which this run does not evaluate")
+            raise RecordError(f"{self.path} has image {foreign[0][1]}, which this run does not evaluate")
         complete = [block for block in self.blocks if all(key in lines for key in block)]
         ended = {block[0] for block in complete}
         left = [entry for entry in stages.values() if (entry["pass"], entry["first"]) not in ended]
@@ -107,18 +106,22 @@ class Journal:
         rows = difference(header.get("conditions", {}), self.header["conditions"])
         raise RecordError(
             f"{part} belongs to another config: its hash is {header.get('hash')}, this run's is {self.header['hash']}. "
-            f"What differs (file -> run): {'; '.join(rows[:8]) or 'nothing that is recorded'}. "
-            "Results are never mixed: take another output_dir, or --fresh to delete the old results."
+            f"Differences (file -> run): {'; '.join(rows[:8]) or 'none that are recorded'}. "
+            "Results are never mixed: use another output_dir, or --fresh to delete the old results."
         )
 
     def done(self) -> set[int]:
-        """Returns the numbers of the blocks that are complete. Writes nothing; a file of another config is refused."""
+        """Returns the indices of the complete blocks, without writing anything.
+
+        Raises:
+            RecordError: the file is damaged or belongs to another config.
+        """
         self.lines, self.progress = lines, _ = self._read()
         self.untidy = len(self.parts()) > 1 or self._noted
         return {i for i, block in enumerate(self.blocks) if all(key in lines for key in block)}
 
     def compact(self) -> None:
-        """Rewrites all parts as the one result file: complete blocks only, sorted. Called by process 0 alone."""
+        """Merges all parts into one sorted result file of the complete blocks. Only process 0 may call it."""
         lines, progress = self._read()
         try:
             with open_whole(self.path, durable=True) as file:
@@ -132,33 +135,33 @@ class Journal:
             raise self._write_error(error) from error
 
     def delete(self) -> None:
-        """Deletes what is recorded. Called by process 0 alone."""
+        """Deletes all parts. Only process 0 may call it."""
         for part in self.parts():
             part.unlink()
 
     def open(self) -> None:
         """Opens this process's part for appending; after :meth:`compact` and a barrier."""
         try:
-            self._file = open(self._part, "ab", buffering=0)  # noqa: SIM115 - it lives on until close
+            self._file = open(self._part, "ab", buffering=0)  # noqa: SIM115 - stays open until close
             if self.rank != 0:
                 self._write(_encoded(seal(json.dumps(self.header, ensure_ascii=False))))
         except OSError as error:
             raise self._write_error(error) from error
 
     def append(self, lines: Iterable[Line]) -> None:
-        """Writes one block. If that fails, the file is cut back to the blocks before it.
+        """Writes one block. If that fails, the file is truncated to the previous blocks.
 
         Raises:
-            RecordError: the disk is full or the file cannot be written.
+            RecordError: the disk is full, or the file cannot be written.
         """
         self._append("".join(line.dump() for line in lines))
 
     def note(self, entry: Progress) -> None:
-        """Writes one stage of an attack on the block at hand; errors as in :meth:`append`."""
+        """Writes one stage of an attack on the current block; errors as in :meth:`append`."""
         self._append(seal(json.dumps(entry, ensure_ascii=False)))
 
     def stages(self, key: Key, cell: str) -> list[Progress]:
-        """Returns the stages of an attack that the block of a first image has behind it, in their order."""
+        """Returns the finished stages of an attack, in order, for the block whose first image has this key."""
         return [e for e in self.progress if (e["pass"], e["first"]) == key and e["progress"] == cell]
 
     def _append(self, text: str) -> None:
@@ -170,7 +173,7 @@ class Journal:
             try:
                 self._file.truncate(start)
             except OSError:
-                pass  # what is left of the block is dropped when the run is taken up again
+                pass  # the resumed run discards the rest of the block
             raise self._write_error(error) from error
 
     def _write(self, data: bytes) -> None:
@@ -180,12 +183,12 @@ class Journal:
 
     def _write_error(self, error: OSError) -> RecordError:
         return RecordError(
-            f"cannot write {self._part}: {error.strerror or error}. What was recorded before is kept; "
-            "when this is mended, the same command goes on from there."
+            f"cannot write {self._part}: {error.strerror or error}. The records written before are kept; once this is "
+            "resolved, the same command resumes the run."
         )
 
     def close(self) -> None:
-        """Closes this process's part; safe to call twice."""
+        """Closes this process's part; further calls have no effect."""
         if self._file is not None:
             self._file.close()
             self._file = None

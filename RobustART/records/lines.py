@@ -1,29 +1,32 @@
-"""Result files: the border between the engine, which needs a model, and the metrics, which need only these.
+"""The format of result files, and their reader.
 
-A result file is JSON lines. The first line is the header::
+A result file has JSON lines. The first line is the header::
 
     {"format": "robustart-records/2", "benchmark": "...", "hash": "3f2a...", "conditions": {...},
      "passes": [{"name": "", "cells": ["fog/1", ...], "ids": 20,
                  "coordinates": [{"corruption": "fog", "severity": 1}, ...]}],
      "versions": {...}, "crc": 2774563219}
 
-and then comes one line per image, with one entry per cell in each list::
+One line per image follows, with one entry per cell in each list::
 
     {"id": 0, "file": "a.jpg", "label": 243, "digest": "9c...",
      "prediction": [243, ...], "confidence": [0.91, ...], "label_rank": [0, ...], "crc": 1836477412}
 
-A line of a pass with attacks also has ``broken_by`` (per cell the stage of the attack that fooled the model, ``clean`` if
-it was wrong before, null if the image withstands or is not attacked), ``forward`` and ``backward`` (passes that the attack
-spent on it; the evaluation's own, and the few questions about the model before AutoAttack, are not counted), and,
-where an attack found the evaluation itself suspicious, ``flags`` (by cell, name and meaning).
+A line of a pass with attacks also has
 
-A pass may record further numbers of each cell under ``extra``: ``{"pixel_difference": [0.0, 1.2, ...]}``.
+* ``broken_by``: for each cell the stage of the attack that fooled the model, ``clean`` if the model was wrong before, null
+  if the attack failed or the image was not attacked;
+* ``forward`` and ``backward``: passes that the attack spent on the image, without those of the evaluation and of the checks
+  before AutoAttack;
+* ``flags``: warnings of attacks, by cell, name and meaning; only if there are any.
 
-``label_rank`` is the number of classes scored above the true one, so 0 is right and anything under 5 is right in the
-top 5. Lines of a benchmark's second and later passes carry ``"pass": 1`` and so on. ``crc`` is the CRC-32 of the line's
-other bytes. Files of format 1, which have neither ``crc`` nor ``coordinates``, are read too.
+A pass may record extra numbers of each cell under ``extra``: ``{"pixel_difference": [0.0, 1.2, ...]}``.
 
-:mod:`RobustART.records.journal` writes such files and resumes them.
+``label_rank`` is the number of classes scored above the true one: 0 is correct, and below 5 is correct in the top 5. Lines
+of a benchmark's second and later passes have ``"pass": 1`` and so on. ``crc`` is the CRC-32 of the line's other bytes.
+Files of format 1, which have neither ``crc`` nor ``coordinates``, can still be read.
+
+:mod:`RobustART.records.journal` writes and resumes result files.
 """
 
 from __future__ import annotations
@@ -55,41 +58,41 @@ __all__ = [
 ]  # fmt: skip
 
 CLEAN = "clean"
-"""The cell of an image without noise or attack, and the benchmark of such cells."""
+"""Name of the cell without noise or attack, and of the benchmark that has only this cell."""
 Key = tuple[int, int]
-"""Number of the pass and id of the image."""
+"""Index of the pass and id of the image."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """A whole result file."""
+    """A finished result file."""
 
     header: dict[str, Any]
-    """Its first line."""
+    """Header, the first line."""
     passes: tuple[PassRecords, ...]
-    """Its passes."""
+    """Records of each pass."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One image's record; the lists have one entry per cell."""
+    """Record of one image; the lists have one entry per cell."""
 
     pass_index: int
-    """Number of the pass, from 0."""
+    """Index of the pass, from 0."""
     id: int
     """Id of the image in its data set."""
     file: str
-    """Its file name."""
+    """File name."""
     label: int
-    """Its label."""
+    """True class."""
     digest: str
-    """16 hexadecimal digits over the file's content."""
+    """Digest of the file's content, 16 hexadecimal digits."""
     prediction: list[int]
     """Predicted classes."""
     confidence: list[float]
     """Softmax probabilities of the predicted classes."""
     label_rank: list[int]
-    """Classes scored above the true one."""
+    """Number of classes scored above the true one."""
     broken_by: list[str | None] | None = None
     """Stages that fooled the model; None in a pass without attacks."""
     forward: list[int] | None = None
@@ -97,12 +100,12 @@ class Line:
     backward: list[int] | None = None
     """Backward passes of the attacks."""
     flags: dict[str, dict[str, str]] | None = None
-    """What attacks found suspicious: by cell, name and meaning; None where nothing was."""
+    """Warnings of attacks by cell, name and meaning; None without warnings."""
     extra: dict[str, list[Any]] | None = None
-    """Further numbers by name; None where the benchmark records none."""
+    """Extra numbers by name; None if the benchmark records none."""
 
     def dump(self) -> str:
-        """Returns the JSON text, ending in a newline."""
+        """Returns the record as a sealed JSON line."""
         data = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
         number = data.pop("pass_index")
         if number:
@@ -128,7 +131,7 @@ _PROGRESS = {
     "progress": str, "pass": int, "first": int, "stage": str, "ran": list, "finished": list, "scores": dict,
     "forward": list, "backward": list, "flags": dict,
 }  # fmt: skip
-"""Entries of a line of progress."""
+"""Entries of a line of progress with their types."""
 
 
 def _first_line(path: Path, errors: str = "replace") -> str:
@@ -140,14 +143,14 @@ def _first_line(path: Path, errors: str = "replace") -> str:
 
 
 def is_result_file(path: str | Path) -> bool:
-    """Returns whether a file starts with a header of ours, sound or not, and not with a line of the original's formats."""
+    """Returns whether a file starts with a header of ours, valid or not, instead of a line of the original's formats."""
     return is_header(_first_line(Path(path)))
 
 
 def _entries(path: Path, header: dict[str, Any]) -> Iterator[tuple[str, str, Key, dict[str, Any]]]:
-    """Yields (place for messages, line, key, data) of each line after the header, but not of a last one that is cut off.
+    """Yields (place for messages, line, key, data) of each line after the header; skips a truncated last line.
 
-    The line is as this version writes it, also where the file is of format 1.
+    Lines of files of format 1 are converted to the current format.
     """
     sealed = header["format"] == FORMAT
     with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
@@ -168,9 +171,12 @@ def _whole_header(path: Path) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> tuple[dict[str, Any], dict[Key, str], list[dict[str, Any]]]:
-    """Returns the header, the images' lines by key, and the lines of progress.
+    """Returns the header, the lines of the images by key, and the data of the lines of progress.
 
-    A last line that was cut off is dropped; any other damage is an error.
+    A truncated last line is dropped.
+
+    Raises:
+        RecordError: the file is damaged in another way.
     """
     header = _whole_header(path)
     lines: dict[Key, str] = {}
@@ -184,10 +190,10 @@ def read_lines(path: Path) -> tuple[dict[str, Any], dict[Key, str], list[dict[st
 
 
 def read_records(path: str | Path) -> Records:
-    """Returns a finished result file as arrays.
+    """Returns the records of a finished result file.
 
     Raises:
-        RecordError: it is missing, not ours, damaged, contradicts itself, or images are missing.
+        RecordError: the file is missing, not ours, damaged or inconsistent, or images are missing.
     """
     path = as_path(path, "a result file")
     if not path.is_file():
@@ -208,7 +214,7 @@ def read_records(path: str | Path) -> Records:
     for table, info in zip(tables, header["passes"], strict=True):
         if len(table.files) != info["ids"]:
             raise RecordError(
-                f"{path} holds {len(table.files)} of {info['ids']} images{' of ' + info['name'] if info['name'] else ''}: "
-                "the run has not ended; the same command goes on with it"
+                f"{path} has {len(table.files)} of {info['ids']} images{' of ' + info['name'] if info['name'] else ''}: "
+                "the run is unfinished; the same command resumes it"
             )
     return Records(header, tuple(table.finish(str(path)) for table in tables))

@@ -15,20 +15,20 @@ def _crc(body: str) -> int:
 
 
 def seal(body: str) -> str:
-    """Returns the JSON text of an object with its CRC-32 as last entry, and a newline."""
+    """Returns the JSON string of an object with its CRC-32 appended as last entry, and a newline."""
     return f'{body[:-1]}, "crc": {_crc(body)}}}\n'
 
 
 def unsealed(line: str, place: str) -> str:
-    """Returns the JSON text of a sealed line without its checksum.
+    """Returns the JSON string of a sealed line without its checksum.
 
     Raises:
-        RecordError: the checksum is missing, or is not that of the line, which names ``place``.
+        RecordError: the checksum is missing or wrong; the message names ``place``.
     """
     match = _SEAL.search(line)
     if match is None:
         raise RecordError(f"{place} has no checksum at its end: the line was changed or damaged")
     body = line[: match.start()] + "}"
     if _crc(body) != int(match[1]):
-        raise RecordError(f"{place} does not have the checksum at its end: the line was changed or damaged")
+        raise RecordError(f"{place} does not match the checksum at its end: the line was changed or damaged")
     return body

@@ -1,4 +1,4 @@
-"""The lines of one pass of a result file as arrays, checked while and after they are read."""
+"""Arrays of one pass of a result file, checked during and after reading."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from RobustART.records.header import field, shown
 
 @dataclasses.dataclass(frozen=True)
 class PassRecords:
-    """The records of one pass: arrays over its images, sorted by id."""
+    """Records of one pass: arrays over its images, sorted by id."""
 
     name: str
     """Name of the pass; empty in a benchmark of one pass."""
@@ -25,37 +25,37 @@ class PassRecords:
     ids: NDArray[np.int64]
     """Ids of the images, (N,)."""
     files: tuple[str, ...]
-    """Their file names."""
+    """File names of the images."""
     labels: NDArray[np.int64]
-    """Their labels, (N,)."""
+    """True classes, (N,)."""
     prediction: NDArray[np.int64]
     """Predicted class, (N, cells)."""
     confidence: NDArray[np.float64]
     """Softmax probability of the predicted class, (N, cells)."""
     label_rank: NDArray[np.int64]
-    """Classes scored above the true one, (N, cells)."""
+    """Number of classes scored above the true one, (N, cells)."""
     digests: tuple[str, ...] = ()
-    """Per image 16 hexadecimal digits over the file's content."""
+    """Digest of each file's content, 16 hexadecimal digits."""
     broken_by: tuple[tuple[str | None, ...], ...] | None = None
-    """Per image and cell the stage that fooled the model; None in a pass without attacks."""
+    """For each image and cell the stage that fooled the model; None in a pass without attacks."""
     forward: NDArray[np.int64] | None = None
-    """Forward passes spent on the attack, (N, cells); None in a pass without attacks."""
+    """Forward passes of the attacks, (N, cells); None in a pass without attacks."""
     backward: NDArray[np.int64] | None = None
-    """Backward passes, likewise."""
+    """Backward passes of the attacks, (N, cells); None in a pass without attacks."""
     flags: tuple[dict[str, dict[str, str]], ...] = ()
-    """Per image what attacks found suspicious: by cell, name and meaning; empty in a pass without attacks."""
+    """For each image the warnings of attacks by cell, name and meaning; empty in a pass without attacks."""
     extra: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
-    """Further numbers that the benchmark recorded, each (N, cells, ...), by name."""
+    """Extra numbers of the benchmark by name, each (N, cells, ...)."""
     coordinates: tuple[dict[str, Any], ...] = ()
-    """Where each cell is in its benchmark, as ``{"corruption": "fog", "severity": 3}``; empty where it is not known."""
+    """Coordinates of each cell in its benchmark, such as ``{"corruption": "fog", "severity": 3}``; empty if unknown."""
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Whether the prediction is right, (N, cells)."""
+        """Whether the prediction is correct, (N, cells)."""
         return np.asarray(self.label_rank == 0)
 
     def cell(self, name: str) -> int:
-        """Returns the column of a cell; an unknown name raises a RecordError."""
+        """Returns the index of a cell; raises a RecordError if the name is unknown."""
         if name not in self.cells:
             raise RecordError(f"the records have no cell {name!r}; they have {', '.join(self.cells)}")
         return self.cells.index(name)
@@ -64,16 +64,16 @@ class PassRecords:
 _PER_CELL = ("prediction", "confidence", "label_rank")
 _PER_ATTACK = ("forward", "backward")
 _WHOLE, _NUMBERS = frozenset({int}), frozenset({int, float})
-"""Types of JSON numbers; true and false, which Python takes for whole numbers, are none."""
+"""Types of JSON numbers; booleans, which are integers in Python, are excluded."""
 
 
 class Table:
-    """The records of one pass while they are read; numbers go into arrays at once, so that they take little memory.
+    """Collects the records of one pass; numbers are stored in compact arrays to save memory.
 
     Args:
-        name: of the pass.
-        cells: names of its columns.
-        coordinates: of the cells.
+        name: name of the pass.
+        cells: names of the columns.
+        coordinates: coordinates of each cell.
     """
 
     def __init__(self, name: str, cells: tuple[str, ...], coordinates: tuple[dict[str, Any], ...]) -> None:
@@ -88,14 +88,14 @@ class Table:
         self.extra: dict[str, list[Any]] = {}
 
     def add(self, row: dict[str, Any], place: str) -> None:
-        """Takes the record of one image in; a RecordError names ``place`` and what is wrong there."""
+        """Adds the record of one image; raises a RecordError that names ``place`` if an entry is invalid."""
         attacked = "broken_by" in row
         extra = field(row, "extra", dict, place) if "extra" in row else {}
         if self.files and (attacked != bool(self.broken_by) or extra.keys() != self.extra.keys()):
-            raise RecordError(f"{place} holds other entries than the images before it")
+            raise RecordError(f"{place} has other entries than the previous images")
         for key in (*_PER_CELL, *(_PER_ATTACK if attacked else ())):
             values = self._list(row, key, place)
-            kinds, title = (_NUMBERS, "numbers") if key == "confidence" else (_WHOLE, "whole numbers")
+            kinds, title = (_NUMBERS, "numbers") if key == "confidence" else (_WHOLE, "integers")
             if not kinds.issuperset(map(type, values)):
                 raise RecordError(f"{place} needs {key!r}, a list of {title}, got {shown(values)}")
             try:
@@ -105,7 +105,7 @@ class Table:
         for key, numbers in (("id", self.ids), ("label", self.labels)):
             number = field(row, key, int, place)
             if not 0 <= number < 2**63:
-                raise RecordError(f"{place} needs {key!r}, a whole number from 0 to 2^63 - 1, got {shown(number)}")
+                raise RecordError(f"{place} needs {key!r}, an integer from 0 to 2^63 - 1, got {shown(number)}")
             numbers.append(number)
         self.files.append(field(row, "file", str, place))
         self.digests.append(field(row, "digest", str, place))
@@ -117,25 +117,25 @@ class Table:
     def _list(self, row: dict[str, Any], key: str, place: str) -> list[Any]:
         values: list[Any] = field(row, key, list, place)
         if len(values) != len(self.cells):
-            raise RecordError(f"{place} does not have {len(self.cells)} entries in {key!r}, but {len(values)}")
+            raise RecordError(f"{place} must have {len(self.cells)} entries in {key!r}, got {len(values)}")
         return values
 
     def _add_attacks(self, row: dict[str, Any], place: str) -> None:
         stages = self._list(row, "broken_by", place)
         if not all(stage is None or isinstance(stage, str) for stage in stages):
-            raise RecordError(f"{place} needs 'broken_by', a list of names of stages or null, got {shown(stages)}")
+            raise RecordError(f"{place} needs 'broken_by', a list of stage names or null, got {shown(stages)}")
         flags = field(row, "flags", dict, place) if "flags" in row else {}
         for cell, found in flags.items():
             texts = isinstance(found, dict) and all(isinstance(meaning, str) for meaning in found.values())
             if cell not in self.cells or not texts:
                 raise RecordError(
-                    f"{place} needs 'flags', for each of its cells names and meanings, got {shown({cell: found})}"
+                    f"{place} needs 'flags', names with meanings for each of its cells, got {shown({cell: found})}"
                 )
         self.broken_by.append(tuple(stages))
         self.flags.append(flags)
 
     def finish(self, place: str) -> PassRecords:
-        """Returns the arrays, sorted by id; a RecordError names ``place`` and the image whose values contradict."""
+        """Returns the arrays, sorted by id; raises a RecordError that names ``place`` if values are inconsistent."""
         ids = np.frombuffer(self.ids, dtype=np.int64) if self.ids else np.zeros(0, np.int64)
         labels = np.array(self.labels, dtype=np.int64)
         order = np.argsort(ids, kind="stable")
@@ -170,7 +170,7 @@ class Table:
 
 
 def _extra(rows: Sequence[list[Any]], what: str, ids: Sequence[int], place: str) -> NDArray[Any]:
-    """Returns further numbers as one array, (N, cells, ...), or raises a RecordError that names the image at fault."""
+    """Returns extra numbers as one array, (N, cells, ...); raises a RecordError that names the first invalid image."""
     table = _plain_array(rows)
     if table is not None:
         return table
@@ -178,12 +178,12 @@ def _extra(rows: Sequence[list[Any]], what: str, ids: Sequence[int], place: str)
     first = next((own.shape for own in alone if own is not None), None)
     number = next(i for i, own in enumerate(alone) if own is None or own.shape != first)
     raise RecordError(
-        f"{place}: image {ids[number]} needs {what} finite numbers, as many as the other images, got {shown(rows[number])}"
+        f"{place}: image {ids[number]} needs {what} finite numbers of the other images' shape, got {shown(rows[number])}"
     )
 
 
 def _plain_array(rows: Sequence[Any]) -> NDArray[Any] | None:
-    """Returns finite numbers as an array; None if there are others, or lists of different lengths."""
+    """Returns ``rows`` as an array; None if they are ragged or a value is not a finite number."""
     try:
         table = np.array(rows)
     except (ValueError, OverflowError):
@@ -192,7 +192,7 @@ def _plain_array(rows: Sequence[Any]) -> NDArray[Any] | None:
 
 
 def _check_values(table: PassRecords, place: str) -> None:
-    """Raises a RecordError that names the first image and cell whose values are none, or contradict each other."""
+    """Raises a RecordError that names the first image and cell whose values are invalid or inconsistent."""
 
     def refuse(wrong: NDArray[np.bool_], what: str) -> None:
         if wrong.any():
@@ -204,10 +204,10 @@ def _check_values(table: PassRecords, place: str) -> None:
             )
 
     refuse(~((table.confidence >= 0) & (table.confidence <= 1 + 1e-6)), "a confidence must be from 0 to 1")
-    refuse((table.label_rank < 0) | (table.prediction < 0), "a rank and a class must be from 0")
+    refuse((table.label_rank < 0) | (table.prediction < 0), "a rank and a class must be at least 0")
     refuse(
         (table.prediction == table.labels[:, None]) != table.correct,
-        "the prediction must be the label where its rank is 0, and nowhere else",
+        "the prediction must be the label if and only if the label rank is 0",
     )
     for key in _PER_ATTACK:
         spent: NDArray[np.int64] | None = getattr(table, key)

@@ -1,4 +1,4 @@
-"""The leaderboard: many runs in one page that opens without a network."""
+"""The leaderboard: many runs in one self-contained page."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from RobustART.report.tables import fact_table
 from RobustART.report.text import not_imported
 
 TITLE = "RobustART leaderboard"
-"""Of the page."""
+"""Title of the page."""
 Section = dict[str, Any]
 
 
 def render_board(runs: Sequence[Run], folder: Path) -> str:
-    """Returns the page.
+    """Returns the page of a leaderboard.
 
     Args:
-        runs: one or more.
-        folder: where the page will be, for links to the runs' own pages.
+        runs: one or more runs.
+        folder: folder of the page, for links to the pages of the runs.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -50,7 +50,7 @@ def render_board(runs: Sequence[Run], folder: Path) -> str:
 def ranking(runs: Sequence[Run], shown: Sequence[Column]) -> tuple[list[int], Column | None]:
     """Returns the order of the runs, best first and those without a number last, and the column that determines it.
 
-    This is the first robustness that most runs have; clean accuracy if there is none.
+    This is the first measure of robustness that most runs have; without one, clean accuracy.
     """
     ways = [column for column in shown if column.better is not None]
     robust = [column for column in ways if face(column.benchmark).noise != "none"] or ways
@@ -73,16 +73,16 @@ def _table(
 
     Args:
         runs: all runs.
-        columns: all numbers; those of a benchmark are grouped below its name.
+        columns: all columns; those of a benchmark are grouped below its name.
         shown: the columns that represent a benchmark; the others are details.
-        order: of the rows.
-        folder: where the page will be.
+        order: order of the rows.
+        folder: folder of the page.
     """
     names = dict.fromkeys(column.benchmark for column in columns)
     benchmarks = {name: [column for column in columns if column.benchmark == name] for name in names}
     columns = [column for own in benchmarks.values() for column in own]
     main = {(column.benchmark, column.metric) for column in shown}
-    for run in runs:  # also what represents a benchmark under other conditions
+    for run in runs:  # columns that represent a benchmark under other conditions count too
         entries = run.report["benchmarks"].items()
         main |= {(name, face(name).headline(e["metrics"]) or "") for name, e in entries if face(name).headlines is None}
     marks = differences(runs)
@@ -114,7 +114,7 @@ def _remarks(run: Run) -> list[str]:
 
 
 def _page_of(run: Run, folder: Path) -> str | None:
-    """Returns the address of a run's own page, relative to a folder; None if it has no page."""
+    """Returns the address of a run's page, relative to a folder; None if it has no page."""
     page = run.path.parent / "report.html"
     if not page.is_file():
         return None
@@ -126,14 +126,14 @@ def _page_of(run: Run, folder: Path) -> str | None:
 
 
 def _comparability(runs: Sequence[Run], columns: Sequence[Column]) -> Iterator[Section]:
-    """Yields the meaning of the letters, if there are any; benchmarks with the same differences share a table."""
+    """Yields the section that explains the letters, if there are any; benchmarks with equal differences share a table."""
     tables: dict[tuple[tuple[str, str, str], ...], list[str]] = {}
     for benchmark in dict.fromkeys(column.benchmark for column in columns):
         rows = []
         for letter, members, changed in contrasts(runs, benchmark):
             names = ", ".join(f"{number + 1} {runs[number].name}" for number in members)
             stated = "; ".join(f"{key}: {written(other)} (A: {written(own)})" for key, own, other in changed)
-            rows.append((letter, names, stated or "what the others are compared with"))
+            rows.append((letter, names, stated or "the reference of the others"))
         if rows:
             tables.setdefault(tuple(rows), []).append(benchmark)
     if tables:
@@ -148,14 +148,14 @@ def _comparability(runs: Sequence[Run], columns: Sequence[Column]) -> Iterator[S
 
 
 def written(value: Any) -> str:
-    """Returns a condition as it is written."""
+    """Returns the value of a condition as a string."""
     if isinstance(value, list):
         return ", ".join(map(written, value))
     return "nothing" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _plots(runs: Sequence[Run], shown: Sequence[Column], families: Sequence[str]) -> Iterator[Section]:
-    """Yields the sections of plots, without plots of one run or of equal kinds."""
+    """Yields the sections of plots, without plots of a single run or a single kind."""
     for identity, heading, plots, caption in _drawn(runs, shown, families):
         panels = [panel for panel in plots if panel is not None]
         if panels:
@@ -186,7 +186,7 @@ def _drawn(
     ):
         strips = [board_charts.strips(f"{identity}-{_id(column)}", runs, kinds, column, families) for column in shown]
         yield identity, heading, strips, caption
-    caption = "Whether what helps against one noise helps against another."
+    caption = "Robustness to one kind of noise against robustness to another. Each point is a run."
     pairs = [scatter(_id(one), one, other) for place, one in enumerate(robust) for other in robust[place + 1 :]]
     yield "robustness", "One robustness against another", pairs, caption
 

@@ -14,23 +14,27 @@ from RobustART.report.text import Estimate
 
 WIDTH, HEIGHT = 5.2, 3.9
 MANY = 40
-"""With more runs than this, their numbers are not written beside the points."""
+"""Largest number of runs whose numbers are written beside the points."""
 
 
 def title(column: Column) -> str:
-    """Returns the title of an axis, with an arrow in the direction of better numbers."""
+    """Returns the title of an axis, with an arrow in the direction of better values."""
     return clean(f"{column.benchmark}: {column.name} {ARROWS.get(column.better or '', '')}".rstrip())
 
 
 def scatter(name: str, runs: Sequence[Run], x: Column | None, y: Column, families: Sequence[str]) -> Panel | None:
-    """Returns one number against another, or against the number of parameters; None with fewer than two runs to show.
+    """Returns a scatter plot of one column against another, or against the number of parameters.
 
     Args:
-        name: of the plot.
-        runs: the runs; colour and marker are their family's, size is that of the model, the number is that of the table.
-        x: the other number; None is the number of parameters, on a logarithmic axis.
-        y: the number.
+        name: name of the plot.
+        runs: the runs. Colour and marker of a point show the family, its area the number of parameters; the number beside
+            it is that in the table.
+        x: column of the horizontal axis; None is the number of parameters, on a logarithmic axis.
+        y: column of the vertical axis.
         families: all families in the order of the legend.
+
+    Returns:
+        The plot; None if fewer than two runs have both numbers.
     """
     shown = [
         number for number, run in enumerate(runs)
@@ -51,7 +55,7 @@ def scatter(name: str, runs: Sequence[Run], x: Column | None, y: Column, familie
             across_at = float(run.parameters or 0 if horizontal is None else horizontal["value"])
             _bars(axes, number, across_at, vertical, horizontal, colour)
             area = 16 + 5 * math.sqrt((run.parameters or 0) / 1e6)
-            # Two runs may be at the same place: both are visible.
+            # Transparency shows that two runs are at the same place.
             axes.scatter(
                 [across_at], [vertical["value"]], s=area, marker=marker, color=colour, alpha=0.85, linewidths=0, zorder=3,
                 gid=f"run-{number}-point",
@@ -75,8 +79,8 @@ def _write_numbers(axes: Any, places: Mapping[int, tuple[float, float]]) -> None
     """Writes each run's number beside its point, on the side with the least overlap.
 
     Args:
-        axes: with its limits set.
-        places: of the points, by run.
+        axes: axes with their limits set.
+        places: coordinates of the points, by run.
     """
     points = {run: axes.transData.transform(place) for run, place in places.items()}
     scale = axes.figure.dpi / 72
@@ -114,7 +118,7 @@ def _bars(axes: Any, run: int, x: float, vertical: Estimate, horizontal: Estimat
 
 
 def _log_ticks(axes: Any, values: Sequence[float]) -> None:
-    """Sets ticks at 1, 2 and 5 times powers of ten, written like 5M, around the values."""
+    """Sets ticks at 1, 2 and 5 times powers of ten, labelled like 5M, over the range of the values."""
     low, high = min(values) / 1.6, max(values) * 1.6
     steps = [m * 10.0**e for e in range(2, 12) for m in (1, 2, 5)]
     ticks = [step for step in steps if low <= step <= high] or [min(values)]
@@ -134,14 +138,17 @@ def short(count: float) -> str:
 def strips(
     name: str, runs: Sequence[Run], kinds: Sequence[str], column: Column, families: Sequence[str]
 ) -> Panel | None:
-    """Returns a number by kind (a family, a technique): one row each, a point for each run; None if there is one kind only.
+    """Returns a strip plot of a column by kind (family or technique), with a row for each kind and a point for each run.
 
     Args:
-        name: of the plot.
-        runs: the runs; colour and marker are their family's.
-        kinds: by run.
-        column: the number.
-        families: in the order of the legend.
+        name: name of the plot.
+        runs: the runs. Colour and marker of a point show the family.
+        kinds: kind of each run.
+        column: the column.
+        families: all families in the order of the legend.
+
+    Returns:
+        The plot; None if there is only one kind.
     """
     shown = [number for number in range(len(runs)) if column.value(number) is not None]
     rows = {

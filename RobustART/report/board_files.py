@@ -1,4 +1,4 @@
-"""The leaderboard as files: the page, and the same as JSON or CSV."""
+"""Writes the leaderboard as a page, and as JSON or CSV."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def write_board(
     csv_to: str | Path | None = None,
     inputs: Sequence[str | Path] = (),
 ) -> list[str]:
-    """Writes the leaderboard, and returns lines that name the files and the runs that may not be compared.
+    """Writes the leaderboard, and returns lines that name the files and the runs that are not comparable.
 
     Args:
-        runs: from :func:`~RobustART.report.board_runs.read_runs`.
+        runs: runs from :func:`~RobustART.report.board_runs.read_runs`.
         page: path of the page.
-        json_to: path of the same content as JSON; None writes none.
-        csv_to: likewise as CSV.
-        inputs: files that were read besides the runs' reports.
+        json_to: path of a JSON file with the same content; None writes none.
+        csv_to: path of a CSV file with the same content; None writes none.
+        inputs: files that were read in addition to the runs' reports.
 
     Raises:
         ConfigError: a file cannot be written, is an input, or exists and is not a leaderboard; or matplotlib is not
@@ -65,7 +65,7 @@ def write_board(
 
 
 def board_data(runs: Sequence[Run]) -> dict[str, Any]:
-    """Returns the board as plain data: runs with their labels and differences, columns with their estimates."""
+    """Returns the leaderboard as JSON data: runs with their labels and differences, columns with their estimates."""
     marks = differences(runs)
     return {
         "format": FORMAT,
@@ -88,7 +88,7 @@ def board_data(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def board_csv(runs: Sequence[Run]) -> str:
-    """Returns the board as CSV: a line for each run, value, low and high of each column."""
+    """Returns the leaderboard as CSV: a line for each run, with value, interval and number of images of each column."""
     columns = all_columns(runs)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")

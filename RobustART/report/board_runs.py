@@ -19,24 +19,24 @@ LABELS = ("name", "family", "technique")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One report among many."""
+    """One run of a leaderboard, read from its report."""
 
     name: str
-    """Unique on the board."""
+    """Name, unique on the leaderboard."""
     folder: str
-    """As it was given."""
+    """Folder of the run, as given."""
     path: Path
-    """Of its ``report.json``."""
+    """Path of its ``report.json``."""
     family: str
-    """Of architectures."""
+    """Family of the architecture."""
     technique: str
-    """Of training."""
+    """Training technique."""
     report: Mapping[str, Any]
-    """The content of ``report.json``."""
+    """Contents of ``report.json``."""
 
     @property
     def parameters(self) -> int | None:
-        """How many parameters the model has; None if the report does not state it."""
+        """Number of parameters of the model; None if the report does not state it."""
         count: int | None = self.report["model"]["parameters"]
         return count
 
@@ -50,12 +50,12 @@ def read_runs(folders: Sequence[str], labels: Mapping[str, Any] | None = None) -
     """Returns the runs of output or results folders.
 
     Args:
-        folders: each with a report.
-        labels: by folder, as given, a ``name``, ``family`` or ``technique`` instead of those of the report.
+        folders: folders that have a report.
+        labels: by folder, as given, a ``name``, ``family`` or ``technique`` that replaces that of the report.
 
     Raises:
-        RecordError: a folder has no report, or one of another version, or is named twice.
-        ConfigError: labels of a folder that is not given, or of an unknown kind.
+        RecordError: a folder has no report or one of another version, or is named twice.
+        ConfigError: a label is of a folder that is not given, or of an unknown kind.
     """
     stated = _check_labels(labels or {}, folders)
     seen: dict[Path, str] = {}
@@ -78,7 +78,7 @@ def read_runs(folders: Sequence[str], labels: Mapping[str, Any] | None = None) -
 
 
 def read_labels(path: str) -> str:
-    """Returns the text of a file of labels, or a ConfigError that names it."""
+    """Returns the contents of a file of labels; raises a ConfigError if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -91,7 +91,7 @@ def _check_labels(labels: Mapping[str, Any], folders: Sequence[str]) -> Mapping[
     for folder, own in labels.items():
         if folder not in folders:
             raise ConfigError(
-                f"the labels name the folder {folder!r}, which is not on the board{nearest(folder, folders) or ';'} "
+                f"the labels name the folder {folder!r}, which is not on the leaderboard{nearest(folder, folders) or ';'} "
                 f"given: {', '.join(folders)}"
             )
         if not isinstance(own, Mapping) or any(key not in LABELS or not isinstance(own[key], str) for key in own):
@@ -100,7 +100,7 @@ def _check_labels(labels: Mapping[str, Any], folders: Sequence[str]) -> Mapping[
 
 
 def circumstances(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what may differ between runs in a column, and is shown: preprocessing, seed, precision, device, versions."""
+    """Returns the conditions that may differ between runs in a column: preprocessing, seed, precision, device, versions."""
     conditions = report["conditions"]
     stated = {key: value for key, value in (conditions["preprocessing"] or {}).items() if key not in INNER}
     found = {**stated, **{key: conditions[key] for key in ("seed", "batch_size", "amp", "channels_last", "device")}}
@@ -130,7 +130,7 @@ def _repeated(key: str, own: Mapping[str, Any]) -> bool:
 
 
 def flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the leaves of plain data with their paths, ``a.b[0]``."""
+    """Yields the leaves of JSON data with their paths, such as ``a.b[0]``."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from flatten(inner, f"{place}.{key}" if place else str(key))

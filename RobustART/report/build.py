@@ -1,4 +1,4 @@
-"""From records and the facts of a run to a report, and to its files."""
+"""Builds a report from the records and facts of a run, and writes its files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from RobustART.report.text import heading, report_markdown, report_text
 log = logging.getLogger(__name__)
 
 FILES = ("report.html", "report.json", "report.md")
-"""What :func:`write_report` writes."""
+"""Files that :func:`write_report` writes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,19 +33,19 @@ class Report:
     """Model, conditions, benchmarks, warnings and timing of a run."""
 
     data: dict[str, Any]
-    """The content of ``report.json``, plain data."""
+    """Contents of ``report.json``, JSON data."""
 
     def metric(self, benchmark: str, name: str) -> float | None:
-        """Returns a headline number; None if it is undefined."""
+        """Returns the value of a metric; None if it is undefined."""
         value: float | None = self.data["benchmarks"][benchmark]["metrics"][name]["value"]
         return value
 
     def heading(self) -> str:
-        """Returns one line: the model, the data, how many images, the seed."""
+        """Returns one line with the model, the data, the number of images and the seed."""
         return heading(self.data)
 
     def text(self) -> str:
-        """Returns tables for a terminal."""
+        """Returns the report as tables for a terminal."""
         return report_text(self.data)
 
     def markdown(self) -> str:
@@ -57,9 +57,9 @@ def build_report(runs: Mapping[str, Records], facts: Facts, summaries: Mapping[s
     """Returns the report of one model.
 
     Args:
-        runs: its records by benchmark.
-        facts: what only the run knows.
-        summaries: the numbers of the records, by benchmark.
+        runs: records of the model by benchmark.
+        facts: facts of the run that result files do not state.
+        summaries: summaries of the records, by benchmark.
     """
     stated = next(iter(runs.values())).header["conditions"]
     rows = [row for entry in facts["benchmarks"].values() for row in entry["data"]]
@@ -148,9 +148,9 @@ def chance_warning(correct: int, n: int, classes: int) -> str | None:
     if n < 10 or binom.sf(correct - 1, n, 1 / classes) <= 0.01:
         return None
     return (
-        f"clean accuracy is at chance: {correct} of {n} images right with {classes} classes. The usual causes: the "
-        "model normalises by itself and is normalised again here (say mean: [0, 0, 0], std: [1, 1, 1]), the labels are "
-        "in another order than the model's classes, or the weights were not loaded"
+        f"clean accuracy is at chance: {correct} of {n} images correct with {classes} classes. The usual causes: the "
+        "model normalises its input and RobustART normalises it again (set mean: [0, 0, 0], std: [1, 1, 1]), the labels "
+        "are in another order than the model's classes, or the weights were not loaded"
     )
 
 
@@ -174,19 +174,19 @@ def report_of_files(results: Path) -> Report:
     report = build_report(runs, facts, summarize(runs))
     fault = next(report_faults(report.data), None)
     if fault is not None:
-        raise RecordError(f"the result files of {results} are damaged: their report would hold that {fault}")
+        raise RecordError(f"the result files of {results} are damaged: in their report, {fault}")
     return report
 
 
 def write_report(results: Path, report: Report, draw: Callable[[], None] = lambda: None) -> None:
     """Writes ``report.json``, ``report.md`` and ``report.html`` into a results folder.
 
-    A page that cannot be written is a warning, and no page of other numbers is left behind.
+    If the page cannot be written, a warning is logged and an older page is deleted.
 
     Args:
-        results: the folder.
+        results: the results folder.
         report: the report.
-        draw: called between the numbers and the page, for the images that the page shows.
+        draw: called before the page is written, to draw the example images.
 
     Raises:
         RecordError: ``report.json`` or ``report.md`` cannot be written.

@@ -1,4 +1,4 @@
-"""The plots of one report."""
+"""The plots of a report."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from RobustART.report.rendering import clean
 from RobustART.report.text import Estimate
 
 WIDTH = 5.6
-"""Of a plot, in inches: small, so that its text stays legible in a narrow window."""
+"""Width of a plot in inches; small, so that its text remains legible in a narrow window."""
 
 
 def radar(axes_of: Sequence[tuple[str, Estimate]]) -> Panel:
-    """Returns accuracy by noise family, from 0 in the middle to 100; intervals are bars along the spokes."""
+    """Returns a radar of accuracy by noise family, from 0 in the center to 100; bars along the spokes are intervals."""
     names = [clean(name) for name, _ in axes_of]
     values = [float(e["value"]) for _, e in axes_of]
     angles = [2 * math.pi * i / len(values) for i in range(len(values))]
@@ -57,12 +57,12 @@ def radar(axes_of: Sequence[tuple[str, Estimate]]) -> Panel:
 
 
 def curves(entry: Mapping[str, Any], norm: str, name: str) -> Panel | None:
-    """Returns robust accuracy against the radius with 95 % bands; None without two radii.
+    """Returns a plot of robust accuracy against the radius with 95 % bands; None if there are fewer than two radii.
 
     Args:
-        entry: of a benchmark of attacks in a report.
-        norm: whose attacks are drawn.
-        name: of the plot.
+        entry: entry of a benchmark of attacks in a report.
+        norm: norm of the attacks to draw.
+        name: name of the plot.
     """
     cells, clean_accuracy = entry["cells"], entry["metrics"].get("clean_accuracy")
     lines: dict[str, list[tuple[float, str, Estimate]]] = {}
@@ -103,14 +103,14 @@ def curves(entry: Mapping[str, Any], norm: str, name: str) -> Panel | None:
     return panel
 
 
-RIGHT, WRONG = "still right", "wrong without attack"
+RIGHT, WRONG = "still correct", "wrong without attack"
 _STAGE_COLOURS = {RIGHT: LINE, WRONG: MUTED}
 
 
 def stages(entry: Mapping[str, Any]) -> tuple[Panel, dict[str, dict[str, Estimate]]] | None:
-    """Returns the share of the images that each stage broke, as a plot and as numbers; None if no attack has stages.
+    """Returns the percentage of images that each stage broke, as a plot and as numbers; None if no attack has stages.
 
-    The other images were misclassified before, or are still classified right.
+    The remaining images were misclassified without attack, or are still classified correctly.
     """
     broken = entry["tables"].get("broken_by")
     clean_accuracy = entry["metrics"].get("clean_accuracy")
@@ -126,7 +126,7 @@ def stages(entry: Mapping[str, Any]) -> tuple[Panel, dict[str, dict[str, Estimat
         rows[cell] = {WRONG: complement(clean_accuracy), **{s: row.get(s, none) for s in names}, RIGHT: right}
     parts = [WRONG, *names, RIGHT]
     colours = [_STAGE_COLOURS.get(part, SERIES[(parts.index(part) - 1) % len(SERIES)]) for part in parts]
-    label = "Share of the images that each stage of an attack broke; the numbers are in the table"
+    label = "Percentage of images that each stage of an attack broke; the numbers are in the table"
     height = 0.7 + 0.5 * len(rows)
     with plot("stages", label, WIDTH, height) as (figure, panel):
         space = 0.45 / height
@@ -147,13 +147,13 @@ def stages(entry: Mapping[str, Any]) -> tuple[Panel, dict[str, dict[str, Estimat
 
 
 def dots(name: str, rows: Sequence[tuple[str, Estimate]], label: str, axis: str) -> Panel:
-    """Returns numbers as dots with their intervals, one row each; the axis covers the numbers alone.
+    """Returns a dot plot of estimates with their intervals, one in each row; the axis covers the range of the values.
 
     Args:
-        name: of the plot.
+        name: name of the plot.
         rows: names and estimates; those without a value are left out.
-        label: what it shows.
-        axis: what the numbers are.
+        label: description of the plot, for screen readers.
+        axis: title of the axis.
     """
     shown = [(row, e) for row, e in rows if e["value"] is not None]
     ends = [value for _, e in shown for value in (e["value"], e["low"], e["high"]) if value is not None]

@@ -1,4 +1,4 @@
-"""The columns of a leaderboard: one for each number and each set of conditions under which it may be compared."""
+"""The columns of a leaderboard: one for each number and each set of conditions under which it is comparable."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from RobustART.report.text import Estimate
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One number of runs that may be compared; other runs have none in it."""
+    """One number of the runs that are comparable in it."""
 
     benchmark: str
-    """Its benchmark."""
+    """Name of the benchmark."""
     metric: str
-    """Its name; robust accuracy is ``attack radius``."""
+    """Name of the number; robust accuracy is ``attack radius``."""
     letters: str
-    """The benchmark's conditions that its runs have, such as ``A B``; empty if all runs have the same."""
+    """Letters of the conditions of its runs, such as ``A B``; empty if all runs have the same conditions."""
     estimates: tuple[Estimate | None, ...]
-    """By run."""
+    """Estimate of each run; None for runs that are not in the column."""
 
     @property
     def name(self) -> str:
-        """Its name within the benchmark."""
+        """Name of the column within the benchmark."""
         return f"{self.metric} [{self.letters}]" if self.letters else self.metric
 
     @property
     def better(self) -> str | None:
-        """Which way it is better: ``high``, ``low``, or None if that is unknown."""
+        """Which direction is better: ``high``, ``low``, or None if it is unknown."""
         return face(self.benchmark).metric(self.metric).better
 
     def value(self, run: int) -> float | None:
-        """Returns the value of a run, None if it has none."""
+        """Returns the value of a run; None if it is undefined or missing."""
         estimate = self.estimates[run]
         return None if estimate is None else estimate["value"]
 
     @property
     def count(self) -> int:
-        """How many runs have a value."""
+        """Number of runs that have a value."""
         return sum(self.value(run) is not None for run in range(len(self.estimates)))
 
     def best(self) -> list[int]:
-        """Returns the runs with the best value; none if there is nothing to compare."""
+        """Returns the runs with the best value; an empty list if fewer than two have a value, or no direction is better."""
         values = {run: value for run in range(len(self.estimates)) if (value := self.value(run)) is not None}
         if len(values) < 2 or self.better is None:
             return []
@@ -86,9 +86,9 @@ def all_columns(runs: Sequence[Run]) -> list[Column]:
 
 
 def headlines(runs: Sequence[Run], columns: Sequence[Column]) -> list[Column]:
-    """Returns the columns that represent each benchmark: a headline number, under the conditions that most runs share.
+    """Returns the columns that represent each benchmark: a headline number under the conditions that most runs share.
 
-    Attacks have one for each norm: the strongest attack, at the radius at which the runs differ most.
+    A benchmark of attacks has one for each norm: the strongest attack at the radius where the runs differ most.
     """
     found = []
     for benchmark in dict.fromkeys(column.benchmark for column in columns):
@@ -105,7 +105,7 @@ def headlines(runs: Sequence[Run], columns: Sequence[Column]) -> list[Column]:
 
 
 def _attacked(runs: Sequence[Run], spec: BenchmarkSpec, columns: Sequence[Column]) -> dict[str, list[Column]]:
-    """Returns the columns of single attacks by norm; none for a benchmark without attacks."""
+    """Returns the columns of single attacks by norm; the result is empty for a benchmark without attacks."""
     found: dict[str, list[Column]] = {}
     entries = [run.report["benchmarks"].get(spec.name) for run in runs]
     for column in columns if spec.headlines is not None else ():
@@ -118,7 +118,7 @@ def _attacked(runs: Sequence[Run], spec: BenchmarkSpec, columns: Sequence[Column
 
 
 def _most_discerning(own: Sequence[Column]) -> Column:
-    """Returns the column of the strongest attack at the radius at which the runs differ most."""
+    """Returns the column of the strongest attack at the radius where the runs differ most."""
     most = max(column.count for column in own)
     by_radius: dict[str, list[Column]] = {}
     for column in own:
@@ -141,9 +141,9 @@ def _spread(column: Column) -> float:
 
 
 def contrasts(runs: Sequence[Run], benchmark: str) -> list[tuple[str, list[int], list[tuple[str, Any, Any]]]]:
-    """Returns, for a benchmark run under several conditions, each letter, its runs, and the differences from A.
+    """Returns, for a benchmark run under several conditions, each letter, its runs, and its differences from A.
 
-    A difference is a path, the value of A and the other value; None if there is none.
+    A difference is a path, the value of A and the other value, or None if it is missing.
     """
     groups = conditions_of(runs, benchmark)
     if len(groups) < 2:
@@ -153,7 +153,7 @@ def contrasts(runs: Sequence[Run], benchmark: str) -> list[tuple[str, list[int],
 
 
 def _differences(first: Mapping[str, Any], own: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Returns the differences of two sets of conditions; of attacks that only one has, the names."""
+    """Returns the differences of two sets of conditions; attacks that only one has are listed by name."""
     attacks = [
         [cell for cell in one["attacks"] if cell not in other["attacks"]] for one, other in ((first, own), (own, first))
     ]

@@ -1,4 +1,4 @@
-"""The sections of ``report.html`` as data: which there are, and what each shows."""
+"""The sections of ``report.html`` as data for the templates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from RobustART.report.text import COSTS, UNTIMED, columns, costs, extent, known,
 
 Data = Mapping[str, Any]
 Section = dict[str, Any]
-"""``id``, ``heading`` and ``kind``, by which the template chooses how to write the rest."""
+"""``id``, ``heading``, and ``kind``, which selects how the template renders the other entries."""
 
 
 def sections(report: Data) -> Iterator[Section]:
@@ -60,25 +60,25 @@ def _summary(report: Data) -> Section:
 
 
 def _mark(shown: Headline) -> tuple[float, float | None, float | None] | None:
-    """Returns value and interval of a number that is marked on a line from 0 to 100; None if it is not between."""
+    """Returns value and interval of a number to be marked on a scale from 0 to 100; None if it is not on the scale."""
     value, low, high = (shown.estimate[key] for key in ("value", "low", "high"))
     inside = value is not None and all(0 <= end <= 100 for end in (value, low or 0, high or 0))
     return (value, low, high) if inside and shown.spec.unit in ("percent", "ratio") else None
 
 
 def noise_families(report: Data) -> list[Axis]:
-    """Returns the axes of a report's radar, accuracies; undefined ones are left out."""
+    """Returns the axes of a report's radar, without undefined ones."""
     found = [axis for name, entry in report["benchmarks"].items() for axis in face(name).axes(entry)]
     return [axis for axis in found if axis.estimate["value"] is not None]
 
 
 def _families(report: Data) -> Iterator[Section]:
-    """Yields the radar, if there are three families or more."""
+    """Yields the radar, if there are at least three families."""
     axes = noise_families(report)
     if len(axes) >= 3:
         rows = [(name, [what, estimate]) for name, what, estimate in axes]
         caption = (
-            "Accuracy by noise family, from 0 in the middle to 100: further out is more robust. Bars along the spokes are "
+            "Accuracy by noise family, from 0 in the center to 100: further out is more robust. Bars along the spokes are "
             "95 % intervals."
         )
         yield {
@@ -109,7 +109,7 @@ def _corruptions(spec: BenchmarkSpec, entry: Data) -> Iterator[Section]:
 
 
 def _attacks(spec: BenchmarkSpec, entry: Data) -> Iterator[Section]:
-    """Yields robust accuracy against the radius, with its tables, and which stages of attacks broke the images."""
+    """Yields robust accuracy against the radius with its tables, and the stages of attacks that broke the images."""
     norms = list(dict.fromkeys(place["norm"] for place in entry["cells"].values() if "norm" in place))
     panels = [charts.curves(entry, norm, f"curves-{slug(norm)}") for norm in norms]
     maps = [
@@ -130,12 +130,12 @@ def _attacks(spec: BenchmarkSpec, entry: Data) -> Iterator[Section]:
         yield {
             "id": "stages", "heading": "Where attacks broke the images", "kind": "stages", "panels": [panel],
             "table": estimate_table(rows, "The same in numbers (% of images)", "attack"),
-            "caption": "Share of all images that each stage of an attack was the first to break.",
+            "caption": "Percentage of all images that each stage of an attack was the first to break.",
         }  # fmt: skip
 
 
 def _by_norm(table: Mapping[str, Data], norms: Sequence[str], places: Data) -> Iterator[tuple[str, Mapping[str, Data]]]:
-    """Yields the rows of each norm, whose radii cannot be compared; then those of several attacks, by common radii."""
+    """Yields the rows of each norm, since radii of different norms are not comparable, then those of several attacks."""
     rest = {row: cells for row, cells in table.items() if cells}
     for norm in norms if len(norms) > 1 else ():
         own = {
@@ -172,7 +172,7 @@ def _systems(spec: BenchmarkSpec, entry: Data) -> Iterator[Section]:
 
 
 def _others(report: Data) -> Iterator[Section]:
-    """Yields the tables of benchmarks without a section, and those that the section of a benchmark does not show."""
+    """Yields the tables that no section of a benchmark shows."""
     for name, entry in report["benchmarks"].items():
         tables: list[Table] = []
         spec = face(name)
@@ -189,7 +189,7 @@ def _others(report: Data) -> Iterator[Section]:
 
 
 def _conditions(report: Data) -> dict[str, Any]:
-    """Returns everything that the numbers depend on."""
+    """Returns the conditions that the numbers depend on."""
     model, conditions, timing = report["model"], report["conditions"], report["timing"] or {}
     labels = [f"{row['name']}: {row['labels']}" for row in conditions["data"] if "labels" in row]
     facts = {
@@ -200,7 +200,7 @@ def _conditions(report: Data) -> dict[str, Any]:
         **({"labels by": "; ".join(labels)} if labels else {}),
         "subset": conditions["subset"] or "all images",
         **{f"preprocessing: {key}": plain(value) for key, value in (conditions["preprocessing"] or {}).items()},
-        **({"not the model's own": plain(conditions["overridden"])} if conditions["overridden"] else {}),
+        **({"overridden preprocessing": plain(conditions["overridden"])} if conditions["overridden"] else {}),
         "seed": known(conditions["seed"]), "batch_size": known(conditions["batch_size"]),
         "amp": plain(conditions["amp"]), "channels_last": known(conditions["channels_last"]),
         "device": known(conditions["device"]), "wall time": known(timing.get("wall_seconds"), ",") + " s" * bool(timing),

@@ -1,4 +1,4 @@
-"""``run.json``: what only a run knows of its results, so that a report can be made again from the files alone."""
+"""``run.json``: facts of a run that its result files do not state, so that a report can be made from the files alone."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from RobustART.report.schema import object_schema, read_json, report_schema
 
 FORMAT = "robustart-run/1"
 NAME = "run.json"
-RECORDED = ". The results are recorded; when this is mended, the same command writes the report"
-"""What to do when a file of the report cannot be written."""
+RECORDED = ". The results are recorded; once this is resolved, the same command writes the report"
+"""Advice for a file of the report that cannot be written."""
 Facts = dict[str, Any]
-"""The content of ``run.json``. Parts of these names in ``report.json`` are the same:
+"""Contents of ``run.json``. The entries are those of the same names in ``report.json``:
 
 * ``model``: ``architecture``, ``parameters``, ``classes``;
 * ``conditions``: ``subset``, ``overridden``, ``amp``, ``versions``, ``config``;
-* ``notes``: warnings that belong to the model;
+* ``notes``: warnings of the model;
 * ``benchmarks``: by name, in the order of the report, the ``hash`` of the records, for each pass the ``name``, ``images``
-  and ``of`` of its ``data``, ``folders`` of its files, ``forward`` passes that the evaluation itself makes, and ``notes``;
+  and ``of`` of its ``data``, ``folders`` of its files, ``forward`` passes of the evaluation itself, and ``notes``;
 * ``timing``.
 """
 
@@ -38,9 +38,9 @@ def write_facts(results: Path, facts: Facts) -> None:
 
 
 def read_facts(results: Path) -> Facts | None:
-    """Returns the content of the ``run.json`` of a results folder, or what its ``report.json`` states of the same.
+    """Returns the facts in the ``run.json`` of a results folder, or those that an older ``report.json`` states.
 
-    Reports from before there was a ``run.json`` have no other source. None if neither is there.
+    Returns None if both are missing.
 
     Raises:
         RecordError: ``run.json`` cannot be read or is damaged.
@@ -96,11 +96,11 @@ def _facts_of_report(results: Path) -> Facts | None:
 
 
 def keep_timing(facts: Facts, before: Facts | None) -> Facts:
-    """Returns facts in which what was not computed now has the timing of the run that computed it.
+    """Returns the facts of a run with the earlier timing of benchmarks that it did not compute.
 
     Args:
-        facts: of this run.
-        before: those of the run before in the same folder.
+        facts: facts of the run.
+        before: facts of an earlier run in the same folder.
     """
     timing = facts["timing"]
     if before is None or before["timing"] is None:
@@ -120,8 +120,8 @@ def keep_timing(facts: Facts, before: Facts | None) -> Facts:
 def read_results(results: Path) -> tuple[dict[str, Records], Facts]:
     """Returns the records of a results folder by benchmark, and the facts of its run.
 
-    With facts of :func:`read_facts`, these are the benchmarks that they name. Without, or if those belong to other records,
-    they are all result files of the folder, and the facts are those of :func:`stated_facts`.
+    The benchmarks are those named in :func:`read_facts`. If there are no such facts, or they belong to other records, all
+    result files of the folder are read, and the facts are those of :func:`stated_facts`.
 
     Raises:
         RecordError: there are no result files, or one is damaged or unfinished, or they are of different models.
@@ -146,11 +146,11 @@ def _belongs(name: str, records: Records, known: Mapping[str, Any]) -> bool:
 
 
 def stated_facts(runs: Mapping[str, Records], reason: str) -> Facts:
-    """Returns the facts that result files state themselves, with null for the others and a note on what is missing.
+    """Returns the facts that result files state, with null for the others and a note on what is missing.
 
     Args:
         runs: records by benchmark.
-        reason: why there are no others, for the note.
+        reason: why the other facts are missing, for the note.
     """
     benchmarks: dict[str, Any] = {}
     for name, records in runs.items():
@@ -170,7 +170,7 @@ def stated_facts(runs: Mapping[str, Records], reason: str) -> Facts:
         "format": FORMAT,
         "model": {"architecture": None, "parameters": None, "classes": None},
         "conditions": {
-            "subset": "the way it was drawn is unknown" if subset else None, "overridden": None, "amp": None,
+            "subset": "drawn in an unknown way" if subset else None, "overridden": None, "amp": None,
             "versions": first.get("versions", {}), "config": None,
         },
         "notes": [f"{reason}, so this report lacks what result files do not state: {missing}"],

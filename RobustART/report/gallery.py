@@ -1,4 +1,4 @@
-"""The example images of a run: small files in ``results/pictures``, and their captions in ``captions.json``."""
+"""Example images of a run: small files in ``results/pictures``, with their captions in ``captions.json``."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _SCHEMA = object_schema(
     format={"const": FORMAT}, key={"type": "array", "items": _STRING}, tiles={"type": "array", "items": _TILE}
 )
 _JPEG = b"\xff\xd8\xff"
-"""The first bytes of a JPEG file."""
+"""First bytes of a JPEG file."""
 Tile = dict[str, Any]
-"""The caption of an image: ``row``, ``column``, ``prediction``, ``confidence`` and ``right``; with the name of its ``file``
-when it is stored, and with its ``source`` in a page."""
+"""Caption of an image: ``row``, ``column``, ``prediction``, ``confidence`` and ``right``; with the name of its ``file`` if
+it is stored, and its ``source`` in a page."""
 
 
 def write_gallery(results: Path, tiles: Sequence[tuple[Tile, bytes]], key: Sequence[str]) -> None:
-    """Writes example images and their captions into a results folder, and deletes those that were there before.
+    """Writes example images and their captions to a results folder, and deletes older images.
 
     Args:
-        results: the folder.
-        tiles: captions without ``file``, and the image of each, JPEG.
-        key: identifies the records that the images belong to; it ends in the hashes of their conditions.
+        results: the results folder.
+        tiles: captions without ``file``, each with its image as JPEG.
+        key: identifies the records of the images; it ends in the hashes of their conditions.
 
     Raises:
         OSError: a file cannot be written.
@@ -59,23 +59,23 @@ def write_gallery(results: Path, tiles: Sequence[tuple[Tile, bytes]], key: Seque
 
 
 def read_captions(results: Path) -> dict[str, Any]:
-    """Returns the content of ``captions.json``: ``key`` and ``tiles``.
+    """Returns the contents of ``captions.json``: ``key`` and ``tiles``.
 
     Raises:
-        RecordError: it is missing or damaged.
+        RecordError: the file is missing or damaged.
     """
     return read_json(results / FOLDER / CAPTIONS, _SCHEMA, f"{FOLDER}/{CAPTIONS}")
 
 
 def read_gallery(results: Path, report: Mapping[str, Any]) -> list[Tile]:
-    """Returns the example images of a report, each with its ``source``: an address that holds the image.
+    """Returns the example images of a report, each with its ``source``, a data URL.
 
     Args:
         results: the results folder.
-        report: the content of its ``report.json``.
+        report: contents of its ``report.json``.
 
     Raises:
-        RecordError: they are missing, damaged, or of other records.
+        RecordError: the images are missing, damaged, or of other records.
     """
     found = read_captions(results)
     hashes = [entry["hash"] for entry in report["benchmarks"].values()]
@@ -85,7 +85,7 @@ def read_gallery(results: Path, report: Mapping[str, Any]) -> list[Tile]:
 
 
 def _address(folder: Path, name: str) -> str:
-    """Returns an image as an address that holds it; a RecordError if it is not a JPEG file of the folder."""
+    """Returns an image as a data URL; raises a RecordError if it is not a JPEG file of the folder."""
     try:
         image = (folder / name).read_bytes() if Path(name).name == name else b""
     except (OSError, ValueError) as error:

@@ -14,14 +14,15 @@ FAMILIES = (
     ("ConvNeXt", r"convnext"), ("MLP-Mixer", r"mixer"), ("ViT", r"vit_"), ("ResNet", r"resnet\d"), ("AlexNet", r"alexnet"),
     ("VGG", r"vgg"), ("CLIP", r"clip"),
 )  # fmt: skip
-"""Families by a pattern that names of architectures begin with, perhaps after ``tf_``; the first match counts."""
+"""Families with the pattern that their names of architectures begin with, after an optional ``tf_``; the first match
+counts."""
 
 NOT_STATED = "not stated"
 UNTRAINED = "untrained"
 
 
 def family(model: Mapping[str, Any]) -> str:
-    """Returns the family of a report's ``model``: by its name in a library or our table, otherwise its class."""
+    """Returns the family of a report's ``model``, from its name in a library or in RobustART, otherwise its class."""
     library, _, name = model["source"].rpartition(":")
     if library in ("timm", "torchvision", "robustart"):
         for known, pattern in FAMILIES:
@@ -31,14 +32,14 @@ def family(model: Mapping[str, Any]) -> str:
 
 
 def _enabled(section: Any) -> bool:
-    """Returns whether a switch of a configuration is on: a section with ``enable``, or a value that is true."""
+    """Returns whether a setting of a configuration is enabled: a section with ``enable``, or a true value."""
     return bool(section.get("enable") if isinstance(section, Mapping) else section)
 
 
 def technique(report: Mapping[str, Any]) -> str:
-    """Returns how a model was trained, from its configuration or from timm's tag of the weights, if they state it.
+    """Returns the training technique of a model, from its configuration or timm's tag of the weights.
 
-    Techniques of a configuration are label smoothing, mixup, cutmix, moving averages, kurtosis regularisation.
+    The techniques of a configuration are label smoothing, mixup, cutmix, EMA and kurtosis regularisation.
     """
     if any("randomly initialised" in warning for warning in report["warnings"]):
         return UNTRAINED

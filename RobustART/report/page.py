@@ -1,4 +1,4 @@
-"""``report.html``: one run as one page that opens without a network."""
+"""``report.html``, the self-contained page of a run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from RobustART.report.text import not_imported
 
 
 def write_page(results: Path, report: Mapping[str, Any]) -> None:
-    """Writes ``report.html`` into a results folder; equal reports and example images give equal bytes.
+    """Writes ``report.html`` to a results folder; equal reports and example images give equal bytes.
 
     Args:
-        results: the folder, from where the example images are read.
-        report: the content of ``report.json``.
+        results: the results folder, which also has the example images.
+        report: contents of ``report.json``.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -38,9 +38,9 @@ def render(report: Mapping[str, Any], tiles: Sequence[Tile] = (), missing: str =
     """Returns the page of a report.
 
     Args:
-        report: the content of ``report.json``.
-        tiles: the example images, from :func:`~RobustART.report.gallery.read_gallery`.
-        missing: the reason where there are no example images.
+        report: contents of ``report.json``.
+        tiles: example images, from :func:`~RobustART.report.gallery.read_gallery`.
+        missing: why there are no example images.
     """
     *measured, conditions = sections(report)
     return render_page(

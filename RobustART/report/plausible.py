@@ -10,13 +10,13 @@ from RobustART.metrics.spec import BenchmarkSpec, face
 
 
 def impossible(report: Mapping[str, Any]) -> Iterator[str]:
-    """Yields what is impossible in a report that conforms to its schema, each time with its place.
+    """Yields a description, with its place, of each impossible value in a report that conforms to its schema.
 
-    An interval contains its value and its ends are in order, percentages are from 0 to 100, and an attack with numbers has
-    settings.
+    An interval must contain its value and have its ends in order, percentages must be in [0, 100], and attacks with numbers
+    must have settings.
 
     Args:
-        report: the content of ``report.json``.
+        report: contents of ``report.json``.
     """
     for number, row in enumerate(report["conditions"]["data"]):
         if row["of"] is not None and row["images"] > row["of"]:

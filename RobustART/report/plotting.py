@@ -1,7 +1,7 @@
-"""From matplotlib figures to SVG inside a page: text stays text, and equal figures give equal bytes.
+"""Converts matplotlib figures to SVG inside a page: text remains text, and equal figures give equal bytes.
 
-Figures are drawn with stand-ins for colours, which become the variables of ``page.css``; so one plot fits light and dark
-backgrounds.
+Figures are drawn in placeholder colours, which are replaced by the variables of ``page.css``, so that a plot fits light and
+dark backgrounds.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, LINE, PAPER = "#010203", "#020304", "#030405", "#040506"
-"""Stand-ins for the colours of text, of less important text, of grids, and of the background."""
+"""Placeholders for the colours of text, of less important text, of grids, and of the background."""
 SERIES = tuple(f"#0a0b{i:02x}" for i in range(8))
-"""Stand-ins for the colours of series, which differ in markers and lines too."""
+"""Placeholders for the colours of series, which differ in markers and lines too."""
 MARKERS = "osD^vPX*"
 DASHES: tuple[Any, ...] = (
     "-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2)), (0, (3, 1)), (0, (1, 3)), (0, (8, 2, 1, 2, 1, 2)),
@@ -45,7 +45,7 @@ _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def series(number: int) -> tuple[str, str, Any]:
-    """Returns colour, marker and line style of a series by its number; colour and marker together recur after 64."""
+    """Returns colour, marker and line style of a series; colour and marker repeat together after 64 series."""
     return (
         SERIES[number % len(SERIES)],
         MARKERS[(number + number // len(SERIES)) % len(MARKERS)],
@@ -58,13 +58,13 @@ class Key:
     """One entry of a legend."""
 
     name: str
-    """Of the series."""
+    """Name of the series."""
     colour: str
     """CSS colour."""
     marker: str = ""
-    """Its marker; none where areas are drawn."""
+    """Marker; empty for areas."""
     dashes: str | None = None
-    """Pattern of its line, empty for a solid one; None if no line is drawn."""
+    """Dash pattern of the line, empty for a solid one; None if no line is drawn."""
 
 
 @dataclasses.dataclass
@@ -72,20 +72,20 @@ class Panel:
     """A plot with its legend."""
 
     svg: str = ""
-    """An SVG element, to be written into a page unescaped."""
+    """SVG element, written to the page unescaped."""
     legend: Sequence[Key] = ()
-    """Entries of the legend, which the page sets so that its lines break where they must."""
+    """Entries of the legend, which the page lays out so that its lines can wrap."""
 
 
 @contextlib.contextmanager
 def plot(name: str, label: str, width: float, height: float) -> Iterator[tuple[Figure, Panel]]:
-    """Yields a figure to draw in, and a panel that holds its SVG when the block ends.
+    """Yields a figure to draw in, and a panel that has its SVG after the block.
 
     Args:
-        name: unique in its page; the ids in the SVG begin with it.
-        label: what it shows, for screen readers.
-        width: in inches of 72 CSS pixels.
-        height: likewise.
+        name: name, unique in the page; the ids in the SVG begin with it.
+        label: description of the plot, for screen readers.
+        width: width in inches of 72 CSS pixels.
+        height: height in inches of 72 CSS pixels.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -93,8 +93,8 @@ def plot(name: str, label: str, width: float, height: float) -> Iterator[tuple[F
     matplotlib = require("matplotlib")
     figures, backend = require("matplotlib.figure"), require("matplotlib.backends.backend_svg")
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # the browser's fonts are used, not these
-        matplotlib.rcParams.update(matplotlib.rcParamsDefault)  # not what a user's own settings say
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # the browser has other fonts
+        matplotlib.rcParams.update(matplotlib.rcParamsDefault)  # a user's settings must not change the bytes
         matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": name})
         figure = figures.Figure(figsize=(width, height))
         backend.FigureCanvasSVG(figure)
@@ -106,15 +106,15 @@ def plot(name: str, label: str, width: float, height: float) -> Iterator[tuple[F
 
 
 def inline(svg: str, name: str, label: str) -> str:
-    """Returns the SVG of matplotlib as an element of a page: no prolog, no metadata, unique ids, the page's colours.
+    """Returns matplotlib's SVG as an element of a page, without prolog and metadata, with unique ids and CSS variables.
 
     Args:
-        svg: an SVG file.
-        name: prefix of its ids.
-        label: what it shows.
+        svg: contents of the SVG file.
+        name: prefix of the ids.
+        label: description of the plot, for screen readers.
     """
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)  # matplotlib repeats texts there
+    svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)  # matplotlib repeats strings in comments
     box = re.search(r'viewBox="([^"]*)"', svg)
     assert box is not None
     head = f'<svg viewBox="{box[1]}" class="plot" role="img" aria-label="{html.escape(clean(label))}">'
@@ -129,12 +129,12 @@ def inline(svg: str, name: str, label: str) -> str:
 
 
 def legend(names: Sequence[str], *, lines: bool = True, boxes: Sequence[str] | None = None) -> list[Key]:
-    """Returns the legend of series 0, 1, and so on.
+    """Returns the legend of the series 0, 1, and so on.
 
     Args:
-        names: of the series.
-        lines: whether they are drawn as lines with markers, or as markers alone.
-        boxes: colours instead, where areas are drawn.
+        names: names of the series.
+        lines: whether the series are lines with markers, instead of markers alone.
+        boxes: colours of areas, if the series are areas.
     """
     if boxes is not None:
         return [Key(name, _VARIABLES[box]) for name, box in zip(names, boxes, strict=True)]
@@ -147,18 +147,18 @@ def legend(names: Sequence[str], *, lines: bool = True, boxes: Sequence[str] | N
 
 
 def slug(name: str) -> str:
-    """Returns a name as part of an id."""
+    """Returns a name in a form that is valid in an id."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "x"
 
 
 def row_axis(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
-    """Writes the names of rows at the left, without ticks or a line."""
+    """Labels the rows of a plot at the left, without ticks and spine."""
     axes.set_yticks(places, [clean(name) for name in names])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
 
 
 def percent_axis(axes: Axes) -> None:
-    """Sets the vertical axis to 0 to 100, a little wider so that points at its ends are not cut."""
+    """Sets the vertical axis to 0 to 100, with a margin so that points at its ends are not clipped."""
     axes.set_ylim(-3, 103)
     axes.yaxis.grid(visible=True, linewidth=0.8)

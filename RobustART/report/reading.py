@@ -1,4 +1,4 @@
-"""Finding and reading ``report.json``."""
+"""Finds and reads ``report.json``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def find_report(folder: str | Path) -> Path:
     """Returns the ``report.json`` of an output folder or of its ``results``.
 
     Raises:
-        RecordError: there is none; the message names the folder and what to do.
+        RecordError: there is no report; the message says what to do.
     """
     folder = existing_folder(folder)
     for path in (folder / "results" / "report.json", folder / "report.json"):
@@ -31,11 +31,11 @@ def find_report(folder: str | Path) -> Path:
         if begun is not None
         else ". Name the output_dir of a finished run, or its results folder"
     )
-    raise RecordError(f"{folder} holds no report: neither results/report.json nor report.json is there{hint}")
+    raise RecordError(f"{folder} has no report: neither results/report.json nor report.json exists{hint}")
 
 
 def existing_folder(folder: str | Path) -> Path:
-    """Returns the folder of a run, or raises a RecordError that says what to name instead."""
+    """Returns the folder of a run; raises a RecordError that says what to name instead if it is not a folder."""
     folder = Path(folder)
     if folder.is_file():
         raise RecordError(f"{folder} is a file; name the folder of its run: the output_dir, or its results folder")
@@ -45,10 +45,10 @@ def existing_folder(folder: str | Path) -> Path:
 
 
 def read_report(path: str | Path) -> dict[str, Any]:
-    """Returns the content of a ``report.json``.
+    """Returns the contents of a ``report.json``.
 
     Raises:
-        RecordError: it cannot be read, is of another format or version, is incomplete, or holds impossible values; the
+        RecordError: the file cannot be read, is of another format or version, is incomplete, or has impossible values; the
             message names the file and the field.
     """
     path = Path(path)
@@ -65,6 +65,6 @@ def read_report(path: str | Path) -> dict[str, Any]:
 
 
 def report_faults(data: dict[str, Any]) -> Iterator[str]:
-    """Yields what is wrong with a report: departures from the schema, or where there are none, impossible values."""
+    """Yields the violations of the schema by a report; if it conforms, its impossible values."""
     found = list(faults(data))
     yield from found or impossible(data)

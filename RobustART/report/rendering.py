@@ -1,4 +1,4 @@
-"""Pages by jinja2: every value is escaped, and every page contains all that it needs."""
+"""Renders self-contained pages with jinja2; every value is escaped."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 ARROWS = {"high": "\N{UPWARDS ARROW}", "low": "\N{DOWNWARDS ARROW}"}
-"""Which way a number is better."""
+"""Arrows for the direction in which a number is better."""
 
 
 def clean(value: object) -> str:
-    """Returns a value as a string without control characters and lone surrogates, which become replacement characters."""
+    """Returns a value as a string in which replacement characters replace control characters and lone surrogates."""
     plain = str(value).encode("utf-8", errors="replace").decode("utf-8")
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cf") else c for c in plain
@@ -25,7 +25,7 @@ def clean(value: object) -> str:
 
 
 def render_page(template: str, **context: Any) -> str:
-    """Returns a page of one of the templates."""
+    """Returns the page of a template."""
     return _environment().get_template(template).render(context)
 
 

@@ -1,4 +1,4 @@
-"""The schema of ``report.json``, in ``schema.json``, and a check of the part of JSON Schema that it uses."""
+"""The JSON Schema of ``report.json``, in ``schema.json``, and a validator of the subset of JSON Schema that it uses."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 @functools.cache
 def report_schema() -> dict[str, Any]:
-    """Returns the schema as plain data."""
+    """Returns the schema of ``report.json``."""
     schema: dict[str, Any] = json.loads((files(__package__) / "schema.json").read_text(encoding="utf-8"))
     return schema
 
 
 def read_json(path: Path, schema: dict[str, Any], name: str = "") -> dict[str, Any]:
-    """Returns the content of a JSON file, an object.
+    """Returns the contents of a JSON file, an object.
 
     Args:
-        path: of the file.
-        schema: that it must conform to.
-        name: what to call the file in messages; the path by default.
+        path: path of the file.
+        schema: schema that the object must conform to.
+        name: name of the file in messages; the path by default.
 
     Raises:
-        RecordError: it cannot be read, is not JSON, or does not conform.
+        RecordError: the file cannot be read, is not JSON, or does not conform to the schema.
     """
     name = name or str(path)
     try:
@@ -51,17 +51,17 @@ def read_json(path: Path, schema: dict[str, Any], name: str = "") -> dict[str, A
 
 
 def object_schema(**properties: Any) -> dict[str, Any]:
-    """Returns the schema of an object that must have these properties, each with its schema."""
+    """Returns the schema of an object with these required properties."""
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
 def faults(data: Any, schema: dict[str, Any] | None = None, place: str = "") -> Iterator[str]:
-    """Yields what is wrong with data, each time with its place; nothing if they conform to the schema.
+    """Yields a message for each violation of a schema.
 
     Args:
-        data: plain data.
-        schema: of these data; None is that of ``report.json``.
-        place: what to call them in messages.
+        data: JSON data.
+        schema: the schema; None is that of ``report.json``.
+        place: path of the data in messages.
     """
     schema = report_schema() if schema is None else schema
     if "$ref" in schema:
@@ -90,7 +90,7 @@ def faults(data: Any, schema: dict[str, Any] | None = None, place: str = "") -> 
 
 
 def schema_lines(schema: dict[str, Any] | None = None, indent: int = 0) -> Iterator[str]:
-    """Yields the keys of the schema with their descriptions, one a line, with nested keys indented."""
+    """Yields a line for each key of the schema with its description; nested keys are indented."""
     schema = report_schema() if schema is None else schema
     if "$ref" in schema:
         schema = report_schema()["$defs"][schema["$ref"].rpartition("/")[2]]

@@ -1,4 +1,4 @@
-"""Tables of pages, as data that the templates write."""
+"""Tables of pages, as data for the templates."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from RobustART.report.text import Estimate, columns
 CIVIDIS = (
     "#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838",
 )  # fmt: skip
-"""Ten colours of matplotlib's cividis (Nunez, Anderton and Renslow 2018), read alike by all kinds of colour vision."""
+"""Ten colours of matplotlib's cividis (Nunez, Anderton and Renslow 2018), suitable for colour vision deficiency."""
 _DARK = 5
-"""How many of them need white text."""
+"""Number of these colours that need white text."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Table:
     """A table of a page."""
 
     caption: str
-    """What it shows."""
+    """Caption."""
     head: list[str]
-    """Names of its columns."""
+    """Names of the columns."""
     groups: list[tuple[str, list[tuple[str, list[Any]]]]]
-    """Rows (name and cells) under headings, which may be empty. A cell is an estimate, perhaps with a ``style`` or a
-    ``class``, or a number, a string, or None."""
+    """Rows (name and cells) under headings, which may be empty. A cell is an estimate, optionally with a ``style`` or a
+    ``class``, a number, a string, or None."""
     kind: str = ""
     """CSS classes: ``sortable``, ``heat``, ``facts``."""
 
@@ -38,15 +38,15 @@ def fact_table(
 
     Args:
         head: names of the columns.
-        rows: name and cells of each.
-        caption: what it shows.
+        rows: name and cells of each row.
+        caption: caption.
         kind: CSS classes.
     """
     return Table(caption, list(head), [("", [(name, list(cells)) for name, cells in rows])], kind)
 
 
 def estimate_table(rows: Mapping[str, Mapping[str, Estimate]], caption: str, first: str = "") -> Table:
-    """Returns a table of estimates, rows of columns; ``first`` is the head of the rows."""
+    """Returns a table of estimates by row and column; ``first`` is the heading of the first column."""
     names = columns(rows)
     return fact_table([first, *names], [(row, [rows[row].get(name) for name in names]) for row in rows], caption, "")
 
@@ -55,14 +55,14 @@ def heat_map(
     rows: Mapping[str, Mapping[str, Estimate]], caption: str, first: str = "", *, coloured: Collection[str] | None = None,
     groups: Mapping[str, Collection[str]] | None = None,
 ) -> Table:  # fmt: skip
-    """Returns a table of percentages with coloured cells, each of which holds its number too.
+    """Returns a heat map: a table of percentages with coloured cells.
 
     Args:
-        rows: rows of columns of estimates.
-        caption: what it shows.
-        first: what the rows are.
-        coloured: the columns whose numbers are on one scale; None is all.
-        groups: rows by the heading under which they are shown; the others come last.
+        rows: estimates by row and column.
+        caption: caption.
+        first: heading of the first column.
+        coloured: columns to colour, whose numbers are on one scale; None is all.
+        groups: rows by the heading above them; the other rows come last.
     """
     names = columns(rows)
 
@@ -83,10 +83,10 @@ def heat_map(
 
 
 def colour(value: float) -> str:
-    """Returns the style of a cell: one of ten colours for 0 to 100, and a text colour that is legible on it."""
+    """Returns the style of a cell: one of ten background colours for 0 to 100, and a legible text colour."""
     place = min(max(int(value / 100 * len(CIVIDIS)), 0), len(CIVIDIS) - 1)
     return f"background:{CIVIDIS[place]};color:{'#fff' if place < _DARK else '#000'}"
 
 
 SCALE = [(10 * step, colour(10 * step + 5)) for step in range(len(CIVIDIS))]
-"""The key of the colours: percentages and styles."""
+"""Legend of the colours: percentages and styles."""

@@ -1,4 +1,4 @@
-"""How a report is written as text: its numbers and names, ``report.md``, and tables for the terminal."""
+"""Formats a report as text: its numbers and names, ``report.md``, and tables for the terminal."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from RobustART.core.tables import markdown_table, text_table
 from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec, face
 
 Data = Mapping[str, Any]
-"""What ``report.json`` holds, or a part of it."""
+"""Contents of ``report.json``, or a part of it."""
 Estimate = Mapping[str, Any]
 COSTS = (
-    "benchmark", "images", "of them timed", "wall time", "images a second", "forward passes", "backward passes",
+    "benchmark", "images", "of them timed", "wall time", "images per second", "forward passes", "backward passes",
 )  # fmt: skip
-"""Heads of :func:`costs`."""
+"""Headings of the columns of :func:`costs`."""
 UNTIMED = (
     "An image is evaluated in all its views and under all attacks. Images that an interrupted run recorded earlier are not "
-    "timed. Passes count single images: one for each view and model, plus those of the attacks."
+    "timed. Passes are counted per image: one for each view and model, plus those of the attacks."
 )
-"""Explains :func:`costs`."""
+"""Note below :func:`costs`."""
 
 
 def number(estimate: Estimate | None) -> str:
-    """Returns a value with two digits, ``undefined``, or nothing where there is no entry."""
+    """Returns a value with two decimals or ``undefined``; an empty string without an estimate."""
     if estimate is None:
         return ""
     return "undefined" if estimate["value"] is None else f"{estimate['value']:.2f}"
 
 
 def interval(estimate: Estimate | None) -> str:
-    """Returns the 95 % interval, or the reason why it is missing; nothing where there is no entry."""
+    """Returns the 95 % interval, or the reason why it is missing; an empty string without an estimate."""
     if estimate is None:
         return ""
     if estimate["low"] is None:
@@ -45,22 +45,22 @@ def both(estimate: Estimate | None) -> str:
 
 
 def readable(name: str) -> str:
-    """Returns a name with spaces for underscores."""
+    """Returns a name with spaces instead of underscores."""
     return name.replace("_", " ")
 
 
 def title(spec: BenchmarkSpec, key: str) -> str:
-    """Returns the heading of a table: what its key says beyond the name of its spec, and the title of the spec."""
+    """Returns the heading of a table: the rest of its key after the name of its spec, and the title of the spec."""
     table = spec.table(key)
     rest = key.removeprefix(table.name).strip()
     return f"{rest} {table.title}" if rest and table.title != key else table.title
 
 
 def not_imported(names: Iterable[str]) -> list[str]:
-    """Returns a note for each benchmark that is not imported, of which only the numbers are known."""
+    """Returns a note for each benchmark that is not imported, so that only its numbers are known."""
     return [
-        f"The benchmark {name} is not imported: what its numbers mean and which way they are better is unknown here. "
-        "A benchmark of your own is imported with --import MODULE."
+        f"The benchmark {name} is not imported: the meaning of its numbers and their better direction are unknown. "
+        "Import your own benchmark with --import MODULE."
         for name in dict.fromkeys(names)
         if name not in BENCHMARKS
     ]
@@ -72,7 +72,7 @@ def columns(table: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def plain(value: Any) -> str:
-    """Returns plain data on one line: ``key: value`` pairs without braces, lists with commas."""
+    """Returns JSON data on one line: ``key: value`` pairs without braces, lists with commas."""
     if isinstance(value, Mapping):
         return "; ".join(f"{key}: {plain(inner)}" for key, inner in value.items())
     if isinstance(value, list):
@@ -85,7 +85,7 @@ def plain(value: Any) -> str:
 
 
 def known(value: Any, form: str = "") -> str:
-    """Returns plain data on one line, numbers in the format ``form``; ``unknown`` for None."""
+    """Returns JSON data on one line, with numbers in the format ``form``; ``unknown`` for None."""
     if value is None:
         return "unknown"
     return format(value, form) if form else plain(value)
@@ -95,7 +95,7 @@ def extent(row: Mapping[str, Any], form: str = "") -> str:
     """Returns how much of a data set was evaluated: ``12 images``, ``6 of 12 images``.
 
     Args:
-        row: of the report's ``conditions.data``.
+        row: entry of the report's ``conditions.data``.
         form: format of the numbers.
     """
     images, of = format(row["images"], form), row["of"]
@@ -105,7 +105,7 @@ def extent(row: Mapping[str, Any], form: str = "") -> str:
 
 
 def costs(report: Data) -> list[list[str]]:
-    """Returns a line for each benchmark: its name, images, wall time, images a second and passes; empty where unknown."""
+    """Returns a row for each benchmark with the columns :data:`COSTS`; cells are empty if unknown."""
     rows = []
     for name, entry in report["benchmarks"].items():
         cells = [""] * 4
@@ -121,14 +121,14 @@ def costs(report: Data) -> list[list[str]]:
 
 
 def heading(report: Data) -> str:
-    """Returns one line: the model, the data and the seed."""
+    """Returns one line with the model, the data and the seed."""
     parts = [f"{row['name']}: {extent(row)}" for row in report["conditions"]["data"]]
     model, seed = report["model"]["source"], report["conditions"]["seed"]
     return f"{model} on {'; '.join(parts) or 'unknown data'}, seed {known(seed)}"
 
 
 def report_text(report: Data) -> str:
-    """Returns tables for a terminal."""
+    """Returns the report as tables for a terminal."""
     parts = [heading(report)]
     for name, entry in report["benchmarks"].items():
         parts.append(text_table([name, "value", "95% interval", "n"], _metrics(entry)))

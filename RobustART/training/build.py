@@ -1,6 +1,6 @@
 """From a configuration to a training: its plan, optimiser and objective, and the trainer that runs it.
 
-Images and the model come from ``inputs.py``. What cannot be used together is refused before, in ``preflight.py``.
+Images and the model come from ``inputs.py``. Incompatible settings are refused before, in ``preflight.py``.
 """
 
 from __future__ import annotations

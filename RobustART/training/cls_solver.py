@@ -15,10 +15,11 @@ import yaml
 from RobustART.config.filled import filled
 from RobustART.config.loader import load_config, without_defaults
 from RobustART.config.schema import Config, EvaluationConfig, ModelConfig
-from RobustART.core.distributed import World
+from RobustART.core.distributed import World, lost_processes_named
 from RobustART.core.options import to_plain
 from RobustART.core.plugins import import_plugins
-from RobustART.errors import ConfigError, UserError
+from RobustART.core.termination import exit_status
+from RobustART.errors import ConfigError
 from RobustART.evaluation.checks import prepare_output
 from RobustART.evaluation.run import evaluate
 from RobustART.models import Classifier
@@ -163,17 +164,14 @@ def configure_logging(folder: Path, world: World, quiet: bool) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit status: 0, or 2 for an error of the user's."""
+    """Runs the command line and returns its exit status, see :func:`exit_status`."""
     arguments = parser().parse_args(argv)
-    try:
+
+    def command() -> int:
         import_plugins(arguments.imports, "--import")
         return run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command resumes here", file=sys.stderr)
-        return 130
+
+    return exit_status(command)
 
 
 def read_config(
@@ -226,7 +224,8 @@ def run(arguments: argparse.Namespace) -> int:
             configure_logging(output_dir(one, folder), world, arguments.quiet)
             for warning in unused:
                 log.warning("%s", warning)
-            _run_model(ClsSolver(one, folder, world, trial), arguments, training)
+            with lost_processes_named(world.rank, world.size):
+                _run_model(ClsSolver(one, folder, world, trial), arguments, training)
     return 0
 
 

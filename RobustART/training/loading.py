@@ -9,17 +9,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from RobustART.core.seeding import image_seed
+from RobustART.core.workers import work
 from RobustART.data import ImageDataset
-from RobustART.data.loader import limit_threads
-from RobustART.errors import UserError
+from RobustART.data.loader import name_images
 from RobustART.training.augment.transforms import TrainingView
 from RobustART.training.sampling import SAMPLERS, Ids, Plan
 
@@ -81,20 +80,17 @@ Draw = tuple[int, Ids, Ids]
 """Step, image ids, and numbers of the draws."""
 
 
-class _Batches(Dataset[Batch]):
-    """Item ``(step, ids, positions)`` is that batch, or the error that reading it raised."""
+class _Batches:
+    """Makes the batch of a draw."""
 
     def __init__(self, dataset: ImageDataset, view: TrainingView, seed: int) -> None:
         self.dataset, self.view, self.seed = dataset, view, seed
 
-    def __getitem__(self, draw: Draw) -> Batch | UserError:  # type: ignore[override]
+    def __call__(self, draw: Draw) -> Batch:
         step, ids, positions = draw
         keys = [image_seed(self.seed, int(position), "train image") for position in positions]
-        try:
-            with generators_kept():
-                images = [self._image(int(i), key) for i, key in zip(ids, keys, strict=True)]
-        except UserError as error:
-            return error  # raised by the main process, without the traceback of a worker
+        with generators_kept():
+            images = [self._image(int(i), key) for i, key in zip(ids, keys, strict=True)]
         labels = torch.tensor([self.dataset.labels[int(i)] for i in ids], dtype=torch.int64)
         return Batch(torch.stack(images), labels, torch.tensor(keys, dtype=torch.int64), step)
 
@@ -103,19 +99,11 @@ class _Batches(Dataset[Batch]):
         return self.view(self.dataset.picture(image_id), self.dataset.files[image_id])
 
 
-class _Draws:
-    """The draws of a process from a given step on; ``repeats`` gives every batch several times in a row."""
-
-    def __init__(self, plan: Plan, sampler: str, rank: int, first: int, repeats: int) -> None:
-        self.plan, self.sampler, self.rank, self.first, self.repeats = plan, SAMPLERS[sampler], rank, first, repeats
-
-    def __len__(self) -> int:
-        return max(self.plan.steps - self.first + 1, 0)
-
-    def __iter__(self) -> Iterator[Draw]:
-        for step in range(self.first, self.plan.steps + 1):
-            place = (step - 1) // self.repeats + 1
-            yield step, self.sampler(self.plan, place, self.rank), self.plan.positions(place, self.rank)
+def _draws(plan: Plan, sampler: str, rank: int, first: int, repeats: int) -> Iterator[Draw]:
+    """Yields the draws of a process, from a given step on; ``repeats`` gives every batch several times in a row."""
+    for step in range(first, plan.steps + 1):
+        place = (step - 1) // repeats + 1
+        yield step, SAMPLERS[sampler](plan, place, rank), plan.positions(place, rank)
 
 
 def load_batches(
@@ -130,7 +118,7 @@ def load_batches(
     workers: int = 0,
     pin_memory: bool = False,
     prefetch_factor: int | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Yields the batches of a process, of the steps ``first`` to ``plan.steps``.
 
     Args:
@@ -147,17 +135,13 @@ def load_batches(
 
     Raises:
         DataError: an image cannot be read; the message names it.
+        ProcessLostError: a loader process has ended.
     """
-    loader = DataLoader(
-        _Batches(dataset, view, plan.seed),
-        sampler=_Draws(plan, sampler, rank, first, repeats),
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=limit_threads,
-        prefetch_factor=prefetch_factor if workers else None,
-        generator=torch.Generator(),  # otherwise the loader would draw from the main process's
-    )
-    for item in loader:
-        if isinstance(item, UserError):
-            raise item
-        yield item.map(Tensor.pin_memory) if pin_memory else item
+    made = work(
+        _Batches(dataset, view, plan.seed), _draws(plan, sampler, rank, first, repeats), workers,
+        ahead=prefetch_factor or 2, name=lambda draw: name_images(dataset, draw[1].tolist()),
+        remedy="lower data.num_workers or data.batch_size",
+    )  # fmt: skip
+    with contextlib.closing(made):
+        for _, batch in made:
+            yield batch.map(Tensor.pin_memory) if pin_memory else batch

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.core.seeding import image_seed, numpy_generator
+from RobustART.core.termination import Terminated, terminated
 from RobustART.errors import ConfigError, TrainingError
 from RobustART.models import Classifier
 from RobustART.training.ema import Ema, Swa
 from RobustART.training.loading import Batch
 from RobustART.training.objectives.objective import Objective
 from RobustART.training.optim import set_rate
-from RobustART.training.parallel import Parallel, lost_processes_named
+from RobustART.training.parallel import Parallel
 from RobustART.training.schedules import Schedule
 
 AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -240,8 +241,8 @@ class Due:
     """Tasks with the number of steps between them, in this order; the last step does all of them."""
 
     log: tuple[int, Callable[[], None]]
-    validate: tuple[int, Callable[[], None]]
     save: tuple[int, Callable[[], None]]
+    validate: tuple[int, Callable[[], None]]
 
 
 def run(training: Training, batches: Iterator[Batch], due: Due, last_good: Callable[[], str]) -> None:
@@ -255,18 +256,22 @@ def run(training: Training, batches: Iterator[Batch], due: Due, last_good: Calla
 
     Raises:
         TrainingError: the loss is not finite.
+        Terminated: SIGTERM has come to one of the processes; all raise it after the same step.
     """
     on_cpu = training.device.type == "cpu"  # elsewhere looking at the loss would make the device wait
     devices = [] if on_cpu else [training.device]
     steps = training.settings.steps
-    with torch.random.fork_rng(devices=devices), lost_processes_named(training.parallel.world):
+    with torch.random.fork_rng(devices=devices):
         for batch in batches:
             training.train_step(batch)
-            tasks = [task for every, task in (due.log, due.validate, due.save) if _is_due(training.step, every, steps)]
-            if on_cpu or tasks:
+            tasks = [task for every, task in (due.log, due.save, due.validate) if is_due(training.step, every, steps)]
+            ends = training.parallel.agreed(terminated())
+            if on_cpu or tasks or ends:
                 training.check_loss(last_good())
             for task in tasks:
                 task()
+            if ends:
+                raise Terminated
 
 
 @contextlib.contextmanager
@@ -285,5 +290,6 @@ def _small_batch_named(images: int, portions: int) -> Iterator[None]:
         ) from None
 
 
-def _is_due(step: int, every: int, steps: int) -> bool:
+def is_due(step: int, every: int, steps: int) -> bool:
+    """Returns whether something that is done every so many steps is due after a step."""
     return step % every == 0 or step == steps

@@ -6,7 +6,6 @@ batch.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -16,21 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from RobustART.core.distributed import World
-from RobustART.errors import ConfigError, ProcessLostError
-
-
-@contextlib.contextmanager
-def lost_processes_named(world: World) -> Iterator[None]:
-    """Raises a :class:`ProcessLostError` where communication between processes fails."""
-    try:
-        yield
-    except RuntimeError as error:
-        words = ("connection closed", "connection reset", "broken pipe", "gloo", "nccl", "socket", "timed out waiting")
-        if world.size > 1 and any(word in str(error).lower() for word in words):
-            raise ProcessLostError(
-                f"process {world.rank} of {world.size} stops because another one ended; its own message says why ({error})"
-            ) from error
-        raise
+from RobustART.errors import ConfigError
 
 
 class Parallel:
@@ -43,6 +28,7 @@ class Parallel:
     def __init__(self, world: World) -> None:
         self.world = world
         self.group: Any = None
+        self._wishes: tuple[Any, Tensor] | None = None
         if world.size > 1 and world.device.type == "cuda" and dist.is_nccl_available():
             devices: list[Any] = [None] * world.size
             dist.all_gather_object(devices, (_host(), world.device.index))
@@ -128,6 +114,21 @@ class Parallel:
         if self.world.size > 1:
             dist.all_reduce(values, op=dist.ReduceOp.MIN, group=self.group)
         return values
+
+    def agreed(self, wish: bool) -> bool:
+        """Returns whether any process wished this at the call before; the same on all. Alone, whether this one does.
+
+        So the message is on its way while a step is made, and nobody waits for it.
+        """
+        if self.world.size == 1:
+            return wish
+        before = self._wishes
+        wishes = torch.tensor(int(wish))
+        self._wishes = dist.all_reduce(wishes, async_op=True), wishes
+        if before is None:
+            return False
+        before[0].wait()
+        return bool(before[1])
 
     def gather(self, value: Any) -> list[Any]:
         """Returns the values of all processes on process 0, and an empty list on the others."""

@@ -101,6 +101,12 @@ def kept_lines(path: Path, done: int) -> list[str]:
     return keep
 
 
+def validated(path: Path, step: int) -> bool:
+    """Returns whether ``train.jsonl`` has the validation after a step."""
+    rows = map(json.loads, kept_lines(path, step))
+    return any(row["step"] == step and "validation" in row for row in rows)
+
+
 def time_text(seconds: float) -> str:
     """Returns a duration in the form ``1 d 02:03:04``."""
     days, rest = divmod(round(seconds), 86400)

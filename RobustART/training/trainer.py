@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from RobustART.core.termination import Terminated, termination_deferred
 from RobustART.data import ImageDataset
 from RobustART.evaluation.checks import only_writer
 from RobustART.models import Classifier
@@ -26,16 +27,13 @@ from RobustART.training.checkpoint import (
 )
 from RobustART.training.ema import Average, recalibrate
 from RobustART.training.loading import Batch
-from RobustART.training.loop import Due, Training, run
-from RobustART.training.record import TrainingLog
+from RobustART.training.loop import Due, Training, is_due, run
+from RobustART.training.record import TrainingLog, validated
 from RobustART.training.sampling import Plan
 from RobustART.training.trained import with_weights
 from RobustART.training.validation import validate
 
 log = logging.getLogger(__name__)
-
-PATIENCE = 10.0
-"""Seconds that a run waits for loader processes of a killed one: they look every 5 s whether theirs is still there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +72,7 @@ class Trainer:
     """
 
     def __init__(
-        self, training: Training, dataset: ImageDataset, plan: Plan, load: Callable[..., Iterator[Batch]],
+        self, training: Training, dataset: ImageDataset, plan: Plan, load: Callable[..., Generator[Batch, None, None]],
         settings: TrainerSettings, output_dir: Path, conditions: dict[str, Any],
         start: Callable[[], tuple[Path, dict[str, Any]] | None], test: ImageDataset | None,
     ) -> None:  # fmt: skip
@@ -83,6 +81,7 @@ class Trainer:
         self.conditions, self.start, self.test = conditions, start, test
         self.parallel, self.world = training.parallel, training.parallel.world
         self._last_good = "There is no checkpoint yet"
+        self._saved: int | None = None  # step of the newest checkpoint
 
     def run(self, *, fresh: bool = False, recover: Path | None = None) -> dict[str, Classifier]:
         """Trains to the end, from the last checkpoint if there is one; returns the trained model and its averages.
@@ -92,20 +91,21 @@ class Trainer:
             recover: resume from this checkpoint instead of the newest.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        alone = only_writer(self.checkpoints, self.world.is_main, patience=PATIENCE)
-        with alone, _deterministic(self.settings.deterministic):
+        with only_writer(self.checkpoints, self.world.is_main), _deterministic(self.settings.deterministic):
             if fresh and self.world.is_main:
                 delete_checkpoints(self.checkpoints)
             self.world.barrier()
             self._start(recover)
-            if self.training.step < self.plan.steps:
-                self._run()
+            validates = self._misses_validation()
+            if self.training.step < self.plan.steps or validates:
+                self._run(validates)
             return self._trained()
 
     def _start(self, recover: Path | None) -> None:
         """Loads a checkpoint: ``recover``, else the newest of this training, else the one it starts from, if any."""
         if self.world.is_main:
             delete_unfinished(self.checkpoints)
+        newest = recover is None
         if recover is None:
             found = newest_checkpoint(self.checkpoints, mend=True) if self.world.is_main else None
             recover = self.parallel.from_main(found[0] if found else None)
@@ -113,6 +113,7 @@ class Trainer:
             state = read_checkpoint(recover)
             check_conditions(state, self.conditions, recover)
             self.training.load_state_dict(state)
+            self._saved = self.training.step if newest else None
         elif (begun := self.start()) is not None:
             recover, parts = begun
             self.training.load_state_dict(parts)
@@ -121,7 +122,13 @@ class Trainer:
             if self.world.is_main:
                 log.info("resuming from %s, step %d of %d", recover, self.training.step, self.plan.steps)
 
-    def _run(self) -> None:
+    def _misses_validation(self) -> bool:
+        """Returns whether the run that saved the newest checkpoint was ended before it had validated."""
+        step = self.training.step
+        due = self.test is not None and step == self._saved and is_due(step, self.settings.val_freq, self.plan.steps)
+        return bool(self.parallel.from_main(due and not validated(self.output_dir / "train.jsonl", step)))
+
+    def _run(self, validates: bool) -> None:
         training, settings = self.training, self.settings
         batches = self.load(
             self.plan, rank=self.world.rank, first=training.step + 1, repeats=training.objective.repeats
@@ -138,14 +145,29 @@ class Trainer:
             )  # fmt: skip
         due = Due(
             log=(settings.print_freq, lambda: self._write(record)),
-            validate=(settings.val_freq, lambda: self._validate(record)),
             save=(settings.save_freq, lambda: self._save(record)),
+            validate=(settings.val_freq, lambda: self._validate(record)),
         )
         try:
-            run(training, batches, due, lambda: self._last_good)
+            with contextlib.closing(batches), termination_deferred():
+                self._steps(batches, due, validates, record)
         finally:
             if record is not None:
                 record.close()
+
+    def _steps(
+        self, batches: Iterator[Batch], due: Due, validates: bool, record: TrainingLog | None
+    ) -> None:  # fmt: skip
+        """Makes all steps that are left; SIGTERM ends them with a checkpoint, in all processes after the same step."""
+        try:
+            if validates:
+                self._validate(record)
+            run(self.training, batches, due, lambda: self._last_good)
+        except Terminated:
+            if self._saved != self.training.step:
+                self._save(record)
+            self.world.barrier()  # nobody ends before the checkpoint is written
+            raise Terminated(f"at step {self.training.step} of {self.plan.steps}, whose checkpoint is saved") from None
 
     def _write(self, record: TrainingLog | None) -> None:
         numbers = self.training.read_numbers()
@@ -172,6 +194,7 @@ class Trainer:
             record.flush()
             save_checkpoint(self.checkpoints, {**state, "conditions": self.conditions}, many=self.settings.save_many)
             record.restart_clock(self.training.step)
+        self._saved = self.training.step
         path = self.checkpoints / checkpoint_name(self.training.step, self.settings.save_many)
         self._last_good = f"The last good checkpoint is {path}, of step {self.training.step}"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from RobustART.core.imaging import Array
+from RobustART.core.termination import Terminated, terminated
 from RobustART.data import ImageDataset, Sample, load_views
 from RobustART.models import Classifier
 from RobustART.records.lines import CLEAN
@@ -31,27 +33,37 @@ def validate(
         parallel: the processes.
         batch_size: images in one forward pass.
         workers: loader processes.
+
+    Raises:
+        Terminated: SIGTERM has come to one of the processes; all raise it.
     """
     world = parallel.world
     preprocessing = next(iter(models.values())).preprocessing
     groups = [range(i, min(i + batch_size, len(dataset))) for i in range(0, len(dataset), batch_size)]
-    mine = groups[world.rank :: world.size]
+    mine: list[range | None] = [*groups[world.rank :: world.size]]
+    mine += [None] * (len(groups[:: world.size]) - len(mine))  # every process makes as many rounds
     modes = {name: model.training for name, model in models.items()}
     right = {name: torch.zeros(2, dtype=torch.int64, device=world.device) for name in models}
     classes = 0
     for model in models.values():
         model.eval()
     views = load_views(
-        dataset, mine, {CLEAN: _crop}, preprocessing.apply, size=preprocessing.input_size, seed=0, workers=workers
-    )
-    for group, (pixels, _) in zip(mine, views, strict=True):
-        images = pixels[:, 0].permute(0, 3, 1, 2).to(world.device).float().div_(255)
-        labels = torch.tensor([dataset.labels[i] for i in group], device=world.device)
-        for name, model in models.items():
-            logits = model(images)
-            classes = logits.shape[1]
-            hits = logits.topk(min(5, classes), dim=1).indices == labels[:, None]
-            right[name] += torch.stack([hits[:, 0].sum(), hits.sum()])
+        dataset, [group for group in mine if group], {CLEAN: _crop}, preprocessing.apply, size=preprocessing.input_size,
+        seed=0, workers=workers,
+    )  # fmt: skip
+    with contextlib.closing(views):
+        for group in mine:
+            if parallel.agreed(terminated()):
+                raise Terminated
+            if group is None:
+                continue
+            images = next(views)[0][:, 0].permute(0, 3, 1, 2).to(world.device).float().div_(255)
+            labels = torch.tensor([dataset.labels[i] for i in group], device=world.device)
+            for name, model in models.items():
+                logits = model(images)
+                classes = logits.shape[1]
+                hits = logits.topk(min(5, classes), dim=1).indices == labels[:, None]
+                right[name] += torch.stack([hits[:, 0].sum(), hits.sum()])
     for name, model in models.items():
         model.train(modes[name])
     numbers = {}

@@ -1,1 +1,1 @@
-"""Published numbers, and whether what is computed here agrees with them."""
+"""Published numbers, and checks of results against them."""

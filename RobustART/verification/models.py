@@ -1,4 +1,4 @@
-"""Published numbers from the models themselves, where weights and images are here: ``robustart verify --run``."""
+"""Evaluates the models of published numbers whose weights and images are available: ``robustart verify --run``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from RobustART.models import create_model
 from RobustART.verification.published import Row, published_rows
 
 CLEAN_SETS = ("imagenet", "foolbox_photos")
-"""Data sets that are evaluated as they are; the others are benchmarks with a ``root_dir``."""
+"""Data sets of clean images; the others are benchmarks with a ``root_dir``."""
 
 
 def run_models(
@@ -26,27 +26,29 @@ def run_models(
     batch_size: int = BATCH_SIZE,
     rows: Sequence[Row] | None = None,
 ) -> tuple[list[tuple[Run, str | None]], dict[tuple[str, str], str]]:
-    """Evaluates every model of the published numbers whose weights and images are here.
+    """Evaluates every model of the published numbers whose weights and images are available.
 
     Args:
-        output_dir: where each model's results go, in a folder of its name; what is there already is not computed again.
-        data: folders by the name of the data set: ``imagenet`` (the validation set in class folders), ``imagenet_c``, ...
-        weights: files, or ``pretrained``, by the name of the model.
-        batch_size: images the model sees at once.
+        output_dir: folder of the results, with a subfolder for each model; existing results are not computed again.
+        data: folders by name of the data set: ``imagenet`` (the validation set in class folders), ``imagenet_c``, ...
+        weights: files, or ``pretrained``, by name of the model.
+        batch_size: number of images in a forward pass.
         rows: published numbers; those of the package by default.
 
     Returns:
-        The runs with their models' names, and by (model, benchmark) why others could not be made.
+        The runs with the names of their models, and by (model, benchmark) the reason for each missing run.
 
     Raises:
-        ConfigError: a name is none of the published numbers'.
+        ConfigError: there is no published number of a data set or model named.
     """
     table = published_rows() if rows is None else rows
     for given, known in ((data, {row.data for row in table if row.data}), (weights, {row.model for row in table})):
         for name in given:
             if name not in known:
                 suggestion = nearest(name, known) or ";"
-                raise ConfigError(f"no published number is of {name!r}{suggestion} Known: {', '.join(sorted(known))}")
+                raise ConfigError(
+                    f"there is no published number of {name!r}{suggestion} Known: {', '.join(sorted(known))}"
+                )
     places: dict[Path, str] = {}
     reasons = {}
     for (model, benchmark), row in {(row.model, row.benchmark): row for row in table}.items():
@@ -62,13 +64,13 @@ def run_models(
 
 
 def _reason(row: Row, data: Mapping[str, str], weights: Mapping[str, str]) -> str:
-    """Returns what a number needs that is not here, or an empty text."""
+    """Returns what is missing for a number, or an empty string."""
     if not row.builder:
-        return "no library here builds this model"
+        return "no supported library builds this model"
     if not row.weights and row.model not in weights:
-        return f"its weights are not here (--weights {row.model}=FILE)"
+        return f"its weights are missing (--weights {row.model}=FILE)"
     if row.data not in data and row.data != "foolbox_photos":
-        return f"its images are not here (--data {row.data}=FOLDER)"
+        return f"its images are missing (--data {row.data}=FOLDER)"
     return ""
 
 

@@ -1,15 +1,15 @@
-"""Whether a result file is of the protocol that a published number is of: images, preprocessing, options, attack.
+"""Checks whether a result follows the protocol of a published number: images, preprocessing, options, attack.
 
-A published number demands conditions, ``name=value`` texts. Most name an entry of the result file's header:
-``options.NAME``, ``preprocessing.NAME`` and ``data.NAME`` (of each data set), ``attack.NAME`` (of the attack that the
-number is of) and ``precision``. The others are of the records themselves:
+A published number requires conditions, strings ``name=value``. Most refer to an entry of the result file's header:
+``options.NAME``, ``preprocessing.NAME`` and ``data.NAME`` (of each data set), ``attack.NAME`` (of the number's attack) and
+``precision``. The others refer to the records:
 
-* ``images``: how many, in each pass;
-* ``list``: which, by their file names: ``imagenet_val`` has the numbers 1 to 50,000; others need a list from their source;
-* ``classes`` and ``each``: how many classes there are, and how many images of each; ``labels``: which of ImageNet's 1,000;
-* ``files``: of published files, not made on the fly;
-* ``attack.eps`` (without a value): the radius is that of the number's name;
-* ``assumes``: what no result file says; it is told where the number is another.
+* ``images``: number of images in each pass;
+* ``list``: their file names; ``imagenet_val`` has the numbers 1 to 50,000, other lists come from their source;
+* ``classes`` and ``each``: number of classes, and of images in each; ``labels``: the benchmark whose classes are allowed;
+* ``files``: the images are published files, not made on the fly;
+* ``attack.eps`` (without a value): the radius is the one in the number's name;
+* ``assumes``: a condition that no result file states; a failed check reports it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from RobustART.metrics.spec import BENCHMARKS
 from RobustART.records.lines import PassRecords, Records
 
 LISTS = {"robustbench": "robustbench/helper_files/imagenet_test_image_ids.txt of RobustBench"}
-"""Lists of images that published numbers are of and that are not part of this package, and where they are found."""
+"""Lists of images that published numbers use and this package does not contain, with their sources."""
 Lists = Mapping[str, Collection[str]]
-"""Names of lists to the file names that they hold, without folder and suffix."""
+"""By name of a list the file names in it, without folder and suffix."""
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})")
 
 
@@ -47,13 +47,13 @@ def _stem(file: str) -> str:
 
 
 def unmet(conditions: Collection[str], records: Records, metric: str, lists: Lists) -> str:
-    """Returns how a result departs from what a published number demands, or an empty text.
+    """Returns the first condition of a published number that a result does not meet, or an empty string.
 
     Args:
-        conditions: of the published number.
+        conditions: conditions of the published number.
         records: the result.
-        metric: name of the number, which says which attack it is of.
-        lists: of images, by name.
+        metric: name of the number, which contains the attack.
+        lists: lists of images, by name.
     """
     for condition in conditions:
         name, _, wanted = condition.partition("=")
@@ -78,7 +78,7 @@ def unmet(conditions: Collection[str], records: Records, metric: str, lists: Lis
 
 
 def assumed(conditions: Collection[str]) -> str:
-    """Returns what a published number takes for granted that no result file says, or an empty text."""
+    """Returns the assumptions of a published number that no result file states, or an empty string."""
     return ", ".join(text.partition("=")[2] for text in conditions if text.startswith("assumes="))
 
 
@@ -93,7 +93,7 @@ def _of_header(kind: str, key: str, wanted: str, records: Records, metric: str) 
     cell = metric.partition("/")[2]
     settings = stated.get("attacks", {}).get(cell)
     if settings is None:
-        return f"does not say how {cell} was made"
+        return f"does not state the settings of {cell}"
     if key == "eps":
         radius, eps = cell.partition("/")[2], settings.get("eps")
         same = isinstance(eps, (int, float)) and abs(eps - parse_number(radius)) < 1e-9
@@ -120,7 +120,7 @@ def _made(records: Records) -> str:
 
 
 def _of_images(name: str, wanted: str, part: PassRecords, lists: Lists) -> str:
-    """Returns how the images of a pass depart from one condition, or an empty text."""
+    """Returns how the images of a pass violate a condition, or an empty string."""
     classes, counts = np.unique(part.labels, return_counts=True)
     if name == "images":
         count = len(part.ids)
@@ -129,10 +129,10 @@ def _of_images(name: str, wanted: str, part: PassRecords, lists: Lists) -> str:
         return "" if len(classes) == int(wanted) else f"is of {len(classes)} classes, the published number of {wanted}"
     if name == "each":
         same = bool((counts == int(wanted)).all())
-        return "" if same else f"is not of {wanted} images of each class, as the published number is"
+        return "" if same else f"does not have {wanted} images of each class, as the published number does"
     if name == "labels":
         foreign = sorted(set(classes.tolist()) - set(_classes(wanted)))
-        return f"has images of class {foreign[0]}, which {wanted} has not" if foreign else ""
+        return f"has images of class {foreign[0]}, which {wanted} does not have" if foreign else ""
     assert name == "list", name
     return _of_list(wanted, {_stem(file) for file in part.files}, lists)
 
@@ -150,7 +150,9 @@ def _of_list(wanted: str, found: Collection[str], lists: Lists) -> str:
         return "is not of the files ILSVRC2012_val_00000001 to ILSVRC2012_val_00050000, as the published number is"
     if wanted not in lists:
         where = LISTS[wanted]
-        return f"cannot be held against the list of images of the published number; --list {wanted}=FILE gives it ({where})"
+        return (
+            f"cannot be compared with the published number's list of images; give it by --list {wanted}=FILE ({where})"
+        )
     missing = len(set(lists[wanted]) - set(found))
     return (
         f"is not of the images in the list {wanted}: {missing} of {len(lists[wanted])} are missing" if missing else ""

@@ -1,9 +1,9 @@
-"""Published numbers, each with its source, and whether what is computed here agrees with them: ``robustart verify``.
+"""Published numbers with their sources, and checks of results against them: ``robustart verify``.
 
-Tables are package data: ``published_models.csv`` (one number of one model on one benchmark a row),
-``published_protocols.csv`` (what such a number demands of a result, with its source), and errors of each corruption, from
-which ImageNet-C's scores can be computed without any images. A result passes or fails only if it meets all demands; what
-cannot be checked says why.
+The tables are package data: ``published_models.csv`` (in each row one number of a model on a benchmark),
+``published_protocols.csv`` (the conditions that such a number requires of a result, with their source), and errors of each
+corruption, from which ImageNet-C's scores are computed without images. A result passes or fails only if it meets all
+conditions; otherwise the check is skipped with the reason.
 """
 
 from __future__ import annotations
@@ -36,45 +36,45 @@ class Row:
     """One published number."""
 
     model: str
-    """The published weights: a timm name with its tag, or a name of RobustBench."""
+    """Name of the published weights: a timm name with its tag, or a name of RobustBench."""
     builder: str
-    """Name for ``create_model``; empty if no library here builds it."""
+    """Name for ``create_model``; empty if no supported library builds the model."""
     weights: str
-    """Weights that an installed package carries; empty if there are none."""
+    """Weights that an installed package contains, or empty."""
     benchmark: str
     """Name of the benchmark."""
     metric: str
-    """Name of the number, as :meth:`Summary.flat` has it."""
+    """Name of the number, as in :meth:`Summary.flat`."""
     value: float
-    """The published value."""
+    """Published value."""
     tolerance: float
-    """How far another build of libraries may be from it."""
+    """Largest difference that other builds of the libraries may cause."""
     conditions: tuple[str, ...]
-    """What a result must say to be of the same protocol, see :mod:`RobustART.verification.protocols`."""
+    """Conditions that a result must meet, see :mod:`RobustART.verification.protocols`."""
     data: str
-    """Name of the data set, as ``robustart verify --data`` takes it; empty if none here is it."""
+    """Name of the data set, as ``robustart verify --data`` takes it, or empty."""
     source: str
-    """Where it is published."""
+    """Where the number is published."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One number beside the published one."""
+    """One number compared with its published value."""
 
     what: str
-    """Which number of which model."""
+    """Model, benchmark and metric of the number."""
     status: str
     """``pass``, ``FAIL`` or ``not checked``."""
     published: float | None
-    """The published value; None where no row is of it."""
+    """Published value, if any."""
     tolerance: float | None
-    """How far it may be off."""
+    """Largest allowed difference."""
     source: str
-    """Where it is published."""
+    """Where the number is published."""
     value: float | None = None
-    """What is computed here; None where nothing is."""
+    """Computed value, if any."""
     reason: str = ""
-    """Why it is not checked, or by which file it was."""
+    """Why the number was not checked, or the result that it was computed from."""
 
 
 def _table(name: str) -> list[dict[str, str]]:
@@ -99,7 +99,7 @@ def published_rows() -> tuple[Row, ...]:
 def compared(
     what: str, compute: Callable[[], float], published: float, tolerance: float, source: str, reason: str = ""
 ) -> Check:
-    """Returns a check of what ``compute`` returns; what it refuses is a failure with its reason."""
+    """Returns a check of the value that ``compute`` returns; a UserError that it raises is a failure."""
     try:
         value = compute()
     except UserError as error:
@@ -109,14 +109,14 @@ def compared(
 
 
 def packaged_checks() -> list[Check]:
-    """Returns the checks that need no images: ImageNet-C's scores from published errors of AlexNet and ResNet-50."""
+    """Returns the checks that need no images: ImageNet-C's metrics from published errors of AlexNet and ResNet-50."""
     alexnet = alexnet_corruption_errors()
     scored = {name: alexnet[name] for name in SCORED}
     official = "by the definition of mCE (Hendrycks and Dietterich 2019)"
     checks = [
-        compared("AlexNet, mCE of its own errors", lambda: mean_corruption_error(scored, alexnet), 100.0, 1e-9, official),
+        compared("AlexNet, mCE of its errors", lambda: mean_corruption_error(scored, alexnet), 100.0, 1e-9, official),
         compared(
-            "AlexNet, relative mCE of its own errors",
+            "AlexNet, relative mCE of its errors",
             lambda: relative_mean_corruption_error(scored, ALEXNET_CLEAN_ERROR, alexnet, ALEXNET_CLEAN_ERROR),
             100.0, 1e-9, official,
         ),
@@ -155,17 +155,17 @@ def check_runs(
     lists: Lists | None = None,
     baseline: Records | None = None,
 ) -> list[Check]:
-    """Returns a check for each published number: of the runs that are of its model, or that there is none.
+    """Returns the checks of runs against the published numbers, and a skipped check for each number without a run.
 
     Args:
-        runs: result files, each with the published weights that it is of; None where its model's name says it.
-        reasons: by (model, benchmark) why there is no run.
+        runs: runs, each with the name of its published weights; None if the model's name is that name.
+        reasons: by (model, benchmark) the reason for a missing run.
         rows: published numbers; those of the package by default.
-        lists: images that numbers are of, by the names in :data:`~RobustART.verification.protocols.LISTS`.
-        baseline: of ``imagenet_p``, AlexNet's result, over which mFR and mT5D are.
+        lists: lists of images, by the names in :data:`~RobustART.verification.protocols.LISTS`.
+        baseline: AlexNet's result on ``imagenet_p``, which normalises mFR and mT5D.
 
     Raises:
-        ConfigError: no published number is of these weights.
+        ConfigError: there is no published number of the weights named.
     """
     table = published_rows() if rows is None else rows
     known = list(dict.fromkeys(row.model for row in table))
@@ -173,15 +173,15 @@ def check_runs(
     for run, claimed in runs:
         if claimed is not None and claimed not in known:
             suggestion = nearest(claimed, known) or ";"
-            raise ConfigError(f"no published number is of {claimed!r}{suggestion} Known: {', '.join(known)}")
+            raise ConfigError(f"there is no published number of {claimed!r}{suggestion} Known: {', '.join(known)}")
         source: str = next(iter(run.records.values())).header["conditions"]["model"]["source"]
         model = claimed or source.removeprefix("timm:")
         own = [row for row in table if row.model == model and row.benchmark in run.records]
         if not own:
             what = (
-                "no published number is of this model"
+                "there is no published number of this model"
                 if model not in known
-                else "no published number is of these benchmarks"
+                else "there is no published number of these benchmarks"
             )
             checks.append(
                 Check(f"{run.place} ({source})", SKIPPED, None, None, "", None, f"{what}; --as NAME names its weights")
@@ -212,9 +212,7 @@ def _check(row: Row, run: Run, metrics: dict[str, Any], lists: Lists, baseline: 
     spec = BENCHMARKS[row.benchmark]
     if spec.baseline and spec.metric(row.metric).unit == "ratio":
         if baseline is None:
-            return _skipped(
-                row, f"{run.place} has no {row.metric}; --baseline FILE gives AlexNet's result, which it is over"
-            )
+            return _skipped(row, f"{run.place} has no {row.metric}; it needs AlexNet's result, --baseline FILE")
         reason = unmet(row.conditions, baseline, row.metric, lists)
         if reason:
             return _skipped(row, f"the baseline {reason}")
@@ -226,13 +224,13 @@ def _check(row: Row, run: Run, metrics: dict[str, Any], lists: Lists, baseline: 
     check = compared(_what(row), lambda: estimate.value, row.value, row.tolerance, row.source, run.place)
     if check.status == FAIL and assumed(row.conditions):
         return dataclasses.replace(
-            check, reason=f"{check.reason}, if {assumed(row.conditions)}, which no result file says"
+            check, reason=f"{check.reason}, if {assumed(row.conditions)}, which no result file states"
         )
     return check
 
 
 def text(checks: Sequence[Check]) -> str:
-    """Returns checks as lines for a terminal, failures last, and their counts."""
+    """Returns the checks as lines for a terminal, failures last, followed by their counts."""
     order = (SKIPPED, PASS, FAIL)
     lines = []
     for check in sorted(checks, key=lambda check: order.index(check.status)):

@@ -78,11 +78,11 @@ def test_labels_once_or_for_each_severity(tmp_path, model):
     [
         (
             np.tile([0.0, 1.5, 2, 3], 5),
-            r"whole numbers \(4,\) or \(20,\) in .*labels.npy, .* but it holds float64 \(20,\)",
+            r"integers \(4,\) or \(20,\) in .*labels.npy, .* but it has float64 \(20,\)",
         ),
-        (np.array(3), r"it holds int64 \(\)"),
-        (np.arange(20).reshape(5, 4), r"it holds int64 \(5, 4\)"),
-        (np.arange(8) % 4, r"it holds int64 \(8,\)"),
+        (np.array(3), r"it has int64 \(\)"),
+        (np.arange(20).reshape(5, 4), r"it has int64 \(5, 4\)"),
+        (np.arange(8) % 4, r"it has int64 \(8,\)"),
         (np.array([0, 1, 2, 3] * 4 + [0, 1, 3, 2]), "image 2 has the label 2 at severity 1 and 3 at 5"),
         (np.array([0, 1, 2, -1]), "labels from 0 .* one is -1"),
         (np.array([0, 1, 2, 100]), "labels from 0 to 99 .* one is 100"),
@@ -113,16 +113,18 @@ def test_what_is_missing_is_named(tmp_path):
     root = tmp_path / "sets" / "CIFAR-10-C"
     pictures = cifar_c(root)
     with pytest.raises(
-        DataError, match=r"17 of 20 files are not there: it holds the files fog.npy, labels.npy, snow.npy"
+        DataError, match=r"17 of 20 files are missing: it holds the files fog.npy, labels.npy, snow.npy"
     ):
         build_benchmark("cifar_c", NOTHING, {"root_dir": str(root)})
     with pytest.raises(DataError, match=r"it holds the folder CIFAR-10-C .is .*CIFAR-10-C meant"):
         build(tmp_path / "sets")
     np.save(root / "fog.npy", pictures["fog"][:7])
-    with pytest.raises(DataError, match=r"uint8 \(5 N, H, W, 3\) in .*fog.npy, .* but it holds uint8 \(7, 32, 32, 3\)"):
+    with pytest.raises(DataError, match=r"uint8 \(5 N, H, W, 3\) in .*fog.npy, .* but it has uint8 \(7, 32, 32, 3\)"):
         build(root)
     np.save(root / "fog.npy", pictures["fog"][:10])
-    with pytest.raises(DataError, match=r"as many pictures in every file, but they have fog.npy 10, snow.npy 20"):
+    with pytest.raises(
+        DataError, match=r"the same number of images in every file, but they have fog.npy 10, snow.npy 20"
+    ):
         build(root)
     (root / "fog.npy").write_bytes((root / "snow.npy").read_bytes()[:100])
     with pytest.raises(DataError, match=r"fog.npy cannot be read"):

@@ -114,12 +114,14 @@ def test_other_lengths_than_the_published_are_noted(tmp_path):
         videos(tmp_path / "p", name, [DARK] * length)
     options = {"root_dir": str(tmp_path / "p"), "perturbations": ["translate", "snow", "tilt", "scale"]}
     assert build_benchmark("imagenet_p", NOTHING, options).notes == (
-        "ImageNet-P's videos of tilt have 30 frames here; the published ones have 31",
-        "ImageNet-P's videos of scale have 41 frames here; the published ones have 31",
+        "ImageNet-P's videos of tilt have 30 frames; the published ones have 31",
+        "ImageNet-P's videos of scale have 41 frames; the published ones have 31",
         "ImageNet-P has 1 videos of 1 classes here; the published set has 50000 of 1000",
     )
     videos(tmp_path / "p", "tilt", [DARK] * 2)
-    with pytest.raises(DataError, match="videos of 31 frames in .*tilt, but the first has 2, so no two are 3 apart"):
+    with pytest.raises(
+        DataError, match="videos of 31 frames in .*tilt, but the first has 2, too few for a distance of 3"
+    ):
         build_benchmark("imagenet_p", NOTHING, {**options, "difficulty": 3, "perturbations": "tilt"})
 
 
@@ -153,7 +155,7 @@ def test_the_folder_that_is_meant_is_named(tmp_path):
     ):
         build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root)})
     (root / "tilt").mkdir()
-    with pytest.raises(DataError, match=r"videos in .*tilt/\{wnid\}/, but there are none: it is empty"):
+    with pytest.raises(DataError, match=r"videos in .*tilt/\{wnid\}/, but it has no such files: it is empty"):
         build_benchmark("imagenet_p", NOTHING, {"root_dir": str(root), "perturbations": "tilt"})
 
 
@@ -169,7 +171,7 @@ def test_what_is_wrong_with_videos_is_named(tmp_path):
     large = Brightness()
     large.preprocessing = Preprocessing(input_size=64, resize=64, mean=(0,), std=(1,))
     benchmarks = {"imagenet_p": {**options, "perturbations": "snow"}}
-    with pytest.raises(DataError, match=r"video_0.mp4: the picture is 32 x 32, smaller than the model's input, 64"):
+    with pytest.raises(DataError, match=r"video_0.mp4: the image is 32 x 32, smaller than the model's input, 64"):
         evaluate(large, NOTHING, benchmarks, output_dir=tmp_path / "b", progress=False)
     broken = next((root / "snow").rglob("video_1.mp4"))
     broken.write_bytes(broken.read_bytes()[:300])
@@ -187,7 +189,7 @@ def test_options_that_cannot_be(tmp_path):
             build_benchmark("imagenet_p", NOTHING, {**options, "perturbations": "tiltt"})
         with pytest.raises(ConfigError, match="difficulty must be one of 1, 2, 3, got 4"):
             build_benchmark("imagenet_p", NOTHING, {**options, "difficulty": 4})
-        with pytest.raises(ConfigError, match="must name each perturbation once"):
+        with pytest.raises(ConfigError, match="must name at least one perturbation, and none twice"):
             build_benchmark("imagenet_p", NOTHING, {**options, "perturbations": ["snow", "snow"]})
 
 

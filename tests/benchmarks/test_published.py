@@ -71,7 +71,7 @@ def test_resize256_enlarges_and_is_on_record(tmp_path, corrupted, model):
 def test_cropping_needs_pictures_of_the_models_size(tmp_path, corrupted, own_model):
     large = create_model(f"{own_model}:build", classes=1000, preprocessing={**SIZE, "input_size": 48, "resize": 48})
     with pytest.raises(
-        DataError, match=r"pixelate/1/n\d+/photo_\d.JPEG: the picture is 32 x 32, smaller than .* 48, and"
+        DataError, match=r"pixelate/1/n\d+/photo_\d.JPEG: the image is 32 x 32, smaller than .* 48, and"
     ):
         evaluate(
             large, NOTHING, {"imagenet_c": {**OPTIONS, "root_dir": corrupted}}, output_dir=tmp_path, progress=False
@@ -106,11 +106,11 @@ def test_meta_that_is_not_whole_is_refused(tmp_path, corrupted):
     ):
         build_benchmark("imagenet_c", NOTHING, options)
     with pytest.raises(
-        DataError, match=r"fog/1 in .*all.json, but it names other cells \(corruptions: contrast, pixelate\)"
+        DataError, match=r"fog/1 in .*all.json, but it has other cells \(corruptions: contrast, pixelate\)"
     ):
         build_benchmark("imagenet_c", NOTHING, {**options, "corruptions": "fog", "severities": 1})
     (tmp_path / "m" / "all.json").write_text("[1]")
-    with pytest.raises(DataError, match="must hold JSON"):
+    with pytest.raises(DataError, match="must be JSON"):
         build_benchmark("imagenet_c", NOTHING, options)
 
 
@@ -132,7 +132,7 @@ def test_what_is_missing_is_named(tmp_path, corrupted):
         build_benchmark("imagenet_c", NOTHING, {"root_dir": corrupted, "jpeg_quality": 85})
     with pytest.raises(
         ConfigError,
-        match="preprocess is 'resize256', but that is for published files, and imagenet_c.root_dir names none",
+        match="preprocess is 'resize256', but it applies to published files only, and imagenet_c.root_dir is not set",
     ):
         build_benchmark("imagenet_c", NOTHING, {"preprocess": "resize256"})
     with pytest.raises(UnknownNameError, match="unknown corruption 'fogg'"):
@@ -145,7 +145,7 @@ def test_a_path_that_is_listed_twice_is_refused(tmp_path, corrupted, again):
     with open(tmp_path / "m" / "pixelate-3.jsonl", "a") as file:
         name = next((corrupted / "pixelate" / "3").rglob("photo_2.JPEG")).relative_to(corrupted).as_posix()
         file.write(json.dumps({"filename": name, "label": again}) + "\n")
-    with pytest.raises(DataError, match=rf"pixelate/3.*photo_2.JPEG stands there twice, with the labels 7 and {again}"):
+    with pytest.raises(DataError, match=rf"pixelate/3.*photo_2.JPEG is listed twice, with the labels 7 and {again}"):
         build_benchmark("imagenet_c", NOTHING, {**OPTIONS, "root_dir": corrupted, "meta": meta})
 
 
@@ -181,7 +181,7 @@ def test_the_folder_that_is_meant_is_named(tmp_path, corrupted):
     for path in (corrupted / "contrast" / "3").rglob("*.JPEG"):
         path.unlink()
     with pytest.raises(
-        DataError, match=r"images in .*contrast/3/\{wnid\}/, but there are none: it holds the folders n0"
+        DataError, match=r"images in .*contrast/3/\{wnid\}/, but it has no such files: it holds the folders n0"
     ):
         build_benchmark("imagenet_c", NOTHING, {**OPTIONS, "root_dir": corrupted})
 
@@ -204,7 +204,7 @@ def test_the_decoder_acts_on_stored_pictures(tmp_path, corrupted, model):
         assert np.array_equal(views[decoder], decode(stored, decoder=decoder))
     assert not np.array_equal(*views.values())
     for more in ({"decoder": "opencv"}, {"exif_orientation": True}, {"meta": "all.json"}):
-        with pytest.raises(ConfigError, match=f"imagenet_c.{next(iter(more))} is .* for published files"):
+        with pytest.raises(ConfigError, match=f"imagenet_c.{next(iter(more))} is .* applies to published files"):
             build_benchmark("imagenet_c", NOTHING, more)
 
 

@@ -106,9 +106,9 @@ def test_files_hold_the_same_frames_but_for_their_compression(tmp_path, photos, 
 
 
 def test_options_of_files_and_no_photos_are_refused(photos):
-    with pytest.raises(ConfigError, match="imagenet_p.preprocess is 'model', but that is for published files"):
+    with pytest.raises(ConfigError, match="imagenet_p.preprocess is 'model', but it applies to published files only"):
         build_benchmark("imagenet_p", photos, {"preprocess": "model"})
-    with pytest.raises(ConfigError, match="needs images: name them in data.test, .* in its option root_dir"):
+    with pytest.raises(ConfigError, match="needs images: set data.test, .* its option root_dir"):
         build_benchmark("imagenet_p", None, {})
 
 

@@ -133,7 +133,7 @@ def test_imagenet_v2_folders_are_numbers(tmp_path):
     (tmp_path / "v2" / "odd").mkdir()
     with pytest.raises(
         DataError,
-        match=r"ImageNet-V2 is looked for as .*\{0..999\}, but of its 4 folders these are no such numbers: odd",
+        match=r"ImageNet-V2 is looked for as .*\{0..999\}, but of its 4 folders these are not indices of classes: odd",
     ):
         build_benchmark("imagenet_v2", NOTHING, {"root_dir": str(tmp_path / "v2")})
 
@@ -171,7 +171,7 @@ def test_imagenet_o_takes_the_known_half_by_class(tmp_path, model):
     assert result["chance_aupr"] == 40
     assert len(report.data["warnings"]) == 2
     assert "the published protocol has 10000" in report.data["warnings"][1]
-    with pytest.raises(DataError, match="needs known photos.* no photos of them"):
+    with pytest.raises(DataError, match="needs known images.* no images of them"):
         build_benchmark("imagenet_o", array_dataset([make_picture(0)], [outside]), {"root_dir": str(unknown)})
     wnid_folder(unknown, [outside])
     with pytest.raises(DataError, match=f"these are of none of them: {imagenet_wnids()[outside]}"):

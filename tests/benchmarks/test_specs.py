@@ -210,7 +210,7 @@ def test_a_benchmark_is_named_by_its_path(tmp_path, monkeypatch, data, model):
     finally:
         BENCHMARKS.remove("by_its_path")
     (tmp_path / "named_as_another.py").write_text(OWN.format(name="clean"))
-    with pytest.raises(ConfigError, match="named_as_another:SPEC has the name 'clean', which is that of another"):
+    with pytest.raises(ConfigError, match="named_as_another:SPEC has the name 'clean', which another benchmark has"):
         build_benchmark("named_as_another:SPEC", data)
 
 
@@ -221,7 +221,7 @@ def test_a_result_file_of_a_benchmark_that_is_not_imported(tmp_path, capsys):
         assert main(command) == 2
         told = capsys.readouterr().err
         assert "is of the benchmark 'mine'; known: adversarial, " in told
-        assert "A benchmark of your own is imported with --import MODULE" in told
+        assert "Import your own benchmark with --import MODULE" in told
 
 
 def test_what_is_no_spec_is_refused():

@@ -89,7 +89,7 @@ def test_a_vacuous_cell_is_named(tmp_path, model, photo_folder):
     report = evaluate(model, photos, {"imagenet_s": options}, output_dir=tmp_path, progress=False)
     assert report.data["warnings"] == [
         "imagenet_s: opencv/pil-bilinear, ffmpeg/pil-bilinear made the same pixels as pil/pil-bilinear for every image, so "
-        "these cells measure nothing here"
+        "these cells measure nothing"
     ]
     assert "made the same pixels" in (tmp_path / "results" / "report.md").read_text()
 
@@ -180,9 +180,7 @@ def test_extra_numbers_must_be_one_for_each_cell(tmp_path, jpegs, model):
     header, first, *rest = path.read_text().splitlines(keepends=True)
     fewer = {"pixel_difference": json.loads(first)["extra"]["pixel_difference"][:-1]}
     path.write_text("".join([header, changed(first, extra=fewer), *rest]))
-    with pytest.raises(
-        RecordError, match="image 0, in 'extra', does not have 13 entries in 'pixel_difference', but 12"
-    ):
+    with pytest.raises(RecordError, match="image 0, in 'extra', must have 13 entries in 'pixel_difference', got 12"):
         ImageNetSEvaluator().eval(path)
 
 
@@ -214,9 +212,9 @@ def test_imagenet_s_dumps(tmp_path, photo_folder, model):
     assert stored.notes == ("ImageNet-S has 12 images of 3 classes here; the published set has 50000 of 1000",)
     read = dataclasses.replace(photos, decoder="opencv")
     (note,) = build_benchmark("imagenet_s", read, options).notes
-    assert note == "imagenet_s reads with its own decoders; data.test.image_reader, opencv, has no part in it"
+    assert note == "imagenet_s uses its own decoders; data.test.image_reader, opencv, has no effect on it"
     with pytest.raises(
-        DataError, match=r"pil_opencv-area.txt, but that list is not there: it holds the folders .* files ffmpeg_pil"
+        DataError, match=r"pil_opencv-area.txt, but the list is missing: it holds the folders .* files ffmpeg_pil"
     ):
         build_benchmark("imagenet_s", photos, {"root_dir": str(root), "resizes": "opencv-area", "decoders": "pil"})
     lost = next((root / "pil" / "pil-box").rglob("03.png.npy"))
@@ -227,7 +225,7 @@ def test_imagenet_s_dumps(tmp_path, photo_folder, model):
         build_benchmark("imagenet_s", photos, {**options, "root_dir": str(root)})
     kept.rename(lost)
     np.save(next((root / "pil" / "pil-box").rglob("00.png.npy")), np.zeros((32, 32, 3)))
-    with pytest.raises(DataError, match=r"00.png.npy: a stored picture must be uint8 \(H, W, 3\), got float64"):
+    with pytest.raises(DataError, match=r"00.png.npy: a stored image must be uint8 \(H, W, 3\), got float64"):
         evaluate(
             model, photos, {"imagenet_s": {**options, "root_dir": str(root)}}, output_dir=tmp_path / "x", progress=False
         )

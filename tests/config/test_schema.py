@@ -72,10 +72,10 @@ def test_the_listing_has_every_key_and_name(lines):
             assert {*options_of(builder_of(entry))} - {"eps", "seeds", "log", "targeted"} <= set(keys), name
     text = "\n".join(lines)
     assert (
-        "  severities: from 1 to 5. [one entry or a list of them (an integer from 1 to 5 each); default [1, 2, 3, 4, 5]]"
+        "  severities: severities, from 1 (weakest) to 5. [one entry or a list of them (an integer from 1 to 5 each); default [1, 2, 3, 4, 5]]"
         in text
     )
-    assert "  root_dir: the folder ``imagenet-a`` with one folder per WordNet id. [a string; required]" in text
+    assert "  root_dir: folder ``imagenet-a`` with one folder for each WordNet id. [a string; required]" in text
     assert "    steps: gradient steps. [" in text
     assert "evaluation.benchmarks.adversarial.attacks, evaluation.benchmarks.transfer.attacks:" in lines
 

@@ -78,7 +78,7 @@ def test_exif_orientation_is_ignored_unless_asked_for():
 
 def test_float_pictures_are_refused():
     data = packed(Image.fromarray(RGB[..., 0].astype(np.float32)), "TIFF")
-    with pytest.raises(DataError, match=r"x\.tif: a picture of mode 'F'"):
+    with pytest.raises(DataError, match=r"x\.tif: an image of mode 'F'"):
         decode(data, name="x.tif")
 
 

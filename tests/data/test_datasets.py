@@ -68,9 +68,9 @@ def test_names_with_spaces(tmp_path):
     [
         ("a.png", r"line 2 of .*list\.txt must be 'path label'"),
         ("a.png one", "must be 'path label'"),
-        ("a.png -1", "the label must be a whole number from 0, got -1"),
+        ("a.png -1", "the label must be an integer from 0, got -1"),
         ('{"filename": "a.png"}', "must be 'path label' or JSON"),
-        ('{"filename": "a.png", "label": "3"}', "must be a whole number from 0, got '3'"),
+        ('{"filename": "a.png", "label": "3"}', "must be an integer from 0, got '3'"),
         ('{"filename": "a.png", "label": true}', "got True"),
     ],
 )

@@ -109,7 +109,7 @@ def test_progress_on_other_images_is_refused(tmp_path, data, model):
         _, *others = json.loads(lines[i])["digests"]
         lines[i] = changed(lines[i], digests=["0" * 16, *others])
     path.write_text("".join(lines))
-    with pytest.raises(RecordError, match="holds progress of autoattack_linf/.* on other images"):
+    with pytest.raises(RecordError, match="has progress of autoattack_linf/.* on images whose content has changed"):
         attacked(folder, Stops(model, -1), data)
 
 
@@ -129,7 +129,7 @@ def test_flags_are_data_and_a_warning_of_the_report(tmp_path, data, model):
     flags = read_records(tmp_path / "results" / "adversarial.jsonl").passes[0].flags
     clean = read_records(tmp_path / "results" / "adversarial.jsonl").passes[0].correct[:, 0]
     assert ["probabilities" in row.get("autoattack_linf/3/255", {}) for row in flags] == clean.tolist()
-    assert any(f"(noted with {clean.sum()} of 12 images)" in text for text in report.data["warnings"])
+    assert any(f"(for {clean.sum()} of 12 images)" in text for text in report.data["warnings"])
     assert any(
         "autoattack_linf/3/255: probabilities: the outputs look like" in text for text in report.data["warnings"]
     )
@@ -188,7 +188,7 @@ def test_transfer_knows_its_models(tmp_path, data, model, own_model):
 
 @pytest.mark.parametrize(("change", "error", "message"), [
     ({"models": {}}, ConfigError, "transfer.models must name at least one model"),
-    ({"models": {"model": None}}, ConfigError, "not 'model', got 'model'"),
+    ({"models": {"model": None}}, ConfigError, "not be 'model', got 'model'"),
     ({"models": {"a>b": None}}, ConfigError, "got 'a>b'"),
     ({"models": {"a": {"kwargs": {}}}}, ConfigError, "transfer.models.a.type is missing"),
     ({"models": {"a": {"type": "resnet18", "weightz": "x"}}}, ConfigError, "weightz; did you mean 'weights'"),
@@ -282,7 +282,7 @@ def test_killed_between_the_last_block_and_the_merge(tmp_path, data, model, monk
 
 @pytest.mark.parametrize(("attacks", "message"), [
     ([{"pgd_linf": {"targeted": True}}], "unknown option 'targeted' of the attack pgd_linf"),
-    (["foolbox:LinfPGD"], "attacks cannot hold 'foolbox:LinfPGD': .* AddNoise"),
+    (["foolbox:LinfPGD"], "attacks cannot contain 'foolbox:LinfPGD': .* AddNoise"),
     ([{"pgd_linf": {"steps": "20"}}], "the attack pgd_linf: steps must be an integer, got '20'"),
     ([{"pgd_linf": {"random_start": "no"}}], "the attack pgd_linf: random_start must be true or false, got 'no'"),
     ([{"pgd_linf": {"backend": "foolbox", "steps": 2.5}}], "the attack foolbox.pgd_linf: steps must be an integer, got 2.5"),

@@ -44,7 +44,8 @@ def test_a_run_of_format_1_is_resumed(tmp_path, data, model, lines):
     whole = [path.read_bytes() for path in paths]
     for path in paths:
         path.write_text("".join(as_format_1(path.read_text()).splitlines(keepends=True)[:lines]))
-    (tmp_path / "results" / "report.json").unlink()  # or its timing would be taken
+    for name in ("report.json", "run.json"):  # or their timing would be taken
+        (tmp_path / "results" / name).unlink()
     again = evaluate(model, data, wanted, **settings).data
     assert [path.read_bytes() for path in paths] == whole
     assert again["benchmarks"] == before
@@ -63,7 +64,7 @@ def test_full_disk_stops_the_run(tmp_path, data, model, monkeypatch):
         write(self, lines)
 
     monkeypatch.setattr(Journal, "_write", full)
-    with pytest.raises(RecordError, match="No space left on device. What was recorded before is kept"):
+    with pytest.raises(RecordError, match="No space left on device. The records written before are kept"):
         evaluate(model, data, {"clean": {}}, output_dir=tmp_path, batch_size=4, progress=False)
     assert len(rows(tmp_path, "clean")) == 4
 

@@ -83,7 +83,7 @@ def _clean(tmp_path, data, model):
             {"eps": ["8/254", "x"]},
             r"benchmark adversarial: eps\[1\] must be a number from 0 up .*, got 'x'",
         ),
-        ("adversarial", {"attacks": ["fgsm", "pgd_l2"], "eps": [0.1]}, "of the norms L2, Linf, whose radii"),
+        ("adversarial", {"attacks": ["fgsm", "pgd_l2"], "eps": [0.1]}, "the norms L2, Linf, whose radii"),
         ("adversarial", {"eps": {"L3": [1]}}, "names 'L3', which is neither a norm"),
         ("imagenet_a", {}, "needs the option 'root_dir'"),
     ],
@@ -173,7 +173,7 @@ def test_norm_of_an_attack_can_be_an_option(data):
         (
             "adversarial",
             {"attacks": [{"fgsm": {"eps": 0.1}}]},
-            r"radii of fgsm do not go with its options; say adversarial.eps: \{fgsm",
+            r"eps is not an option of the attack fgsm; use adversarial.eps: \{fgsm",
         ),
         (
             "adversarial",

@@ -206,7 +206,7 @@ def test_other_settings_are_refused(tmp_path, class_folders, photos, monkeypatch
         ({"options": {**OPTIONS, "jpeg_quality": 90}}, "options.jpeg_quality: 85 -> 90"),
         ({"size": 40}, "preprocessing.input_size: 32 -> 40"),
         ({"interpolation": "bicubic"}, 'preprocessing.interpolation: "bilinear" -> "bicubic"'),
-        ({"limit": 5}, r"the photo n\w+/\w+.png is not among them any more; files: 18 -> 15; limit: null -> 5"),
+        ({"limit": 5}, r"the source image n\w+/\w+.png is missing; files: 18 -> 15; limit: null -> 5"),
     ):
         with pytest.raises(ConfigError, match=f"data set of other settings: .*{message}.* Nothing was changed there"):
             generate("imagenet_c", photos, tmp_path / "c", **{**SMALL, **changed})
@@ -221,7 +221,7 @@ def test_other_settings_are_refused(tmp_path, class_folders, photos, monkeypatch
     with pytest.raises(ConfigError, match='benchmark: "imagenet_c" -> "imagenet_s"'):
         generate("imagenet_s", photos, tmp_path / "c", size=32, progress=False)
     save_photo((class_folders / photos.files[0]).with_name("new.png"), 9)
-    with pytest.raises(ConfigError, match=rf"the photo {photos.files[0].partition('/')[0]}/new.png is new"):
+    with pytest.raises(ConfigError, match=rf"the source image {photos.files[0].partition('/')[0]}/new.png is new"):
         generate("imagenet_c", create_dataset(root_dir=class_folders), tmp_path / "c", **SMALL)
     assert contents(tmp_path / "c") == before
 
@@ -234,7 +234,7 @@ def test_changed_photos_are_refused_before_anything_is_written(tmp_path, class_f
     kept = (class_folders / photos.files[4]).read_bytes()
     save_photo(class_folders / photos.files[4], 77)
     for workers in (0, 2):
-        with pytest.raises(ConfigError, match=f"the photo {photos.files[4]} is not the one that the pictures in"):
+        with pytest.raises(ConfigError, match=f"the source image {photos.files[4]} is not the one that the files in"):
             generate("imagenet_c", photos, tmp_path / "c", workers=workers, **SMALL)
     assert contents(tmp_path / "c") == before
     (class_folders / photos.files[4]).write_bytes(kept)
@@ -248,7 +248,7 @@ def test_pictures_that_come_out_otherwise_are_not_mixed(tmp_path, photos, monkey
     lost = next((tmp_path / "c" / "pixelate").rglob("*.JPEG"))
     lost.unlink()
     monkeypatch.setitem(CORRUPTIONS._entries, "pixelate", lambda image, severity, rng: image // 2)
-    with pytest.raises(ConfigError, match="is damaged, and what is made now is not what was written"):
+    with pytest.raises(ConfigError, match="is damaged and cannot be made again"):
         generate("imagenet_c", photos, tmp_path / "c", **SMALL)
     assert not lost.exists()
 
@@ -258,7 +258,10 @@ def test_folders_that_are_not_ours(tmp_path, photos, whole):
     (tmp_path / "mine" / "thesis.tex").write_text("")
     with pytest.raises(ConfigError, match="is not empty and has no manifest.json"):
         generate("imagenet_c", photos, tmp_path / "mine", **SMALL)
-    for text, message in (("{", "manifest.json cannot be read"), ("[1]", "manifest.json is not that of a generated")):
+    for text, message in (
+        ("{", "manifest.json cannot be read"),
+        ("[1]", "manifest.json is not the manifest of a generated"),
+    ):
         (tmp_path / "mine" / "manifest.json").write_text(text)
         with pytest.raises(ConfigError, match=message):
             generate("imagenet_c", photos, tmp_path / "mine", **SMALL)
@@ -267,7 +270,7 @@ def test_folders_that_are_not_ours(tmp_path, photos, whole):
     generate("imagenet_c", photos, tmp_path / "begun", **SMALL)
     assert contents(tmp_path / "begun") == whole
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="the folder .*file cannot be made"):
+    with pytest.raises(ConfigError, match="the folder .*file cannot be created"):
         generate("imagenet_c", photos, tmp_path / "file", **SMALL)
 
 
@@ -282,7 +285,7 @@ def test_what_cannot_be_made_leaves_nothing(tmp_path, class_folders, photos):
 
 
 def test_a_second_run_is_refused(tmp_path, photos, monkeypatch):
-    monkeypatch.setattr("RobustART.generation.generate.PATIENCE", 0.1)
+    monkeypatch.setattr("RobustART.evaluation.checks.PATIENCE", 0.1)
     generate("imagenet_c", photos, tmp_path / "c", **SMALL)
     with only_writer(tmp_path / "c"), pytest.raises(RecordError, match="another run is writing to"):
         generate("imagenet_c", photos, tmp_path / "c", **SMALL)
@@ -308,7 +311,7 @@ def test_errors_of_a_users_corruption_name_the_photo(tmp_path, photos, monkeypat
     monkeypatch.setitem(CORRUPTIONS._entries, "broken", broken)
     with pytest.raises(ZeroDivisionError):
         generate("imagenet_c", photos, tmp_path / "c", options={"corruptions": "broken"}, size=32, progress=False)
-    assert f"while the pictures of {photos.files[0]} were made" in caplog.text
+    assert f"while generating the files of {photos.files[0]}" in caplog.text
 
 
 def test_a_lost_process_is_named(tmp_path, photos, whole, monkeypatch):
@@ -322,7 +325,8 @@ def test_a_lost_process_is_named(tmp_path, photos, whole, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(CORRUPTIONS._entries, "frost", dying)
         with pytest.raises(
-            ProcessLostError, match=rf"a process has ended while it worked on one of {photos.files[1]}, "
+            ProcessLostError,
+            match=rf"2 worker processes was killed from outside \(SIGKILL\) while it worked on .*({photos.files[1]}|{photos.files[2]})",
         ):
             generate("imagenet_c", photos, tmp_path / "c", workers=2, **SMALL)
     generate("imagenet_c", photos, tmp_path / "c", workers=2, **SMALL)
@@ -340,7 +344,9 @@ def test_a_full_disk_is_an_error_and_the_run_goes_on_later(tmp_path, photos, who
 
     with monkeypatch.context() as patch:
         patch.setattr("RobustART.core.files.os.replace", full)
-        with pytest.raises(ConfigError, match=r"cannot write .*JPEG: No space left on device. What is written is kept"):
+        with pytest.raises(
+            ConfigError, match=r"cannot write .*JPEG: No space left on device. The files written before are kept"
+        ):
             generate("imagenet_c", photos, tmp_path / "c", **SMALL)
     assert not list((tmp_path / "c").rglob(".*"))
     generate("imagenet_c", photos, tmp_path / "c", **SMALL)

@@ -97,7 +97,7 @@ def test_a_score_over_many_cells_has_a_paired_interval(tmp_path):
         ({"options": {"masked": True}}, r"options\.masked: null -> true"),
         ({"options": {"root_dir": None}}, r'images: "as they are stored" -> "made on the fly"'),
         ({"models": {"b": {"weights": "1"}}}, r"models\.b"),
-        ({"data": [{**DATA[0], "fingerprint": "g"}]}, r"on the same files, but not by their headers: .*fingerprint: "),
+        ({"data": [{**DATA[0], "fingerprint": "g"}]}, r"on the same files, but the headers differ in .*fingerprint: "),
         ({"data": [{**DATA[0], "decoder": "opencv"}]}, r"data\[0\]\.decoder: null -> \"opencv\""),
         ({"edit": ('"digest": "3"', '"digest": "9"')}, r"image 3 \(3\.png\) has another content"),
         ({"edit": ('"3.png", "label": 0', '"3.png", "label": 2')}, r"image 3 \(3\.png\) has another label"),
@@ -113,7 +113,7 @@ def test_runs_that_are_not_comparable_are_refused_with_the_difference(tmp_path, 
 
 def test_other_ids_are_other_images(tmp_path):
     first = run(tmp_path / "a", FIRST)
-    with pytest.raises(RecordError, match="on other images: 8 and 7, and image 7 is in one of them alone"):
+    with pytest.raises(RecordError, match="on other images: 8 and 7, and only one run has image 7"):
         compare(first, run(tmp_path / "b", SECOND[:7]))
 
 
@@ -156,7 +156,7 @@ def test_nothing_to_compare(tmp_path):
     with pytest.raises(RecordError, match="there is no run"):
         compare(first, tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RecordError, match="holds no result files"):
+    with pytest.raises(RecordError, match="has no result files"):
         compare(first, tmp_path / "empty")
 
 
@@ -178,27 +178,27 @@ def test_a_run_is_not_compared_with_itself(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("results/clean.jsonl", "", "clean.jsonl has no whole first line: the run has not ended"),
-        ("results/clean.jsonl", '{"format": "robustart-rec', "clean.jsonl has no whole first line"),
+        ("results/clean.jsonl", "", "clean.jsonl has an incomplete first line: the run is unfinished"),
+        ("results/clean.jsonl", '{"format": "robustart-rec', "clean.jsonl has an incomplete first line"),
         (
             "results/clean.jsonl.rank1",
             "",
-            r"results holds parts of results only \(\*.jsonl.rank\*\): the run has not ended",
+            r"results has only partial results \(\*.jsonl.rank\*\): the run is unfinished",
         ),
-        ("train.jsonl", '{"step": 1}\n', r"holds a training \(train.jsonl\) that has evaluated nothing"),
-        ("one/results/clean.jsonl", "", "Runs lie in folders within: one; name these"),
+        ("train.jsonl", '{"step": 1}\n', r"it has a training \(train.jsonl\) without an evaluation"),
+        ("one/results/clean.jsonl", "", "Its subfolders are runs: one; name these"),
         ("report.json", '{"format": "robustart-report/3"}\n', "This is a report; name the folder of its run"),
-        ("scores.txt", "0 1 0.5\n", "original's formats are scored by the evaluators"),
-        ("x.jsonl", '{"format": "robustart-records/1"}\n', "header of .*x.jsonl needs 'benchmark', a text, got none"),
+        ("scores.txt", "0 1 0.5\n", "The evaluators of RobustART.metrics score files of the original's formats"),
+        ("x.jsonl", '{"format": "robustart-records/1"}\n', "header of .*x.jsonl needs 'benchmark', a string, got none"),
         (
             "x.jsonl",
             '{"format": "robustart-records/1", "benchmark": ["a"]}\n',
-            "header of .*x.jsonl needs 'benchmark', a text, got",
+            "header of .*x.jsonl needs 'benchmark', a string, got",
         ),
         (
             "x.jsonl",
             '{"format": "robustart-records/1", "benchmark": "clean", "hash": "", "conditions": {"model": {}}}\n',
-            "in 'conditions', in 'model', needs 'source', a text, got none",
+            "in 'conditions', in 'model', needs 'source', a string, got none",
         ),
     ],
 )
@@ -227,17 +227,17 @@ def test_outputs_never_replace_what_is_read_or_is_of_another_kind(tmp_path, caps
     other = tmp_path / "notes.md"
     other.write_text("# Mine\n")
     message = refused("compare", str(first), str(second), "-o", str(other))
-    assert "notes.md is there already and is not a comparison: it is not replaced" in message
+    assert "notes.md exists already and is not a comparison: it is not replaced" in message
     assert other.read_text() == "# Mine\n"
     new = str(tmp_path / "c.md")
-    assert "-o and -o are one file" in refused(
+    assert "-o and -o are the same file" in refused(
         "compare", str(first), str(second), "-o", new, "-o", f"{tmp_path}/./c.md"
     )
     (tmp_path / "d.md").mkdir()
     assert "is not a file" in refused("compare", str(first), str(second), "-o", str(tmp_path / "d.md"))
     assert "cannot write" in refused("compare", str(first), str(second), "-o", str(tmp_path / "no" / "c.md"))
     own = str(first / "results" / "clean.jsonl")
-    assert f"-o {own} would overwrite {own}, which is read" in refused("verify", str(first), "-o", own)
+    assert f"-o {own} would overwrite {own}, which is an input" in refused("verify", str(first), "-o", own)
     assert "is not a list of checks" in refused("verify", "-o", str(other))
     for _ in range(2):  # an older one is replaced
         assert main(["compare", str(first), str(second), "-o", new, "-o", str(tmp_path / "c.json")]) == 0

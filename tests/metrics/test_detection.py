@@ -88,7 +88,7 @@ def test_auroc_interval_is_about_hanley_and_mcneils():
 
 
 def test_nothing_to_tell_apart_is_undefined():
-    with pytest.raises(UndefinedError, match="telling 0 unknown from 1 known"):
+    with pytest.raises(UndefinedError, match="detection of 0 unknown among 1 known"):
         detection([], [1.0])
     with pytest.raises(UndefinedError, match="1 scores are not numbers"):
         detection([0.5, np.nan], [1.0])

@@ -39,7 +39,7 @@ def test_imagenet_four_rows(tmp_path):
     assert "top1  50.00 [15.00, 85.00]  (n = 4)" in str(result)
     assert dict(ImageNetEvaluator(topk=[1, 6]).eval(path)) == {"top1": 50.0, "top6": 100.0}
     for topk in ([0], 5, [], ["1"], [True], None):
-        with pytest.raises(ConfigError, match=r"topk must be a list of whole numbers from 1, such as \(1, 5\), got"):
+        with pytest.raises(ConfigError, match=r"topk must be a list of integers from 1, such as \(1, 5\), got"):
             ImageNetEvaluator(topk=topk)
         with pytest.raises(ConfigError, match="topk must be a list"):
             ImageNetCEvaluator(topk=topk)
@@ -93,7 +93,7 @@ def test_relative_mce_by_hand(tmp_path):
     table = result.summary.tables["corruption_errors"]
     assert table["snow"]["relative CE"].value == pytest.approx(100 * rises[SCORED.index("snow")])
     other = one(tmp_path / "other", "clean", ["clean"], [[1], [0], [1]])
-    with pytest.raises(RecordError, match="holds other images than the result file: 3 and 4, of which 3 are in both"):
+    with pytest.raises(RecordError, match="has other images than the result file: 3 and 4, of which 3 are in both"):
         ImageNetCEvaluator().eval(path, clean=other)
 
 
@@ -187,7 +187,7 @@ def test_imagenet_p_by_hand(tmp_path):
     over = ImageNetPEvaluator().eval(path, baseline=baseline)
     assert over["mFR"] == pytest.approx((8 * 200 / 3 + 2 * 100 / 3) / 10)
     assert over.summary.metrics["mFR"].low < over["mFR"] < over.summary.metrics["mFR"].high
-    with pytest.raises(RecordError, match="says itself which perturbations"):
+    with pytest.raises(RecordError, match="states its perturbations itself"):
         ImageNetPEvaluator().eval(path, "snow")
 
 
@@ -282,5 +282,5 @@ def test_score_command_on_every_benchmark(tmp_path, capsys):
     assert main(["score", str(one(tmp_path / "x", "mine", ["clean"], [[0]]))]) == 2
     told = capsys.readouterr().err
     assert "is of the benchmark 'mine'; known: adversarial" in told
-    assert "A benchmark of your own is imported with --import MODULE" in told
+    assert "Import your own benchmark with --import MODULE" in told
     assert main(["score", str(tmp_path / "nothing")]) == 2

@@ -171,14 +171,14 @@ def test_arguments_that_cannot_mean_anything(tmp_path):
             AdvRobustEvaluator, ImageNetAEvaluator, ImageNetCEvaluator, ImageNetEvaluator, ImageNetOEvaluator,
             ImageNetPEvaluator, ImageNetSEvaluator, WorstCaseAdvRobustEvaluator,
         ):  # fmt: skip
-            with pytest.raises(ConfigError, match="a result file must be named by a text or a path, got"):
+            with pytest.raises(ConfigError, match="a result file must be named by a string or a path, got"):
                 evaluator().eval(value)
         for call in (
             lambda v: ImageNetCEvaluator().eval([v]), lambda v: ImageNetSEvaluator().eval([v, sound]),
             lambda v: WorstCaseAdvRobustEvaluator().eval(sound, [v]), lambda v: AdvRobustEvaluator().eval(sound, v or 0),
             lambda v: ImageNetOEvaluator().eval(v, sound),
         ):  # fmt: skip
-            with pytest.raises(ConfigError, match="a result file must be named by a text or a path, got"):
+            with pytest.raises(ConfigError, match="a result file must be named by a string or a path, got"):
                 call(value)
     for value in (5, [], "clean"):
         with pytest.raises(ConfigError, match="attacked_files must be a list of result files, got"):

@@ -38,7 +38,7 @@ def test_masked_scores_are_those_of_the_classes_that_compete():
     table, labels = F.masked_scores(scores, [1, 4], [1, 4, 5])
     assert table.tolist() == [[1, 4, 5], [7, 10, 11]]
     assert labels.tolist() == [0, 1]
-    with pytest.raises(UndefinedError, match="image 1 has the label 2, none of the 3 classes"):
+    with pytest.raises(UndefinedError, match="image 1 has the label 2, which is not among the 3 competing classes"):
         F.masked_scores(scores, [1, 2], [1, 4, 5])
 
 

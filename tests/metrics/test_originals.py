@@ -41,7 +41,7 @@ def test_lines_without_names_are_counted_but_not_joined(tmp_path):
     """The original's DALI path writes neither file name nor image id."""
     path = score_lines(tmp_path / "r", np.eye(4), [0, 1, 2, 0], keys=("prediction",))
     assert ImageNetEvaluator().eval(path)["top1"] == 75
-    with pytest.raises(RecordError, match="the order of lines does not say which image is which"):
+    with pytest.raises(RecordError, match="the order of lines does not identify images"):
         AdvRobustEvaluator().eval(path, path)
 
 
@@ -58,7 +58,7 @@ def test_rank_files_join_and_padding_counts_once(tmp_path):
 def test_predictions_without_scores_say_top1_alone(tmp_path):
     path = verdict_lines(tmp_path / "r", [1, 0, 1, 1])
     assert ImageNetEvaluator(topk=(1,)).eval(path)["top1"] == 75
-    with pytest.raises(RecordError, match="which say top-1 alone"):
+    with pytest.raises(RecordError, match="which define top-1 alone"):
         ImageNetEvaluator().eval(path)
 
 
@@ -77,7 +77,7 @@ def test_imagenet_a_masks_the_200_classes(tmp_path):
     assert whole["top1"] == 0
     assert whole["rms_calibration_error"] == pytest.approx(70)
     logits = score_lines(tmp_path / "logits", scores * 10 - 5, [inside[3], inside[4]])
-    with pytest.raises(RecordError, match="holds logits.*needs softmax scores"):
+    with pytest.raises(RecordError, match="has logits.*needs softmax scores"):
         ImageNetAEvaluator().eval(logits)
     foreign = score_lines(tmp_path / "foreign", scores, [inside[3], 0])
     with pytest.raises(RecordError, match="labels of the 200 classes that"):
@@ -161,7 +161,7 @@ def test_imagenet_c_of_other_images_is_refused(tmp_path):
     c_folder(tmp_path / "a", lambda *_: 1, ["fog"])
     c_folder(tmp_path / "b", lambda *_: 1, ["snow"], file="{name}/{severity}/n01/x{i}.JPEG")
     files = [*(tmp_path / "a").iterdir(), *(tmp_path / "b").iterdir()]
-    with pytest.raises(RecordError, match="holds other images than"):
+    with pytest.raises(RecordError, match="has other images than"):
         ImageNetCEvaluator().eval(files)
     with pytest.raises(RecordError, match=r"both of (fog|snow)/"):
         ImageNetCEvaluator().eval([*files, files[0]])
@@ -211,9 +211,9 @@ def test_imagenet_s(tmp_path):
     assert dict(result) == {
         "mean_top1": pytest.approx(250 / 3), "std_top1": pytest.approx(np.std([100, 100, 50])), "worst_top1": 50,
     }  # fmt: skip
-    with pytest.raises(RecordError, match="two different result files or more are needed, got 1"):
+    with pytest.raises(RecordError, match="needs two or more different result files, got 1"):
         ImageNetSEvaluator().eval(files[:1])
-    with pytest.raises(RecordError, match="give a list, one for each"):
+    with pytest.raises(RecordError, match="give a list with one for each"):
         ImageNetSEvaluator().eval(files[0])
 
 
@@ -229,7 +229,7 @@ def test_ar_and_wcar(tmp_path, key):
     assert AdvRobustEvaluator().eval(clean, clean)["AR"] == 100
     with pytest.raises(ConfigError, match="attacked_files must be a list of result files"):
         WorstCaseAdvRobustEvaluator().eval(clean, first)
-    with pytest.raises(RecordError, match="name the clean one, then"):
+    with pytest.raises(RecordError, match="name the clean file, then"):
         AdvRobustEvaluator().eval(clean)
 
 

@@ -51,7 +51,7 @@ def one(path, benchmark, cells, **more):
 def test_top_k_is_of_files_of_one_cell(tmp_path, benchmark, cells, message):
     """The first column was taken for the whole: of ImageNet-C the mildest noise."""
     path = one(tmp_path / "r", benchmark, cells, models={"clean@b": [None, "b"]} if benchmark == "transfer" else None)
-    with pytest.raises(RecordError, match=f"of which ImageNetEvaluator gives top-k, must have one cell, but {message}"):
+    with pytest.raises(RecordError, match=f"as input of ImageNetEvaluator, must have one cell, but {message}"):
         ImageNetEvaluator().eval(path)
     assert ImageNetEvaluator().eval(one(tmp_path / "fog", "imagenet_c", ["fog/3"]))["top1"] == 50
 
@@ -83,7 +83,7 @@ def test_other_evaluators_take_no_file_by_its_first_column_either(tmp_path):
         ("adversarial", ["clean", "fgsm/nan"], "has a cell 'fgsm/nan'; allowed"),
         ("adversarial", ["clean", "fgsm/-1"], "has a cell 'fgsm/-1'; allowed"),
         ("imagenet_p", ["foo/0", "foo/1"], "has a cell 'foo/0'; perturbations are gaussian_noise, "),
-        ("imagenet_p", ["snow/0", "snow/2"], "must have the frames of snow from 0 on, in order, but has"),
+        ("imagenet_p", ["snow/0", "snow/2"], "must have the frames of snow in order from 0, but has"),
         ("imagenet_p", ["snow/0"], "has 1 frames of snow, too few for the difficulty 1"),
         ("imagenet_p", ["snow/0", "snow/1"], "needs 'top5' in 'extra', of 3 dimensions, got none"),
         ("imagenet_o", ["stored"], "needs the passes 'known' and 'unknown'"),

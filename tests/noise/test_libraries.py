@@ -68,7 +68,7 @@ def test_mistakes_are_named(model, batch, monkeypatch):
     noise = AddNoise("foolbox:L2DeepFoolAttack")
     with pytest.raises(ConfigError, match="unknown option 'stps' .* did you mean 'steps'"):
         noise.set_config(stps=3)
-    with pytest.raises(ConfigError, match="loss must be one of 'logits' or one of 'crossentropy', got 'nothing'"):
+    with pytest.raises(ConfigError, match="loss must be one of .*got 'nothing'"):
         noise.set_config(model=model, loss="nothing")
     monkeypatch.setitem(sys.modules, "torchattacks", None)
     with pytest.raises(ConfigError, match="pip install --no-deps torchattacks"):

@@ -123,7 +123,7 @@ def test_a_changed_character_is_noticed_and_its_line_is_named(tmp_path, number, 
     assert old in rows[number]
     rows[number] = rows[number].replace(old, new)
     path.write_text("".join(rows))
-    message = f"{place} .*x.jsonl does not have the checksum at its end: the line was changed or damaged"
+    message = f"{place} .*x.jsonl does not match the checksum at its end: the line was changed or damaged"
     for read in (read_records, read_lines, lambda path: Journal(path, header(), BLOCKS).done()):
         with pytest.raises(RecordError, match=message):
             read(path)
@@ -140,7 +140,7 @@ def test_any_byte_that_changes_is_noticed(tmp_path):
         with pytest.raises(RecordError, match=r"x\.jsonl"):
             read_records(path)
     path.write_bytes(whole.replace(b"records/2", b"records/1", 1))
-    with pytest.raises(RecordError, match="the header of .* does not have the checksum at its end"):
+    with pytest.raises(RecordError, match="the header of .* does not match the checksum at its end"):
         read_records(path)
 
 
@@ -219,7 +219,7 @@ def test_other_config_is_refused_with_both_hashes(tmp_path):
 def test_repeats_and_gaps_are_refused(tmp_path):
     path = tmp_path / "x.jsonl"
     write(path, [0, 1])
-    with pytest.raises(RecordError, match="holds 4 of 5 images.*has not ended"):
+    with pytest.raises(RecordError, match="has 4 of 5 images.*is unfinished"):
         read_records(path)
     with open(path, "a") as file:
         file.write(line(3, confidence=0.75).dump())
@@ -236,7 +236,7 @@ def test_foreign_image_is_refused(tmp_path):
     write(path, [0])
     with open(path, "a") as file:
         file.write(line(77).dump())
-    with pytest.raises(RecordError, match="holds image 77, which this run does not evaluate"):
+    with pytest.raises(RecordError, match="has image 77, which this run does not evaluate"):
         Journal(path, header(), BLOCKS).done()
 
 
@@ -262,7 +262,7 @@ def test_full_disk_keeps_what_was_recorded(tmp_path, monkeypatch):
             return getattr(self.file, name)
 
     journal._file = Full(journal._file)
-    with pytest.raises(RecordError, match="No space left on device.*recorded before is kept"):
+    with pytest.raises(RecordError, match="No space left on device.*written before are kept"):
         journal.append([line(2), line(3)])
     journal.close()
     assert path.read_bytes() == before
@@ -290,16 +290,16 @@ NESTED = "[" * 5000 + "]" * 5000
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"prediction": [3]}, "image 1 does not have 2 entries in 'prediction', but 1"),
+        ({"prediction": [3]}, "image 1 must have 2 entries in 'prediction', got 1"),
         ({"prediction": None}, "image 1 needs 'prediction', a list, got None"),
-        ({"prediction": [3, 1.5]}, "image 1 needs 'prediction', a list of whole numbers, got .3, 1.5."),
-        ({"prediction": [3, True]}, "image 1 needs 'prediction', a list of whole numbers, got .3, True."),
+        ({"prediction": [3, 1.5]}, "image 1 needs 'prediction', a list of integers, got .3, 1.5."),
+        ({"prediction": [3, True]}, "image 1 needs 'prediction', a list of integers, got .3, True."),
         ({"prediction": [3, 10**30]}, "image 1 has a number in 'prediction' that is too large"),
         ({"confidence": [0.5, 10**400]}, "image 1 has a number in 'confidence' that is too large"),
-        ({"label_rank": [0, None]}, "image 1 needs 'label_rank', a list of whole numbers"),
+        ({"label_rank": [0, None]}, "image 1 needs 'label_rank', a list of integers"),
         (
             {"label_rank": [0, -1]},
-            "image 1 has in the cell 'fog/1' .* label rank -1 .* a rank and a class must be from 0",
+            "image 1 has in the cell 'fog/1' .* label rank -1 .* a rank and a class must be at least 0",
         ),
         ({"prediction": [-3, 1], "label_rank": [1, 2]}, "image 1 has in the cell 'clean' the prediction -3"),
         ({"confidence": [float("nan"), 0.5]}, "image 1 has in the cell 'clean' .* a confidence must be from 0 to 1"),
@@ -312,18 +312,18 @@ NESTED = "[" * 5000 + "]" * 5000
             {"label_rank": [0, 0]},
             "image 1 has in the cell 'fog/1' the prediction 1, .* rank 0 for the label 3: the pred",
         ),
-        ({"label_rank": [2, 2]}, "the prediction must be the label where its rank is 0, and nowhere else"),
-        ({"label": None}, "image 1 needs 'label', a whole number, got None"),
-        ({"label": -1}, "image 1 needs 'label', a whole number from 0 to"),
-        ({"label": 10**30}, "image 1 needs 'label', a whole number from 0 to"),
-        ({"id": "1"}, "line 3 of .* needs 'id', a whole number, got '1'"),
-        ({"pass": 0.5}, "line 3 of .* needs 'pass', a whole number, got 0.5"),
+        ({"label_rank": [2, 2]}, "the prediction must be the label if and only if the label rank is 0"),
+        ({"label": None}, "image 1 needs 'label', an integer, got None"),
+        ({"label": -1}, "image 1 needs 'label', an integer from 0 to"),
+        ({"label": 10**30}, "image 1 needs 'label', an integer from 0 to"),
+        ({"id": "1"}, "line 3 of .* needs 'id', an integer, got '1'"),
+        ({"pass": 0.5}, "line 3 of .* needs 'pass', an integer, got 0.5"),
         ({"pass": 1}, "has a line of pass 1, but its header lists 1 passes"),
-        ({"file": 1}, "image 1 needs 'file', a text, got 1"),
-        ({"digest": None}, "image 1 needs 'digest', a text, got None"),
-        ({"extra": {"zipf": [1, 2]}}, "image 1 holds other entries than the images before it"),
+        ({"file": 1}, "image 1 needs 'file', a string, got 1"),
+        ({"digest": None}, "image 1 needs 'digest', a string, got None"),
+        ({"extra": {"zipf": [1, 2]}}, "image 1 has other entries than the previous images"),
         ({"extra": 5}, "image 1 needs 'extra', an object, got 5"),
-        ({"progress": "fgsm"}, "line 3 of .* needs 'pass', a whole number, got none"),
+        ({"progress": "fgsm"}, "line 3 of .* needs 'pass', an integer, got none"),
         (NESTED, "line 3 of .* is not a record"),
         ("[1]", "line 3 of .* is not a record"),
     ],
@@ -365,14 +365,14 @@ ATTACKED = {"broken_by": ["clean", None], "forward": [0, 9], "backward": [0, 8]}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({**ATTACKED, "broken_by": [1, None]}, "needs 'broken_by', a list of names of stages or null, got .1, None."),
+        ({**ATTACKED, "broken_by": [1, None]}, "needs 'broken_by', a list of stage names or null, got .1, None."),
         ({**ATTACKED, "broken_by": None}, "needs 'broken_by', a list, got None"),
-        ({**ATTACKED, "forward": [0]}, "does not have 2 entries in 'forward', but 1"),
+        ({**ATTACKED, "forward": [0]}, "must have 2 entries in 'forward', got 1"),
         ({**ATTACKED, "backward": [0, -1]}, "has a negative number of passes in 'backward'"),
-        ({**ATTACKED, "flags": {"snow/1": {}}}, "needs 'flags', for each of its cells"),
-        ({**ATTACKED, "flags": {"fog/1": {"a": 1}}}, "needs 'flags', for each of its cells"),
+        ({**ATTACKED, "flags": {"snow/1": {}}}, "needs 'flags', names with meanings for each of its cells"),
+        ({**ATTACKED, "flags": {"fog/1": {"a": 1}}}, "needs 'flags', names with meanings for each of its cells"),
         ({"extra": {"zipf": 5}}, "in 'extra', needs 'zipf', a list, got 5"),
-        ({"extra": {"zipf": [1]}}, "in 'extra', does not have 2 entries in 'zipf', but 1"),
+        ({"extra": {"zipf": [1]}}, "in 'extra', must have 2 entries in 'zipf', got 1"),
         ({"extra": {"zipf": ["a", "b"]}}, "image 0 needs in 'extra' 'zipf' finite numbers"),
         ({"extra": {"zipf": [[1, 2], [1]]}}, "image 0 needs in 'extra' 'zipf' finite numbers"),
         ({"extra": {"zipf": [float("inf"), 1]}}, "image 0 needs in 'extra' 'zipf' finite numbers"),
@@ -390,24 +390,22 @@ def test_extra_numbers_name_the_image_that_has_others(tmp_path):
     path = tmp_path / "x.jsonl"
     rows = [changed(line(i).dump(), extra={"top5": [[1, 2]] * 2 if i < 2 else [[1]] * 2}) for i in range(3)]
     path.write_text("".join([sealed(header(ids=3)), *rows]))
-    with pytest.raises(
-        RecordError, match="image 2 needs in 'extra' 'top5' finite numbers, as many as the other images"
-    ):
+    with pytest.raises(RecordError, match="image 2 needs in 'extra' 'top5' finite numbers of the other images' shape"):
         read_records(path)
 
 
 @pytest.mark.parametrize(
     ("keys", "value", "message"),
     [
-        (("benchmark",), None, "needs 'benchmark', a text, got None"),
-        (("hash",), 5, "needs 'hash', a text, got 5"),
+        (("benchmark",), None, "needs 'benchmark', a string, got None"),
+        (("hash",), 5, "needs 'hash', a string, got 5"),
         (("conditions",), ..., "needs 'conditions', an object, got none"),
         (("conditions", "model"), ..., "in 'conditions', needs 'model', an object, got none"),
-        (("conditions", "model", "source"), 1, "in 'model', needs 'source', a text, got 1"),
+        (("conditions", "model", "source"), 1, "in 'model', needs 'source', a string, got 1"),
         (("conditions", "options"), [], "needs 'options', an object, got .."),
         (("conditions", "attacks"), {"fgsm/1": 5}, "in 'attacks', 'fgsm/1' must be an object, got 5"),
-        (("conditions", "attacks"), {"fgsm/1": {"norm": 5}}, "needs 'norm', a text, got 5"),
-        (("conditions", "attacks"), {"fgsm/1": {"attacks": [5]}}, "needs 'attacks', a list of texts, got .5."),
+        (("conditions", "attacks"), {"fgsm/1": {"norm": 5}}, "needs 'norm', a string, got 5"),
+        (("conditions", "attacks"), {"fgsm/1": {"attacks": [5]}}, "needs 'attacks', a list of strings, got .5."),
         (("conditions", "models"), {"b": 1}, "in 'models', 'b' must be an object, got 1"),
         (("conditions", "data"), {"a": 1}, "needs 'data', a list"),
         (("conditions", "data"), [5], "in 'data', must have objects, got 5"),
@@ -417,17 +415,21 @@ def test_extra_numbers_name_the_image_that_has_others(tmp_path):
         (("passes",), ..., "needs 'passes', a list, got none"),
         (("passes",), [], "needs at least one entry in 'passes'"),
         (("passes",), [5], "in 'passes'.0., must have an object, got 5"),
-        (("passes", 0, "name"), 5, "in 'passes'.0., needs 'name', a text, got 5"),
+        (("passes", 0, "name"), 5, "in 'passes'.0., needs 'name', a string, got 5"),
         (("passes", 0, "cells"), [], "needs 'cells', a list of names, got .."),
         (("passes", 0, "cells"), ["clean", 5], "needs 'cells', a list of names, got"),
         (("passes", 0, "cells"), ["clean", "clean"], "names the cell 'clean' twice"),
         (("passes", 0, "coordinates"), [{}], "needs 'coordinates', an object for each of its cells, got"),
         (("passes", 0, "coordinates"), [{}, 5], "needs 'coordinates', an object for each of its cells, got"),
         (("passes", 0, "coordinates"), 5, "needs 'coordinates', a list, got 5"),
-        (("passes", 0, "ids"), "5", "needs 'ids', a whole number, got '5'"),
+        (("passes", 0, "ids"), "5", "needs 'ids', an integer, got '5'"),
         (("passes", 0, "ids"), -1, "needs 'ids', the number of images, from 0, got -1"),
-        (("passes", 0, "models"), {"clean": ["a"]}, "the names of two models or null, got"),
-        (("passes", 0, "models"), {"snow/1": ["a", None]}, "for one of its cells the names of two models"),
+        (("passes", 0, "models"), {"clean": ["a"]}, "two entries that are names of models or null, got"),
+        (
+            ("passes", 0, "models"),
+            {"snow/1": ["a", None]},
+            "for one of its cells, two entries that are names of models",
+        ),
     ],
 )
 def test_a_header_says_what_is_wrong_with_it(tmp_path, keys, value, message):
@@ -465,5 +467,5 @@ def test_two_passes_of_one_name_and_headers_of_other_versions(tmp_path):
     path.write_text(NESTED + "\n")
     assert not is_result_file(path)
     for place in (None, 5, b"x"):
-        with pytest.raises(ConfigError, match="a result file must be named by a text or a path, got"):
+        with pytest.raises(ConfigError, match="a result file must be named by a string or a path, got"):
             read_records(place)

@@ -198,8 +198,8 @@ def test_folders_that_are_no_runs(make_run, tmp_path, capsys):
 
     assert "there is no folder nowhere" in refused(good, "nowhere")
     (tmp_path / "empty").mkdir()
-    assert f"{tmp_path / 'empty'} holds no report" in refused(good, str(tmp_path / "empty"))
-    assert "Runs lie in folders within: good; name these" in refused(str(tmp_path))
+    assert f"{tmp_path / 'empty'} has no report" in refused(good, str(tmp_path / "empty"))
+    assert "Its subfolders are runs: good; name these" in refused(str(tmp_path))
     assert "is a file; name the folder of its run" in refused(good, f"{good}/results/report.json")
     half = tmp_path / "half" / "results"
     half.mkdir(parents=True)
@@ -246,23 +246,25 @@ def test_outputs_never_replace_what_is_read_or_is_of_another_kind(three, tmp_pat
         return capsys.readouterr().err
 
     report = three[0] + "/results/report.json"
-    assert f"-o {report} would overwrite {report}, which is read" in refused("-o", report)
+    assert f"-o {report} would overwrite {report}, which is an input" in refused("-o", report)
     board, data, table = (str(tmp_path / name) for name in ("board.html", "board.json", "board.csv"))
     assert "would overwrite" in refused("-o", board, "--json", report)
-    assert f"-o and --csv are one file, {board}" in refused("-o", board, "--csv", board)
-    assert "--json and --csv are one file" in refused("-o", board, "--json", data, "--csv", f"{tmp_path}/./board.json")
+    assert f"-o and --csv are the same file, {board}" in refused("-o", board, "--csv", board)
+    assert "--json and --csv are the same file" in refused(
+        "-o", board, "--json", data, "--csv", f"{tmp_path}/./board.json"
+    )
     labels = tmp_path / "labels.yaml"
     labels.write_text("{}")
-    assert "labels.yaml, which is read" in refused("-o", board, "--labels", str(labels), "--csv", str(labels))
+    assert "labels.yaml, which is an input" in refused("-o", board, "--labels", str(labels), "--csv", str(labels))
     page = tmp_path / "page.html"
     page.write_text("<title>Mine</title>")
-    assert "page.html is there already and is not a leaderboard" in refused("-o", str(page))
-    assert "page.html is there already and is not a leaderboard's data" in refused("-o", board, "--json", str(page))
-    assert "page.html is there already and is not a leaderboard's table" in refused("-o", board, "--csv", str(page))
+    assert "page.html exists already and is not a leaderboard" in refused("-o", str(page))
+    assert "page.html exists already and is not a leaderboard's data" in refused("-o", board, "--json", str(page))
+    assert "page.html exists already and is not a leaderboard's table" in refused("-o", board, "--csv", str(page))
     assert "is not a file" in refused("-o", str(tmp_path))
     for _ in range(2):  # an older one is replaced
         assert main(["leaderboard", *three, "-o", board, "--json", data, "--csv", table]) == 0
-    assert "board.html is there already and is not a leaderboard's data" in refused(
+    assert "board.html exists already and is not a leaderboard's data" in refused(
         "-o", str(tmp_path / "b"), "--json", board
     )
 
@@ -276,7 +278,7 @@ def test_a_benchmark_that_is_not_imported_is_named(make_run, tmp_path, capsys):
     assert main(["leaderboard", make_run("a", rename), make_run("b", rename), "-o", str(board)]) == 0
     text = board.read_text()
     assert text.count("The benchmark mine is not imported: ") == 1
-    assert "is imported with --import MODULE" in text
+    assert "Import your own benchmark with --import MODULE" in text
     assert "mean_error_of_these_cells" in text.replace("<wbr>", "")
 
 
@@ -289,7 +291,7 @@ def test_labels(make_run, tmp_path, capsys):
     text = (tmp_path / "board.html").read_text()
     assert "adversarial training" in text
     assert ">ours" in text
-    with pytest.raises(ConfigError, match=r"name the folder 'b', which is not on the board"):
+    with pytest.raises(ConfigError, match=r"name the folder 'b', which is not on the leaderboard"):
         read_runs([folder], {"b": {}})
     with pytest.raises(ConfigError, match=r"may be the strings name, family, technique, got \{'size': 'S'\}"):
         read_runs([folder], {folder: {"size": "S"}})

@@ -70,7 +70,7 @@ def test_the_summary_is_that_of_the_report(page, report):
 
 def test_every_table_is_that_of_the_report(page, report):
     captions = {
-        ("imagenet_c", "top1"): "Top-1 accuracy", ("imagenet_s", "systems"): "Accuracy, and how far",
+        ("imagenet_c", "top1"): "Top-1 accuracy", ("imagenet_s", "systems"): "Accuracy, and the mean pixel",
         ("adversarial", "robust_accuracy"): "robust accuracy", ("adversarial", "AR"): "AR (%)",
         ("adversarial", "WCAR"): "WCAR (%)",
     }  # fmt: skip
@@ -241,7 +241,7 @@ def test_example_images_are_the_recorded_ones(page, run_folder):
     first = shown_tiles[0]
     assert clean["prediction"] in first.text
     assert f"{100 * clean['confidence']:.1f}" in first.text
-    assert ("(right)" if clean["right"] else "(wrong)") in first.text
+    assert ("(correct)" if clean["right"] else "(wrong)") in first.text
 
 
 def test_the_page_loads_nothing_and_says_so(page, run_folder):

@@ -170,7 +170,7 @@ def test_what_is_no_report(tmp_path, run_folder):
     assert find_report(run_folder) == find_report(run_folder / "results")
     with pytest.raises(RecordError, match=r"there is no folder .*nowhere"):
         find_report(tmp_path / "nowhere")
-    with pytest.raises(RecordError, match=r"holds no report: neither results/report.json nor report.json"):
+    with pytest.raises(RecordError, match=r"has no report: neither results/report.json nor report.json"):
         find_report(tmp_path)
     path = tmp_path / "report.json"
     for text, message in (

@@ -238,7 +238,7 @@ def test_original_config_trains(original, tmp_path, capsys):
         ("data.test.evaluator.type=imagenetc", "must be 'imagenet' or absent"),
         ("data.test.image_reader.type=ffmpg", "unknown decoder 'ffmpg'; did you mean 'ffmpeg'"),
         ("data.test.image_reader.kwargs={exif: 1}", "may hold exif_orientation"),
-        ("data.test.imagenet_c=true", "val.txt must hold JSON {group: {corruption: {severity: file}}}"),
+        ("data.test.imagenet_c=true", "val.txt must be JSON {group: {corruption: {severity: file}}}"),
         ("data.test.imagenet_a&o=true", "data.test.imagenet_a_root_dir must be the folder of the published files"),
         ('{"data": 1}', "--set takes"),
         ("eval_list=[a, b, a]", "eval_list names 'a' twice"),
@@ -263,7 +263,7 @@ def test_sections_that_are_missing(tmp_path, capsys):
     assert "no section 'model'" in capsys.readouterr().err
     path.write_text("evaluation: {benchmarks: {clean: {}}}\nmodel: {type: resnet18}")
     assert main(["--config", str(path)]) == 2
-    assert "the benchmark clean needs images: name them in data.test" in capsys.readouterr().err
+    assert "the benchmark clean needs images: set data.test" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="cannot read the config file"):
         load_config(tmp_path / "none.yaml")
 

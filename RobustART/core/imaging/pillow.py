@@ -82,7 +82,7 @@ def open_image(data: bytes) -> Image.Image:
 
 
 def orientation(picture: Image.Image) -> int:
-    """Returns the EXIF orientation of an image that is not loaded yet, 1 to 8; 1, as stored, where there is none."""
+    """Returns the EXIF orientation of an image that is not loaded yet, 1 to 8; without a tag it is 1, as stored."""
     value = picture.getexif().get(0x0112, 1)
     return int(value) if value in range(1, 9) else 1
 
@@ -128,7 +128,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         picture = Image.fromarray(_EIGHT_BITS.take(np.asarray(picture), mode="clip"))
     elif picture.mode in ("I", "F"):
         raise DataError(
-            f"a picture of mode {picture.mode!r} (32 bits a pixel) has no agreed range; save it with 8 or 16"
+            f"an image of mode {picture.mode!r} (32 bits a pixel) has no agreed range; save it with 8 or 16"
         )
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 

@@ -1,7 +1,7 @@
-"""Thin evaluators over result files: ``Evaluator().eval(res_file) -> Metric``. They need neither a model nor torch.
+"""Evaluators of result files: ``Evaluator().eval(res_file) -> Metric``. They need neither a model nor torch.
 
-``res_file`` is a result file of ours or one of the original RobustART's: the file itself, or its name before ``.all`` or
-``.rank0``, ``.rank1``, ... Images of several files are joined by their names, never by the order of lines.
+``res_file`` is a result file of ours or of the original RobustART: its path, or for the original's files the path without
+``.all``, ``.rank0``, ``.rank1``, ... Images of several files are matched by name, never by the order of lines.
 """
 
 from RobustART.metrics.evaluators.adversarial import AdvRobustEvaluator, WorstCaseAdvRobustEvaluator

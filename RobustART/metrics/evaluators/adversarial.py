@@ -1,4 +1,4 @@
-"""Evaluators of adversarial noise: AR, and WCAR over several attacks."""
+"""Evaluators of adversarial noise: adversarial robustness (AR), and worst-case AR (WCAR) over several attacks."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from RobustART.metrics.results import Estimate, Metric, Summary
 
 
 class AdvRobustEvaluator:
-    """Adversarial robustness: of the images right when clean, those still right under each attack."""
+    """Adversarial robustness (AR): of the images classified correctly when clean, those still correct under an attack."""
 
     def eval(self, res_file: str | Path, attacked_file: str | Path | None = None) -> Metric:
-        """Returns ``AR/<attack>/<eps>`` for each attack in percent; of the original's files ``clean_accuracy`` and ``AR``.
+        """Returns ``AR/<attack>/<eps>`` in percent; for the original's files ``clean_accuracy`` and ``AR``.
 
         Args:
-            res_file: a result file of the benchmark ``adversarial``; or, with ``attacked_file``, the original's lines of
+            res_file: a result file of the benchmark ``adversarial``; or, with ``attacked_file``, the original's file of
                 the clean images (``none_0/results.txt.all``).
-            attacked_file: the original's lines under the attack, joined by file name or image id.
+            attacked_file: the original's file of the attacked images, matched by file name or image id.
 
         Raises:
-            RecordError: a file is missing or damaged, or they are of different images.
+            RecordError: a file is missing or damaged, or the files are of different images.
         """
         if attacked_file is None:
             return Metric(Summary(_of_ours(self, res_file, "AR")))
@@ -34,19 +34,19 @@ class AdvRobustEvaluator:
 
 
 class WorstCaseAdvRobustEvaluator:
-    """Worst-case adversarial robustness: of the images right when clean, those right under every attack of a radius."""
+    """Worst-case AR (WCAR): of the images classified correctly when clean, those correct under every attack of a radius."""
 
     def eval(self, res_file: str | Path, attacked_files: Sequence[str | Path] | None = None) -> Metric:
-        """Returns ``WCAR/<attacks>/<eps>`` in percent; of the original's files ``clean_accuracy`` and ``WCAR``.
+        """Returns ``WCAR/<attacks>/<eps>`` in percent; for the original's files ``clean_accuracy`` and ``WCAR``.
 
         Args:
-            res_file: a result file of the benchmark ``adversarial``; or, with ``attacked_files``, the original's lines of
+            res_file: a result file of the benchmark ``adversarial``; or, with ``attacked_files``, the original's file of
                 the clean images (``none_0/results.txt.all``).
-            attacked_files: the original's lines under each attack of one magnitude, joined by file name or image id.
+            attacked_files: the original's files of each attack of one magnitude, matched by file name or image id.
 
         Raises:
-            ConfigError: ``attacked_files`` is no list.
-            RecordError: a file is missing or damaged, they are of different images, or no radius has several attacks.
+            ConfigError: ``attacked_files`` is not a list.
+            RecordError: a file is missing or damaged, the files are of different images, or no radius has several attacks.
         """
         if attacked_files is None:
             return Metric(Summary(_of_ours(self, res_file, "WCAR")))
@@ -56,12 +56,12 @@ class WorstCaseAdvRobustEvaluator:
 def _of_ours(evaluator: object, res_file: str | Path, title: str) -> dict[str, Estimate]:
     if not ours(res_file) and Path(res_file).exists():
         raise RecordError(
-            f"{res_file} is no result file of the benchmark adversarial; of the original's files name the clean one, then "
-            "those under attack"
+            f"{res_file} is not a result file of the benchmark adversarial; for the original's files, name the clean file, "
+            "then those under attack"
         )
     table = numbers_of(records_for(evaluator, res_file)).tables.get(title)
     if table is None:
-        raise RecordError(f"{res_file} has no radius with several attacks, which WCAR is over")
+        raise RecordError(f"{res_file} has no radius with several attacks; WCAR needs two or more")
     return {f"{title}/{row}/{column}": cell for row, cells in table.items() for column, cell in cells.items()}
 
 

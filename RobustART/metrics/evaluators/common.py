@@ -1,4 +1,4 @@
-"""What evaluators share."""
+"""Helpers that the evaluators share."""
 
 from __future__ import annotations
 
@@ -20,17 +20,24 @@ from RobustART.records.lines import Records, is_result_file
 
 
 def ours(res_file: str | Path) -> bool:
-    """Returns whether this names one result file of ours; a ConfigError says if it names no file or folder at all."""
+    """Returns whether ``res_file`` is a result file of ours.
+
+    Raises:
+        ConfigError: ``res_file`` is not a path.
+    """
     path = as_path(res_file, "a result file")
     return path.is_file() and is_result_file(path)
 
 
 def records_for(evaluator: object, res_file: str | Path) -> Records:
-    """Returns the records of a result file of ours; a RecordError names the evaluator that its benchmark has, if not this.
+    """Returns the records of a result file of ours.
 
     Args:
-        evaluator: the evaluator that asks.
+        evaluator: the evaluator that reads it.
         res_file: the file.
+
+    Raises:
+        RecordError: the file is damaged, or of a benchmark that the evaluator does not read.
     """
     records = read_result(res_file)
     name, own = records.header["benchmark"], type(evaluator).__name__
@@ -41,36 +48,36 @@ def records_for(evaluator: object, res_file: str | Path) -> Records:
 
 
 def classes_for(evaluator: object) -> tuple[int, ...]:
-    """Returns the classes that compete in the benchmark of an evaluator."""
+    """Returns the classes that compete in an evaluator's benchmark."""
     own = type(evaluator).__name__
     return next(spec.classes() for spec in BENCHMARKS.values() if spec.evaluator == own and spec.classes)
 
 
 def numbers_of(records: Records, **companions: Any) -> Summary:
-    """Returns the numbers of records by the rule of their benchmark; ``companions`` are those of ``Companions``."""
+    """Returns the numbers that the benchmark of ``records`` defines; ``companions`` are the fields of ``Companions``."""
     return spec_of(records.header["benchmark"]).numbers(records, Companions(**companions))
 
 
 def check_top(ks: Sequence[int]) -> tuple[int, ...]:
-    """Returns the numbers k of top-k accuracies, or raises a ConfigError if they are not whole numbers from 1."""
+    """Returns the values of k of top-k accuracies; raises a ConfigError unless they are positive integers."""
     values = tuple(ks) if isinstance(ks, Iterable) else ()
     if not values or any(type(k) is not int or k < 1 for k in values):
-        raise ConfigError(f"topk must be a list of whole numbers from 1, such as (1, 5), got {ks!r}")
+        raise ConfigError(f"topk must be a list of integers from 1, such as (1, 5), got {ks!r}")
     return values
 
 
 def check_list(res_files: object, what: str) -> list[Path]:
-    """Returns a list of result files, or raises a ConfigError that says ``what`` must be one."""
+    """Returns the paths of a list of result files; raises a ConfigError that names ``what`` if it is not a list."""
     if not isinstance(res_files, (list, tuple)) or not res_files:
         raise ConfigError(f"{what} must be a list of result files, got {res_files!r}")
     return [as_path(path, "a result file") for path in res_files]
 
 
 def joined(res_files: Sequence[str | Path]) -> list[NDArray[np.bool_]]:
-    """Returns whether images are right in each of the original's files, (N,), rows of one image being in one place.
+    """Returns for each of the original's files whether the images are correct, (N,), in the image order of the first file.
 
     Raises:
-        RecordError: a file is missing or damaged, or they are of different images.
+        RecordError: a file is missing or damaged, or the files are of different images.
     """
     found: list[NDArray[np.bool_]] = []
     joiner: Joiner | None = None

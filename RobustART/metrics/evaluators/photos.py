@@ -1,4 +1,4 @@
-"""Evaluators of photos as they are: ImageNet, ImageNet-A, ImageNet-O."""
+"""Evaluators of natural images: ImageNet, ImageNet-A, ImageNet-O."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ImageNetEvaluator:
     """Top-k accuracy.
 
     Args:
-        topk: numbers k.
+        topk: values of k.
     """
 
     def __init__(self, topk: Sequence[int] = (1, 5)) -> None:
@@ -49,25 +49,25 @@ def _only_cell(res_file: str | Path) -> PassRecords:
     benchmark = records.header["benchmark"]
     known = BENCHMARKS[benchmark].evaluator if benchmark in BENCHMARKS else ""
     other = f"{known} takes" if known else "the command `robustart score` takes"
-    return one_cell(records, f"{res_file}, of which ImageNetEvaluator gives top-k,", f"; {other} files of {benchmark}")
+    return one_cell(records, f"{res_file}, as input of ImageNetEvaluator,", f"; {other} files of {benchmark}")
 
 
 def top_of(verdicts: Verdicts, ks: Sequence[int]) -> Summary:
-    """Returns top-k accuracies of the original's lines; predictions without scores say top-1 alone."""
+    """Returns the top-k accuracies of the original's lines; predictions without scores define top-1 alone."""
     if verdicts.ranks is not None:
         return top_k(verdicts.ranks, ks)
     if set(ks) != {1}:
         raise RecordError(
-            f"{verdicts.place} holds predictions without scores, which say top-1 alone; take topk=(1,) instead of {ks}"
+            f"{verdicts.place} has predictions without scores, which define top-1 alone; topk must be (1,), got {ks}"
         )
     return top_k(np.where(verdicts.correct, 0, 1), ks)
 
 
 class ImageNetAEvaluator:
-    """Accuracy on ImageNet-A and its calibration (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174).
+    """Accuracy and calibration on ImageNet-A (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174).
 
     Args:
-        masked: whether the 200 classes of ImageNet-A compete alone, as in the official code (default), or all 1,000.
+        masked: whether only the 200 classes of ImageNet-A compete, as in the official code, or all 1,000.
     """
 
     def __init__(self, masked: bool = True) -> None:
@@ -83,13 +83,13 @@ class ImageNetAEvaluator:
                 the original's ``a-results.txt`` with one line of confidences per process.
 
         Raises:
-            RecordError: the file is missing or damaged, or holds the other kind of mask.
+            RecordError: the file is missing or damaged, or was made with another ``masked``.
         """
         if ours(res_file):
             return self._ours(res_file)
         if self.masked or not original().holds_confidences(res_file):
             return Metric(calibration(*_confidences(res_file, classes_for(self) if self.masked else None)))
-        raise RecordError(f"{res_file} holds masked confidences only; the 1,000-way result cannot be made from it")
+        raise RecordError(f"{res_file} has masked confidences only; they do not define the 1,000-way result")
 
     def _ours(self, res_file: str | Path) -> Metric:
         records = records_for(self, res_file)
@@ -103,23 +103,24 @@ class ImageNetAEvaluator:
 
 
 class ImageNetOEvaluator:
-    """Are unknown images told apart by their confidence? (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174)."""
+    """Detection of unknown images by low confidence, ImageNet-O (Hendrycks et al. 2021, https://arxiv.org/abs/1907.07174)."""
 
     def eval(self, res_file: str | Path, unknown_file: str | Path | None = None) -> Metric:
-        """Returns ``aupr``, ``auroc``, ``fpr95`` and the chance level of AUPR in percent.
+        """Returns ``aupr``, ``auroc``, ``fpr95`` and ``chance_aupr``, the AUPR of random scores, in percent.
 
         Args:
             res_file: a result file of the benchmark ``imagenet_o``; or, with ``unknown_file``, the original's confidences
-                of known images (``o-part1-results.txt``), or score lines of all 1,000 classes.
-            unknown_file: the original's file of ImageNet-O (``o-part2-results.txt``), likewise.
+                of the known images (``o-part1-results.txt``), or their score lines of all 1,000 classes.
+            unknown_file: the original's confidences or score lines of ImageNet-O (``o-part2-results.txt``).
 
         Raises:
-            RecordError: a file is missing or damaged, or the second one is not named.
+            RecordError: a file is missing or damaged, or ``unknown_file`` is missing.
         """
         if unknown_file is None:
             if not ours(res_file):
                 raise RecordError(
-                    f"{res_file} must be a result file of imagenet_o; of the original's files name both: eval(part1, part2)"
+                    f"{res_file} must be a result file of imagenet_o; for the original's files, name both: "
+                    "eval(part1, part2)"
                 )
             return Metric(numbers_of(records_for(self, res_file)))
         known, unknown = (_confidences(path, classes_for(self))[0] for path in (res_file, unknown_file))
@@ -129,11 +130,11 @@ class ImageNetOEvaluator:
 def _confidences(
     res_file: str | Path, competing: Sequence[int] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Returns confidences and whether each is right, from the original's lists of them or from its score lines."""
+    """Returns confidences and whether each prediction is correct, from the original's confidences or score lines."""
     if original().holds_confidences(res_file):
         confidence, correct = original().confidences(res_file)
         return np.array(confidence), np.array(correct)
     verdicts = original().verdicts(res_file, competing)
     if verdicts.confidence is None:
-        raise RecordError(f"{res_file} holds logits, or no scores at all; calibration needs softmax scores")
+        raise RecordError(f"{res_file} has logits, or no scores; calibration needs softmax scores")
     return verdicts.confidence, verdicts.correct

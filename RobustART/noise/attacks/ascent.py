@@ -105,7 +105,7 @@ def ascend(
         if task.stop == "first":
             fooled = task.fooled(logits, rows["image"], x)
             if radius is not None:
-                fooled &= radius[t] <= 1  # a success in a larger ball is none in the ball of eps
+                fooled &= radius[t] <= 1  # a success in a larger ball does not count for the ball of eps
             new = where(fooled, x, new)
             finished = finished | fooled
         rows["x"], rows["t"] = new, t + 1

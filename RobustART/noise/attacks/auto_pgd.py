@@ -2,7 +2,7 @@
 
 Croce and Hein 2020, https://arxiv.org/abs/2003.01690 (Linf and L2), and Croce and Hein 2021,
 https://arxiv.org/abs/2103.01208 (L1). Every quantity of the algorithm is kept per image, so each row of the packed
-batch may stand at its own iteration, restart and target class.
+batch may be at its own iteration, restart and target class.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ def to_hyperplane(points: Tensor, weights: Tensor, value: Tensor, norm: str) -> 
     Args:
         points: in [0, 1], (M, D).
         weights: normals w of the hyperplanes, (M, D).
-        value: how far each point stands above its hyperplane, ``w . x - b``, (M,).
+        value: signed distance of each point above its hyperplane, unscaled, ``w . x - b``, (M,).
         norm: in which the move is shortest.
     """
     largest = weights.abs().amax(1, keepdim=True)

@@ -19,7 +19,7 @@ class AttackLog:
     """
 
     broken_by: list[str | None] = field(default_factory=list)
-    """Per image the stage whose success was confirmed, ``"clean"`` if there was nothing to break, None if it stands."""
+    """Per image the stage whose success was confirmed, ``"clean"`` if it was wrong before, None if it withstands."""
     forward: dict[str, Tensor] = field(default_factory=dict)
     """Forward passes by stage, int64 (N,) on the CPU."""
     backward: dict[str, Tensor] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class AttackLog:
 
     @property
     def robust(self) -> Tensor:
-        """True for each image that still stands, bool (N,)."""
+        """True for each image that withstands, bool (N,)."""
         return torch.tensor([name is None for name in self.broken_by], dtype=torch.bool)
 
     def record(self, stage: str, index: Tensor, other: AttackLog) -> None:

@@ -2,7 +2,7 @@
 
 Andriushchenko, Croce, Flammarion and Hein 2020, https://arxiv.org/abs/1912.00049 (Linf, L2); Croce and Hein 2021,
 https://arxiv.org/abs/2103.01208 (L1). All draws of an image are made before it starts. As most proposals are rejected,
-the next few proposals of an image can stand in the batch together: the first one that is accepted counts and those
+the next few proposals of an image can be in the batch together: the first one that is accepted counts and those
 behind it are thrown away, which is what happens when they are tried one after the other, in fewer and fuller batches.
 """
 

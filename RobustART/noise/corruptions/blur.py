@@ -56,7 +56,7 @@ def defocus_blur(image: Array, severity: int, rng: np.random.Generator) -> Array
 def _glass_sources(height: int, width: int, shift: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
     """Returns for each pixel the flat index of the pixel that one round of :func:`glass_blur` puts there.
 
-    A round visits pixels one after another, each taking what stands at another place at that moment: a pixel visited
+    A round visits pixels one after another, each taking the value that another place has at that moment: a pixel visited
     before has its new value there, any other its old one. So each pixel points to a new or an old value, and following
     all pointers at once, twice as far each time, ends at the old ones.
     """

@@ -14,7 +14,7 @@ from RobustART.errors import ConfigError
 def imagecorruptions(name: str, image: Array, severity: int, rng: np.random.Generator) -> Array:
     """Returns the image corrupted by the library ``imagecorruptions`` (its maintained build, imagecorruptions-imaug).
 
-    The library draws from numpy's global generator and from two of its own; all are seeded from ``rng`` and the global
+    The library draws from numpy's global generator and from its own two; all are seeded from ``rng`` and the global
     one is put back, so that the result depends on ``rng`` alone.
 
     Args:

@@ -13,8 +13,8 @@ _BITS = 32
 class InverseTable:
     """Outcomes 0 to K of several distributions, drawn as the number of thresholds that a uniform number reaches.
 
-    The 2**32 values of a uniform whole number are cut into bins. Nearly all bins lie between two thresholds, so the outcome
-    stands in a table; draws in the others are looked up by bisection. The draw is exact to the 32 bits of the number.
+    The 2**32 values of a uniform integer are cut into bins. Nearly all bins lie between two thresholds, so the outcome
+    is in a table; draws in the others are looked up by bisection. The draw is exact to the 32 bits of the number.
 
     Args:
         cdf: (L, K) probabilities of an outcome of at most 0, 1, ... K - 1, for each of L distributions.
@@ -37,7 +37,7 @@ class InverseTable:
         self.table = np.where(low == high, low, self.unclear).astype(kind)
 
     def outcome(self, number: NDArray[np.uint32], level: NDArray[np.uint8] | None = None) -> NDArray[Any]:
-        """Returns the outcomes of uniform whole numbers.
+        """Returns the outcomes of uniform integers.
 
         Args:
             number: uint32, any shape, uniform over all values.
@@ -59,5 +59,5 @@ class InverseTable:
 
 
 def random_words(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.uint32]:
-    """Returns uniform whole numbers of 32 bits."""
+    """Returns uniform integers of 32 bits."""
     return rng.integers(0, 1 << _BITS, shape, dtype=np.uint32)

@@ -209,7 +209,7 @@ def edge_shading(liquid: NDArray[np.uint8]) -> Floats:
     """Returns how strongly each point of the water shines, 0 to 255: embossed distance from the edges of its drops.
 
     Args:
-        liquid: uint8 (H, W), how much water there is; 0 is none.
+        liquid: uint8 (H, W), amount of water, 0 where there is no water.
     """
     cv2 = require("cv2")
     distance = cv2.distanceTransform(255 - cv2.Canny(liquid, 50, 150), cv2.DIST_L2, 5)

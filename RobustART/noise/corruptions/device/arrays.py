@@ -30,7 +30,7 @@ def to_uint8(values: Tensor, nudge: float = 0) -> Tensor:
 
 
 def looked_up(table: NDArray[Any], index: Tensor) -> Tensor:
-    """Returns the entries of a flat table at whole numbers of any shape."""
+    """Returns the entries of a flat table at integer positions of any shape."""
     return on_device(table, index)[index.long()]
 
 

@@ -12,13 +12,13 @@ from RobustART.noise.corruptions.sampling import InverseTable, random_words
 
 
 def _words(images: Tensor, rngs: Generators) -> Tensor:
-    """Returns uniform whole numbers of 32 bits for all values, as int64 (N, H, W, 3)."""
+    """Returns uniform integers of 32 bits for all values, as int64 (N, H, W, 3)."""
     words = np.stack([random_words(rng, tuple(images.shape[1:])) for rng in rngs])
     return on_device(words.view(np.int32), images).long() & 0xFFFFFFFF
 
 
 def _outcomes(table: InverseTable, words: Tensor, level: Tensor | None = None) -> Tensor:
-    """Returns the outcomes of uniform whole numbers, see :meth:`InverseTable.outcome`."""
+    """Returns the outcomes of uniform integers, see :meth:`InverseTable.outcome`."""
     level = torch.zeros((), dtype=torch.int64, device=words.device) if level is None else level.long()
     thresholds = on_device(table.thresholds.astype(np.int64), words)
     return torch.searchsorted(thresholds, words | level << 32, right=True) - level * table.outcomes
