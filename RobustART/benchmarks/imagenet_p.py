@@ -46,12 +46,16 @@ ZIPF = MetricSpec(
 )
 _MEANS = (
     MetricSpec("mFP", "How often the prediction changes between frames (%), mean over {}.", "low", headline=True),
-    MetricSpec("mean_T5D", "How far the top five places move, mean over {}.", "low", "distance"),
-    MetricSpec("mean_zipf", "How far the whole ranking moves, the top weighted most, mean over {}.", "low", "distance"),
+    MetricSpec(
+        "mean_T5D", "Distance by which the top five classes move between frames, mean over {}.", "low", "distance"
+    ),
+    MetricSpec(
+        "mean_zipf", "Distance by which the whole ranking moves between frames, mean over {}.", "low", "distance"
+    ),
 )
 _RATIOS = (
-    MetricSpec("mFR", "The flip probability over a baseline's, mean over {}.", "low", "ratio", headline=True),
-    MetricSpec("mT5D", "The distance of the top five over a baseline's, mean over {}.", "low", "ratio"),
+    MetricSpec("mFR", "Flip probability divided by a baseline's, mean over {}.", "low", "ratio", headline=True),
+    MetricSpec("mT5D", "Distance of the top five classes divided by a baseline's, mean over {}.", "low", "ratio"),
 )
 METRICS = tuple(
     dataclasses.replace(spec, name=f"{spec.name}{of}", meaning=spec.meaning.format(which))

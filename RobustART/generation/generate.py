@@ -102,7 +102,7 @@ def generate(
     try:
         plan.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"the folder {plan.root} cannot be made: {error.strerror or error}") from None
+        raise ConfigError(f"the folder {plan.root} cannot be created: {error.strerror or error}") from None
     with only_writer(plan.root):
         ledger.check()
         _write(plan, ledger, first, benchmark, settings)

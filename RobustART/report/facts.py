@@ -163,8 +163,8 @@ def stated_facts(runs: Mapping[str, Records], reason: str) -> Facts:
     subset = any(row["of"] is None for entry in benchmarks.values() for row in entry["data"])
     first = next(iter(runs.values())).header
     missing = (
-        "architecture, parameters and classes of the model, the options of the run, its time and evaluation passes, and "
-        "warnings of the model and the data"
+        "architecture, parameters and classes of the model, the options of the run, its time and evaluation passes, where "
+        "labels come from, and warnings of the model and the data"
     )
     return {
         "format": FORMAT,

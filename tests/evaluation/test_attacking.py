@@ -283,10 +283,10 @@ def test_killed_between_the_last_block_and_the_merge(tmp_path, data, model, monk
 @pytest.mark.parametrize(("attacks", "message"), [
     ([{"pgd_linf": {"targeted": True}}], "unknown option 'targeted' of the attack pgd_linf"),
     (["foolbox:LinfPGD"], "attacks cannot contain 'foolbox:LinfPGD': .* AddNoise"),
-    ([{"pgd_linf": {"steps": "20"}}], "the attack pgd_linf: steps must be an integer, got '20'"),
+    ([{"pgd_linf": {"steps": "20"}}], "the attack pgd_linf: steps must be an integer from 0 up, got '20'"),
     ([{"pgd_linf": {"random_start": "no"}}], "the attack pgd_linf: random_start must be true or false, got 'no'"),
-    ([{"pgd_linf": {"backend": "foolbox", "steps": 2.5}}], "the attack foolbox.pgd_linf: steps must be an integer, got 2.5"),
-    ([{"pgd_l1": {"phases": 3}}], "phases must be radii that fall to 1"),
+    ([{"pgd_linf": {"backend": "foolbox", "steps": 2.5}}], "the attack foolbox.pgd_linf: steps must be an integer from 1 up, got 2.5"),
+    ([{"pgd_l1": {"phases": 3}}], "phases must be a list .a number each., got 3"),
     ([{"autoattack_linf": {"stage_options": {"square": {"stps": 3}}}}], "unknown option 'stps' of the stage square"),
     ([{"autoattack_linf": {"stage_options": [1]}}], "stage_options must be a mapping"),
     ([{"autoattack_linf": {"version": "custom", "attacks": []}}], "attacks must be a list of at least one stage"),

@@ -122,7 +122,7 @@ def test_mistakes(fog, model):
     attack.set_config(model=model)
     with pytest.raises(ConfigError, match="needs the true label"):
         attack.add_noise(images)
-    with pytest.raises(ConfigError, match="labels must be 2 whole numbers"):
+    with pytest.raises(ConfigError, match="labels must be 2 integers"):
         attack.add_noise(images, [0])
     with pytest.raises(ConfigError, match="takes a float tensor"):
         attack.add_noise("a.png", [0])

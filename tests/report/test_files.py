@@ -82,6 +82,7 @@ def test_without_facts_it_says_what_is_missing(results, report, tmp_path):
     assert [made["model"][key] for key in ("architecture", "parameters", "classes")] == [None] * 3
     assert made["timing"] is None
     assert "run.json is missing" in made["warnings"][0]
+    assert "where labels come from" in made["warnings"][0]
     page = read_page((results / "report.html").read_text(encoding="utf-8"))
     facts = {name: cells[0].text for name, cells in table(page, "Model, data and run")}
     assert facts["architecture"] == facts["wall time"] == "unknown"
