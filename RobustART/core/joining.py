@@ -69,7 +69,7 @@ def _store(address: str, port: int, served: bool, rank: int, waiting: str, until
 
     def connect() -> dist.Store | None:
         if not serves:
-            try:  # where nobody listens, each attempt of torch's prints lines of its own
+            try:  # where nobody listens, each attempt of torch prints more lines
                 socket.create_connection((address, port), timeout=2).close()
             except OSError:
                 return None
@@ -127,7 +127,7 @@ def _follow(store: dist.Store, rank: int, waiting: str, until: float) -> str:
 
 
 def _wait_for(find: Callable[[], T | None], missing: Callable[[], str], until: float) -> T:
-    """Returns what ``find`` returns once it is not None; gives up at a time of ``time.monotonic``."""
+    """Returns what ``find`` returns once there is a value; gives up at a time of ``time.monotonic``."""
     quiet = time.monotonic() + _QUIET
     while (value := find()) is None:
         now = time.monotonic()

@@ -21,7 +21,7 @@ View = Callable[[Sample, np.random.Generator], Array]
 """How a cell sees an image: uint8 (S, S, 3) from a sample and a generator of that image and that cell.
 
 A view with an attribute ``draws`` has the generator of that name instead of its cell's: so the frames of one sequence,
-which are cells of their own, are made from the same draws.
+which are separate cells, are made from the same draws.
 """
 
 

@@ -1,8 +1,8 @@
 """The one engine: reads each image once, makes all its views, runs the model on full batches, appends records.
 
 Nothing here names a data set, a noise or a metric. Batches are a fixed grid: the ids of a pass are cut into blocks, a
-block's views are cut into chunks of nearly equal size, and blocks are dealt out to the processes. So what stands together
-in a batch depends neither on how many processes there are nor on where a run was taken up again.
+block's views are cut into chunks of nearly equal size, and blocks are dealt out to the processes. So the images of a
+batch depend neither on the number of processes nor on where a run was resumed.
 """
 
 from __future__ import annotations
