@@ -117,7 +117,7 @@ class _Worker:
     """One process, as the run sees it."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        # A fork has what users have registered; where there is none, they have to be importable.
+        # A fork has what users have registered; a process that is not forked imports them.
         method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
         context: Any = multiprocessing.get_context(method)
         self.connection, theirs = context.Pipe()

@@ -138,9 +138,9 @@ def load_batches(
         ProcessLostError: a loader process has ended.
     """
     made = work(
-        _Batches(dataset, view, plan.seed), _draws(plan, sampler, rank, first, repeats), workers,
-        ahead=prefetch_factor or 2, name=lambda draw: name_images(dataset, draw[1].tolist()),
-        remedy="lower data.num_workers or data.batch_size",
+        _Batches(dataset, view, plan.seed), _draws(plan, sampler, rank, first, repeats),
+        min(workers, max(plan.steps - first + 1, 0)), ahead=prefetch_factor or 2,
+        name=lambda draw: name_images(dataset, draw[1].tolist()), remedy="lower data.num_workers or data.batch_size",
     )  # fmt: skip
     with contextlib.closing(made):
         for _, batch in made:

@@ -28,7 +28,7 @@ class Command:
         if self.process.exitcode is None:
             os.kill(self.pid, number)
 
-    def end(self, seconds=60):
+    def end(self, seconds=120):
         """Waits for the end; returns the exit status, negative for a signal.
 
         Unlike ``join``, which waits for processes that the command has started too.
@@ -45,7 +45,7 @@ class Command:
             time.sleep(0.01)
         return self.process.exitcode is not None
 
-    def wait_for(self, condition, seconds=60):
+    def wait_for(self, condition, seconds=120):
         until = time.monotonic() + seconds
         while not condition():
             assert self.process.is_alive(), self.text
