@@ -22,6 +22,7 @@ from RobustART.metrics.spec import (
     TableSpec,
     add_benchmark,
 )
+from RobustART.metrics.trust import cell_signs
 from RobustART.records.lines import CLEAN, Records
 
 if TYPE_CHECKING:
@@ -101,12 +102,13 @@ def summarize(records: Records) -> Summary:
     """Returns robust accuracy, AR and WCAR, see :func:`~RobustART.metrics.robustness.robustness`."""
     table = single_pass(records)
     settings = records.header["conditions"].get("attacks", {})
-    attacked = {}
+    found, attacked, signs = cell_signs(records), {}, {}
     for column, (cell, place) in enumerate(zip(table.cells, table.coordinates, strict=True)):
         if cell != CLEAN:
             norm = settings.get(cell, {}).get("norm") or place["norm"]
-            attacked[Attacked(place["attack"], place["radius"], norm)] = table.correct[:, column]
-    summary = robustness(table.correct[:, table.cell(CLEAN)], attacked)
+            which = Attacked(place["attack"], place["radius"], norm)
+            attacked[which], signs[which] = table.correct[:, column], found.get(cell, {})
+    summary = robustness(table.correct[:, table.cell(CLEAN)], attacked, signs)
     stages = broken_by_stage(table)
     return Summary(summary.metrics, {**summary.tables, **({"broken_by": stages} if stages else {})})
 

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ def run_benchmark(
     path: Path,
     world: World,
     settings: Settings,
+    ask: Callable[[Benchmark], dict[str, Any]],
 ) -> tuple[Records, int]:
     """Evaluates the blocks of a benchmark that are not recorded yet.
 
@@ -75,6 +76,8 @@ def run_benchmark(
         path: path of the result file.
         world: the processes.
         settings: batch size, loader processes, precision, seed.
+        ask: returns the signs of the benchmark's models that the header states, see
+            :func:`~RobustART.evaluation.questions.questions`; called if there is something to compute.
 
     Returns:
         All records of the benchmark, and the number of images that this run computed.
@@ -98,6 +101,8 @@ def run_benchmark(
         log.info("%s: %d of %d images are recorded already", benchmark.name, count, sum(map(len, keys)))
     if left or journal.untidy:
         if world.is_main:
+            signs = ask(benchmark)
+            header.update({"signs": signs} if signs else {})
             journal.compact()
         world.barrier()
         journal.open()

@@ -68,7 +68,7 @@ def _mark(shown: Headline) -> tuple[float, float | None, float | None] | None:
 
 def noise_families(report: Data) -> list[Axis]:
     """Returns the axes of a report's radar, without undefined ones."""
-    found = [axis for name, entry in report["benchmarks"].items() for axis in face(name).axes(entry)]
+    found = [axis for name, entry in report["benchmarks"].items() for axis in face(name).spokes(entry)]
     return [axis for axis in found if axis.estimate["value"] is not None]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from RobustART.core.logits import check_logits
 from RobustART.errors import ConfigError, ModelError
+from RobustART.noise.attacks.watching import Watch
 
 Model = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor], Tensor]
@@ -63,7 +64,7 @@ class Victim:
         self.dtype = parameter_dtype(model)
         self.classes: int | None = None
         self.forward_passes = torch.zeros_like(labels)
-        self.backward_passes = torch.zeros_like(labels)
+        self.watch = Watch(labels)
         self._labels = labels
 
     def logits(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
@@ -93,8 +94,7 @@ class Victim:
                     "follow; remove torch.no_grad(), argmax or rounding from it, or use the 'square' attack"
                 )
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-        self.backward_passes.index_add_(0, index, torch.ones_like(index))
-        return logits.detach(), losses.detach(), torch.nan_to_num(gradient, nan=0.0)
+        return logits.detach(), losses.detach(), self.watch.gradient(index, gradient)
 
     def class_gradients(
         self, points: Tensor, index: Tensor, source: Tensor, others: Tensor
@@ -114,8 +114,7 @@ class Victim:
             totals = values.sum(0).unbind()
         for j, total in enumerate(totals):
             (gradient,) = torch.autograd.grad(total, leaf, retain_graph=j < len(totals) - 1)
-            self.backward_passes.index_add_(0, index, torch.ones_like(index))
-            yield values[:, j].detach(), torch.nan_to_num(gradient, nan=0.0)
+            yield values[:, j].detach(), self.watch.gradient(index, gradient)
 
     def _ask(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
         points = points if self.dtype is None else points.to(self.dtype)

@@ -1,0 +1,228 @@
+"""Signs in records that a number is not trustworthy, see :mod:`RobustART.core.signs`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from RobustART.core.signs import SIGNS
+from RobustART.metrics.results import Estimate, Summary
+from RobustART.records.lines import Records
+from RobustART.records.table import PassRecords
+
+UNDER_EVALUATION = "model"
+"""Name of the model under evaluation in the header's ``signs``."""
+CHANCE, CHANCE_SHARE = 2, 0.01
+"""Images, and share of all images, by which a weaker attack may leave fewer than a stronger one: the stronger one draws
+another start or takes other steps, which saves one or two images, or a percent of many, on normal networks."""
+_NO_GRADIENTS = ("square", "hop_skip_jump")
+_ONE_STEP, _ITERATIVE = "fgsm", ("pgd_linf", "mim_linf", "apgd_ce", "apgd_dlr", "apgd_t")
+_OVERSHOOT = "; FGSM is not monotone: its one step may overshoot, so use an iterative attack"
+
+Found = dict[str, str]
+"""Signs by name, with their meaning and numbers."""
+
+
+def gradient_free(attack: str, settings: Mapping[str, Any]) -> bool:
+    """Returns whether an attack, or a stage of it, needs no gradients.
+
+    Args:
+        attack: its name; one of a library is ``library.name``.
+        settings: its options.
+    """
+    name = attack.rpartition(".")[2]
+    if not name.startswith("autoattack_"):
+        return name in _NO_GRADIENTS
+    return settings.get("version") != "rand" and "square" in (settings.get("attacks") or _NO_GRADIENTS)
+
+
+def answer_signs(records: Records) -> Found:
+    """Returns the signs that concern all numbers of records: answers that depend on chance or on the batch.
+
+    Chance is none where the answers are averages (``repeats``).
+    """
+    averaged = records.header["conditions"].get("repeats", 1) > 1
+    return {
+        name: text
+        for flags in records.header.get("signs", {}).values()
+        for name, text in flags.items()
+        if name in SIGNS and SIGNS[name].reach == "answers" and not (averaged and name == "randomized")
+    }
+
+
+def model_warnings(records: Records) -> list[str]:
+    """Returns the signs that models showed before the run, as warnings."""
+    return [
+        f"{f'the model {model}' if model != UNDER_EVALUATION else 'the model'}: {name}: {text}"
+        for model, flags in records.header.get("signs", {}).items()
+        for name, text in flags.items()
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Attacked:
+    """A cell with an attack."""
+
+    cell: str
+    column: int
+    place: Mapping[str, Any]
+    victim: str
+    judge: str
+    settings: Mapping[str, Any]
+    left: int
+    """Images that the judge classifies correctly."""
+    paid: int
+    """Column that has the costs of the attack, which other cells may share."""
+    gradients: bool
+    """Whether the attack took gradients."""
+
+    @property
+    def name(self) -> str:
+        """Name of the attack without a library's."""
+        return str(self.place["attack"]).rpartition(".")[2]
+
+    @property
+    def blind(self) -> bool:
+        """Whether the number rests on gradients alone."""
+        return self.gradients and not gradient_free(self.place["attack"], self.settings)
+
+
+def _attacked(records: Records, number: int) -> Iterator[_Attacked]:
+    table, info = records.passes[number], records.header["passes"][number]
+    settings = records.header["conditions"].get("attacks", {})
+    first: dict[tuple[Any, ...], int] = {}
+    for column, (cell, place) in enumerate(zip(table.cells, table.coordinates, strict=True)):
+        if table.backward is None or "attack" not in place or "eps" not in place:
+            continue
+        pair = info.get("models", {}).get(cell, [None, None])
+        victim, judge = (name or UNDER_EVALUATION for name in pair)
+        paid = first.setdefault((place["attack"], place["eps"], victim), column)
+        left = int(table.correct[:, column].sum())
+        gradients = bool(table.backward[:, paid].any())
+        yield _Attacked(cell, column, place, victim, judge, settings.get(cell, {}), left, paid, gradients)
+
+
+def cell_signs(records: Records, number: int = 0) -> dict[str, Found]:
+    """Returns the signs of each attacked cell of a pass; cells without signs are left out.
+
+    Signs of gradients do not concern an attack that took none, nor one that left no image: its number is exact.
+    """
+    table = records.passes[number]
+    cells = list(_attacked(records, number))
+    found: dict[str, Found] = {
+        cell.cell: {**_model_signs(records, cell), **_image_signs(table, cell)} for cell in cells
+    }
+    for sign, text, tainted in (*_more_steps(cells, table), *_rising(cells, table), *_probed(records, number, cells)):
+        for cell in tainted:
+            found[cell.cell].setdefault(sign, text)
+    left = {cell.cell: cell.left for cell in cells}
+    return {cell: signs for cell, signs in found.items() if signs and left[cell]}
+
+
+def _model_signs(records: Records, cell: _Attacked) -> Found:
+    expectation = any(cell.settings.get(key, 1) > 1 for key in ("samples", "eot_iter")) or (
+        cell.settings.get("version") == "rand"
+    )
+    flags = records.header.get("signs", {}).get(cell.victim, {})
+    known = {name: text for name, text in flags.items() if name in SIGNS}
+    return {
+        name: text
+        for name, text in known.items()
+        if SIGNS[name].reach == "attacks"
+        or (SIGNS[name].reach == "gradients" and cell.gradients)
+        or (name == "randomized" and not expectation)
+    }
+
+
+def _image_signs(table: PassRecords, cell: _Attacked) -> Found:
+    """Returns the signs that more of the attacked images show than they may."""
+    assert table.forward is not None
+    assert table.backward is not None
+    attacked = int(((table.forward + table.backward)[:, cell.paid] > 0).sum())
+    counts: dict[str, int] = {}
+    for row in table.flags:
+        for name in row.get(cell.cell, {}):
+            counts[name] = counts.get(name, 0) + 1
+    return {
+        name: f"{SIGNS[name].meaning} ({count} of {attacked} attacked images)"
+        for name, count in counts.items()
+        if name in SIGNS and count > SIGNS[name].share * attacked
+    }
+
+
+def _chance(table: PassRecords) -> float:
+    return max(CHANCE, CHANCE_SHARE * len(table.ids))
+
+
+def _more_steps(cells: list[_Attacked], table: PassRecords) -> Iterator[tuple[str, str, list[_Attacked]]]:
+    for one in cells:
+        if one.name != _ONE_STEP or one.judge != one.victim:
+            continue
+        same = [
+            c for c in cells
+            if (c.victim, c.judge, c.place["norm"], c.place["eps"])
+            == (one.victim, one.judge, one.place["norm"], one.place["eps"])
+        ]  # fmt: skip
+        for more in same:
+            if more.name in _ITERATIVE and more.left > one.left + _chance(table):
+                text = f"{SIGNS['more_steps'].meaning} ({more.cell} leaves {more.left}, {one.cell} {one.left} images)"
+                yield "more_steps", text, [c for c in same if c.blind]
+
+
+def _rising(cells: list[_Attacked], table: PassRecords) -> Iterator[tuple[str, str, list[_Attacked]]]:
+    rows: dict[tuple[str, str, str], list[_Attacked]] = {}
+    for cell in cells:
+        if cell.judge == cell.victim:
+            rows.setdefault((cell.place["attack"], cell.place["norm"], cell.victim), []).append(cell)
+    for row in rows.values():
+        row.sort(key=lambda cell: float(cell.place["eps"]))
+        for i, cell in enumerate(row):
+            before = min(row[: i + 1], key=lambda cell: cell.left)
+            if cell.left > before.left + _chance(table):
+                hint = _OVERSHOOT if cell.name == _ONE_STEP else ""
+                text = f"{SIGNS['radius'].meaning} ({cell.cell} leaves {cell.left}, {before.cell} {before.left} images)"
+                yield "radius", text + hint, [cell]
+
+
+def _probed(
+    records: Records, number: int, cells: list[_Attacked]
+) -> Iterator[tuple[str, str, list[_Attacked]]]:
+    for name, names in records.header["passes"][number].get("probes", {}).items():
+        tried = [row[name] for row in records.passes[number].probes if name in row]
+        broken = sum(row["broken"] for row in tried)
+        if broken:
+            text = f"{SIGNS['gradient_free'].meaning} ({broken} of {len(tried)} that were tried)"
+            yield "gradient_free", text, [cell for cell in cells if cell.cell in names]
+
+
+def doubted(estimate: Estimate, signs: Mapping[str, str]) -> Estimate:
+    """Returns an estimate with signs beside those that it has."""
+    words = (*estimate.doubts, *(SIGNS[name].words for name in signs))
+    return dataclasses.replace(estimate, doubts=tuple(dict.fromkeys(words)))
+
+
+def doubted_summary(summary: Summary, signs: Mapping[str, str]) -> Summary:
+    """Returns a summary whose numbers all have signs beside those that they have."""
+    if not signs:
+        return summary
+    metrics = {name: doubted(estimate, signs) for name, estimate in summary.metrics.items()}
+    tables = {
+        title: {row: {column: doubted(e, signs) for column, e in line.items()} for row, line in table.items()}
+        for title, table in summary.tables.items()
+    }
+    return Summary(metrics, tables, summary.notes)
+
+
+def settled(estimate: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns an estimate of a report as it may represent a benchmark: without its value, if it is not trustworthy.
+
+    The reason then has the signs and the number.
+    """
+    doubts = estimate.get("not_trustworthy")
+    if not doubts or estimate["value"] is None:
+        return estimate
+    reason = f"{', '.join(doubts)}; the number was {estimate['value']:.2f}"
+    return {**estimate, "value": None, "low": None, "high": None, "reason": reason}
