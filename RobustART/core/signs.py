@@ -23,68 +23,67 @@ class Sign(NamedTuple):
     words: str
     """Words beside a number."""
     meaning: str
-    """Meaning, for a warning."""
+    """Meaning, for records and warnings."""
+    advice: str
+    """What to do, for warnings."""
     reach: Reach = "gradients"
     """Numbers that it concerns."""
     share: float = 0.0
     """Share of the attacked images above which a sign of single images counts."""
 
 
-_WAYS_ON = (
-    "attack it with samples: k (expectation over transformations) or hop_skip_jump, which needs no gradient, and average "
-    "its answers with evaluation.repeats: k"
+_AVERAGE = (
+    "attack it with samples: k (expectation over transformations) or with hop_skip_jump, and average its answers with "
+    "evaluation.repeats: k"
 )
 _DIFFERENTIABLE = (
     "replace the part without a useful gradient by backward: module:function in the attack, or use an attack without "
-    "gradients: square, autoattack_linf, hop_skip_jump"
+    "gradients: autoattack_linf (which has Square), square or hop_skip_jump"
 )
 
 SIGNS: dict[str, Sign] = {
-    "randomized": Sign("answers change when asked twice", f"equal images get different answers; {_WAYS_ON}", "answers"),
+    "randomized": Sign(
+        "answers change when asked twice", "equal images get different answers", _AVERAGE, "answers"
+    ),
     "batch_dependent": Sign(
-        "answers depend on the batch",
-        "an image gets another answer alone, or in another order, than in a batch; use the statistics of the training in "
-        "batch normalisation (track_running_stats), or evaluate with batch_size: 1",
-        "answers",
+        "answers depend on the batch", "an image gets another answer alone or in another order than in a batch",
+        "use the statistics of the training in batch normalisation (track_running_stats)", "answers",
     ),
     "dynamic": Sign(
         "the model changes while it predicts",
-        "the model takes gradients, or changes its parameters or buffers, while it predicts; a dynamic defence needs an "
-        "adaptive attack, such as hop_skip_jump",
-        "attacks",
+        "the model takes gradients, or changes its parameters or buffers, while it predicts",
+        "a dynamic defence needs an adaptive attack, or one that needs no gradient, such as hop_skip_jump", "attacks",
     ),
     "probabilities": Sign(
-        "outputs are probabilities", "the outputs look like probabilities; gradients vanish there, so give the logits"
+        "outputs are probabilities", "the outputs look like probabilities, where gradients vanish", "give the logits"
     ),
-    "nan_gradients": Sign("NaN gradients", f"gradients are NaN or infinite, which no attack can follow; {_DIFFERENTIABLE}"),
+    "nan_gradients": Sign("NaN gradients", "gradients are NaN or infinite, which no attack can follow", _DIFFERENTIABLE),
     "zero_gradients": Sign(
-        "zero gradients", f"gradients are zero, so an attack that follows them stays where it is; {_DIFFERENTIABLE}",
-        share=FEW,
+        "zero gradients", "gradients are zero, so an attack that follows them does not move", _DIFFERENTIABLE, share=FEW
     ),
     "constant_gradients": Sign(
-        "constant gradients",
-        f"different images have the same gradient, although the model is not linear between them; {_DIFFERENTIABLE}",
+        "constant gradients", "different images have one gradient, although the model is not linear between them",
+        _DIFFERENTIABLE,
     ),
     "wrong_gradients": Sign(
         "gradients do not lead uphill",
-        f"a step along the gradient raises the loss no more than a step in a random direction; {_DIFFERENTIABLE}",
+        "a step along the gradient raises the loss no more than a step in a random direction", _DIFFERENTIABLE,
     ),
     "flat_loss": Sign(
-        "the loss never rose", f"the loss of an iterative attack never rose above its first value; {_DIFFERENTIABLE}",
+        "the loss never rose", "the loss of an iterative attack never rose above its first value", _DIFFERENTIABLE,
         share=FEW,
     ),
     "more_steps": Sign(
-        "more steps leave more images",
-        f"an attack of more steps leaves more images than one step, so its gradients mislead; {_DIFFERENTIABLE}",
+        "more steps leave more images", "an attack of many steps leaves more images than one of a single step",
+        _DIFFERENTIABLE,
     ),
     "gradient_free": Sign(
-        "broken without gradients",
-        f"Square breaks images that the attacks with gradients left, so their gradients are masked; {_DIFFERENTIABLE}",
+        "broken without gradients", "Square, which needs no gradient, breaks images that all attacks with gradients left",
+        _DIFFERENTIABLE,
     ),
     "radius": Sign(
-        "a larger radius leaves more images",
-        "a larger radius leaves more images than a smaller one, which has only points of the larger; the attack is too weak",
-        "attacks",
+        "a larger radius leaves more images", "a larger radius leaves more images than a smaller one, whose points it has",
+        "use a stronger attack; FGSM is not monotone, because its one step may overshoot", "attacks",
     ),
 }  # fmt: skip
 """Signs by their names in records."""

@@ -62,7 +62,7 @@ def run_benchmark(
     path: Path,
     world: World,
     settings: Settings,
-    ask: Callable[[Benchmark], dict[str, Any]],
+    ask: Callable[[Benchmark], dict[str, Any]] = lambda _: {},
 ) -> tuple[Records, int]:
     """Evaluates the blocks of a benchmark that are not recorded yet.
 
@@ -107,7 +107,7 @@ def run_benchmark(
         world.barrier()
         journal.open()
         try:
-            _run_blocks(models, benchmark, left[world.rank :: world.size], preprocessing, journal, world, settings)
+            _run_blocks(models, benchmark, grids, left[world.rank :: world.size], preprocessing, journal, world, settings)
         finally:
             journal.close()
         world.barrier()
@@ -134,6 +134,7 @@ def check_images(benchmark: Benchmark, lines: Mapping[Key, str], path: Path) -> 
 def _run_blocks(
     models: Mapping[str | None, nn.Module],
     benchmark: Benchmark,
+    grids: Sequence[Sequence[Sequence[int]]],
     blocks: Sequence[tuple[int, list[int]]],
     preprocessing: Preprocessing,
     journal: Journal,
@@ -152,7 +153,7 @@ def _run_blocks(
             mine = [block for index, block in blocks if index == number]
             if not mine:
                 continue
-            runner = PassRunner(models, number, part, world.device, settings)
+            runner = PassRunner(models, number, part, world.device, settings, grids[number])
             step = max(1, 32 // len(runner.views))
             groups = [block[i : i + step] for block in mine for i in range(0, len(block), step)]
             loaded = load_views(

@@ -14,7 +14,7 @@ from RobustART.errors import UndefinedError
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """One number with its 95 % interval. The fields from ``hits`` to ``one_sided`` serve comparisons and are not part of a report."""
+    """One number with its 95 % interval. The fields from ``hits`` to ``one_sided`` serve comparisons, not reports."""
 
     value: float | None
     """The number; None if the data do not define it."""
@@ -61,8 +61,9 @@ class Estimate:
 
 
 def doubt(signs: Sequence[str]) -> str:
-    """Returns what follows a number that is not trustworthy; an empty string without signs."""
-    return f" (not trustworthy: {', '.join(signs)})" if signs else ""
+    """Returns what follows a number that is not trustworthy, with its first sign; an empty string without signs."""
+    more = f", and {len(signs) - 1} more" if len(signs) > 1 else ""
+    return f" (not trustworthy: {signs[0]}{more})" if signs else ""
 
 
 def complement(estimate: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from RobustART.core.options import parse_number
 from RobustART.core.signs import SIGNS
 from RobustART.metrics import estimates
 from RobustART.metrics.results import Summary, Table
-from RobustART.metrics.trust import cell_signs, doubted
+from RobustART.metrics.trust import cell_warnings, doubted
 from RobustART.records.lines import CLEAN, Records
 from RobustART.records.table import PassRecords
 
@@ -127,12 +127,7 @@ def attack_warnings(records: Records) -> list[str]:
     warnings = []
     settings = records.header["conditions"].get("attacks", {})
     for number, table in enumerate(records.passes):
-        warnings += [
-            f"{cell}: {sign}: {text}"
-            for cell, signs in cell_signs(records, number).items()
-            for sign, text in signs.items()
-            if not any(sign in flags for flags in records.header.get("signs", {}).values())
-        ]
+        warnings += cell_warnings(records, number)
         found: dict[tuple[str, str], int] = {}
         for row in table.flags:
             for cell, flags in row.items():

@@ -20,10 +20,9 @@ CHANCE, CHANCE_SHARE = 2, 0.01
 another start or takes other steps, which saves one or two images, or a percent of many, on normal networks."""
 _NO_GRADIENTS = ("square", "hop_skip_jump")
 _ONE_STEP, _ITERATIVE = "fgsm", ("pgd_linf", "mim_linf", "apgd_ce", "apgd_dlr", "apgd_t")
-_OVERSHOOT = "; FGSM is not monotone: its one step may overshoot, so use an iterative attack"
 
 Found = dict[str, str]
-"""Signs by name, with their meaning and numbers."""
+"""Signs by name, with their numbers, such as how many images show them."""
 
 
 def gradient_free(attack: str, settings: Mapping[str, Any]) -> bool:
@@ -56,10 +55,23 @@ def answer_signs(records: Records) -> Found:
 def model_warnings(records: Records) -> list[str]:
     """Returns the signs that models showed before the run, as warnings."""
     return [
-        f"{f'the model {model}' if model != UNDER_EVALUATION else 'the model'}: {name}: {text}"
+        f"{'the model' if model == UNDER_EVALUATION else f'the model {model}'} is not trustworthy here: {name}: {text}; "
+        f"{SIGNS[name].advice}"
         for model, flags in records.header.get("signs", {}).items()
         for name, text in flags.items()
+        if name in SIGNS
     ]
+
+
+def cell_warnings(records: Records, number: int) -> Iterator[str]:
+    """Yields a warning for each sign that attacks of a pass show, with the cells; those of the model are not repeated."""
+    cells: dict[str, list[str]] = {}
+    for cell, signs in cell_signs(records, number).items():
+        for sign, numbers in signs.items():
+            if numbers:
+                cells.setdefault(sign, []).append(f"{cell} ({numbers})")
+    for sign, shown in cells.items():
+        yield f"not trustworthy: {', '.join(shown)}: {sign}: {SIGNS[sign].meaning}; {SIGNS[sign].advice}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,16 +120,17 @@ def _attacked(records: Records, number: int) -> Iterator[_Attacked]:
 def cell_signs(records: Records, number: int = 0) -> dict[str, Found]:
     """Returns the signs of each attacked cell of a pass; cells without signs are left out.
 
-    Signs of gradients do not concern an attack that took none, nor one that left no image: its number is exact.
+    Signs of gradients do not concern an attack that took none. No sign concerns an attack that left no image: its number is
+    exact.
     """
     table = records.passes[number]
     cells = list(_attacked(records, number))
     found: dict[str, Found] = {
-        cell.cell: {**_model_signs(records, cell), **_image_signs(table, cell)} for cell in cells
+        cell.cell: {**_image_signs(table, cell), **_model_signs(records, cell)} for cell in cells
     }
-    for sign, text, tainted in (*_more_steps(cells, table), *_rising(cells, table), *_probed(records, number, cells)):
+    for sign, numbers, tainted in (*_more_steps(cells, table), *_rising(cells, table), *_probed(records, number, cells)):
         for cell in tainted:
-            found[cell.cell].setdefault(sign, text)
+            found[cell.cell].setdefault(sign, numbers)
     left = {cell.cell: cell.left for cell in cells}
     return {cell: signs for cell, signs in found.items() if signs and left[cell]}
 
@@ -127,13 +140,15 @@ def _model_signs(records: Records, cell: _Attacked) -> Found:
         cell.settings.get("version") == "rand"
     )
     flags = records.header.get("signs", {}).get(cell.victim, {})
-    known = {name: text for name, text in flags.items() if name in SIGNS}
     return {
-        name: text
-        for name, text in known.items()
-        if SIGNS[name].reach == "attacks"
-        or (SIGNS[name].reach == "gradients" and cell.gradients)
-        or (name == "randomized" and not expectation)
+        name: ""
+        for name in flags
+        if name in SIGNS
+        and (
+            SIGNS[name].reach == "attacks"
+            or (SIGNS[name].reach == "gradients" and cell.gradients)
+            or (name == "randomized" and not expectation)
+        )
     }
 
 
@@ -147,7 +162,7 @@ def _image_signs(table: PassRecords, cell: _Attacked) -> Found:
         for name in row.get(cell.cell, {}):
             counts[name] = counts.get(name, 0) + 1
     return {
-        name: f"{SIGNS[name].meaning} ({count} of {attacked} attacked images)"
+        name: f"{count} of {attacked} attacked images"
         for name, count in counts.items()
         if name in SIGNS and count > SIGNS[name].share * attacked
     }
@@ -168,8 +183,8 @@ def _more_steps(cells: list[_Attacked], table: PassRecords) -> Iterator[tuple[st
         ]  # fmt: skip
         for more in same:
             if more.name in _ITERATIVE and more.left > one.left + _chance(table):
-                text = f"{SIGNS['more_steps'].meaning} ({more.cell} leaves {more.left}, {one.cell} {one.left} images)"
-                yield "more_steps", text, [c for c in same if c.blind]
+                numbers = f"{more.cell} leaves {more.left}, {one.cell} {one.left} images"
+                yield "more_steps", numbers, [c for c in same if c.blind]
 
 
 def _rising(cells: list[_Attacked], table: PassRecords) -> Iterator[tuple[str, str, list[_Attacked]]]:
@@ -182,9 +197,7 @@ def _rising(cells: list[_Attacked], table: PassRecords) -> Iterator[tuple[str, s
         for i, cell in enumerate(row):
             before = min(row[: i + 1], key=lambda cell: cell.left)
             if cell.left > before.left + _chance(table):
-                hint = _OVERSHOOT if cell.name == _ONE_STEP else ""
-                text = f"{SIGNS['radius'].meaning} ({cell.cell} leaves {cell.left}, {before.cell} {before.left} images)"
-                yield "radius", text + hint, [cell]
+                yield "radius", f"{cell.left} images, {before.place['radius']} leaves {before.left}", [cell]
 
 
 def _probed(
@@ -194,8 +207,7 @@ def _probed(
         tried = [row[name] for row in records.passes[number].probes if name in row]
         broken = sum(row["broken"] for row in tried)
         if broken:
-            text = f"{SIGNS['gradient_free'].meaning} ({broken} of {len(tried)} that were tried)"
-            yield "gradient_free", text, [cell for cell in cells if cell.cell in names]
+            yield "gradient_free", f"{broken} of {len(tried)} that were tried", [cell for cell in cells if cell.cell in names and cell.blind]
 
 
 def doubted(estimate: Estimate, signs: Mapping[str, str]) -> Estimate:

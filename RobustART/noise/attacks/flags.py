@@ -75,11 +75,12 @@ def check_model(model: Model, images: Tensor, labels: Tensor, stages: Sequence[s
     index = torch.arange(len(images), device=images.device)
     with _unnoticed(model, images.device):
         victim = Victim(model, labels)
+        flags = _answers(victim, images)
         before = _versions(model)
         with _GradientWatch() as watch:
             logits = victim.logits(images, index)
-        flags = {"dynamic": SIGNS["dynamic"].meaning} if watch.seen or before != _versions(model) else {}
-        flags |= _answers(victim, images)
+        if watch.seen or before != _versions(model):
+            flags["dynamic"] = SIGNS["dynamic"].meaning
         near_one = bool(((logits.sum(1) - 1).abs() < 1e-5).all())
         if near_one and bool((logits > -1e-5).all()) and bool((logits < 1 + 1e-5).all()):
             flags["probabilities"] = SIGNS["probabilities"].meaning
