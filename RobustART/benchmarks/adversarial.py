@@ -67,7 +67,7 @@ TABLES = (
 def build(
     dataset: ImageDataset,
     *,
-    attacks: Sequence[AttackEntry] = ("fgsm", "pgd_linf"),
+    attacks: Sequence[AttackEntry] = ("fgsm", "pgd_linf", "autoattack_linf"),
     eps: Radii = None,
     stop: Literal["first"] | None = "first",
 ) -> Benchmark:
@@ -76,7 +76,8 @@ def build(
     Args:
         dataset: clean images.
         attacks: names in ``ATTACKS``, or ``{name: {option: value}}`` for an attack with options; the option
-            ``backend: foolbox``, ``torchattacks`` or ``autoattack`` runs that library's implementation.
+            ``backend: foolbox``, ``torchattacks`` or ``autoattack`` runs that library's implementation. Where all attacks
+            of a norm and radius need gradients, Square tries up to 64 of the images that they left, with 200 queries.
         eps: radii for all attacks, or a mapping from norm (``Linf``, ``L2``, ``L1``) or attack to radii. By default a norm
             has the benchmark's three radii: 0.5/255, 2/255, 8/255; 0.5, 2, 8; 100, 400, 1600.
         stop: ``first`` ends the attack on an image when it succeeds; null runs all steps, as in figures of papers.
