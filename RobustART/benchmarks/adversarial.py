@@ -90,14 +90,14 @@ def build(
 
 def _probes(bound: Sequence[BoundAttack]) -> Iterator[Probe]:
     """Yields Square with few queries for each norm and radius at which all attacks need gradients."""
-    from RobustART.noise.attacks import square
+    from RobustART.noise.attacks import ATTACKS
 
     groups: dict[tuple[str, str, float], list[BoundAttack]] = {}
     for one in bound:
         groups.setdefault((one.coordinates["norm"], one.coordinates["radius"], one.coordinates["eps"]), []).append(one)
     for (norm, radius, eps), group in groups.items():
         if eps > 0 and not any(gradient_free(one.coordinates["attack"], one.attack.keywords) for one in group):
-            attack = functools.partial(square, eps=eps, norm=norm, steps=QUERIES)
+            attack = functools.partial(ATTACKS["square"], eps=eps, norm=norm, steps=QUERIES)
             yield Probe(f"square {norm} {radius}", tuple(one.name for one in group), attack)
 
 

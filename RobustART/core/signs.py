@@ -1,7 +1,7 @@
 """Signs that a number is not trustworthy: their names in records, their words in reports, and when they count.
 
-A failed attack looks like a robust model. Attacks record the signs of an image in ``flags`` of its line; the checks before a
-run record those of a model in the header.
+A failed attack looks like a robust model. Attacks record the signs of an image in ``flags`` of its line; the checks before
+a run record those of a model in the header.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 FEW = 0.05
-"""Share of the attacked images below which a sign of single images does not count. Single images of a normal network have a
-zero gradient in float32 (a margin of 104 or more) or start at a maximum of the loss; 5 % of the images are about half of the
-95 % interval of a robust accuracy from 400 images."""
+"""Share of the attacked images up to which a sign of single images does not count. Single images of a normal network have
+a zero gradient in float32 (a margin of 104 or more), or start at a maximum of the loss. If 5 % of the images withstand for
+this reason, a robust accuracy is too high by as much as half of its 95 % interval from 400 images."""
 
 Reach = Literal["answers", "attacks", "gradients"]
 """Numbers that a sign concerns: all, those of attacks, or those of attacks that use gradients."""

@@ -158,7 +158,8 @@ class PassRunner:
         columns = [self.columns[name] for name in self.view_of]
         extra = self.part.measured(views, seen[self.cells[0].judge], columns)
         return [
-            self._line(row, image_id, digests[row], verdicts, probes[row], extra[row]) for row, image_id in enumerate(ids)
+            self._line(row, image_id, digests[row], verdicts, probes[row], extra[row])
+            for row, image_id in enumerate(ids)
         ]
 
     def _names(self, ids: Sequence[int]) -> list[str]:

@@ -107,7 +107,9 @@ def run_benchmark(
         world.barrier()
         journal.open()
         try:
-            _run_blocks(models, benchmark, grids, left[world.rank :: world.size], preprocessing, journal, world, settings)
+            _run_blocks(
+                models, benchmark, grids, left[world.rank :: world.size], preprocessing, journal, world, settings
+            )
         finally:
             journal.close()
         world.barrier()

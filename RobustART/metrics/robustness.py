@@ -124,7 +124,7 @@ def attack_warnings(records: Records) -> list[str]:
     Square needs no gradients. If it breaks more than 0.2 % of the images that gradient-based attacks did not, gradients may
     be masked (AutoAttack's rule, Croce and Hein 2020, https://arxiv.org/abs/2003.01690).
     """
-    warnings = []
+    warnings: list[str] = []
     settings = records.header["conditions"].get("attacks", {})
     for number, table in enumerate(records.passes):
         warnings += cell_warnings(records, number)

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from RobustART.core.signs import SIGNS
 from RobustART.metrics.paired import mcnemar
 from RobustART.metrics.results import Estimate, Summary
@@ -17,10 +15,10 @@ from RobustART.records.table import PassRecords
 UNDER_EVALUATION = "model"
 """Name of the model under evaluation in the header's ``signs``."""
 MORE, MORE_P = 0.03, 0.02
-"""Share of all images by which a stronger attack may leave more than a weaker one, and p value of McNemar's test above which
-that is chance. It starts elsewhere or takes other steps: on a digits network without a defence, MI-FGSM left up to 1.5 % of
-397 images more than FGSM, and foolbox's PGD 3 of 40. On one with dropout, PGD left 21 of 40 images more. At least 7 images
-are needed."""
+"""Share of all images by which a stronger attack may leave more than a weaker one, and p value of McNemar's test above
+which that is chance. It starts elsewhere or takes other steps: on a digits network without a defence, MI-FGSM left up to
+1.5 % of 397 images more than FGSM, and foolbox's PGD 3 of 40. On one with dropout, PGD left 21 of 40 images more. At least
+7 images are needed."""
 _ACROSS = 1.5
 """Length of all steps together, in units of eps, from which an iterative attack reaches what FGSM does, also from a random
 start: that of the default steps."""
@@ -141,7 +139,11 @@ def cell_signs(records: Records, number: int = 0) -> dict[str, Found]:
     found: dict[str, Found] = {
         cell.cell: {**_image_signs(table, cell), **_model_signs(records, cell)} for cell in cells
     }
-    for sign, numbers, tainted in (*_more_steps(cells, table), *_rising(cells, table), *_probed(records, number, cells)):
+    for sign, numbers, tainted in (
+        *_more_steps(cells, table),
+        *_rising(cells, table),
+        *_probed(records, number, cells),
+    ):
         for cell in tainted:
             found[cell.cell].setdefault(sign, numbers)
     left = {cell.cell: cell.left for cell in cells}
@@ -231,14 +233,16 @@ def _rises(cells: list[_Attacked]) -> Iterator[tuple[_Attacked, _Attacked]]:
                 yield cell, before
 
 
-def _probed(
-    records: Records, number: int, cells: list[_Attacked]
-) -> Iterator[tuple[str, str, list[_Attacked]]]:
+def _probed(records: Records, number: int, cells: list[_Attacked]) -> Iterator[tuple[str, str, list[_Attacked]]]:
     for name, names in records.header["passes"][number].get("probes", {}).items():
         tried = [row[name] for row in records.passes[number].probes if name in row]
         broken = sum(row["broken"] for row in tried)
         if broken:
-            yield "gradient_free", f"{broken} of {len(tried)} that were tried", [cell for cell in cells if cell.cell in names and cell.blind]
+            yield (
+                "gradient_free",
+                f"{broken} of {len(tried)} that were tried",
+                [cell for cell in cells if cell.cell in names and cell.blind],
+            )
 
 
 def doubted(estimate: Estimate, signs: Mapping[str, str]) -> Estimate:

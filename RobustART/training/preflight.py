@@ -262,11 +262,12 @@ def check(config: Config, folder: Path) -> list[str]:
 
 def attack_costs(benchmark: str, part: Pass, images: int) -> list[str]:
     """Returns a line for each attack of a pass: its forward passes for one image, and for all, at most."""
-    attacked = [(part.cells[group[0]], images) for group in attack_groups(part.cells)]
+    attacks = [(part.cells[group[0]].name, part.cells[group[0]].attack, images) for group in attack_groups(part.cells)]
+    attacks += [(one.name, one.attack, min(one.images, images)) for one in part.probes]
     lines = []
-    for one, count in (*attacked, *((probe, min(probe.images, images)) for probe in part.probes)):
-        assert one.attack is not None
-        passes = forward_passes(one.attack)
+    for name, attack, count in attacks:
+        assert attack is not None
+        passes = forward_passes(attack)
         total = "unknown" if passes is None else f"{passes:,} x {count:,} images = {passes * count:,}"
-        lines.append(f"{benchmark}: {one.name}: {total}")
+        lines.append(f"{benchmark}: {name}: {total}")
     return lines

@@ -80,7 +80,11 @@ def test_rounding_is_no_change(dtype):
 def test_asking_disturbs_nothing(photos):
     """Neither the generators nor the model; and a network whose answers all tie is steady."""
     model = Convolution(dropout=0.5, normalised=True)
-    before = torch.get_rng_state(), np.random.get_state()[1].copy(), {k: v.clone() for k, v in model.state_dict().items()}
+    before = (
+        torch.get_rng_state(),
+        np.random.get_state()[1].copy(),
+        {k: v.clone() for k, v in model.state_dict().items()},
+    )
     check_answers(model, torch.rand(8, 3, 32, 32))
     torch.manual_seed(0)
     first = check_answers(model, torch.full((8, 3, 32, 32), 0.5))

@@ -88,7 +88,14 @@ def digits():
 
 def attacked(model, data, folder, options=ATTACKED, **more):
     return evaluate(
-        model, data, {"adversarial": options}, output_dir=folder, batch_size=16, progress=False, preprocessing=SIZE, **more
+        model,
+        data,
+        {"adversarial": options},
+        output_dir=folder,
+        batch_size=16,
+        progress=False,
+        preprocessing=SIZE,
+        **more,
     )
 
 
@@ -218,7 +225,9 @@ def test_the_probe_is_recorded_and_counted(tmp_path, digits):
     assert entry["passes"][name] == {"forward": sum(row["forward"] for row in tried), "backward": 0}
     assert entry["cost"]["forward"] == COUNT + sum(passes["forward"] for passes in entry["passes"].values())
     assert any("gradient_free" in warning for warning in report.data["warnings"])
-    free = attacked(net("round"), digits, tmp_path / "free", {"attacks": ["fgsm", {"square": {"steps": 20}}], "eps": [0.15]})
+    free = attacked(
+        net("round"), digits, tmp_path / "free", {"attacks": ["fgsm", {"square": {"steps": 20}}], "eps": [0.15]}
+    )
     assert list(free.data["benchmarks"]["adversarial"]["passes"]) == [*robust_cells(free)]
 
 

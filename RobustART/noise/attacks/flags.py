@@ -1,7 +1,7 @@
 """Signs that an attack would give a misleading result, found before it starts: a mapping of names to explanations.
 
-The checks of a model's answers are those of AutoAttack (Croce and Hein 2020, https://arxiv.org/abs/2003.01690); those of its
-gradients follow Athalye et al. 2018 (https://arxiv.org/abs/1802.00420) and Carlini et al. 2019
+The checks of a model's answers are those of AutoAttack (Croce and Hein 2020, https://arxiv.org/abs/2003.01690); those of
+its gradients follow Athalye et al. 2018 (https://arxiv.org/abs/1802.00420) and Carlini et al. 2019
 (https://arxiv.org/abs/1902.06705). They take a few passes on a few images and do not trace the interpreter.
 """
 
