@@ -237,7 +237,8 @@ def _costs(report: Data) -> Table:
 def _attack_settings(report: Data) -> Iterator[Table]:
     rows = []
     for name, entry in report["benchmarks"].items():
-        for cell, settings in entry["attacks"].items():
+        probes = {cell: "on images that all attacks left" for cell in entry["passes"] if cell not in entry["attacks"]}
+        for cell, settings in {**entry["attacks"], **probes}.items():
             cost = entry["passes"].get(cell, {"forward": 0, "backward": 0})
             rows.append((f"{name}: {cell}", [plain(settings), cost["forward"], cost["backward"]]))
     if rows:
