@@ -39,7 +39,10 @@ def test_the_report_is_the_one_the_readme_shows(folder):
     assert set(benchmarks["adversarial"]["tables"]["robust_accuracy"]) == {"fgsm", "pgd_linf"}
     assert benchmarks["adversarial"]["tables"]["robust_accuracy"]["pgd_linf"]["8/255"]["value"] == 0
     assert len(benchmarks["imagenet_s"]["tables"]["systems"]) == 13
-    known = ("imagenet_s: opencv/pil-bilinear made the same", "adversarial: fgsm/8/255 leaves 3 images, the radius 2/255 2: FGSM")
+    known = (
+        "imagenet_s: opencv/pil-bilinear made the same",
+        "adversarial: fgsm/8/255 leaves 3 images, the radius 2/255 2: FGSM",
+    )
     assert all(warning.startswith(known) for warning in report["warnings"])
     assert "not_trustworthy" not in json.dumps(report)
     assert (results / "report.md").is_file()

@@ -59,7 +59,7 @@ def answer_signs(records: Records) -> Found:
 def model_warnings(records: Records) -> list[str]:
     """Returns the signs that models showed before the run, as warnings."""
     return [
-        f"{'the model' if model == UNDER_EVALUATION else f'the model {model}'} is not trustworthy here: {name}: {text}; "
+        f"not trustworthy: {'the model' if model == UNDER_EVALUATION else f'the model {model}'}: {name}: {text}; "
         f"{SIGNS[name].advice}"
         for model, flags in records.header.get("signs", {}).items()
         for name, text in flags.items()

@@ -18,6 +18,7 @@ from RobustART.metrics.trust import cell_signs
 from RobustART.noise.attacks import ATTACKS, AttackLog, check_model
 from RobustART.noise.attacks.costs import forward_passes
 from RobustART.noise.attacks.stages import stages_of
+from RobustART.records.journal import Journal
 from RobustART.records.lines import read_records
 from RobustART.report.board import ranking
 from RobustART.report.board_runs import read_runs
@@ -113,7 +114,7 @@ def test_a_masked_gradient_has_its_sign_in_every_attack(tmp_path, digits, name):
         assert WORDS[sign] in estimate["not_trustworthy"]
     header = read_records(tmp_path / "results" / "adversarial.jsonl").header
     assert sign in header["signs"]["model"]
-    assert any(f"the model is not trustworthy here: {sign}: " in warning for warning in report.data["warnings"])
+    assert any(f"not trustworthy: the model: {sign}: " in warning for warning in report.data["warnings"])
 
 
 @pytest.mark.parametrize("name", ["nan", "zeroed"])
@@ -229,6 +230,28 @@ def test_the_probe_is_recorded_and_counted(tmp_path, digits):
         net("round"), digits, tmp_path / "free", {"attacks": ["fgsm", {"square": {"steps": 20}}], "eps": [0.15]}
     )
     assert list(free.data["benchmarks"]["adversarial"]["passes"]) == [*robust_cells(free)]
+
+
+def test_a_probe_survives_a_kill(tmp_path, digits, monkeypatch):
+    """Killed right after it was committed, it is not run again, and the file is that of the whole run."""
+    options = {"attacks": ["fgsm"], "eps": [0.15]}
+    attacked(net("round"), digits, tmp_path / "whole", options)
+    note, probed = Journal.note, []
+
+    def dies(self, entry):
+        note(self, entry)
+        if entry["progress"].startswith("square"):
+            probed.append(entry["first"])
+            if len(probed) == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "note", dies)
+    with pytest.raises(KeyboardInterrupt):
+        attacked(net("round"), digits, tmp_path / "killed", options)
+    attacked(net("round"), digits, tmp_path / "killed", options)
+    assert len(probed) == len(set(probed)) == 3
+    files = [tmp_path / name / "results" / "adversarial.jsonl" for name in ("whole", "killed")]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def robust_cells(report):
