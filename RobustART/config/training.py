@@ -72,16 +72,6 @@ class SchedulerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class SwitchConfig:
-    """A part that can be switched on, with its arguments."""
-
-    enable: bool = False
-    """Whether it is used."""
-    kwargs: dict[str, Any] = mapping()
-    """Its arguments."""
-
-
-@dataclasses.dataclass(frozen=True)
 class EmaConfig:
     """Moving average of the weights (training)."""
 

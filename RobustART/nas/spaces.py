@@ -200,10 +200,6 @@ def identity(encoding: Encoding) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-FACTORS = ("depth", "width", "kernel", "expansion", "resolution")
-"""What :func:`factors` returns of an encoding."""
-
-
 def factors(encoding: Encoding) -> dict[str, float]:
     """Returns blocks, mean width of stages, mean kernel and mean expansion of blocks, and input size."""
     stages = encoding["stages"]

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from RobustART.errors import ConfigError, ModelError, WeightsError
 from RobustART.models import create_model, load_weights, read_state_dict
-from RobustART.models.macs import count_macs, count_parameters, meta_device
+from RobustART.models.meta import meta_device
+from tests.models.counting import count_macs, count_parameters
 
 CLASSES = ["tench", "goldfish", "great white shark"]
 TINY = {
