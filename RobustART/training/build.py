@@ -30,7 +30,7 @@ from RobustART.training.ema import Ema, Swa
 from RobustART.training.freezing import train_only
 from RobustART.training.inputs import build_dataset, clean_dataset, configured_model, weights_of
 from RobustART.training.loading import load_batches
-from RobustART.training.loop import LoopSettings, Training
+from RobustART.training.loop import Training
 from RobustART.training.objectives.adversary import ADVERSARIES
 from RobustART.training.objectives.moco import Moco, replace_head
 from RobustART.training.objectives.objective import OBJECTIVES, Objective, ObjectiveContext
@@ -40,7 +40,7 @@ from RobustART.training.parallel import Parallel
 from RobustART.training.sampling import Plan, check_plan
 from RobustART.training.schedules import Schedule, schedule_of
 from RobustART.training.trained import trained_notes
-from RobustART.training.trainer import Trainer, TrainerSettings
+from RobustART.training.trainer import Trainer
 
 
 def batch_size_of(config: Config, world: int) -> int:
@@ -89,12 +89,6 @@ def plan_of(config: Config, dataset: ImageDataset, world: int) -> tuple[Plan, Sc
     return dataclasses.replace(plan, steps=steps), schedule, base_lr
 
 
-def loop_settings(config: Config, steps: int) -> LoopSettings:
-    """Returns how steps are made."""
-    names = ("seed", "amp", "accumulate", "clip_grad", "channels_last")
-    return LoopSettings(steps, sync=config.dist.sync, **{name: getattr(config.training, name) for name in names})
-
-
 def optimizer_of(config: Config, model: torch.nn.Module, base_lr: float) -> torch.optim.Optimizer:
     """Returns the optimiser of a model's parameters."""
     section = config.optimizer
@@ -115,8 +109,7 @@ def objective_of(
     if training.moco is not None:
         assert model is not None
         assert parallel is not None
-        options = {name: value for name, value in to_plain(training.moco).items() if name != "mlp"}
-        objective: Objective = Moco(context, model, parallel, **options)
+        objective: Objective = Moco(context, model, parallel, training.moco)
     elif training.adversary is not None:
         options = dict(training.adversary)
         objective = ADVERSARIES[options.pop("type")](context, **options)
@@ -183,11 +176,11 @@ def build_trainer(config: Config, folder: Path, output_dir: Path, world: World, 
     test = clean_dataset(config, folder) if trial is None else None
     plan, schedule, base_lr = plan_of(config, dataset, world.size)
     plan = plan if trial is None else dataclasses.replace(plan, steps=min(plan.steps, trial))
-    settings, view = loop_settings(config, plan.steps), training_view(config, model.preprocessing)
+    view = training_view(config, model.preprocessing)
     weights = {} if weights_of(config, folder) is None else {"start": fingerprint(model.network)}
     model = model.to(world.device)
     if section.moco is not None:
-        replace_head(model, dim=section.moco.dim, mlp=section.moco.mlp, seed=section.seed)
+        replace_head(model, section.moco, seed=section.seed)
     classes = probe(model, model.preprocessing.input_size, world.device)
     objective = objective_of(config, classes, world.device, folder, model, parallel)
     if objective.uses_labels:
@@ -203,26 +196,28 @@ def build_trainer(config: Config, folder: Path, output_dir: Path, world: World, 
     first, every = max(1, round(section.swa.start * plan.steps)), section.swa.every or plan.steps_per_epoch
     swa = Swa(model.network, first=first, every=every) if section.swa.enable else None
     model.notes = trained_notes(model)
-    training = Training(model, objective, optimizer, schedule, base_lr, parallel, settings, ema, swa, frozen)
+    training = Training(
+        model, objective, optimizer, schedule, base_lr, parallel, plan.steps, section, sync=config.dist.sync, ema=ema,
+        swa=swa, frozen=frozen,
+    )  # fmt: skip
     if section.compile:
         model.network.compile()
     weights |= {name: fingerprint(other) for name, other in objective.others().items()}
-    saver, data = config.saver, config.data
+    data = config.data
     workers = default_workers() if data.num_workers is None else data.num_workers
+    load = functools.partial(
+        load_batches, dataset, view, sampler=sampler_of(config), workers=workers,
+        pin_memory=data.pin_memory and world.device.type == "cuda", prefetch_factor=data.prefetch_factor,
+    )  # fmt: skip
     return Trainer(
         training,
         dataset,
         plan,
-        functools.partial(
-            load_batches, dataset, view, sampler=sampler_of(config), workers=workers,
-            pin_memory=data.pin_memory and world.device.type == "cuda", prefetch_factor=data.prefetch_factor,
-        ),
-        TrainerSettings(
-            saver.print_freq, saver.val_freq, section.save_freq or saver.val_freq, saver.save_many, workers,
-            section.swa.bn_batches, section.deterministic,
-        ),
+        load,
+        config.saver,
+        workers,
         output_dir,
         conditions_of(config, dataset, plan, weights),
         functools.partial(started_from, config, folder, plan.steps),
         test,
-    )  # fmt: skip
+    )

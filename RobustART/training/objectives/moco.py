@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from RobustART.config.training import MocoConfig
 from RobustART.core.seeding import image_seed, numpy_generator
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier
@@ -44,10 +45,7 @@ class Moco(Objective):
         context: what the training provides.
         model: the query encoder, after :func:`replace_head`.
         parallel: the processes.
-        dim: length of keys.
-        queue: number of keys that are kept, at least the images of a step.
-        momentum: share of the key encoder that is kept at each step, in [0, 1).
-        temperature: temperature of the softmax, above 0.
+        settings: the section ``training.moco`` of a config.
     """
 
     uses_labels = False
@@ -55,12 +53,9 @@ class Moco(Objective):
     keys: Tensor
     count: Tensor
 
-    def __init__(
-        self, context: ObjectiveContext, model: Classifier, parallel: Parallel, *, dim: int, queue: int, momentum: float,
-        temperature: float,
-    ) -> None:  # fmt: skip
+    def __init__(self, context: ObjectiveContext, model: Classifier, parallel: Parallel, settings: MocoConfig) -> None:
         super().__init__()
-        self.seed, self.momentum, self.temperature = context.seed, momentum, temperature
+        self.seed, self.momentum, self.temperature = context.seed, settings.momentum, settings.temperature
         self.parallel = parallel
         if parallel.world.size == 1 and any(isinstance(part, _BatchNorm) for part in model.modules()):
             log.warning(
@@ -68,7 +63,7 @@ class Moco(Objective):
                 "key belongs to a query"
             )
         self.encoder = copy.deepcopy(model).requires_grad_(False)
-        self.register_buffer("keys", torch.zeros(queue, dim))
+        self.register_buffer("keys", torch.zeros(settings.queue, settings.dim))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         self._new: list[Tensor] = []
 
@@ -120,7 +115,7 @@ class Moco(Objective):
         self.parallel.share_buffers(self.encoder)
 
 
-def replace_head(model: Classifier, *, dim: int, mlp: bool, seed: int) -> str:
+def replace_head(model: Classifier, settings: MocoConfig, *, seed: int) -> str:
     """Replaces a network's last linear layer by a projection; returns the layer's name.
 
     The projection's parameters are called ``{name}.0.weight`` and so on, unlike those of the layer, so that the network is
@@ -128,8 +123,7 @@ def replace_head(model: Classifier, *, dim: int, mlp: bool, seed: int) -> str:
 
     Args:
         model: changed in place.
-        dim: number of outputs of the projection.
-        mlp: whether it has a hidden layer of the features' size, as in MoCo v2; it is linear in MoCo v1.
+        settings: ``dim``, the number of outputs, and ``mlp``: whether there is a hidden layer of the features' size.
         seed: seed of its random weights.
 
     Raises:
@@ -139,8 +133,8 @@ def replace_head(model: Classifier, *, dim: int, mlp: bool, seed: int) -> str:
     features = head.in_features
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(image_seed(seed, 0, "moco head"))
-        hidden = [nn.Linear(features, features), nn.ReLU()] if mlp else []
-        projection = nn.Sequential(*hidden, nn.Linear(features, dim))
+        hidden = [nn.Linear(features, features), nn.ReLU()] if settings.mlp else []
+        projection = nn.Sequential(*hidden, nn.Linear(features, settings.dim))
     parent, _, child = name.rpartition(".")
     setattr(model.network.get_submodule(parent), child, projection.to(head.weight))
     return name
