@@ -14,8 +14,9 @@ import yaml
 
 from RobustART.config.filled import filled
 from RobustART.config.loader import load_config, without_defaults
-from RobustART.config.schema import Config, EvaluationConfig, ModelConfig
+from RobustART.config.schema import Config, EvaluationConfig
 from RobustART.core.distributed import World, lost_processes_named
+from RobustART.core.model_section import ModelConfig
 from RobustART.core.options import to_plain
 from RobustART.core.plugins import import_plugins
 from RobustART.core.termination import exit_status

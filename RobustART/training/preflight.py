@@ -22,7 +22,7 @@ from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import run_settings
-from RobustART.models import Classifier
+from RobustART.models import Classifier, stated_preprocessing
 from RobustART.models.meta import meta_device
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import check_entry, check_name, is_untrained
@@ -45,7 +45,6 @@ from RobustART.training.inputs import (
     missing_for_training,
     model_section,
     run_device,
-    stated_preprocessing,
     trains,
     weights_of,
 )

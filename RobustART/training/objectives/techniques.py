@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,32 +14,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from RobustART.config.schema import ModelConfig
+from RobustART.core.model_section import ModelConfig
 from RobustART.core.options import build
 from RobustART.core.ranges import Range, Share
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import probe
-from RobustART.models import Classifier, build_model
-from RobustART.training.inputs import stated_preprocessing
+from RobustART.models import Classifier, build_section
+from RobustART.training.inputs import beside
 from RobustART.training.loading import Batch
 from RobustART.training.objectives.objective import (
     JSD,
     OBJECTIVES,
+    Blending,
     Objective,
     ObjectiveContext,
     accuracy,
     check_views,
     plain_model,
-    single_view,
     views_of,
 )
-from RobustART.training.objectives.smoothing import cross_entropy, soft_cross_entropy, soft_targets
+from RobustART.training.objectives.smoothing import cross_entropy, soft_cross_entropy
 
 TEACHER = "training.objective.kwargs.teacher"
-TEACHER_KEYS = ("type", "kwargs", "weights", "strict", "preprocessing")
+TEACHER_KEYS = tuple(field.name for field in dataclasses.fields(ModelConfig))
 
 
-class Distillation(Objective):
+class Distillation(Blending):
     """Knowledge distillation (Hinton 2015, https://arxiv.org/abs/1503.02531): a teacher's softened predictions as targets.
 
     The loss is ``(1 - alpha) * cross-entropy + alpha * T^2 * KL(teacher / T || student / T)``. The teacher, in evaluation
@@ -52,8 +53,7 @@ class Distillation(Objective):
     """
 
     def __init__(self, context: ObjectiveContext, teacher: Classifier, alpha: float, temperature: float) -> None:
-        super().__init__()
-        self.classes, self.label_smooth, self.mixing = context.classes, context.label_smooth, context.mixing
+        super().__init__(*context.blending)
         self.alpha, self.temperature = alpha, temperature
         self._teacher = (teacher.to(context.device).eval().requires_grad_(False),)
 
@@ -63,15 +63,13 @@ class Distillation(Objective):
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss, the teacher's part of it and, where labels are not blended, the accuracy."""
-        targets = soft_targets(batch.labels, self.classes, self.label_smooth)
-        images, targets = self.mixing(single_view(batch.images), targets, rng)
+        images, targets = self.blended(batch, rng)
         with torch.no_grad():
             wanted = self._teacher[0](images).float()
         logits = model(images)
         apart = distance(logits, wanted, self.temperature)
         loss = (1 - self.alpha) * soft_cross_entropy(logits, targets) + self.alpha * apart
-        numbers = {} if self.mixing else {"accuracy": accuracy(logits, batch.labels)}
-        return loss, {"distillation": apart, **numbers}
+        return loss, {"distillation": apart, **self.accuracies(batch, accuracy=logits)}
 
 
 def distance(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:
@@ -106,15 +104,9 @@ def build_teacher(teacher: Mapping[str, Any], folder: Path) -> Classifier:
         raise ConfigError(
             f"{TEACHER} must be {{type: ..., weights: ...}} with any of {', '.join(TEACHER_KEYS)}, got {teacher!r}"
         )
-    weights = teacher["weights"]
-    if isinstance(weights, str) and (folder / weights).is_file():
-        weights = str(folder / weights)
     with _teacher_named():
-        section = build(ModelConfig, {**teacher, "weights": weights}, "")
-        return build_model(
-            section.type, section.kwargs, weights=section.weights, strict=section.strict,
-            preprocessing=stated_preprocessing(section),
-        )  # fmt: skip
+        section = build(ModelConfig, teacher, "")
+        return build_section(section, weights=beside(section.weights, folder))
 
 
 def probe_teacher(teacher: Classifier, size: int, device: torch.device) -> int:
