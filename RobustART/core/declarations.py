@@ -94,8 +94,7 @@ def _keys(common: Any) -> dict[str, Option]:
 
 def builder_of(entry: Any) -> Callable[..., Any]:
     """Returns the function of a registry's entry whose keyword-only parameters are its options."""
-    build: Callable[..., Any] = getattr(entry, "build", entry)
-    return build
+    return getattr(entry, "build", entry)
 
 
 def marks_in(hint: Any) -> Iterator[Named]:

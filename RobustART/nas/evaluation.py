@@ -235,7 +235,7 @@ def _conditions(
         found[name] = {**stated, "data": [{**row, "name": None} for row in stated["data"]]}
     if not found:
         raise ConfigError("there is nothing to evaluate: evaluation.benchmarks is empty")
-    plain: dict[str, Any] = json.loads(
+    return json.loads(
         json.dumps(
             {
                 "space": supernet.network.space.to_plain(),
@@ -244,7 +244,6 @@ def _conditions(
             }
         )
     )
-    return plain
 
 
 def _claim(output: Path, conditions: dict[str, Any]) -> None:

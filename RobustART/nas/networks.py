@@ -51,8 +51,7 @@ class Layer(nn.Module):
             bias = None if self.conv.bias is None else self.conv.bias[: conv.outputs]
             maps = F.conv2d(maps, weight, bias, conv.stride, conv.kernel // 2, groups=conv.groups)
             maps = maps if self.norm is None else _smaller_norm(self.norm, maps)
-        out: Tensor = self.act(maps)
-        return out
+        return self.act(maps)
 
 
 def _smaller_norm(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
@@ -88,8 +87,7 @@ class Residual(nn.Module):
             out = out + self.shortcut(maps, block.shortcut)
         elif block.residual:
             out = out + maps
-        result: Tensor = self.act(out)
-        return result
+        return self.act(out)
 
 
 def _in_a_row(layers: Iterable[nn.Module], convs: Sequence[Conv], maps: Tensor) -> Tensor:
@@ -131,8 +129,7 @@ class Network(nn.Module):
         maps = _in_a_row(self.head, plan.head, maps).mean((2, 3), keepdim=True)
         features = _in_a_row(self.top, plan.top, maps).flatten(1)
         if plan.features == self.plan.features:
-            logits: Tensor = self.classifier(features)
-            return logits
+            return self.classifier(features)
         return F.linear(features, self.classifier.weight[:, : plan.features], self.classifier.bias)
 
 

@@ -175,8 +175,7 @@ class Space:
         names = [field.name for field in dataclasses.fields(self) if field.name != "make_plan"]
         plain = {name: getattr(self, name) for name in names}
         plain["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
-        converted: dict[str, Any] = json.loads(json.dumps(plain))
-        return converted
+        return json.loads(json.dumps(plain))
 
 
 SPACES: Registry[Callable[..., Space]] = Registry("space of sub-networks", providers=("RobustART.nas.families",))

@@ -133,8 +133,7 @@ def output_dir(config: Config, folder: Path) -> Path:
 
 def quoted(config: Config) -> dict[str, Any]:
     """Returns the configuration as a report quotes it: all that differs from the defaults, without ``output_dir``."""
-    plain: dict[str, Any] = without_defaults(dataclasses.replace(config, output_dir=None))
-    return plain
+    return without_defaults(dataclasses.replace(config, output_dir=None))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -31,8 +31,7 @@ for _name in ("SGD", "RMSprop", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax"
 def _timm(name: str) -> Callable[..., torch.optim.Optimizer]:
     import timm.optim
 
-    optimizer: Callable[..., torch.optim.Optimizer] = getattr(timm.optim, name)
-    return optimizer
+    return getattr(timm.optim, name)
 
 
 TIMM = {"LAMB": "Lamb", "LARS": "Lars", "Lion": "Lion", "RMSpropTF": "RMSpropTF"}

@@ -59,8 +59,7 @@ class Parallel:
             raise ConfigError("SyncBatchNorm needs GPUs; on CPUs say training.sync_bn: false")
         from timm.layers import convert_sync_batchnorm  # torch's own drops the activation inside timm's BatchNormAct2d
 
-        converted: nn.Module = convert_sync_batchnorm(model, self.group)
-        return converted
+        return convert_sync_batchnorm(model, self.group)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replaces gradients by their mean over the processes; where one is missing it counts as zero."""

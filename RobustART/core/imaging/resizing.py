@@ -44,8 +44,7 @@ def resize_opencv(image: Array, size: tuple[int, int], interpolation: str) -> Ar
         interpolation: the end of a constant's name, such as ``LINEAR`` of ``cv2.INTER_LINEAR``.
     """
     cv2 = require("cv2")
-    resized: Array = cv2.resize(image, size[::-1], interpolation=getattr(cv2, f"INTER_{interpolation}"))
-    return resized
+    return cv2.resize(image, size[::-1], interpolation=getattr(cv2, f"INTER_{interpolation}"))
 
 
 RESIZES: Registry[Callable[[Array, tuple[int, int]], Array]] = Registry("resize")

@@ -20,8 +20,7 @@ def _auto_augment(pre: Preprocessing, *, policy: str = "imagenet") -> Transform:
     policies = {known.value: known for known in AutoAugmentPolicy}
     if policy not in policies:
         raise ConfigError(f"{WHERE}: auto_augment's policy must be one of {', '.join(policies)}, got {policy!r}")
-    transform: Transform = torchvision_transform("AutoAugment")(policies[policy])
-    return transform
+    return torchvision_transform("AutoAugment")(policies[policy])
 
 
 @TRANSFORMS.register("rand_augment")
@@ -30,15 +29,13 @@ def _rand_augment(
     magnitude: Annotated[int, Range(0, 30)] = 9,
 ) -> Transform:  # fmt: skip
     """RandAugment (Cubuk 2020, https://arxiv.org/abs/1909.13719)."""
-    transform: Transform = torchvision_transform("RandAugment")(num_ops, magnitude)
-    return transform
+    return torchvision_transform("RandAugment")(num_ops, magnitude)
 
 
 @TRANSFORMS.register("trivial_augment")
 def _trivial_augment(pre: Preprocessing) -> Transform:
     """TrivialAugment, wide (Mueller and Hutter 2021, https://arxiv.org/abs/2103.10158)."""
-    transform: Transform = torchvision_transform("TrivialAugmentWide")()
-    return transform
+    return torchvision_transform("TrivialAugmentWide")()
 
 
 @TRANSFORMS.register("aug_mix")
@@ -52,8 +49,7 @@ def _aug_mix(
 
     As in the paper without the operations that ImageNet-C tests (``all_ops: true`` uses them too).
     """
-    transform: Transform = torchvision_transform("AugMix")(severity, mixture_width, chain_depth, alpha, all_ops)
-    return transform
+    return torchvision_transform("AugMix")(severity, mixture_width, chain_depth, alpha, all_ops)
 
 
 _STEPS, _SOME, _SWITCH = Annotated[int, Range(0, 100)], Annotated[int, Range(1, 100)], Annotated[int, Range(0, 1)]
