@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from RobustART.core.imaging import DECODERS, Array, decode_picture, encode_jpeg, read_bytes
-from RobustART.core.options import checked, convert
+from RobustART.core.options import checked, convert, option_defaults
 from RobustART.core.ranges import Range
 from RobustART.data.folders import IMAGE_SUFFIXES, describe, dropped_note, list_classes
 from RobustART.data.imagenet import folder_labels
@@ -262,7 +262,7 @@ def create_dataset(
     builder = DATASETS[name]
     given = {} if kwargs is None else kwargs
     if classes is not None:
-        if builder is not image_folder:
+        if "classes" not in option_defaults(builder):
             raise ConfigError(f"classes: {classes} numbers class folders; the data set {name} has none")
         given = {**given, "classes": classes}
     options = checked(builder, given, f"the data set {name}")

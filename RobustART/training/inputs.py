@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from RobustART.benchmarks import BENCHMARKS
-from RobustART.benchmarks.building import PLACES
 from RobustART.config.schema import Config, DatasetConfig, EvaluationConfig
 from RobustART.core.model_section import ModelConfig
 from RobustART.core.options import option_defaults
@@ -14,6 +13,7 @@ from RobustART.data import ImageDataset, create_dataset
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier, build_section
 from RobustART.models.weights import pretrained_entry
+from RobustART.records.comparability import PLACES
 
 
 def trains(config: Config) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from RobustART.core.options import as_path
 from RobustART.errors import ConfigError, RecordError, nearest
-from RobustART.metrics.corruption import GROUPS
+from RobustART.metrics.corruption import GROUPS, group_of
 from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, is_noise
 
 
@@ -76,7 +76,7 @@ def corruption_files(res_files: str | Path | Sequence[str | Path]) -> dict[tuple
                 f"{place} must be named {{group}}-{{corruption}}-{{severity}}-results.txt, severity 1 to 5"
             )
         group, name, cell = match[1], match[2], (match[2], int(match[3]))
-        own = next((own for own, names in GROUPS.items() if name in names), None)
+        own = group_of(name)
         if own is None:
             known = [name for names in GROUPS.values() for name in names]
             raise RecordError(
