@@ -35,10 +35,6 @@ def options_of(owner: Callable[..., Any], *, hidden: Collection[str] = ()) -> di
     """Returns the options of a function (its keyword-only parameters) or of a dataclass (its fields), by name.
 
     ``**common: Unpack[Common]`` adds the keys of the ``TypedDict`` ``Common``.
-
-    Args:
-        owner: the function or class.
-        hidden: parameters that are not options.
     """
     options: dict[str, Option] = {}
     if dataclasses.is_dataclass(owner):

@@ -27,11 +27,7 @@ from RobustART.registry import Registry
 
 @dataclasses.dataclass(frozen=True)
 class ImageDataset:
-    """Files with labels.
-
-    Raises:
-        DataError: it is empty.
-    """
+    """Files with labels."""
 
     files: tuple[str, ...]
     """File names relative to ``root``; they name the images in results."""
@@ -129,13 +125,7 @@ class ArrayDataset(ImageDataset):
 
 
 def array_dataset(images: Sequence[Array] | Array, labels: Sequence[int], name: str = "arrays") -> ArrayDataset:
-    """Returns a data set of images in memory.
-
-    Args:
-        images: uint8 arrays (H, W, 3), or one of (N, H, W, 3).
-        labels: class of each.
-        name: for messages and the report.
-    """
+    """Returns a data set of images in memory: uint8 arrays (H, W, 3), or one of (N, H, W, 3), and the class of each."""
     for i, image in enumerate(images):
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
@@ -172,13 +162,7 @@ def image_folder(
 
 
 def read_class_folders(root: Path, name: str | None = None, *, ordered: bool = False) -> ImageDataset:
-    """Returns the images of class folders, see :func:`image_folder`.
-
-    Args:
-        root: the folder.
-        name: of the data set; by default that of the folder.
-        ordered: whether to number the class folders in the order of their names.
-    """
+    """Returns the images of class folders, see :func:`image_folder`; ``ordered`` numbers them by name."""
     if not root.is_dir():
         raise DataError(f"there is no folder {root}")
     name = Path(os.path.abspath(root)).name if name is None else name
@@ -215,9 +199,6 @@ def foolbox_photos(root_dir: str | None = None, meta_file: str | None = None) ->
     """Returns the 20 images of ImageNet classes in the package ``foolbox``.
 
     Their class is the last number of the file name: ``imagenet_00_243.jpg`` is of class 243.
-
-    Raises:
-        DataError: foolbox is not installed.
     """
     if root_dir is not None or meta_file is not None:
         raise ConfigError("foolbox_photos takes neither root_dir nor meta_file")

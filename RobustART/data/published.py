@@ -34,13 +34,7 @@ def existing_folder(published: PublishedSet, path: object, option: str) -> Path:
 def count_notes(
     published: PublishedSet, dataset: ImageDataset, classes: Collection[int] | None = None
 ) -> tuple[str, ...]:
-    """Returns a warning if a data set has another number of images or classes than the published one.
-
-    Args:
-        published: the published set.
-        dataset: what was found.
-        classes: of ImageNet's 1,000, those that the published set has; up to five missing ones are named.
-    """
+    """Returns a warning if a data set has another number of images or classes than the published one."""
     found = set(dataset.labels)
     if (len(dataset), len(found)) == (published.images, published.classes):
         return ()

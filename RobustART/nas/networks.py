@@ -140,9 +140,6 @@ class Supernet(Network):
     first blocks; kernels are not transformed. Images are resized to the active input size by bilinear interpolation.
     BatchNorm's running statistics belong to the largest network alone: others do not update them, and their own must be
     measured before use (on what :meth:`subnet` returns).
-
-    Args:
-        space: the space of its sub-networks.
     """
 
     def __init__(self, space: Space) -> None:
@@ -200,10 +197,7 @@ def part(weights: Tensor, shape: Sequence[int]) -> Tensor:
 def build_nas(name: str, *, encoding: Mapping[str, Any] | None = None, **options: Any) -> Network:
     """Returns the supernet of a space, or with ``encoding`` that sub-network alone, as a network with its own weights.
 
-    Args:
-        name: key of the space in ``SPACES``.
-        encoding: the sub-network; None is the supernet.
-        options: options of the space.
+    ``encoding`` is the sub-network; None is the supernet.
     """
     space = create_space(name, options)
     if encoding is None:

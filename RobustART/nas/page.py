@@ -75,13 +75,10 @@ class Analysis:
     ) -> Analysis:  # fmt: skip
         """Returns the analysis of rows.
 
-        Args:
-            header: header of the rows.
-            rows: one for each sub-network.
-            correlate: function of two lists of numbers that returns an estimate, or raises UndefinedError.
-
         Raises:
             RecordError: there are too few sub-networks.
+
+        ``correlate`` returns an estimate for two lists of numbers, or raises UndefinedError.
         """
         if len(rows) < 5:
             raise RecordError(
@@ -143,11 +140,7 @@ class Analysis:
         return "\n\n".join(parts) + "\n"
 
     def page(self) -> str:
-        """Returns the analysis as a self-contained HTML page.
-
-        Raises:
-            ConfigError: matplotlib is not installed.
-        """
+        """Returns the analysis as a self-contained HTML page."""
         parts = [
             {
                 "id": slug(benchmark), "heading": benchmark, "table": self._table(benchmark, numbers),

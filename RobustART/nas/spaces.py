@@ -183,12 +183,7 @@ SPACES: Registry[Callable[..., Space]] = Registry("space of sub-networks", provi
 
 
 def create_space(name: str, options: Mapping[str, Any]) -> Space:
-    """Returns a space by its name in ``SPACES`` and the options of its function.
-
-    Raises:
-        UnknownNameError: there is no such space.
-        ConfigError: an option is unknown or invalid.
-    """
+    """Returns a space by its name in ``SPACES`` and the options of its function."""
     function = SPACES[name]
     return function(**checked(function, options, f"the space {name!r}"))
 

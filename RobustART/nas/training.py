@@ -26,11 +26,6 @@ class Sandwich(Blending):
     every weight has a gradient, which distributed training needs.
 
     The graphs of all sub-networks are held until the backward pass; ``training.accumulate`` saves memory.
-
-    Args:
-        context: what the training provides.
-        random: number of random sub-networks in a step.
-        distill: whether the others learn from the largest.
     """
 
     def __init__(self, context: ObjectiveContext, random: int, distill: bool) -> None:

@@ -22,11 +22,7 @@ NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
 def translate_test(config: Plain, data: Plain, warnings: list[str]) -> None:
-    """Replaces the keys of ``data.test`` that are only the original's; ``config`` and ``data`` are changed in place.
-
-    Raises:
-        ConfigError: a value that this package cannot honour, or two keys that contradict each other.
-    """
+    """Replaces the keys of ``data.test`` that are only the original's; ``config`` and ``data`` are changed in place."""
     test = data["test"]
     switches = [key for key in SWITCHES if take(test, key, PLACE, bool)]
     _evaluator(test, ["imagenet", "imagenetc"] if "imagenet_c" in switches else ["imagenet"])

@@ -22,9 +22,6 @@ SAMPLERS = {"distributed": "distributed_epoch", "ranked_iteration_dali": "ranked
 def upgrade(raw: Mapping[str, Any]) -> tuple[Plain, list[str]]:
     """Returns the data of a configuration file in today's keys, and warnings of what is not used.
 
-    Args:
-        raw: merged data of the file, its bases and overrides; not changed.
-
     Raises:
         ConfigError: a value that this package cannot honour, or two keys that contradict each other.
     """

@@ -129,11 +129,7 @@ def training_view(config: Config, preprocessing: Preprocessing) -> TrainingView:
 def conditions_of(config: Config, dataset: ImageDataset, plan: Plan, weights: Mapping[str, str]) -> dict[str, Any]:
     """Returns all that the course of a training depends on, as plain data for the checkpoint.
 
-    Args:
-        config: the configuration.
-        dataset: to train on.
-        plan: how many images are dealt out.
-        weights: fingerprints of what comes from files: the first weights, and a teacher's.
+    ``weights`` are fingerprints of the weights that come from files: the first ones, and a teacher's.
     """
     plain = to_plain(config)
     for name in ("evaluation", "output_dir", "eval_list", "imports"):
@@ -163,12 +159,7 @@ def started_from(config: Config, folder: Path, steps: int) -> tuple[Path, dict[s
 def build_trainer(config: Config, folder: Path, output_dir: Path, world: World, trial: int | None = None) -> Trainer:
     """Returns the training of a config, ready to run.
 
-    Args:
-        config: the checked configuration.
-        folder: of the config file.
-        output_dir: gets ``checkpoints/``, ``events/`` and ``train.jsonl``.
-        world: the processes and the device.
-        trial: stop after this many steps, as if the training were over, and do not validate.
+    With ``trial`` the training ends after so many steps and does not validate.
     """
     section, parallel = config.training, Parallel(world)
     dataset = build_dataset(config.data.train, folder, "data.train")

@@ -156,11 +156,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], place: str = 
 
 
 def recorded_conditions(state: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None:
-    """Returns what a checkpoint records of its training; None where another program wrote it.
-
-    Raises:
-        TrainingError: an earlier version of this package wrote it.
-    """
+    """Returns what a checkpoint records of its training; None where another program wrote it."""
     conditions: Mapping[str, Any] | None = state.get("conditions")
     if conditions is not None and conditions.get("format") != FORMAT:
         raise TrainingError(
@@ -189,16 +185,7 @@ def check_conditions(state: Mapping[str, Any], conditions: Mapping[str, Any], pa
 
 
 def begun_with(path: Path, ignored: list[str], steps: int) -> dict[str, Any]:
-    """Returns the parts of a checkpoint that a training begins with, without its weights: the model is made with these.
-
-    Args:
-        path: the checkpoint.
-        ignored: its parts that are not taken.
-        steps: of the training.
-
-    Raises:
-        TrainingError: it is not a checkpoint, lacks what is to be ignored, or its step is beyond the training's end.
-    """
+    """Returns the parts of a checkpoint that a training begins with, except the weights, which the model has."""
     parts = original_parts(read_checkpoint(path), ignored, path)
     parts.pop("model", None)
     if "last_iter" in ignored:
@@ -214,11 +201,7 @@ def begun_with(path: Path, ignored: list[str], steps: int) -> dict[str, Any]:
 
 
 def original_parts(state: Mapping[str, Any], ignored: list[str], path: Path) -> dict[str, Any]:
-    """Returns the parts of a checkpoint that are not ignored; ``model`` is a plain state dict.
-
-    Raises:
-        TrainingError: a part to be ignored is missing.
-    """
+    """Returns the parts of a checkpoint that are not ignored; ``model`` is a plain state dict."""
     for key in ignored:
         if key not in state:
             raise TrainingError(

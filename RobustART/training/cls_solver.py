@@ -64,10 +64,6 @@ class ClsSolver:
         """Trains the model; returns it as ``""``, and its averages as ``ema`` and ``swa`` where the config has them on.
 
         Resumes from the last checkpoint in ``output_dir/checkpoints``, if there is one.
-
-        Args:
-            fresh: delete the checkpoints of an earlier run and start over.
-            recover: resume from this checkpoint instead.
         """
         warnings = refuse_training(self.config)
         trainer = build_trainer(self.config, self.folder, self.output_dir, self.world, self.trial)
@@ -177,14 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def read_config(
     path: Path, overrides: Sequence[str], data: str | None = None, warn: Callable[[str], None] = log.warning
 ) -> tuple[Config, Path]:
-    """Returns the configuration of a file and its folder, where a user's own modules are found from now on.
-
-    Args:
-        path: the file.
-        overrides: values laid over it.
-        data: folder of all data.
-        warn: called with what is not used of a file of the original.
-    """
+    """Returns the configuration of a file and its folder, where a user's own modules are found from now on."""
     config = load_config(path, list(overrides), data, warn)
     folder = path.resolve().parent
     return config, folder

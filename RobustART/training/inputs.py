@@ -66,13 +66,7 @@ def _has_images(test: DatasetConfig | None) -> bool:
 
 
 def build_dataset(section: DatasetConfig | None, folder: Path, place: str) -> ImageDataset:
-    """Returns the data set of a section; relative paths start at ``folder``.
-
-    Args:
-        section: ``data.train`` or ``data.test``.
-        folder: of the config file.
-        place: the section's name, for messages.
-    """
+    """Returns the data set of a section; relative paths start at ``folder``."""
     section = section or DatasetConfig()
     return create_dataset(
         section.type,
@@ -109,11 +103,7 @@ def beside(weights: Any, folder: Path) -> Any:
 def configured_model(config: Config, folder: Path, seed: int, *, fetch: bool = True) -> Classifier:
     """Returns the model of a config, with its weights.
 
-    Args:
-        config: the configuration.
-        folder: of the config file.
-        seed: of its random weights.
-        fetch: load a library's own weights, which it downloads; otherwise such a model keeps random ones.
+    Without ``fetch``, a library's own weights are not downloaded, and such a model keeps random ones.
     """
     weights, pretrain = weights_of(config, folder), config.saver.pretrain
     return build_section(
@@ -137,9 +127,6 @@ def chosen_benchmarks(config: Config, folder: Path) -> dict[str, dict[str, Any]]
 
     Published sets that hold images are read as ``data.test.image_reader`` says. Relative ``root_dir`` and ``meta``, and
     relative ``weights`` of further models, start at ``folder``, the config file's.
-
-    Raises:
-        ConfigError: the options of a benchmark are not a mapping, or no benchmark reads images by the stated reader.
     """
     chosen: dict[str, dict[str, Any]] = {}
     for name, options in evaluation_section(config).benchmarks.items():

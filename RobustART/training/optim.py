@@ -148,11 +148,7 @@ def kind_options(
 
 
 def _checked_options(options: Mapping[str, Any], known: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Returns options of the optimiser with their numbers read; ``known`` are their defaults.
-
-    Raises:
-        ConfigError: an unknown name, a value outside its range, or one of :data:`POINTLESS`.
-    """
+    """Returns options of the optimiser with their numbers read; ``known`` are their defaults."""
     checked = {}
     for name, value in options.items():
         if name not in known:
@@ -174,19 +170,7 @@ def create_optimizer(
     pconfig: Mapping[str, Mapping[str, Any]] | None = None,
     kwargs: Mapping[str, Any] | None = None,
 ) -> torch.optim.Optimizer:
-    """Returns the optimiser of a model's parameters; a group's rate at the start is its key ``initial_lr``.
-
-    Args:
-        model: whose parameters that require a gradient are trained.
-        name: in :data:`OPTIMIZERS` or :data:`TIMM`.
-        lr: the rate of groups that name no other.
-        no_wd: see :func:`kind_options`.
-        pconfig: see :func:`kind_options`.
-        kwargs: of the class.
-
-    Raises:
-        ConfigError: unknown names, or values that the class refuses.
-    """
+    """Returns the optimiser of a model's parameters; a group's rate at the start is its key ``initial_lr``."""
     build = _timm(TIMM[name]) if name in TIMM else OPTIMIZERS[name]
     parameters = inspect.signature(build).parameters
     known = {key: p.default for key, p in parameters.items() if key not in ("params", "lr", "self")}

@@ -19,11 +19,7 @@ from RobustART.errors import ConfigError
 
 
 class Parallel:
-    """The processes of a training.
-
-    Args:
-        world: of the run.
-    """
+    """The processes of a training."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -48,11 +44,7 @@ class Parallel:
         return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True, **options)
 
     def sync_batchnorm(self, model: nn.Module) -> nn.Module:
-        """Returns the model with BatchNorm statistics that are computed over all processes.
-
-        Raises:
-            ConfigError: on CPUs, where PyTorch has no such layer.
-        """
+        """Returns the model with BatchNorm statistics that are computed over all processes."""
         if self.world.size == 1:
             return model
         if self.world.device.type != "cuda":

@@ -160,11 +160,7 @@ TRIALS = 8
 
 
 def outline(config: Config, folder: Path, seed: int) -> Classifier:
-    """Returns the model of a config; where a library builds the network, without memory: names and shapes, no values.
-
-    Raises:
-        UserError: what building it and loading its weights would raise; weights that would be downloaded are left out.
-    """
+    """Returns the model of a config; a network that a library builds has names and shapes, no values."""
     own = not is_untrained(model_section(config).type)
     with contextlib.nullcontext() if own else meta_device(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
@@ -172,11 +168,7 @@ def outline(config: Config, folder: Path, seed: int) -> Classifier:
 
 
 def _outputs(model: Classifier) -> int | None:
-    """Returns how many classes a model has; None where an outline does not show it.
-
-    Raises:
-        ModelError: it does not return logits, an outline in training mode either.
-    """
+    """Returns how many classes a model has; None where an outline does not show it."""
     size, device = model.preprocessing.input_size, next((p.device for p in model.parameters()), torch.device("cpu"))
     if device.type != "meta":
         return probe(model, size, device)

@@ -67,12 +67,7 @@ class Trainer:
         self._saved: int | None = None  # step of the newest checkpoint
 
     def run(self, *, fresh: bool = False, recover: Path | None = None) -> dict[str, Classifier]:
-        """Trains to the end, from the last checkpoint if there is one; returns the trained model and its averages.
-
-        Args:
-            fresh: delete the checkpoints of an earlier run and start over.
-            recover: resume from this checkpoint instead of the newest.
-        """
+        """Trains to the end, from the last checkpoint if there is one; returns the trained model and its averages."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         with only_writer(self.checkpoints, self.world.is_main), _deterministic(self.settings.deterministic):
             if fresh and self.world.is_main:

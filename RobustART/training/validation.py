@@ -22,13 +22,8 @@ def validate(
 ) -> dict[str, float]:
     """Returns the top-1 accuracy of each model in percent, and top-5 where there are more than five classes.
 
-    Args:
-        models: models on the device by the prefix of their numbers' names, such as ``""`` and ``"ema_"``. They are used in
-            evaluation mode and float32; their mode is restored.
-        dataset: the test set, of which every process evaluates a part.
-        parallel: the processes.
-        batch_size: images in one forward pass.
-        workers: loader processes.
+    Each process evaluates a part of the test set. Models are named by the prefix of their numbers, such as ``""`` and
+    ``"ema_"``; they run in evaluation mode and float32, and their mode is restored.
 
     Raises:
         Terminated: SIGTERM has come to one of the processes; all raise it.

@@ -37,9 +37,6 @@ def run_models(
 
     Returns:
         The runs with the names of their models, and by (model, benchmark) the reason for each missing run.
-
-    Raises:
-        ConfigError: there is no published number of a data set or model named.
     """
     table = published_rows() if rows is None else rows
     for given, known in ((data, {row.data for row in table if row.data}), (weights, {row.model for row in table})):

@@ -21,12 +21,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def result_files(res_file: str | Path) -> list[Path]:
-    """Returns the file; else ``res_file.all``; else all of ``res_file.rank0``, ``.rank1``, ... in order.
-
-    Raises:
-        ConfigError: ``res_file`` is neither a string nor a path.
-        RecordError: no such file exists, or the file of a rank is missing.
-    """
+    """Returns the file; else ``res_file.all``; else all of ``res_file.rank0``, ``.rank1``, ... in order."""
     path = as_path(res_file, "a result file")
     if path.is_file():
         return [path]

@@ -27,13 +27,7 @@ ADVERSARIES: Registry[Callable[..., Objective]] = Registry("adversary")
 
 
 class PgdTraining(Blending):
-    """Cross-entropy of attacked images (Madry 2018, https://arxiv.org/abs/1706.06083), or of clean and attacked ones.
-
-    Args:
-        context: what the training provides.
-        attacker: makes the attacked images.
-        half: whether the loss also contains the clean images, with equal weight.
-    """
+    """Cross-entropy of attacked images (Madry 2018, https://arxiv.org/abs/1706.06083), or with clean ones."""
 
     def __init__(self, context: ObjectiveContext, attacker: Attacker, half: bool) -> None:
         super().__init__(*context.blending)
@@ -76,11 +70,6 @@ class Trades(Blending):
 
     The divergence is KL(clean prediction || prediction). The attack maximises it from a random point of the ball, where the
     paper adds normal noise of 0.001; it costs ``steps`` passes and one for the clean prediction.
-
-    Args:
-        context: what the training provides.
-        attacker: makes the attacked images.
-        beta: weight of the divergence, the paper's 1 / lambda.
     """
 
     def __init__(self, context: ObjectiveContext, attacker: Attacker, beta: float) -> None:
@@ -107,11 +96,6 @@ class FreeTraining(Blending):
 
     One backward pass gives the gradients of the weights and of the perturbation, which makes a step and is kept for the
     next batch. So the attack needs no further passes, and the model is attacked in training mode.
-
-    Args:
-        context: what the training provides.
-        eps: radius in Linf, and length of a step of the perturbation.
-        repeats: consecutive steps with the same batch.
     """
 
     def __init__(self, context: ObjectiveContext, eps: float, repeats: int) -> None:

@@ -44,11 +44,7 @@ class _Climbed(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Attacker:
-    """Projected gradient descent with the settings of a training.
-
-    Raises:
-        ConfigError: the length of a step is given twice.
-    """
+    """Projected gradient descent with the settings of a training."""
 
     eps: float
     """Radius, for images in [0, 1]."""

@@ -40,12 +40,6 @@ class Moco(Objective):
     as the authors begin, all queries are pulled together, and small trainings do not recover. Several processes exchange
     shuffled images before computing keys and then exchange the keys back, since the statistics of a batch would reveal
     which key belongs to a query. A single process cannot shuffle, and a warning reports that.
-
-    Args:
-        context: what the training provides.
-        model: the query encoder, after :func:`replace_head`.
-        parallel: the processes.
-        settings: the section ``training.moco`` of a config.
     """
 
     uses_labels = False
@@ -120,14 +114,6 @@ def replace_head(model: Classifier, settings: MocoConfig, *, seed: int) -> str:
 
     The projection's parameters are called ``{name}.0.weight`` and so on, unlike those of the layer, so that the network is
     not mistaken for a classifier.
-
-    Args:
-        model: changed in place.
-        settings: ``dim``, the number of outputs, and ``mlp``: whether there is a hidden layer of the features' size.
-        seed: seed of its random weights.
-
-    Raises:
-        ConfigError: the network's outputs are not those of a linear layer.
     """
     name, head = find_head(model)
     features = head.in_features

@@ -120,9 +120,7 @@ _VIEWS: dict[str, tuple[range, str]] = {
 def check_views(what: str, views: int) -> None:
     """Raises a ConfigError if an objective does not take this number of views of each image.
 
-    Args:
-        what: :data:`JSD`, :data:`MOCO`, or the name of an objective that takes single images.
-        views: number of views of each image.
+    ``what`` is :data:`JSD`, :data:`MOCO`, or the name of an objective that takes single images.
     """
     if what in _VIEWS:
         possible, needs = _VIEWS[what]

@@ -44,12 +44,6 @@ class Distillation(Blending):
 
     The loss is ``(1 - alpha) * cross-entropy + alpha * T^2 * KL(teacher / T || student / T)``. The teacher, in evaluation
     mode, gets the images of the student, blended ones too.
-
-    Args:
-        context: what the training provides.
-        teacher: takes images in [0, 1]; not trained, and not part of checkpoints.
-        alpha: weight of the teacher, in [0, 1].
-        temperature: T, above 0 and finite.
     """
 
     def __init__(self, context: ObjectiveContext, teacher: Classifier, alpha: float, temperature: float) -> None:
@@ -128,10 +122,6 @@ class Consistency(Objective):
     """Cross-entropy of the first view of each image, and the Jensen-Shannon divergence between predictions on all views.
 
     AugMix (Hendrycks 2020, https://arxiv.org/abs/1912.02781, section 3): the first view is clean, two more are mixed.
-
-    Args:
-        context: what the training provides.
-        weight: weight of the divergence; 12 in the paper.
     """
 
     def __init__(self, context: ObjectiveContext, weight: float) -> None:
@@ -175,10 +165,6 @@ class Kurtosis(Objective):
 
     The regulariser is ``weight`` times the mean of ``(kurtosis - 1.8)^2`` over all convolutions and linear layers. (The
     original adds the kurtosis itself, which has no target.)
-
-    Args:
-        inner: the objective.
-        weight: the config's ``kw_weight``.
     """
 
     def __init__(self, inner: Objective, weight: float) -> None:
