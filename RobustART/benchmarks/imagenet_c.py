@@ -35,7 +35,7 @@ from RobustART.benchmarks.stored import (
     stored_cells,
 )
 from RobustART.core.imaging import Array, JpegQuality, decode, encode_jpeg
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.errors import ConfigError, DataError, RecordError
 from RobustART.metrics.corrupted import corrupted
 from RobustART.metrics.corruption import GROUPS, group_of

@@ -16,7 +16,7 @@ from RobustART.benchmarks.stored import PREPROCESSINGS
 from RobustART.core.imaging import Array
 from RobustART.core.imaging.video import write_video
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.errors import ConfigError, RecordError, UnknownNameError, nearest
 from RobustART.metrics import stability
 from RobustART.metrics.estimates import Sample as Values

@@ -24,7 +24,7 @@ from RobustART.config.training import (
 )
 from RobustART.core.defaults import BATCH_SIZE
 from RobustART.core.model_section import ModelConfig
-from RobustART.core.ranges import Count, Named, NotNegative, Number, Seed, Share, ShareBelowOne
+from RobustART.core.ranges import Count, Named, Natural, NotNegative, Seed, Share, ShareBelowOne
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ class DataConfig:
     images_per_step: Count | None = None
     """Images of all processes together per training step, instead of ``batch_size``, so that a recipe is the same on any
     number of GPUs."""
-    num_workers: Number | None = None
+    num_workers: Natural | None = None
     """Loader processes; null is one per core and process, at most 8. In evaluation ``evaluation.workers`` takes
     precedence."""
     pin_memory: bool = True
@@ -90,7 +90,7 @@ class EvaluationConfig:
     batch_size: Count = BATCH_SIZE
     """Images in one forward pass, per process. It is a condition of the result, since another size may round
     differently."""
-    workers: Number | None = None
+    workers: Natural | None = None
     """Loader processes; null is one per core and process, at most 8, and 0 reads in the main process."""
     amp: Literal["bf16", "fp16"] | None = None
     """Half precision. Verdicts on attacked images are always float32: attacks use ``bf16`` only to propose, and ``fp16`` is

@@ -129,7 +129,7 @@ class Default:
 
 Count = Annotated[int, Range(1)]
 """An integer from 1 up."""
-Number = Annotated[int, Range(0)]
+Natural = Annotated[int, Range(0)]
 """An integer from 0 up."""
 Seed = Annotated[int, Range(-(2**63), 2**63 - 1, text="of 64 bits")]
 """A signed integer of 64 bits."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from RobustART.core.imaging import resize
-from RobustART.core.ranges import Number, Range
+from RobustART.core.ranges import Natural, Range
 from RobustART.data.datasets import DATASETS, ArrayDataset, array_dataset
 from RobustART.errors import ConfigError
 
@@ -20,7 +20,7 @@ def sklearn_digits(
     split: Literal["train", "test", "all"] = "all",
     size: Annotated[int, Range(8, 512)] = 8,
     test_fraction: Annotated[float, Range(0, 1, above=True, below=True)] = 0.25,
-    seed: Number = 0,
+    seed: Natural = 0,
 ) -> ArrayDataset:
     """Returns the digits, ten classes, the grey value in all three channels.
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from RobustART.core.imaging import Array, resize
-from RobustART.core.ranges import Count, Number
+from RobustART.core.ranges import Count, Natural
 from RobustART.data.datasets import DATASETS, ImageDataset
 
 FAKE_NOTE = "the images are made up (the data set 'fake'), so these numbers say nothing about a model"
@@ -38,7 +38,7 @@ def fake(
     images: Count = 1024,
     classes: Count = 1000,
     size: Count = 256,
-    seed: Number = 0,
+    seed: Natural = 0,
 ) -> FakeDataset:
     """Returns pictures that are made up, and labels to go with them; every report on them says so.
 

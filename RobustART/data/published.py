@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.data.datasets import ImageDataset, check_reader, read_class_folders
 from RobustART.data.folders import enumerate_names, subfolders, what_is_there
 from RobustART.data.imagenet import imagenet_class_names, imagenet_wnids

@@ -13,7 +13,7 @@ import numpy as np
 
 from RobustART.core.imaging import Array, decode
 from RobustART.core.imaging.npy import from_npy
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.folders import IMAGE_SUFFIXES, Dropped, dropped_note, enumerate_names, list_classes, what_is_there
 from RobustART.data.imagenet import WNIDS, FolderLabels, folder_labels, imagenet_wnids

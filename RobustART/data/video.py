@@ -11,7 +11,7 @@ import numpy as np
 
 from RobustART.core.imaging import Array, read_bytes
 from RobustART.core.imaging.video import read_video
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.samples import Sample
 from RobustART.data.variants import class_labels, same_files

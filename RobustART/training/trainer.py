@@ -29,8 +29,8 @@ from RobustART.training.checkpoint import (
 from RobustART.training.ema import Average, recalibrate
 from RobustART.training.loading import Batch
 from RobustART.training.loop import Due, Training, is_due, run
-from RobustART.training.record import TrainingLog, validated
 from RobustART.training.sampling import Plan
+from RobustART.training.train_log import TrainingLog, validated
 from RobustART.training.trained import with_weights
 from RobustART.training.validation import validate
 

@@ -12,7 +12,7 @@ from RobustART.errors import ConfigError, DataError, WeightsError, nearest
 from RobustART.evaluation.run import evaluate
 from RobustART.metrics.runs import Run, read_run
 from RobustART.models import create_model
-from RobustART.verification.published import Row, published_rows
+from RobustART.verification.published_numbers import Row, published_rows
 
 CLEAN_SETS = ("imagenet", "foolbox_photos")
 """Data sets of clean images; the others are benchmarks with a ``root_dir``."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from RobustART.models import create_model
-from RobustART.nas.training import Sandwich
+from RobustART.nas.sandwich import Sandwich
 from RobustART.training.augment.mixing import Mixing
 from RobustART.training.checkpoint import read_checkpoint
 from RobustART.training.cls_solver import main
@@ -131,7 +131,7 @@ from RobustART.training.augment.mixing import Mixing
 from RobustART.training.objectives.objective import ObjectiveContext
 from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
-from RobustART.nas.training import Sandwich
+from RobustART.nas.sandwich import Sandwich
 
 
 def train(world, sync):

@@ -173,7 +173,7 @@ class ObjectiveContext:
 
 
 OBJECTIVES: Registry[Callable[..., Objective]] = Registry(
-    "training objective", ("RobustART.training.objectives.techniques", "RobustART.nas.training")
+    "training objective", ("RobustART.training.objectives.techniques", "RobustART.nas.sandwich")
 )
 """Names to functions (context, keyword-only options) -> objective."""
 

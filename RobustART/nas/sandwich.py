@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from RobustART.core.ranges import Number
+from RobustART.core.ranges import Natural
 from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError
 from RobustART.nas import Encoding, Space, Supernet
@@ -60,7 +60,7 @@ class Sandwich(Blending):
 
 
 @OBJECTIVES.register("supernet")
-def supernet(context: ObjectiveContext, *, random: Number = 2, distill: bool = True) -> Objective:
+def supernet(context: ObjectiveContext, *, random: Natural = 2, distill: bool = True) -> Objective:
     """Returns the sandwich rule with in-place distillation (Yu and Huang 2019, https://arxiv.org/abs/1903.05134).
 
     Args:
