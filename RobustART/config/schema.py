@@ -43,18 +43,19 @@ class DatasetConfig:
     """Text file with ``path label`` on each line, or JSON lines with ``filename`` and ``label``. Paths are relative to
     ``root_dir``, or without it to the folder of this file."""
     classes: Literal["folder"] | None = None
-    """What numbers the class folders of ``root_dir``. Null is their names where these are WordNet ids of ImageNet or
-    integers from 0, else the order of the names. ``folder`` is that order in any case, as in torchvision's ``ImageFolder``.
+    """How the class folders of ``root_dir`` are numbered. Null is their names where these are WordNet ids of ImageNet
+    or integers from 0, else the order of the names. ``folder`` is that order in any case, as in torchvision's
+    ``ImageFolder``.
     """
     image_reader: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("pil"))
     """The decoder: ``pil``, ``opencv`` or ``ffmpeg``. ``kwargs: {exif_orientation: true}`` rotates images as their EXIF tag
     says. It also reads the published sets that hold images, unless their own options name another decoder."""
     sampler: TypeConfig | None = None
     """Order of the images in training: ``distributed_epoch`` (a permutation per epoch, the default),
-    ``distributed_iteration`` (all epochs shuffled as one) or ``ranked_iteration`` (each process keeps to its part of the
-    list)."""
+    ``distributed_iteration`` (all epochs shuffled as one) or ``ranked_iteration`` (each process keeps its own part of
+    the list)."""
     transforms: dict[str, Any] | list[dict[str, Any]] | None = None
-    """What is done to a training image: ``{type: NAME}`` or a list of ``{type, kwargs}``. Test images are resized and
+    """Transforms of a training image: ``{type: NAME}`` or a list of ``{type, kwargs}``. Test images are resized and
     cropped as ``model.preprocessing`` says."""
 
 
@@ -108,7 +109,7 @@ class EvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The whole file."""
+    """The configuration file."""
 
     imports: list[str] = items()
     """Modules of your own that register attacks, corruptions, benchmarks, data sets or model families. They are found

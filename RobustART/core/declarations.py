@@ -1,4 +1,4 @@
-"""What options there are: read from the keyword-only parameters of a function or the fields of a dataclass.
+"""Reads the options of a function (its keyword-only parameters) or of a dataclass (its fields).
 
 A setting's type, default and range are declared once, where it is used. Its description is in the ``Args:`` section of the
 function, or the string under the field.

@@ -28,7 +28,7 @@ class PreprocessingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Which classifier."""
+    """The classifier."""
 
     type: str
     """The architecture: a name of ``robustart models`` (the benchmark's and the original's), or of timm or torchvision

@@ -1,4 +1,4 @@
-"""What an option may be beyond its type, declared in its annotation: ``alpha: Annotated[float, Range(0, 1)]``.
+"""Conditions on the values of an option, declared in its annotation: ``alpha: Annotated[float, Range(0, 1)]``.
 
 The owner of an option declares its range once; :mod:`RobustART.core.options` checks, describes and documents it.
 """
@@ -38,7 +38,7 @@ class Range(Rule):
     below: bool = False
     """Whether ``high`` itself is excluded."""
     text: str = ""
-    """What messages say instead of the two numbers."""
+    """Text of messages instead of the two numbers."""
 
     def __contains__(self, value: Any) -> bool:
         inside = value > self.low if self.above else value >= self.low

@@ -1,4 +1,4 @@
-"""Data sets as lists of (file, label), from class folders, lists of files, or arrays. Nothing here knows of noise."""
+"""Data sets as lists of (file, label), from class folders, lists of files, or arrays."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ImageDataset:
     decoder: str = "pil"
     """One of ``imaging.DECODERS``."""
     note: str = ""
-    """What a report on these images must warn of."""
+    """Warning for reports on these images."""
     labelled_by: str = ""
     """Where the labels come from, such as ``imagenet.WNIDS``, for the report; empty if the data set's type says it."""
     recorded: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
@@ -97,8 +97,8 @@ class ImageDataset:
     def fingerprint(self, ids: Sequence[int]) -> str:
         """Returns 16 hexadecimal digits over the names and labels of the images ``ids`` and how they are decoded.
 
-        Contents are not part of it: each record says by :attr:`Sample.digest` what it was made from, so that a broken
-        file can be mended without losing the records of the others.
+        Contents are not part of it: each record says by :attr:`Sample.digest` what it was made from, so that a damaged
+        file can be replaced without losing the records of the others.
         """
         decoder = "" if self.decoder == "pil" else f" decoder {self.decoder}"
         digest = hashlib.sha256(f"exif {self.exif_orientation}{decoder}\n".encode())

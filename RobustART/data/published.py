@@ -13,11 +13,11 @@ from RobustART.data.imagenet import imagenet_class_names, imagenet_wnids
 from RobustART.errors import ConfigError, DataError
 
 
-def missing(published: PublishedSet, looked_for: str, found: str) -> DataError:
+def missing(published: PublishedSet, expected: str, found: str) -> DataError:
     """Returns the error for a data set that is missing or incomplete."""
     return DataError(
-        f"{published.title} is looked for as {looked_for}, but {found}. It is laid out as {published.layout}; it comes "
-        f"from {published.source}"
+        f"{published.title}: expected {expected}, but {found}. Its layout is {published.layout}; its source is "
+        f"{published.source}"
     )
 
 

@@ -23,7 +23,7 @@ from RobustART.errors import DataError
 
 
 class VariantSample(Sample):
-    """One image in all its versions; what is not asked for is not read."""
+    """One image in all its versions, each of which is read when it is needed."""
 
     def __init__(self, dataset: VariantDataset, image_id: int, prepare: Callable[[Array], Array]) -> None:
         read = functools.partial(dataset.read, image_id)
@@ -112,7 +112,7 @@ def same_files(
 ) -> tuple[tuple[str, ...], str]:
     """Returns ``class/name`` of each file in the class folders of all these folders, which must hold the same, and a note.
 
-    The note says what of the folders is not read, and is empty if all of it is.
+    The note names what is in the folders and not read; it is empty if everything is read.
     """
     absent = [folder for folder in folders.values() if not (root / folder).is_dir()]
     if absent:

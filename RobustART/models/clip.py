@@ -121,7 +121,7 @@ def clip(
         texts = _templates(library, templates)
         if num_classes not in (None, len(names)):
             raise ModelError(
-                f"clip: num_classes is {num_classes}, but there are {len(names)} class names; say class_names"
+                f"clip: num_classes is {num_classes}, but there are {len(names)} class names; set class_names"
             )
     network = _towers(library, architecture, source, quick_gelu, pretrained)
     built: nn.Module

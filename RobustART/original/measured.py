@@ -156,7 +156,7 @@ def _measure(evaluation: Plain, found: Plain) -> None:
             if own and key in own and key in options and PurePath(str(own[key])) != PurePath(options[key]):
                 raise ConfigError(
                     f"evaluation.benchmarks.{name}.{key} is {own[key]!r}, but {PLACE} has the switch of {name} on and "
-                    f"names {options[key]!r}; say it once"
+                    f"names {options[key]!r}; set one of them"
                 )
         found[name] = {**options, **(own or {})}
     evaluation["benchmarks"] = {**found, **{name: options for name, options in given.items() if name not in found}}

@@ -38,5 +38,5 @@ def set_once(config: Plain, key: str, value: Any, place: str, source: str) -> No
     """Sets a key of the section ``place`` to what ``source`` asks for."""
     stated = config.get(key)
     if stated is not None and stated != value:
-        raise ConfigError(f"{place}.{key} is {stated!r}, but {source} is {value!r}; say it once")
+        raise ConfigError(f"{place}.{key} is {stated!r}, but {source} is {value!r}; set one of them")
     config[key] = value

@@ -116,7 +116,7 @@ def _data(data: Plain, warnings: list[str]) -> None:
     if source == "fake":
         _made_up({name: section(data, name) for name in ("train", "test")})
     elif source not in (None, "fs"):
-        raise ConfigError(f"data.read_from: {source!r} needs a server of the original's cluster; say 'fs'")
+        raise ConfigError(f"data.read_from: {source!r} needs a server of the original's cluster; use 'fs'")
 
 
 def _made_up(sections: dict[str, Plain]) -> None:
@@ -126,7 +126,7 @@ def _made_up(sections: dict[str, Plain]) -> None:
     real = [place for place, value in named if value not in (None, "fake")]
     if real:
         raise ConfigError(
-            f"data.read_from: 'fake' means made-up images, but {', '.join(real)} name real ones; say fs to read these "
+            f"data.read_from: 'fake' means made-up images, but {', '.join(real)} name real ones; use fs to read these "
             "(--set data.read_from=fs), or remove them"
         )
     for images in sections.values():

@@ -1,4 +1,4 @@
-"""From a configuration to a training: its plan, optimiser and objective, and the trainer that runs it.
+"""Builds a training from a configuration: its plan, optimiser and objective, and the trainer that runs it.
 
 Images and the model come from ``inputs.py``. Incompatible settings are refused before, in ``preflight.py``.
 """
@@ -50,7 +50,7 @@ def batch_size_of(config: Config, world: int) -> int:
         return data.batch_size
     if data.batch_size != DataConfig.batch_size:
         raise ConfigError(
-            f"data.batch_size is {data.batch_size}, but data.images_per_step is {data.images_per_step}; say one of them"
+            f"data.batch_size is {data.batch_size}, but data.images_per_step is {data.images_per_step}; set one of them"
         )
     if data.images_per_step % world:
         raise ConfigError(
@@ -70,7 +70,7 @@ def sampler_of(config: Config) -> str:
 
 
 def plan_of(config: Config, dataset: ImageDataset, world: int) -> tuple[Plan, Schedule, float]:
-    """Returns how images are dealt out, the learning rate, and the rate it is relative to."""
+    """Returns the sampler's plan, the learning rate, and the base learning rate."""
     assert config.lr_scheduler is not None
     plan = Plan(len(dataset), batch_size_of(config, world), world, seed=config.training.seed)
     check_plan(sampler_of(config), plan)
@@ -102,7 +102,7 @@ def objective_of(
     config: Config, classes: int, device: torch.device, folder: Path, model: Classifier | None = None,
     parallel: Parallel | None = None,
 ) -> Objective:  # fmt: skip
-    """Returns what is minimised; MoCo's needs the model and the processes."""
+    """Returns the objective; MoCo's needs the model and the processes."""
     training, size = config.training, None if model is None else model.preprocessing.input_size
     mixing = Mixing(config.mixup, config.cutmix, config.switch_prob)
     context = ObjectiveContext(classes, config.label_smooth, mixing, training.seed, device, folder, size)
@@ -119,10 +119,10 @@ def objective_of(
 
 
 def training_view(config: Config, preprocessing: Preprocessing) -> TrainingView:
-    """Returns what is done to the training images of a config for a model's preprocessing."""
+    """Returns the transform of a config's training images for a model's preprocessing."""
     transforms = config.data.train.transforms if config.data.train else None
     if transforms is None:
-        raise ConfigError("data.train.transforms is missing; say {type: STANDARD}, or {type: JUSTNORM} for none")
+        raise ConfigError("data.train.transforms is missing; write {type: STANDARD}, or {type: JUSTNORM} for none")
     return TrainingView(create_transform(transforms, preprocessing), preprocessing.input_size)
 
 

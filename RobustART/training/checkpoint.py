@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, with the previous one kept in case the newest is damaged.
+"""Checkpoints: written atomically, with the previous one kept in case the newest is damaged.
 
 A file holds the original's ``{model, optimizer, last_iter, ema}`` and ``scaler, swa, objective, conditions``. It is read
 with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.pth.tar`` and the one before it.
@@ -162,7 +162,7 @@ def recorded_conditions(state: Mapping[str, Any], path: Path) -> Mapping[str, An
         raise TrainingError(
             f"an earlier version wrote {path} and recorded the settings of its training in another form, so they cannot be "
             "compared with these. --evaluate --recover evaluates it; to train from its step on, name it in "
-            "saver.pretrain.path and take another output_dir; --fresh starts over"
+            "saver.pretrain.path and use another output_dir; --fresh starts over"
         )
     return conditions
 
@@ -179,7 +179,7 @@ def check_conditions(state: Mapping[str, Any], conditions: Mapping[str, Any], pa
     if lines:
         more = f" and {len(lines) - 12} more" if len(lines) > 12 else ""
         raise TrainingError(
-            f"{path} belongs to another training: {'; '.join(lines[:12])}{more}. Take another output_dir, name the file in "
+            f"{path} belongs to another training: {'; '.join(lines[:12])}{more}. Use another output_dir, name the file in "
             "saver.pretrain.path to start from it, or start over with --fresh"
         )
 
@@ -194,7 +194,7 @@ def begun_with(path: Path, ignored: list[str], steps: int) -> dict[str, Any]:
     step = int(parts.get("last_iter", 0))
     if step >= steps:
         raise TrainingError(
-            f"saver.pretrain: {path} is of step {step}, and the training has {steps}; to begin at the first step say "
+            f"saver.pretrain: {path} is of step {step}, and the training has {steps}; to begin at the first step set "
             "ignore: {key: [optimizer, last_iter]}"
         )
     return parts

@@ -52,7 +52,7 @@ def run_device(config: Config, training: bool) -> str:
     if not training or stated is None:
         return evaluation
     if evaluation not in ("auto", stated):
-        raise ConfigError(f"training.device is {stated!r}, but evaluation.device is {evaluation!r}; say it once")
+        raise ConfigError(f"training.device is {stated!r}, but evaluation.device is {evaluation!r}; set one of them")
     return stated
 
 

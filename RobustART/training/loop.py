@@ -1,4 +1,4 @@
-"""The training loop. It knows steps and no technique: the objective decides what is minimised."""
+"""The training loop. It makes steps; the objective decides what is minimised."""
 
 from __future__ import annotations
 
@@ -280,5 +280,5 @@ def _small_batch_named(images: int, portions: int) -> Iterator[None]:
 
 
 def is_due(step: int, every: int, steps: int) -> bool:
-    """Returns whether something that is done every so many steps is due after a step."""
+    """Returns whether a task with a period of ``every`` steps is due after a step."""
     return step % every == 0 or step == steps

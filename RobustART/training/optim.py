@@ -74,7 +74,7 @@ RANGES: dict[str, Any] = {
     "max_grad_norm": Annotated[float, Range(0, 1e6, above=True)],
     "trust_coeff": Annotated[float, Range(0, 1000, above=True)],
 }
-"""What the optimisers' numbers may be; the classes themselves let infinities and worse through."""
+"""Ranges of the optimisers' options; the classes themselves accept even infinities."""
 POINTLESS = {
     "maximize": "a training makes its loss smaller",
     "differentiable": "nothing is differentiated through a step",
@@ -117,10 +117,10 @@ def kind_options(
 
     Args:
         no_wd: true takes the decay from everything but weights of layers; a mapping does what it says, with the words of
-            :data:`NO_DECAY` (so ``{fc: false, norm: false}`` takes it from nothing). Unlike in the original, embeddings
+            :data:`NO_DECAY` (so ``{fc: false, norm: false}`` changes nothing). Unlike in the original, embeddings
             and tokens are among what ``true`` means.
-        pconfig: kinds to options of the optimiser; they go before ``no_wd``.
-        defaults: the optimiser's options, ``lr`` among them, with what a kind has that says nothing.
+        pconfig: kinds to options of the optimiser; they take precedence over ``no_wd``.
+        defaults: the optimiser's options, ``lr`` among them, with the values of kinds that set nothing else.
 
     Raises:
         ConfigError: an unknown word, kind or option.
@@ -139,7 +139,7 @@ def kind_options(
         for option in OF_ALL:
             if option in pconfig[name] and option in defaults:
                 raise ConfigError(
-                    f"optimizer.pconfig.{name}.{option} is for all parameters at once; say optimizer.kwargs.{option}"
+                    f"optimizer.pconfig.{name}.{option} is for all parameters at once; set optimizer.kwargs.{option}"
                 )
         chosen = _checked_options(pconfig[name], defaults, f"optimizer.pconfig.{name}")
         for kind in WIDER.get(name, (name,)):

@@ -86,12 +86,12 @@ INCOMPATIBLE = (
     ("training.sync_bn", "training.moco", "training.moco shuffles images between processes instead"),
     ("training.adversary", "training.objective", OWN),
     ("mixup and cutmix", "training.adversary 'free'", "it repeats the same images; mixup and cutmix must be off"),
-    ("training.accumulate", "training.adversary 'free'", "it keeps a perturbation of the batch; say 1"),
+    ("training.accumulate", "training.adversary 'free'", "it keeps a perturbation of the batch; set it to 1"),
     ("mixup and cutmix", "training.objective 'jsd'", "it compares views of one image; mixup and cutmix must be off"),
     ("training.swa", "training.train_only", "it measures anew the statistics of BatchNorm, which train_only keeps"),
     (
         "training.objective 'supernet'", "a model that is no supernet",
-        "say model: {type: nas:resnet} or {type: nas:mobilenet_v3}, without kwargs.encoding, which is one sub-network",
+        "set model: {type: nas:resnet} or {type: nas:mobilenet_v3}, without kwargs.encoding, which is one sub-network",
     ),
     ("training.compile", "a supernet", "it is another network at every step"),
     (
@@ -116,7 +116,7 @@ def refuse_incompatible(config: Config, *, training: bool) -> None:
     weights, pretrain = model_section(config).weights, config.saver.pretrain
     path = pretrain.path if pretrain else None
     if weights is not None and path is not None and weights != path:
-        raise ConfigError(f"model.weights is {weights!r}, but saver.pretrain.path is {path!r}; say it once")
+        raise ConfigError(f"model.weights is {weights!r}, but saver.pretrain.path is {path!r}; set one of them")
 
 
 def refuse_training(config: Config) -> list[str]:

@@ -174,7 +174,7 @@ def test_half_made_sets_are_not_read(tmp_path, photos, benchmark, options):
     manifest = (root / "manifest.json").read_text()
     (root / "manifest.json").write_text(manifest.replace('"complete": true', '"complete": false'))
     again = f"noise generate --benchmark {benchmark} --out {root}"
-    with pytest.raises(DataError, match=f"{root} is half-made: .* The command that began it finishes it, .*{again}"):
+    with pytest.raises(DataError, match=f"{root} is incomplete: .* Run the command that began it again, .*{again}"):
         build_benchmark(benchmark, None, stored)
     (root / "manifest.json").write_text(manifest)
     (root / "photos.jsonl").unlink()
@@ -359,7 +359,7 @@ def test_command(tmp_path, class_folders, own_model, capsys):
     assert main([*command, "--set", "corruptions"]) == 2
     assert "--set takes key=value" in capsys.readouterr().err
     assert main([*command[:-1], str(class_folders / "noisy")]) == 2
-    assert "where it would be read as a class; take another folder" in capsys.readouterr().err
+    assert "where it would be read as a class; use another folder" in capsys.readouterr().err
     assert not (class_folders / "noisy").exists()
     assert main([*command[:-1], str(tmp_path / "m"), *sets, "--model", f"{own_model}:build", "--resize", "230"]) == 0
     manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())

@@ -254,7 +254,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(digits, capsys):
         ("lr_scheduler.kwargs.base_lr=0", "base_lr must be a number above 0"),
         ("ema={enable: true, kwargs: {decay: 2}}", "ema.kwargs.decay must be a number from 0 to below 1, got 2"),
         ("model.kwargs={bn: {use_sync_bn: true, kwargs: {a: 1}}}", "model.kwargs.bn must be"),
-        ("evaluation={device: cuda, benchmarks: {clean: {}}}", "say it once"),
+        ("evaluation={device: cuda, benchmarks: {clean: {}}}", "set one of them"),
     ],
 )  # fmt: skip
 def test_what_cannot_be(digits, capsys, override, message):

@@ -47,7 +47,7 @@ Degrees = Annotated[float, Range(0, 360)] | Annotated[tuple[Annotated[float, Ran
 Spread = Factor | Annotated[tuple[Factor, ...], PAIR]
 """By how much a factor may differ from 1, or the factors from and to; for blur a standard deviation in pixels."""
 Hue = Annotated[float, Range(0, 0.5)] | Annotated[tuple[Annotated[float, Range(-0.5, 0.5)], ...], PAIR]
-"""By which part of the circle of colours, or from and to."""
+"""Rotation of the hue as a share of the colour circle: its largest size, or its least and largest value."""
 Filter = Literal["nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 
 

@@ -61,13 +61,13 @@ TIMM_PARTS: dict[str, dict[str, Any]] = {
     },
     **{name: {"mstd": NotNegative} for name in ("original", "originalr", "v0", "v0r", "3a")},
 }  # fmt: skip
-"""What the parts of timm's descriptions may be, by the first of them."""
+"""Values of the parts of timm's policy strings, by their first part."""
 TIMM_SETS = ("tweights", "t3a", "t3aw")
 """Parts of ``rand`` that name a set of operations."""
 
 
 def _check_policy(config: str) -> None:
-    """Raises a ConfigError for a part of a description that timm would pass over, or that it cannot use."""
+    """Raises a ConfigError for a part of a policy string that timm would ignore or cannot use."""
     kind, *parts = config.split("-")
     known = TIMM_PARTS.get(kind, {})  # a kind that is not there is timm's to refuse
     sets = f", or one of {', '.join(TIMM_SETS)}" if kind == "rand" else ""
@@ -86,7 +86,7 @@ def _check_policy(config: str) -> None:
 
 @TRANSFORMS.register("timm_augment")
 def _timm_augment(pre: Preprocessing, *, config: str) -> Transform:
-    """timm's policies by their description, such as ``rand-m9-mstd0.5-inc1`` or ``augmix-m5-w4``."""
+    """timm's policies by their string, such as ``rand-m9-mstd0.5-inc1`` or ``augmix-m5-w4``."""
     from timm.data import auto_augment as timm_policies
 
     _check_policy(config)

@@ -60,7 +60,7 @@ class Attacker:
     """Whether to start at a random point of the ball."""
 
     def __post_init__(self) -> None:
-        """Refuses a step of two lengths."""
+        """Raises a ConfigError if both lengths of a step are given."""
         if self.step_size is not None and self.rel_stepsize is not None:
             raise ConfigError(
                 f"training.adversary: give one of step_size and rel_stepsize, got {self.step_size} and {self.rel_stepsize}"

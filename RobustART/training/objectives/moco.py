@@ -1,4 +1,4 @@
-"""MoCo v2: pre-training without labels, by telling the second view of an image from other images.
+"""MoCo v2: pre-training without labels, by contrasting the two views of an image with other images.
 
 He 2020, https://arxiv.org/abs/1911.05722, and Chen 2020, https://arxiv.org/abs/2003.04297.
 """
