@@ -102,7 +102,8 @@ def build(
 def _other_model(name: str, spec: Any) -> Classifier:
     from torch import nn
 
-    from RobustART.models import build_section, wrap_model
+    from RobustART.models import wrap_model
+    from RobustART.models.section import build_section
 
     if isinstance(spec, nn.Module):
         return wrap_model(spec)

@@ -27,7 +27,11 @@ from RobustART.registry import Registry
 
 @dataclasses.dataclass(frozen=True)
 class ImageDataset:
-    """Files with labels."""
+    """Files with labels.
+
+    Raises:
+        DataError: it is empty.
+    """
 
     files: tuple[str, ...]
     """File names relative to ``root``; they name the images in results."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from RobustART.core.model_section import ModelConfig
 from RobustART.core.preprocessing import Preprocessing, checked_fields
 from RobustART.errors import ModelError
 from RobustART.models.builders import UNSTATED, preprocessing_of
@@ -105,23 +103,6 @@ def build_model(
     classifier.arguments = {key: re.sub(r"0x[0-9a-f]+", "", repr(value)) for key, value in sorted(kwargs.items())}
     classifier.notes = _notes(notes, classifier, preprocessing)
     return classifier.eval()
-
-
-def build_section(
-    section: ModelConfig, *, weights: str | None, ignore: Iterable[str] = (), seed: int = 0
-) -> Classifier:
-    """Returns the model that a section ``model`` describes; ``weights`` takes the place of the section's."""
-    return build_model(
-        section.type, section.kwargs, weights=weights, strict=section.strict, ignore=ignore,
-        preprocessing=stated_preprocessing(section), seed=seed,
-    )  # fmt: skip
-
-
-def stated_preprocessing(section: ModelConfig) -> dict[str, Any]:
-    """Returns the fields of :class:`Preprocessing` that a section ``model`` sets; a ConfigError names an invalid one."""
-    stated = {name: value for name, value in dataclasses.asdict(section.preprocessing).items() if value is not None}
-    Preprocessing(**stated)
-    return stated
 
 
 def _notes(notes: Iterable[str], classifier: Classifier, preprocessing: dict[str, Any] | None) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ from RobustART.evaluation.conditions import fingerprint, make_header
 from RobustART.evaluation.run import chosen_images, evaluate
 from RobustART.evaluation.scoring import to_float
 from RobustART.evaluation.settings import Settings, run_settings
-from RobustART.models import Classifier, build_section
+from RobustART.models import Classifier
+from RobustART.models.section import build_section
 from RobustART.nas import Space, Supernet, create_space
 from RobustART.nas.rows import row_of, write_file, write_rows
 from RobustART.nas.sampling import Subnet, read_subnets

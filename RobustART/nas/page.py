@@ -73,12 +73,10 @@ class Analysis:
         cls, header: Mapping[str, Any], rows: Sequence[Row],
         correlate: Callable[[Sequence[float], Sequence[float]], Mapping[str, Any]],
     ) -> Analysis:  # fmt: skip
-        """Returns the analysis of rows.
+        """Returns the analysis of rows; ``correlate`` returns an estimate for two lists of numbers.
 
         Raises:
             RecordError: there are too few sub-networks.
-
-        ``correlate`` returns an estimate for two lists of numbers, or raises UndefinedError.
         """
         if len(rows) < 5:
             raise RecordError(

@@ -11,7 +11,8 @@ from RobustART.core.model_section import ModelConfig
 from RobustART.core.options import option_defaults
 from RobustART.data import ImageDataset, create_dataset
 from RobustART.errors import ConfigError
-from RobustART.models import Classifier, build_section
+from RobustART.models import Classifier
+from RobustART.models.section import build_section
 from RobustART.models.weights import pretrained_entry
 from RobustART.records.comparability import PLACES
 

@@ -48,7 +48,7 @@ class Parallel:
         if self.world.size == 1:
             return model
         if self.world.device.type != "cuda":
-            raise ConfigError("SyncBatchNorm needs GPUs; on CPUs say training.sync_bn: false")
+            raise ConfigError("SyncBatchNorm needs GPUs; on CPUs set training.sync_bn: false")
         from timm.layers import convert_sync_batchnorm  # torch's own drops the activation inside timm's BatchNormAct2d
 
         return convert_sync_batchnorm(model, self.group)

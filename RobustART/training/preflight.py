@@ -22,8 +22,9 @@ from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import run_settings
-from RobustART.models import Classifier, stated_preprocessing
+from RobustART.models import Classifier
 from RobustART.models.meta import meta_device
+from RobustART.models.section import stated_preprocessing
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import check_entry, check_name, is_untrained
 from RobustART.training.build import (

@@ -111,7 +111,7 @@ def test_synchronised_batchnorm_is_refused_on_cpus():
     assert parallel.sync_batchnorm(net) is net
     parallel.world.size = 2
     try:
-        with pytest.raises(ConfigError, match="SyncBatchNorm needs GPUs; on CPUs say training.sync_bn: false"):
+        with pytest.raises(ConfigError, match="SyncBatchNorm needs GPUs; on CPUs set training.sync_bn: false"):
             parallel.sync_batchnorm(net)
     finally:
         parallel.world.size = 1

@@ -44,7 +44,11 @@ class _Climbed(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Attacker:
-    """Projected gradient descent with the settings of a training."""
+    """Projected gradient descent with the settings of a training.
+
+    Raises:
+        ConfigError: the length of a step is given twice.
+    """
 
     eps: float
     """Radius, for images in [0, 1]."""
@@ -60,7 +64,7 @@ class Attacker:
     """Whether to start at a random point of the ball."""
 
     def __post_init__(self) -> None:
-        """Raises a ConfigError if both lengths of a step are given."""
+        """Refuses a step of two lengths."""
         if self.step_size is not None and self.rel_stepsize is not None:
             raise ConfigError(
                 f"training.adversary: give one of step_size and rel_stepsize, got {self.step_size} and {self.rel_stepsize}"

@@ -19,7 +19,8 @@ from RobustART.core.options import build
 from RobustART.core.ranges import Range, Share
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import probe
-from RobustART.models import Classifier, build_section
+from RobustART.models import Classifier
+from RobustART.models.section import build_section
 from RobustART.training.inputs import beside
 from RobustART.training.loading import Batch
 from RobustART.training.objectives.objective import (
