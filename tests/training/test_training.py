@@ -457,7 +457,7 @@ def test_batchnorm_of_a_single_value_names_the_batch(odd, capsys):
     message = "data.batch_size: BatchNorm needs more than one value of each channel in training, and 1 image of a process at once"
     assert message in capsys.readouterr().err
     assert main([*command, *flags("data.batch_size=3", "training.accumulate=3")]) == 2
-    assert f"{message} (a step is worked off in 3 portions, training.accumulate)" in capsys.readouterr().err
+    assert f"{message} (training.accumulate splits a step into 3 portions)" in capsys.readouterr().err
     assert main([*command, *flags("data.batch_size=2")]) == 0
 
 
