@@ -35,10 +35,10 @@ from RobustART.benchmarks.stored import (
     stored_cells,
 )
 from RobustART.core.imaging import Array, JpegQuality, decode, encode_jpeg
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.errors import ConfigError, DataError, RecordError
 from RobustART.metrics.corrupted import corrupted
-from RobustART.metrics.corruption import GROUPS
+from RobustART.metrics.corruption import GROUPS, group_of
 from RobustART.metrics.reading import check_one_model, matched_clean, single_pass
 from RobustART.metrics.results import Summary, complement
 from RobustART.metrics.spec import Axis, BenchmarkSpec, Companions, Entry, MetricSpec, TableSpec, add_benchmark
@@ -247,11 +247,6 @@ def _stored(
     options = {**grade_options(grades), "backend": None, "jpeg_quality": None}
     notes = generated.notes(dataset) if generated else count_notes(PUBLISHED, dataset)
     return Benchmark(SPEC, (part,), options, notes=notes, notes_on=generated.notes_on if generated else None)
-
-
-def group_of(corruption: str) -> str | None:
-    """Returns the official group of a corruption, such as ``weather`` for ``fog``; None for a user's own corruption."""
-    return next((group for group, names in GROUPS.items() if corruption in names), None)
 
 
 def _severity_folder(root: Path, corruption: str, severity: int) -> str:

@@ -1,4 +1,4 @@
-"""Defaults of settings that several rooms declare."""
+"""Defaults of settings that several packages declare."""
 
 BATCH_SIZE = 64
 """Number of images in a forward pass of an evaluation."""

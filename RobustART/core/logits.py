@@ -23,12 +23,7 @@ def check_logits(output: object, count: int, *, classes: int = 1) -> Tensor:
 
 
 def logits_of(output: object, network: nn.Module | None = None) -> Tensor:
-    """Returns a network's output if it is a tensor; otherwise a ModelError says what it is and how to fix that.
-
-    Args:
-        output: what the network returned.
-        network: the network, for the message.
-    """
+    """Returns a network's output if it is a tensor; otherwise a ModelError says what it is and how to fix that."""
     if isinstance(output, Tensor):
         return output
     name = "the model" if network is None else f"the model ({type(network).__name__})"

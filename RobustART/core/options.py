@@ -1,4 +1,4 @@
-"""The one door for options: they are checked, converted and described here, for configs, Python and result files alike.
+"""Checks and converts options, for configs, Python calls and result files alike.
 
 An option is declared where it is used (:mod:`RobustART.core.declarations`), with its range (:mod:`RobustART.core.ranges`);
 :func:`checked` compares what a user gives with the declaration.
@@ -32,7 +32,7 @@ def option_defaults(function: Callable[..., Any], *, hidden: Collection[str] = (
 
 
 def checked(owner: Callable[..., Any], given: object, place: str, *, hidden: Collection[str] = ()) -> dict[str, Any]:
-    """Returns options, checked against their owner and converted; what is left out stays out.
+    """Returns the given options, checked against their owner and converted.
 
     Args:
         owner: a function, whose keyword-only parameters are the options, or a dataclass.
@@ -76,7 +76,7 @@ def _path(place: str, name: object) -> str:
 
 
 class _MismatchError(Exception):
-    """A value is not what its hint allows; :func:`convert` says what is."""
+    """A value does not fit its hint; :func:`convert` raises a ConfigError for it."""
 
 
 def convert(value: Any, hint: Any, path: str) -> Any:

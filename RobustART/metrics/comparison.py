@@ -203,8 +203,7 @@ def compare(*places: str | Path) -> Comparison:
 
 
 def _model(run: Run) -> Mapping[str, Any]:
-    model: Mapping[str, Any] = next(iter(run.records.values())).header["conditions"]["model"]
-    return model
+    return next(iter(run.records.values())).header["conditions"]["model"]
 
 
 def _title(run: Run) -> str:

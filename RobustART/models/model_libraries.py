@@ -100,7 +100,7 @@ def check_timm_entry(name: str, entry: str) -> None:
     import timm
 
     if entry and "." in name:
-        raise ModelError(f"'timm:{name}' names its weights itself; say weights: pretrained, got {entry!r} too")
+        raise ModelError(f"'timm:{name}' names its weights itself; use weights: pretrained, got {entry!r} too")
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{name}.*")]
     if entry and entry not in tags:
         raise _unknown_entry(f"timm:{name}", entry, tags)

@@ -73,12 +73,7 @@ class Analysis:
         cls, header: Mapping[str, Any], rows: Sequence[Row],
         correlate: Callable[[Sequence[float], Sequence[float]], Mapping[str, Any]],
     ) -> Analysis:  # fmt: skip
-        """Returns the analysis of rows.
-
-        Args:
-            header: header of the rows.
-            rows: one for each sub-network.
-            correlate: function of two lists of numbers that returns an estimate, or raises UndefinedError.
+        """Returns the analysis of rows; ``correlate`` returns an estimate for two lists of numbers.
 
         Raises:
             RecordError: there are too few sub-networks.
@@ -143,11 +138,7 @@ class Analysis:
         return "\n\n".join(parts) + "\n"
 
     def page(self) -> str:
-        """Returns the analysis as a self-contained HTML page.
-
-        Raises:
-            ConfigError: matplotlib is not installed.
-        """
+        """Returns the analysis as a self-contained HTML page."""
         parts = [
             {
                 "id": slug(benchmark), "heading": benchmark, "table": self._table(benchmark, numbers),

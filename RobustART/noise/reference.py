@@ -225,8 +225,7 @@ def _torchattacks(
             arguments["n_classes"] = model(images[:1]).shape[1]
     if "seed" in known:
         arguments["seed"] = int(torch.initial_seed() % 2**31)
-    result: Tensor = construct(cls, arguments, model)(images, labels)
-    return result
+    return construct(cls, arguments, model)(images, labels)
 
 
 def _autoattack(name: str, model: nn.Module, images: Tensor, labels: Tensor, options: dict[str, Any]) -> Tensor:
@@ -245,5 +244,4 @@ def _autoattack(name: str, model: nn.Module, images: Tensor, labels: Tensor, opt
             if key in options:
                 setattr(getattr(attack, part), setting, options[key])
     found = attack.run_standard_evaluation(images, labels, batch_size=len(images))
-    result: Tensor = found[0] if isinstance(found, tuple) else found
-    return result
+    return found[0] if isinstance(found, tuple) else found

@@ -34,13 +34,7 @@ def with_weights(model: Classifier, weights: Mapping[str, Tensor]) -> Classifier
 
 
 def trained_models(model: Classifier, folder: Path, recover: Path | None) -> dict[str, Classifier]:
-    """Returns the models that a training saved, as :meth:`Trainer.run` does; ``model`` itself if there is no checkpoint.
-
-    Args:
-        model: a model of the same architecture.
-        folder: folder of the checkpoints.
-        recover: a checkpoint; None is the newest.
-    """
+    """Returns what a training saved, as :meth:`Trainer.run` does; ``model`` itself if there is no checkpoint."""
     found = newest_checkpoint(folder) if recover is None else (recover, read_checkpoint(recover))
     if found is None:
         return {"": model}

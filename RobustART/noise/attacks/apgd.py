@@ -7,7 +7,7 @@ from typing import Annotated
 from torch import Tensor
 from typing_extensions import TypedDict, Unpack
 
-from RobustART.core.ranges import Count, Default, Number, Positive
+from RobustART.core.ranges import Count, Default, Natural, Positive
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.auto_pgd import auto_pgd
 from RobustART.noise.attacks.geometry import Norm
@@ -19,7 +19,7 @@ from RobustART.noise.attacks.victim import Model
 class _Iterations(TypedDict, total=False):
     norm: Annotated[Norm, Default("Linf")]
     """Norm of the ball."""
-    steps: Annotated[Number, Default(100)]
+    steps: Annotated[Natural, Default(100)]
     """Iterations of each restart."""
     restarts: Annotated[Count, Default(1)]
     """Tries per image and target class, from random starts; later ones go to the images not yet fooled."""

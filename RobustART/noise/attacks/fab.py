@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from typing_extensions import TypedDict, Unpack
 
-from RobustART.core.ranges import Count, Default, Number, Range, Share
+from RobustART.core.ranges import Count, Default, Natural, Range, Share
 from RobustART.core.seeding import fold, normal, uniform
 from RobustART.noise.attacks.geometry import Norm, norms, spread, where
 from RobustART.noise.attacks.hyperplane import to_hyperplane
@@ -122,7 +122,7 @@ class _Walk:
 class _Iterations(TypedDict, total=False):
     norm: Annotated[Norm, Default("Linf")]
     """Norm of the ball."""
-    steps: Annotated[Number, Default(100)]
+    steps: Annotated[Natural, Default(100)]
     """Iterations of each restart."""
     restarts: Annotated[Count, Default(1)]
     """Tries per image and target class; later ones start at random points."""

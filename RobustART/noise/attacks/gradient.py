@@ -8,7 +8,7 @@ from typing import Annotated
 from torch import Tensor
 from typing_extensions import Unpack
 
-from RobustART.core.ranges import Count, Number, Range
+from RobustART.core.ranges import Count, Natural, Range
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.ascent import REL_STEPSIZE, Course, Move, PgdOptions, first_order, sign_step, unit_step
 from RobustART.noise.attacks.geometry import sparse_sign, spread, steepest_l1
@@ -82,10 +82,10 @@ def mim_linf(
 
 @attack
 def pgd_l1(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, steps: Number = 20,
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, steps: Natural = 20,
     step_size: float | Tensor | None = None, rel_stepsize: float | None = None, upstream_step: bool = False,
     phases: tuple[float, ...] = (3, 2, 1), sparsity: Annotated[float, Range(0, 1, above=True)] | None = None,
-    random_start: bool = False, restarts: Count = 1, n_targets: Number = 5, **common: Unpack[LossOptions],
+    random_start: bool = False, restarts: Count = 1, n_targets: Natural = 5, **common: Unpack[LossOptions],
 ) -> Tensor:  # fmt: skip
     """Projected gradient descent in L1 with sparse steps and the exact projection onto ball and box.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from RobustART.core.ranges import Count, Number, Positive, Range
+from RobustART.core.ranges import Count, Natural, Positive, Range
 from RobustART.core.seeding import normal
 from RobustART.noise.attacks.geometry import norms, spread, where
 from RobustART.noise.attacks.inputs import AttackOptions, CommonOptions, attack
@@ -76,7 +76,7 @@ def _keep(task: Task, rows: Rows, points: Tensor, logits: Tensor) -> Tensor:
 
 @attack
 def ddn_l2(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Number = 100,
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Natural = 100,
     gamma: Annotated[float, Range(0, 1, above=True, below=True)] = 0.05, init_norm: Positive = 1.0,
     **common: Unpack[AttackOptions],
 ) -> Tensor:  # fmt: skip
@@ -128,7 +128,7 @@ def ddn_l2(
 
 @attack
 def cw_l2(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Number = 1000,
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Natural = 1000,
     search_steps: Count = 9, step_size: Positive = 0.01, initial_const: Positive = 1e-3, confidence: float = 0.0,
     abort_early: bool = True, **common: Unpack[AttackOptions],
 ) -> Tensor:  # fmt: skip
@@ -217,7 +217,7 @@ def _next_weight(rows: Rows, ending: Tensor) -> None:
 
 @attack
 def deepfool_l2(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Number = 50,
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Natural = 50,
     candidates: Annotated[int, Range(2)] = 10, overshoot: float = 0.02, stop: Literal["first"] | None = None,
     **common: Unpack[CommonOptions],
 ) -> Tensor:  # fmt: skip
