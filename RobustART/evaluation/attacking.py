@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from RobustART.core.seeding import image_seeds
+from RobustART.core.seeding import image_seed, image_seeds
 from RobustART.errors import ModelError, RecordError
 from RobustART.evaluation.scoring import Verdict, check_finite, score, to_float
 from RobustART.noise.attacks.log import CLEAN, AttackLog
 from RobustART.noise.attacks.stages import Stage, run_stages
 
-Answer = Callable[[str | None, Tensor], Tensor]
-"""(name of a model, images) -> logits."""
+Answer = Callable[[str | None, Tensor, int], Tensor]
+"""(name of a model, images, key of its random draws) -> logits."""
 
 
 class BlockAttack:
@@ -121,7 +121,8 @@ class BlockAttack:
             rows, attacked = chunk[look], attacked[look.to(attacked.device)]
             if not len(rows):
                 continue
-            answers = {judge: self._answer(judge, attacked, rows) for judge in {self.attacked, *self.judges.values()}}
+            judges = {self.attacked, *self.judges.values()}
+            answers = {judge: self._answer(judge, stage.name, attacked, rows) for judge in judges}
             wrong = answers[self.attacked][2] > 0
             over = torch.ones_like(wrong) if last else wrong
             finished += rows[over].tolist()
@@ -147,8 +148,8 @@ class BlockAttack:
             raise ModelError(f"the attack {self.name} must return finite images in [0, 1] of the shape of its input")
         return attacked
 
-    def _answer(self, judge: str | None, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits = self.answer(judge, images)
+    def _answer(self, judge: str | None, stage: str, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits = self.answer(judge, images, image_seed(int(self.seeds[rows[0]]), 0, f"verdict {stage}"))
         check_finite(logits, self.name, [self.names[row] for row in rows.tolist()])
         labels = self.labels[rows.to(images.device)]
         prediction, confidence, rank = score(logits, labels, self.classes)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from RobustART.benchmarks import Cell, Pass
 from RobustART.core.logits import check_logits
+from RobustART.core.seeding import image_seed, seed_generators
 from RobustART.data.loader import View, generator_of
 from RobustART.errors import RecordError
 from RobustART.evaluation.attacking import BlockAttack
@@ -90,12 +91,17 @@ class PassRunner:
         self.classes = None if part.classes is None else torch.tensor(part.classes, device=device)
         self.half = None if any(cell.attack for cell in part.cells) else AMP_TYPES.get(settings.amp or "")
 
-    def logits(self, model: str | None, images: Tensor) -> Tensor:
-        """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, computed in batches."""
-        chunks = images.tensor_split(math.ceil(len(images) / self.settings.batch_size))
-        network = self.models[model]
+    def logits(self, model: str | None, images: Tensor, key: int) -> Tensor:
+        """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, computed in batches.
+
+        The global generators are seeded before each batch from ``key`` and its number, for models that draw from them.
+        """
+        network, found = self.models[model], []
         with torch.no_grad(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
-            return torch.cat([check_logits(network(chunk), len(chunk)).float() for chunk in chunks])
+            for number, chunk in enumerate(images.tensor_split(math.ceil(len(images) / self.settings.batch_size))):
+                seed_generators(image_seed(key, number, "answer"), self.device)
+                found.append(check_logits(network(chunk), len(chunk)).float())
+        return torch.cat(found)
 
     def made(self, ids: Sequence[int], shipped: Tensor) -> Tensor:
         """Returns all views of images, uint8 (images, views, S, S, 3), from those that the loader made."""
@@ -123,7 +129,7 @@ class PassRunner:
         labels = torch.tensor([data.labels[i] for i in ids], device=self.device)
         views = self.made(ids, shipped)
         asked = {cell.judge for cell in self.cells} | {cell.victim for cell in self.cells if cell.attack}
-        seen = {model: self._seen(model, views) for model in asked}
+        seen = {model: self._seen(model, views, ids[0]) for model in asked}
         verdicts = []
         for cell, name in zip(self.cells, self.view_of, strict=True):
             logits = seen[cell.judge][:, self.columns[name]]
@@ -142,10 +148,11 @@ class PassRunner:
     def _names(self, ids: Sequence[int]) -> list[str]:
         return [f"{self.part.dataset.files[i]} (image {i})" for i in ids]
 
-    def _seen(self, model: str | None, views: Tensor) -> Tensor:
-        """Returns a model's logits of all views, (images, views, K)."""
-        pixels = views.to(self.device, non_blocking=True).flatten(0, 1)
-        chunks = [self.logits(model, to_float(chunk)) for chunk in pixels.split(4 * self.settings.batch_size)]
+    def _seen(self, model: str | None, views: Tensor, first: int) -> Tensor:
+        """Returns a model's logits of all views, (images, views, K); ``first`` is the id of the block's first image."""
+        pixels = views.to(self.device, non_blocking=True).flatten(0, 1).split(4 * self.settings.batch_size)
+        keys = [image_seed(self.settings.seed, first, f"pass {self.number}, part {i}") for i in range(len(pixels))]
+        chunks = [self.logits(model, to_float(part), key) for part, key in zip(pixels, keys, strict=True)]
         return torch.cat(chunks).unflatten(0, views.shape[:2])
 
     def _attack(

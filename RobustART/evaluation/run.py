@@ -17,6 +17,7 @@ from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.options import to_plain
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.seeding import generators_kept, seed_generators
 from RobustART.data import ImageDataset, balanced_subset
 from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation.blocks import evaluation_passes
@@ -88,12 +89,14 @@ def evaluate(
     """
     own = world or World()
     try:
-        return _evaluate(
-            model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
-            run_settings(
-                batch_size=batch_size, workers=workers, amp=amp, channels_last=channels_last, seed=seed, progress=progress
-            ),
-        )  # fmt: skip
+        with generators_kept(own.device):
+            return _evaluate(
+                model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
+                run_settings(
+                    batch_size=batch_size, workers=workers, amp=amp, channels_last=channels_last, seed=seed,
+                    progress=progress,
+                ),
+            )  # fmt: skip
     finally:
         if world is None:
             own.close()
@@ -186,6 +189,7 @@ def _run_plans(
     def draw() -> None:
         try:
             with exact_arithmetic():
+                seed_generators(settings.seed, world.device)
                 draw_noise(results, classifier, classes, runs, world.device, settings.seed)
         except OSError as error:
             log.warning("the example images of noise.png could not be written: %s", error.strerror or error)

@@ -180,7 +180,7 @@ def attack_task(
     log, stop, seeds = common["log"], common["stop"], common["seeds"]
     assert isinstance(eps, Tensor)
     assert seeds is not None
-    with guarded(model, images.device):
+    with guarded(model, images.device, seeds):
         task = Task(
             name=name, victim=Victim(model, labels, common["amp"]), images=images, labels=labels, eps=eps, seeds=seeds,
             norm=norm, targeted=common["targeted"], stop=stop, slots=common["batch_size"],

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.core.logits import check_logits
+from RobustART.core.seeding import generators_kept, seed_generators
 from RobustART.errors import ConfigError, ModelError
 
 Model = Callable[[Tensor], Tensor]
@@ -16,33 +17,36 @@ Loss = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def guarded(model: Model, device: torch.device) -> Iterator[None]:
+def guarded(model: Model, device: torch.device, seeds: Tensor | None = None) -> Iterator[None]:
     """Restores the model and the random number generators after an attack, also after an exception.
 
     A module in training mode is put into evaluation mode, since the attack would otherwise change its running statistics;
     a module in evaluation mode is not changed, even if some of its sub-modules are in training mode.
+
+    Args:
+        model: any callable.
+        device: of the images.
+        seeds: keys of the images; the first seeds the global generators, which a randomised model or a library's attack
+            draws from, so that a batch gives the same result again.
     """
     module = model if isinstance(model, nn.Module) else None
     training = [part for part in module.modules() if part.training] if module is not None and module.training else []
     learning = [value for value in module.parameters() if value.requires_grad] if module is not None else []
-    rng = torch.get_rng_state()
-    device_rng = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     try:
         for part in training:
             part.training = False
         for value in learning:
             value.requires_grad_(False)
         # An attack may be called under inference_mode, where nothing could be differentiated.
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), generators_kept(device):
+            if seeds is not None and len(seeds):
+                seed_generators(int(seeds[0]), device)
             yield
     finally:
         for value in learning:
             value.requires_grad_(True)
         for part in training:
             part.training = True
-        torch.set_rng_state(rng)
-        if device_rng is not None:
-            torch.cuda.set_rng_state(device_rng, device)
 
 
 class Victim:
