@@ -15,7 +15,7 @@ from RobustART.core.seeding import image_seed, seed_generators
 from RobustART.data.loader import View, generator_of
 from RobustART.errors import RecordError
 from RobustART.evaluation.attacking import BlockAttack
-from RobustART.evaluation.scoring import Verdict, check_finite, to_float
+from RobustART.evaluation.scoring import Verdict, average, check_finite, to_float
 from RobustART.evaluation.settings import AMP_TYPES, Settings
 from RobustART.noise.attacks.stages import stages_of
 from RobustART.records.journal import Journal
@@ -92,15 +92,19 @@ class PassRunner:
         self.half = None if any(cell.attack for cell in part.cells) else AMP_TYPES.get(settings.amp or "")
 
     def logits(self, model: str | None, images: Tensor, key: int) -> Tensor:
-        """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, computed in batches.
+        """Returns float32 logits (N, R, K) of R answers about images (N, C, H, W) in [0, 1] on the device, in batches.
 
-        The global generators are seeded before each batch from ``key`` and its number, for models that draw from them.
+        The global generators are seeded before each batch and answer from ``key`` and both numbers, for models that draw
+        from them.
         """
         network, found = self.models[model], []
         with torch.no_grad(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
             for number, chunk in enumerate(images.tensor_split(math.ceil(len(images) / self.settings.batch_size))):
-                seed_generators(image_seed(key, number, "answer"), self.device)
-                found.append(check_logits(network(chunk), len(chunk)).float())
+                answers = []
+                for repeat in range(self.settings.repeats):
+                    seed_generators(image_seed(key, number, f"answer {repeat}"), self.device)
+                    answers.append(check_logits(network(chunk), len(chunk)).float())
+                found.append(torch.stack(answers, dim=1))
         return torch.cat(found)
 
     def made(self, ids: Sequence[int], shipped: Tensor) -> Tensor:
@@ -132,9 +136,9 @@ class PassRunner:
         seen = {model: self._seen(model, views, ids[0]) for model in asked}
         verdicts = []
         for cell, name in zip(self.cells, self.view_of, strict=True):
-            logits = seen[cell.judge][:, self.columns[name]]
-            check_finite(logits, cell.name, self._names(ids))
-            verdicts.append(Verdict.of(logits, labels, self.classes))
+            answers = seen[cell.judge][:, self.columns[name]]
+            check_finite(answers, cell.name, self._names(ids))
+            verdicts.append(Verdict.of(answers, labels, self.classes))
         for group in attack_groups(self.cells):
             cell, column = self.cells[group[0]], self.columns[self.view_of[group[0]]]
             clean = Verdict.of(seen[cell.victim][:, column], labels, self.classes)
@@ -142,14 +146,14 @@ class PassRunner:
                 group, views[:, column], clean.right, [verdicts[i] for i in group], labels, ids, digests, journal
             )
         columns = [self.columns[name] for name in self.view_of]
-        extra = self.part.measured(views, seen[self.cells[0].judge], columns)
+        extra = self.part.measured(views, average(seen[self.cells[0].judge]), columns)
         return [self._line(row, image_id, digests[row], verdicts, extra[row]) for row, image_id in enumerate(ids)]
 
     def _names(self, ids: Sequence[int]) -> list[str]:
         return [f"{self.part.dataset.files[i]} (image {i})" for i in ids]
 
     def _seen(self, model: str | None, views: Tensor, first: int) -> Tensor:
-        """Returns a model's logits of all views, (images, views, K); ``first`` is the id of the block's first image."""
+        """Returns a model's answers on all views, (images, views, R, K); ``first`` is the id of the first image."""
         pixels = views.to(self.device, non_blocking=True).flatten(0, 1).split(4 * self.settings.batch_size)
         keys = [image_seed(self.settings.seed, first, f"pass {self.number}, part {i}") for i in range(len(pixels))]
         chunks = [self.logits(model, to_float(part), key) for part, key in zip(pixels, keys, strict=True)]
@@ -173,6 +177,7 @@ class PassRunner:
             cell.name, stages, self.models[cell.victim], cell.victim,
             {c.name: c.judge for c in cells}, self.logits, labels, ids, self._names(ids),
             self.classes, batch_size=self.settings.batch_size, seed=self.settings.seed, amp=self.settings.proposals,
+            repeats=self.settings.repeats,
         )  # fmt: skip
 
         def commit(entry: dict[str, Any]) -> None:
@@ -192,6 +197,8 @@ class PassRunner:
                 "backward": [int(v.backward[row]) for v in verdicts],
                 "flags": flags or None,
             }
+        if self.settings.repeats > 1:
+            costs["answers"] = [int(v.answers[row]) for v in verdicts if v.answers is not None]
         data = self.part.dataset
         return Line(
             self.number, image_id, data.files[image_id], data.labels[image_id], digest,

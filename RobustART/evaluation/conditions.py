@@ -131,6 +131,7 @@ def make_header(
         "preprocessing": to_plain(dataclasses.asdict(model.preprocessing)),
         "seed": settings.seed,
         "batch_size": settings.batch_size,
+        **({"repeats": settings.repeats} if settings.repeats > 1 else {}),
         "channels_last": settings.channels_last,
         "precision": "float32" if attacked or settings.amp is None else settings.amp,
         "device": device.type,
