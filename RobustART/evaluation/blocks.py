@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.benchmarks import Cell, Pass
-from RobustART.core.logits import check_logits
+from RobustART.core.logits import average, check_logits
 from RobustART.core.seeding import image_seed, seed_generators
 from RobustART.data.loader import View, generator_of
 from RobustART.errors import RecordError
 from RobustART.evaluation.attacking import BlockAttack
-from RobustART.evaluation.scoring import Verdict, average, check_finite, to_float
+from RobustART.evaluation.scoring import Verdict, check_finite, to_float
 from RobustART.evaluation.settings import AMP_TYPES, Settings
 from RobustART.noise.attacks.stages import stages_of
 from RobustART.records.journal import Journal

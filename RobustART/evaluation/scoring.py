@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from RobustART.core.logits import average
 from RobustART.errors import ModelError
 
 
 def to_float(pixels: Tensor) -> Tensor:
     """Returns images (N, 3, H, W) in [0, 1] from uint8 (N, H, W, 3), on the same device."""
     return pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
-
-
-def average(answers: Tensor) -> Tensor:
-    """Returns the logarithm of the mean softmax, (..., K), of several answers (..., R, K); one answer as it is."""
-    if answers.shape[-2] == 1:
-        return answers.squeeze(-2)
-    return answers.double().log_softmax(-1).logsumexp(-2) - math.log(answers.shape[-2])
 
 
 def score_answers(answers: Tensor, labels: Tensor, classes: Tensor | None = None) -> tuple[Tensor, ...]:

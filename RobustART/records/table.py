@@ -218,5 +218,5 @@ def _check_values(table: PassRecords, place: str) -> None:
     for key in (*_PER_ATTACK, _SEVERAL):
         spent: NDArray[np.int64] | None = getattr(table, key)
         if spent is not None and (spent < 0).any():
-            row = int((spent < 0).any(axis=1).argmax())
-            raise RecordError(f"{place}: image {table.ids[row]} has a negative number in {key!r}")
+            row, of = int((spent < 0).any(axis=1).argmax()), " of passes" * (key != _SEVERAL)
+            raise RecordError(f"{place}: image {table.ids[row]} has a negative number{of} in {key!r}")

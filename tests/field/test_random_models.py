@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from RobustART.core.sources import _file_digest as source_digest
 from RobustART.data import array_dataset
 from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation import evaluate
@@ -185,3 +186,48 @@ def test_a_killed_run_with_repeats_resumes(tmp_path, digits, judge):
                 run(tmp_path / name, Dropping(judge, calls), digits, repeats=2)
         run(tmp_path / name, Dropping(judge), digits, repeats=2)
     assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
+
+
+class Rounding(Once):
+    """The same network on rounded images: its gradient is zero."""
+
+    def forward(self, images):
+        return super().forward(torch.round(images * 16) / 16)
+
+
+SMOOTH = """
+def smooth(model):
+    return lambda images: model.network.inner(images.mean(1, keepdim=True))
+"""
+
+
+@pytest.mark.usefixtures("unwritten")
+def test_a_replaced_gradient_shows_the_truth_about_rounding(tmp_path, digits, judge, monkeypatch):
+    module = tmp_path / "replaced.py"
+    module.write_text(SMOOTH)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def robust(name, model, attack, **options):
+        benchmarks = {"adversarial": {"attacks": [{attack: options}], "eps": [3 / 16]}}
+        report = run(tmp_path / name, model, digits, benchmarks)
+        (row,) = report.data["benchmarks"]["adversarial"]["tables"]["robust_accuracy"].values()
+        return next(iter(row.values()))["value"]
+
+    truth = robust("plain", Once(judge), "fgsm")
+    assert truth < 40
+    assert robust("hidden", Rounding(judge), "pgd_linf") > 80
+    named = {"backward": "replaced:smooth"}
+    assert robust("named", Rounding(judge), "pgd_linf", **named) <= truth
+    import replaced
+
+    assert robust("given", Rounding(judge), "pgd_linf", backward=replaced.smooth) <= truth
+    headers = [json.loads(lines(tmp_path / name)[0])["conditions"] for name in ("hidden", "named", "given")]
+    digests = [header["sources"]["replaced"] for header in headers[1:]]
+    assert digests[0] == digests[1]
+    assert "sources" not in headers[0]
+    assert headers[1]["attacks"] == headers[2]["attacks"]
+    assert [attack["backward"] for attack in headers[1]["attacks"].values()] == ["replaced:smooth"]
+    module.write_text(SMOOTH + "\n# edited\n")
+    source_digest.cache_clear()
+    with pytest.raises(RecordError, match=r"sources\.replaced"):
+        robust("named", Rounding(judge), "pgd_linf", **named)

@@ -17,7 +17,7 @@ from typing_extensions import Unpack
 from RobustART.core.ranges import Count, Number, Positive, Range
 from RobustART.core.seeding import normal
 from RobustART.noise.attacks.geometry import norms, spread, where
-from RobustART.noise.attacks.inputs import AttackOptions, CommonOptions, attack
+from RobustART.noise.attacks.inputs import GradientOptions, UntargetedGradientOptions, attack
 from RobustART.noise.attacks.losses import cross_entropy, margin
 from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
@@ -32,7 +32,7 @@ def _search(
     images: Tensor,
     labels: Tensor,
     eps: float | Tensor | None,
-    common: AttackOptions,
+    common: GradientOptions,
     prepare: Callable[[Task], tuple[Callable[[Rows], Rows], Step]],
 ) -> Tensor:
     """Runs a step on the correctly classified images until it has finished them; the frame of this file.
@@ -78,12 +78,12 @@ def _keep(task: Task, rows: Rows, points: Tensor, logits: Tensor) -> Tensor:
 def ddn_l2(
     model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Number = 100,
     gamma: Annotated[float, Range(0, 1, above=True, below=True)] = 0.05, init_norm: Positive = 1.0,
-    **common: Unpack[AttackOptions],
+    **common: Unpack[GradientOptions],
 ) -> Tensor:  # fmt: skip
     """Decoupled direction and norm (Rony 2019, https://arxiv.org/abs/1811.09600).
 
     Args:
-        model: and all arguments not named here as in :class:`AttackOptions`.
+        model: and all arguments not named here as in :class:`GradientOptions`.
         images: (N, C, H, W).
         labels: (N,).
         eps: largest L2 distance of a success, a number or one per image; None for the smallest perturbation.
@@ -130,7 +130,7 @@ def ddn_l2(
 def cw_l2(
     model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Number = 1000,
     search_steps: Count = 9, step_size: Positive = 0.01, initial_const: Positive = 1e-3, confidence: float = 0.0,
-    abort_early: bool = True, **common: Unpack[AttackOptions],
+    abort_early: bool = True, **common: Unpack[GradientOptions],
 ) -> Tensor:  # fmt: skip
     """Carlini and Wagner's L2 attack (2017, https://arxiv.org/abs/1608.04644): Adam in tanh space.
 
@@ -219,7 +219,7 @@ def _next_weight(rows: Rows, ending: Tensor) -> None:
 def deepfool_l2(
     model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Number = 50,
     candidates: Annotated[int, Range(2)] = 10, overshoot: float = 0.02, stop: Literal["first"] | None = None,
-    **common: Unpack[CommonOptions],
+    **common: Unpack[UntargetedGradientOptions],
 ) -> Tensor:  # fmt: skip
     """DeepFool in L2 (Moosavi-Dezfooli 2016, https://arxiv.org/abs/1511.04599), untargeted by its nature.
 
@@ -264,5 +264,5 @@ def deepfool_l2(
         return extend, step
 
     return _search(
-        "deepfool_l2", model, images, labels, eps, AttackOptions(targeted=False, stop=stop, **common), prepare
+        "deepfool_l2", model, images, labels, eps, GradientOptions(targeted=False, stop=stop, **common), prepare
     )
