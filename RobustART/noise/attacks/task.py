@@ -18,6 +18,8 @@ from RobustART.noise.attacks.victim import Model, Victim, guarded
 Rows = dict[str, Tensor]
 """The state of the images in the batch: columns by name, each with one entry per row. A row is one image, or one image with
 one target class or restart."""
+FILL = 1 << 16
+"""Values in a batch below which a device is not fully used; attacks without gradients fill it with more points."""
 
 
 @dataclass
