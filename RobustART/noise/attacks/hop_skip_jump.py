@@ -27,6 +27,8 @@ _STARTS = 1000
 """Random images that are tried for a first success, as in foolbox."""
 _FIRST_RADIUS = 0.1
 """Radius of the first estimate, as in the authors' code."""
+_OVERSHOOT = 1.001
+"""How far behind the boundary, in units of the distance, a result lies: on it, rounding in another batch would decide."""
 _HALVINGS = 25
 """Halvings of a jump after which the point stays; a length of 2^-25 of the distance is below the rounding of float32."""
 
@@ -50,7 +52,7 @@ class _Walk:
     """The walk: its constants, the first point of fresh rows, and one iteration for all rows."""
 
     def __init__(self, task: Task, options: HopSkipJumpOptions) -> None:
-        self.task, self.options, self.size = task, options, task.images[0].numel()
+        self.task, self.options, self.size = task, options, math.prod(task.images.shape[1:])
         self.slots = max(task.slots or len(task.images), FILL // self.size)
         tolerance = options["gamma"] / (self.size * (self.size if task.norm == "Linf" else math.sqrt(self.size)))
         self.tolerance = max(tolerance, torch.finfo(task.images.dtype).eps / 2)
@@ -69,8 +71,9 @@ class _Walk:
         lost = torch.zeros_like(image, dtype=torch.bool)
         lost[left] = True
         x = where(lost, origin, self._to_boundary(x, origin, image))
-        distance = torch.where(lost, torch.inf, norms(x - origin, self.task.norm))
-        return {"x": x, "best": x.clone(), "distance": distance, "lost": lost}
+        best = self._beyond(x, origin, image)
+        distance = torch.where(lost, torch.inf, norms(best - origin, self.task.norm))
+        return {"x": x, "best": best, "distance": distance, "lost": lost}
 
     def step(self, rows: Rows) -> Tensor:
         """Makes one iteration in every row that has one left; returns the finished rows."""
@@ -82,9 +85,10 @@ class _Walk:
         distance = norms(x - origin, self.task.norm)
         slope = self._normal(x, image, distance, t + 1)
         x = self._to_boundary(self._jump(x, image, slope, distance / (t + 1).sqrt()), origin, image)
-        distance = norms(x - origin, self.task.norm)
+        best = self._beyond(x, origin, image)
+        distance = norms(best - origin, self.task.norm)
         closer = distance < rows["distance"][go]
-        rows["best"][go] = where(closer, x, rows["best"][go])
+        rows["best"][go] = where(closer, best, rows["best"][go])
         rows["distance"][go] = torch.where(closer, distance, rows["distance"][go])
         rows["x"][go] = x
         rows["t"] = rows["t"] + 1
@@ -123,6 +127,11 @@ class _Walk:
             hit = self._fooled(points, image[left])
             high[left], low[left] = torch.where(hit, middle, high[left]), torch.where(hit, low[left], middle)
             best[left[hit]] = points[hit]
+
+    def _beyond(self, x: Tensor, origin: Tensor, image: Tensor) -> Tensor:
+        """Returns the points a little behind the boundary, or on it where those are no successes; new tensors."""
+        points = (origin + _OVERSHOOT * (x - origin)).clamp(0, 1)
+        return where(self._fooled(points, image), points, x)
 
     def _normal(self, x: Tensor, image: Tensor, distance: Tensor, t: Tensor) -> Tensor:
         """Returns the direction of a jump: the normal that decisions around the points show, or, in Linf, its signs."""
