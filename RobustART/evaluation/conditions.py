@@ -9,7 +9,7 @@ import importlib.metadata
 import inspect
 import platform
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.sources import source_digests
 from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
+from RobustART.noise.attacks.victim import replacement
 from RobustART.records.header import FORMAT, conditions_hash, config_hash
 
 
@@ -68,6 +69,8 @@ def attack_settings(benchmark: Benchmark, amp: str | None = None) -> dict[str, A
                 options = {**option_defaults(cell.attack.func, hidden=("seeds", "log")), **cell.attack.keywords}
                 if amp is not None and options.get("amp", amp) is None:
                     options["amp"] = amp
+                if options.get("samples") == option_defaults(cell.attack.func).get("samples"):
+                    options.pop("samples", None)  # results of before this option are the same
                 empty = (None, inspect.Parameter.empty)
                 settings[cell.name] = {k: v for k, v in options.items() if not any(v is e for e in empty)}
     return settings
@@ -131,6 +134,7 @@ def make_header(
         "preprocessing": to_plain(dataclasses.asdict(model.preprocessing)),
         "seed": settings.seed,
         "batch_size": settings.batch_size,
+        **({"repeats": settings.repeats} if settings.repeats > 1 else {}),
         "channels_last": settings.channels_last,
         "precision": "float32" if attacked or settings.amp is None else settings.amp,
         "device": device.type,
@@ -165,6 +169,16 @@ def _used(benchmark: Benchmark) -> Iterator[Any]:
         yield from (type(part.dataset), part.measure, part.preprocessing)
         for cell in part.cells:
             yield from (cell.view, cell.attack)
+            yield from _replacements(getattr(cell.attack, "keywords", {}))
+
+
+def _replacements(options: Mapping[str, Any]) -> Iterator[Any]:
+    """Yields the functions that options of attacks or of their stages name as ``backward``."""
+    for key, value in options.items():
+        if key == "backward":
+            yield replacement(value)
+        elif isinstance(value, Mapping):
+            yield from _replacements(value)
 
 
 def _own_preprocessing(part: Pass, stated: Preprocessing) -> dict[str, Any]:

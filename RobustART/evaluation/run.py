@@ -17,6 +17,7 @@ from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.options import to_plain
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.seeding import generators_kept, seed_generators
 from RobustART.data import ImageDataset, balanced_subset
 from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation.blocks import evaluation_passes
@@ -54,6 +55,7 @@ def evaluate(
     amp: str | None = None,
     channels_last: bool = False,
     seed: int = 0,
+    repeats: int = 1,
     limit: int | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     fresh: bool = False,
@@ -75,7 +77,9 @@ def evaluate(
         workers: number of loader processes; 0 loads in the main process, None is one per core.
         amp: ``bf16`` or ``fp16``. Attacked images are classified in float32; with ``bf16``, attacks search in it.
         channels_last: whether to use the channels-last memory format, which is often faster.
-        seed: seed of all noise.
+        seed: seed of all noise, and of models that draw random numbers.
+        repeats: number of times that the model is asked about each view; the averaged softmax classifies it, and the report
+            has the spread of the single answers.
         limit: size of a seeded, class-balanced subset of each data set; None is all images.
         preprocessing: fields that override the model's preprocessing.
         fresh: whether to delete earlier results of these benchmarks.
@@ -88,12 +92,14 @@ def evaluate(
     """
     own = world or World()
     try:
-        return _evaluate(
-            model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
-            run_settings(
-                batch_size=batch_size, workers=workers, amp=amp, channels_last=channels_last, seed=seed, progress=progress
-            ),
-        )  # fmt: skip
+        with generators_kept(own.device):
+            return _evaluate(
+                model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
+                run_settings(
+                    batch_size=batch_size, workers=workers, amp=amp, channels_last=channels_last, seed=seed,
+                    repeats=repeats, progress=progress,
+                ),
+            )  # fmt: skip
     finally:
         if world is None:
             own.close()
@@ -175,7 +181,7 @@ def _run_plans(
         },
         "notes": list(classifier.notes),
         "benchmarks": {
-            benchmark.name: _benchmark_facts(benchmark, records, chosen, stated)
+            benchmark.name: _benchmark_facts(benchmark, records, chosen, stated, settings.repeats)
             for (benchmark, records), (_, chosen) in zip(runs, plans, strict=True)
         },
         "timing": {**_timing(time.monotonic() - started, images), "benchmarks": timings},
@@ -186,6 +192,7 @@ def _run_plans(
     def draw() -> None:
         try:
             with exact_arithmetic():
+                seed_generators(settings.seed, world.device)
                 draw_noise(results, classifier, classes, runs, world.device, settings.seed)
         except OSError as error:
             log.warning("the example images of noise.png could not be written: %s", error.strerror or error)
@@ -200,7 +207,7 @@ def _run_plans(
 
 
 def _benchmark_facts(
-    benchmark: Benchmark, records: Records, ids: Sequence[Sequence[int]], stated: Preprocessing
+    benchmark: Benchmark, records: Records, ids: Sequence[Sequence[int]], stated: Preprocessing, repeats: int
 ) -> dict[str, Any]:
     """Returns the entry of a benchmark in ``run.json``."""
     notes = [*benchmark.notes, *(part.dataset.note for part in benchmark.passes if part.dataset.note)]
@@ -216,7 +223,7 @@ def _benchmark_facts(
             for part, chosen in zip(benchmark.passes, ids, strict=True)
         ],
         **({"folders": benchmark.folders} if benchmark.folders else {}),
-        "forward": evaluation_passes(benchmark.passes, ids),
+        "forward": repeats * evaluation_passes(benchmark.passes, ids),
         "notes": [*notes, *(benchmark.notes_on(stated) if benchmark.notes_on else ())],
     }
 

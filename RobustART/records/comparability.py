@@ -1,7 +1,7 @@
 """The rule of which runs are comparable, for ``robustart compare`` and ``robustart leaderboard``.
 
-1. Numbers of two runs measure the same thing if the runs used the same images, options, attacks, further models and seed
-   (:func:`protocol`). The location of data and the names of data sets and sources do not matter.
+1. Numbers of two runs measure the same thing if the runs used the same images, options, attacks, further models, seed and
+   number of answers (:func:`protocol`). The location of data and the names of data sets and sources do not matter.
 2. Preprocessing belongs to the model. On a board of many models each may have its own; a run whose configuration overrides
    it shares a column only with runs that override it in the same way (:func:`board_conditions`).
 3. A comparison image by image requires the same pixels, so the preprocessing itself must be the same, except for mean and
@@ -27,12 +27,14 @@ def protocol(stated: Mapping[str, Any], cells: Collection[str] | None = None) ->
     """Returns the conditions that two runs of a benchmark must share for their numbers to measure the same thing.
 
     Args:
-        stated: ``options``, ``attacks``, ``data``, ``models`` and ``seed``, as in the conditions of a result file.
+        stated: ``options``, ``attacks``, ``data``, ``models``, ``repeats`` and ``seed``, as in the conditions of a result
+            file.
         cells: attacked cells that the number depends on; None is the whole benchmark.
     """
     common = {
         "data": [{key: row.get(key) for key in _DATA} for row in stated.get("data", [])],
         "seed": stated.get("seed"),
+        "repeats": stated.get("repeats", 1),
     }
     attacks, options = stated.get("attacks", {}), stated.get("options", {})
     if cells is not None and all(cell in attacks for cell in cells):

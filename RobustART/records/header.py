@@ -141,6 +141,8 @@ def _check_conditions(stated: dict[str, Any], place: str) -> None:
             raise RecordError(f"{where} needs 'attacks', a list of strings, got {shown(settings['attacks'])}")
     if "preprocessing" in stated:
         field(stated, "preprocessing", dict, place)
+    if "repeats" in stated and not 2 <= field(stated, "repeats", int, place) <= 62:
+        raise RecordError(f"{place} needs 'repeats', an integer from 2 to 62, got {shown(stated['repeats'])}")
     if "models" in stated:
         for name, other in field(stated, "models", dict, place).items():
             if not isinstance(other, dict):

@@ -20,6 +20,9 @@ A line of a pass with attacks also has
   before AutoAttack;
 * ``flags``: warnings of attacks, by cell, name and meaning; only if there are any.
 
+If the model was asked several times (``repeats`` in the conditions), ``answers`` has an integer for each cell: its bit r
+is 1 if answer r alone is correct.
+
 A pass may record extra numbers of each cell under ``extra``: ``{"pixel_difference": [0.0, 1.2, ...]}``.
 
 ``label_rank`` is the number of classes scored above the true one: 0 is correct, and below 5 is correct in the top 5. Lines
@@ -103,6 +106,8 @@ class Line:
     """Warnings of attacks by cell, name and meaning; None without warnings."""
     extra: dict[str, list[Any]] | None = None
     """Extra numbers by name; None if the benchmark records none."""
+    answers: list[int] | None = None
+    """Which of several answers are correct, as bits; None for a single answer."""
 
     def dump(self) -> str:
         """Returns the record as a sealed JSON line."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from RobustART.core.files import write_whole
 from RobustART.errors import RecordError, UserError
+from RobustART.metrics.repeats import repeat_warnings, spreads
 from RobustART.metrics.results import Summary
 from RobustART.metrics.robustness import attack_costs, attack_warnings
 from RobustART.metrics.runs import result_files
@@ -110,7 +111,8 @@ def _entry(records: Records, known: Mapping[str, Any]) -> dict[str, Any]:
             {**row, "name": place["name"]} for row, place in zip(stated.get("data", []), known["data"], strict=False)
         ],
         "precision": stated.get("precision"),
-        **{key: stated[key] for key in ("models", "sources") if key in stated},
+        **{key: stated[key] for key in ("models", "sources", "repeats") if key in stated},
+        **({"spread": spreads(records)} if "repeats" in stated else {}),
         **({"folders": known["folders"]} if "folders" in known else {}),
         "cells": dict(zip(first.cells, first.coordinates, strict=True)),
         "passes": spent,
@@ -122,7 +124,7 @@ def _warnings(runs: Mapping[str, Records], facts: Facts, summaries: Mapping[str,
     """Returns the warnings: of the model, of the records of each benchmark, and of its data and numbers."""
     found = list(facts["notes"])
     for name, records in runs.items():
-        found += [f"{name}: {text}" for text in attack_warnings(records)]
+        found += [f"{name}: {text}" for text in (*repeat_warnings(records), *attack_warnings(records))]
         recorded = records.header.get("versions", {})
         if recorded != facts["conditions"]["versions"]:
             found.append(f"{name} was recorded with other library versions: {recorded}")

@@ -17,6 +17,7 @@ from RobustART.config.schema import Config
 from RobustART.core.distributed import choose_device
 from RobustART.core.logits import check_logits, logits_of
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.seeding import generators_kept, seed_generators
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import check_labels, probe
@@ -49,7 +50,6 @@ from RobustART.training.inputs import (
     trains,
     weights_of,
 )
-from RobustART.training.loading import generators_kept, seed_generators
 from RobustART.training.objectives.objective import JSD, MOCO, check_views, views_of
 from RobustART.training.objectives.techniques import build_teacher, probe_teacher
 
