@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.core.seeding import image_seed, image_seeds
+from RobustART.core.signs import SIGNS
 from RobustART.errors import ModelError, RecordError
 from RobustART.evaluation.scoring import Verdict, check_finite, score_answers, to_float
 from RobustART.noise.attacks.log import CLEAN, AttackLog
 from RobustART.noise.attacks.stages import Stage, run_stages
+from RobustART.noise.attacks.watching import Watched
 
 Answer = Callable[[str | None, Tensor, int], Tensor]
 """(name of a model, images, key of its random draws) -> logits of each answer, (N, R, K)."""
@@ -92,6 +94,9 @@ class BlockAttack:
                         verdict.broken_by[row] = None if right else stage.name
                 for row in entry["ran"]:
                     verdict.flags[row].update(entry["flags"])
+                for name, rows in entry.get("signs", {}).items():
+                    for row in rows:
+                        verdict.flags[row][name] = SIGNS[name].meaning
             first.forward[left] += torch.tensor(entry["forward"], dtype=torch.int64)
             first.backward[left] += torch.tensor(entry["backward"], dtype=torch.int64)
             return finished
@@ -108,6 +113,7 @@ class BlockAttack:
         scores: dict[str, list[list[Any]]] = {cell: [[] for _ in range(self.columns)] for cell in self.judges}
         passes = torch.zeros(2, len(view), dtype=torch.int64)
         flags: dict[str, str] = {}
+        signs: dict[str, list[int]] = {}
         for chunk in standing.split(len(standing) if whole else self.batch_size):
             log = AttackLog()
             images = to_float(view[chunk].to(self.labels.device))
@@ -116,6 +122,8 @@ class BlockAttack:
                 for spent in total.values():
                     table[chunk] += spent
             flags.update(log.flags)
+            for name, shown in log.signs.items():
+                signs.setdefault(name, []).extend(chunk[shown].tolist())
             # Images whose success the attack did not confirm are evaluated after the last stage only.
             look = torch.tensor([last or name is not None for name in log.broken_by or [CLEAN] * len(chunk)])
             rows, attacked = chunk[look], attacked[look.to(attacked.device)]
@@ -132,6 +140,7 @@ class BlockAttack:
         return {
             "progress": self.name, "stage": stage.name, "ran": standing.tolist(), "finished": finished, "scores": scores,
             "forward": passes[0, standing].tolist(), "backward": passes[1, standing].tolist(), "flags": flags,
+            **({"signs": signs} if signs else {}),
         }  # fmt: skip
 
     def _call(self, stage: Stage, images: Tensor, rows: Tensor, log: AttackLog) -> Tensor:
@@ -143,7 +152,11 @@ class BlockAttack:
         if stage.takes("amp") and self.amp is not None:
             options["amp"] = self.amp
         seeds = self.seeds[rows].to(images.device)
-        attacked = stage.attack(self.model, images, self.labels[rows.to(images.device)], seeds=seeds, **options)
+        model = self.model if stage.takes("log") else Watched(self.model, images)
+        attacked = stage.attack(model, images, self.labels[rows.to(images.device)], seeds=seeds, **options)
+        if isinstance(model, Watched):
+            log.forward[stage.name], log.backward[stage.name] = model.forward_passes.cpu(), model.watch.backward.cpu()
+            log.signs.update(model.watch.signs())
         if attacked.shape != images.shape or not (attacked.isfinite() & (attacked >= 0) & (attacked <= 1)).all():
             raise ModelError(f"the attack {self.name} must return finite images in [0, 1] of the shape of its input")
         return attacked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -77,11 +77,14 @@ class PassRunner:
         part: the pass.
         device: device of the models.
         settings: batch size, precision and seed.
+        grid: all blocks of the pass.
     """
 
     def __init__(
-        self, models: Mapping[str | None, nn.Module], number: int, part: Pass, device: torch.device, settings: Settings
-    ) -> None:
+        self, models: Mapping[str | None, nn.Module], number: int, part: Pass, device: torch.device, settings: Settings,
+        grid: Sequence[Sequence[int]],
+    ) -> None:  # fmt: skip
+        self.places = {block[0]: (place, place + 1) for place, block in enumerate(grid)}
         self.models, self.number, self.part, self.device, self.settings = models, number, part, device, settings
         self.cells = part.cells
         self.view_of = view_names(part.cells)
@@ -142,12 +145,32 @@ class PassRunner:
         for group in attack_groups(self.cells):
             cell, column = self.cells[group[0]], self.columns[self.view_of[group[0]]]
             clean = Verdict.of(seen[cell.victim][:, column], labels, self.classes)
+            assert cell.attack is not None
             self._attack(
-                group, views[:, column], clean.right, [verdicts[i] for i in group], labels, ids, digests, journal
-            )
+                cell.name, cell.attack, cell.victim, {self.cells[i].name: self.cells[i].judge for i in group},
+                views[:, column], clean.right, [verdicts[i] for i in group], labels, ids, digests, journal,
+            )  # fmt: skip
+        probes: list[dict[str, dict[str, int]]] = [{} for _ in ids]
+        for probe in self.part.probes:
+            members = [i for i, cell in enumerate(self.cells) if cell.name in probe.cells]
+            cell, column = self.cells[members[0]], self.columns[self.view_of[members[0]]]
+            left = torch.stack([verdicts[i].right for i in members]).all(0)
+            before, after = (probe.images * place // len(self.places) for place in self.places[ids[0]])
+            tried = left & (left.cumsum(0) <= after - before)
+            verdict = Verdict.of(seen[cell.victim][:, column], labels, self.classes)
+            self._attack(
+                probe.name, probe.attack, cell.victim, {probe.name: cell.victim}, views[:, column], tried, [verdict],
+                labels, ids, digests, journal,
+            )  # fmt: skip
+            for row in tried.nonzero()[:, 0].tolist():
+                spent = int(verdict.forward[row])
+                probes[row][probe.name] = {"broken": int(not verdict.right[row]), "forward": spent}
         columns = [self.columns[name] for name in self.view_of]
         extra = self.part.measured(views, average(seen[self.cells[0].judge]), columns)
-        return [self._line(row, image_id, digests[row], verdicts, extra[row]) for row, image_id in enumerate(ids)]
+        return [
+            self._line(row, image_id, digests[row], verdicts, probes[row], extra[row])
+            for row, image_id in enumerate(ids)
+        ]
 
     def _names(self, ids: Sequence[int]) -> list[str]:
         return [f"{self.part.dataset.files[i]} (image {i})" for i in ids]
@@ -160,34 +183,34 @@ class PassRunner:
         return torch.cat(chunks).unflatten(0, views.shape[:2])
 
     def _attack(
-        self, group: Sequence[int], view: Tensor, active: Tensor, verdicts: Sequence[Verdict], labels: Tensor,
-        ids: Sequence[int], digests: Sequence[str], journal: Journal,
+        self, name: str, attack: Callable[..., Tensor], victim: str | None, judges: dict[str, str | None], view: Tensor,
+        active: Tensor, verdicts: Sequence[Verdict], labels: Tensor, ids: Sequence[int], digests: Sequence[str],
+        journal: Journal,
     ) -> None:  # fmt: skip
-        cells = [self.cells[i] for i in group]
-        cell, key = cells[0], (self.number, ids[0])
-        assert cell.attack is not None
-        saved = journal.stages(key, cell.name)
+        """Attacks the ``active`` images of a block and updates the verdicts, one for each entry of ``judges``."""
+        key = self.number, ids[0]
+        saved = journal.stages(key, name)
         if any(entry["digests"] != list(digests) for entry in saved):
             raise RecordError(
-                f"{journal.path} has progress of {cell.name} on images whose content has changed since, from "
+                f"{journal.path} has progress of {name} on images whose content has changed since, from "
                 f"{self.part.dataset.files[ids[0]]} on. Results are never mixed: use another output_dir, or --fresh"
             )
-        stages = stages_of(cell.attack, str(cell.coordinates.get("attack", cell.name)))
-        attack = BlockAttack(
-            cell.name, stages, self.models[cell.victim], cell.victim,
-            {c.name: c.judge for c in cells}, self.logits, labels, ids, self._names(ids),
-            self.classes, batch_size=self.settings.batch_size, seed=self.settings.seed, amp=self.settings.proposals,
+        stages = stages_of(attack, name.partition("/")[0])
+        run = BlockAttack(
+            name, stages, self.models[victim], victim, judges, self.logits, labels, ids, self._names(ids), self.classes,
+            batch_size=self.settings.batch_size, seed=self.settings.seed, amp=self.settings.proposals,
             repeats=self.settings.repeats,
         )  # fmt: skip
 
         def commit(entry: dict[str, Any]) -> None:
             journal.note({**entry, "pass": key[0], "first": key[1], "digests": list(digests)})
 
-        attack.run(view, active, dict(zip((c.name for c in cells), verdicts, strict=True)), saved, commit)
+        run.run(view, active, dict(zip(judges, verdicts, strict=True)), saved, commit)
 
     def _line(
-        self, row: int, image_id: int, digest: str, verdicts: Sequence[Verdict], extra: dict[str, list[Any]]
-    ) -> Line:
+        self, row: int, image_id: int, digest: str, verdicts: Sequence[Verdict], probes: dict[str, dict[str, int]],
+        extra: dict[str, list[Any]],
+    ) -> Line:  # fmt: skip
         costs: dict[str, Any] = {}
         if any(cell.attack for cell in self.cells):
             flags = {c.name: v.flags[row] for c, v in zip(self.cells, verdicts, strict=True) if v.flags[row]}
@@ -196,6 +219,7 @@ class PassRunner:
                 "forward": [int(v.forward[row]) for v in verdicts],
                 "backward": [int(v.backward[row]) for v in verdicts],
                 "flags": flags or None,
+                "probes": probes or None,
             }
         if self.settings.repeats > 1:
             costs["answers"] = [int(v.answers[row]) for v in verdicts if v.answers is not None]

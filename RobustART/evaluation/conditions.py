@@ -189,10 +189,14 @@ def _own_preprocessing(part: Pass, stated: Preprocessing) -> dict[str, Any]:
 
 
 def _models_of(part: Pass) -> dict[str, Any]:
-    """Returns the names of the attacked model and the judge by cell, unless both are the model under evaluation."""
+    """Returns the names of the attacked model and the judge by cell, unless both are the model under evaluation.
+
+    If attacks are probed, the cells of each probe follow.
+    """
     pairs = {
         cell.name: [cell.victim if cell.attack else cell.judge, cell.judge]
         for cell in part.cells
         if (cell.victim, cell.judge) != (None, None)
     }
-    return {"models": pairs} if pairs else {}
+    probes = {probe.name: list(probe.cells) for probe in part.probes}
+    return {**({"models": pairs} if pairs else {}), **({"probes": probes} if probes else {})}

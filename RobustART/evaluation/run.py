@@ -33,6 +33,7 @@ from RobustART.evaluation.checks import (
 from RobustART.evaluation.conditions import fingerprint, make_header, versions
 from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.picture import draw_noise
+from RobustART.evaluation.questions import questions
 from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.metrics.spec import summarize
 from RobustART.models import Classifier, wrap_model
@@ -148,6 +149,7 @@ def _run_plans(
 ) -> Report:
     stated = classifier.preprocessing
     weights = fingerprint(classifier)
+    ask = questions(plans, classifier, stated, world.device, settings.seed)
     runs: list[tuple[Benchmark, Records]] = []
     timings: dict[str, dict[str, Any]] = {}
     for benchmark, chosen in plans:
@@ -158,7 +160,7 @@ def _run_plans(
         world.barrier()
         models: dict[str | None, Classifier] = {None: classifier, **benchmark.models}
         begun = time.monotonic()
-        records, computed = run_benchmark(models, benchmark, header, chosen, stated, path, world, settings)
+        records, computed = run_benchmark(models, benchmark, header, chosen, stated, path, world, settings, ask)
         check_same_images([*runs, (benchmark, records)], results)
         timings[benchmark.name] = {**_timing(time.monotonic() - begun, computed), "images": sum(map(len, chosen))}
         runs.append((benchmark, records))

@@ -99,6 +99,9 @@ def check_header(text: str, path: object) -> dict[str, Any]:
     _check_conditions(field(header, "conditions", dict, place), f"{place}, in 'conditions',")
     if "versions" in header:
         field(header, "versions", dict, place)
+    for model, flags in (field(header, "signs", dict, place) if "signs" in header else {}).items():
+        if not isinstance(flags, dict) or not _texts(list(flags.values())):
+            raise RecordError(f"{place} needs 'signs', names with meanings by model, got {shown({model: flags})}")
     found = conditions_hash(header["conditions"])
     if sealed and found != header["hash"]:
         raise RecordError(f"{place} was edited: the hash of its conditions is {found}, but it states {header['hash']}")
@@ -167,6 +170,9 @@ def _check_pass(info: dict[str, Any], place: str) -> None:
         raise RecordError(f"{place} needs 'coordinates', an object for each of its cells, got {shown(places)}")
     if field(info, "ids", int, place) < 0:
         raise RecordError(f"{place} needs 'ids', the number of images, from 0, got {info['ids']}")
+    for name, checked in (field(info, "probes", dict, place) if "probes" in info else {}).items():
+        if not _texts(checked) or not set(checked) <= set(cells):
+            raise RecordError(f"{place} needs 'probes', lists of its cells by name, got {shown({name: checked})}")
     if "models" in info:
         for cell, pair in field(info, "models", dict, place).items():
             sound = isinstance(pair, list) and len(pair) == 2 and all(p is None or isinstance(p, str) for p in pair)

@@ -44,6 +44,8 @@ class PassRecords:
     """Backward passes of the attacks, (N, cells); None in a pass without attacks."""
     flags: tuple[dict[str, dict[str, str]], ...] = ()
     """For each image the warnings of attacks by cell, name and meaning; empty in a pass without attacks."""
+    probes: tuple[dict[str, dict[str, int]], ...] = ()
+    """For each image the attacks without gradients that tried it, by name: ``broken`` (0 or 1) and ``forward`` passes."""
     extra: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
     """Extra numbers of the benchmark by name, each (N, cells, ...)."""
     coordinates: tuple[dict[str, Any], ...] = ()
@@ -88,6 +90,7 @@ class Table:
         self.numbers = {key: array(kinds.get(key, "q")) for key in (*_PER_CELL, *_PER_ATTACK, _SEVERAL)}
         self.broken_by: list[tuple[str | None, ...]] = []
         self.flags: list[dict[str, dict[str, str]]] = []
+        self.probes: list[dict[str, dict[str, int]]] = []
         self.extra: dict[str, list[Any]] = {}
 
     def add(self, row: dict[str, Any], place: str) -> None:
@@ -136,8 +139,15 @@ class Table:
                 raise RecordError(
                     f"{place} needs 'flags', names with meanings for each of its cells, got {shown({cell: found})}"
                 )
+        probes = field(row, "probes", dict, place) if "probes" in row else {}
+        for name, tried in probes.items():
+            if not isinstance(tried, dict) or not all(type(tried.get(key)) is int for key in ("broken", "forward")):
+                raise RecordError(
+                    f"{place} needs 'probes', names with the integers 'broken' and 'forward', got {shown({name: tried})}"
+                )
         self.broken_by.append(tuple(stages))
         self.flags.append(flags)
+        self.probes.append(probes)
 
     def finish(self, place: str) -> PassRecords:
         """Returns the arrays, sorted by id; raises a RecordError that names ``place`` if values are inconsistent."""
@@ -166,6 +176,7 @@ class Table:
             forward=table("forward") if attacked else None,
             backward=table("backward") if attacked else None,
             flags=tuple(self.flags[row] for row in rows) if attacked else (),
+            probes=tuple(self.probes[row] for row in rows) if attacked else (),
             extra={
                 key: _extra(values, f"in 'extra' {key!r}", self.ids, place)[order] for key, values in self.extra.items()
             },

@@ -17,6 +17,7 @@ from RobustART.metrics.results import Summary
 from RobustART.metrics.robustness import attack_costs, attack_warnings
 from RobustART.metrics.runs import result_files
 from RobustART.metrics.spec import summarize
+from RobustART.metrics.trust import model_warnings
 from RobustART.records.lines import CLEAN, Records
 from RobustART.report.facts import RECORDED, Facts, read_results
 from RobustART.report.page import write_page
@@ -124,6 +125,7 @@ def _warnings(runs: Mapping[str, Records], facts: Facts, summaries: Mapping[str,
     """Returns the warnings: of the model, of the records of each benchmark, and of its data and numbers."""
     found = list(facts["notes"])
     for name, records in runs.items():
+        found += model_warnings(records)
         found += [f"{name}: {text}" for text in (*repeat_warnings(records), *attack_warnings(records))]
         recorded = records.header.get("versions", {})
         if recorded != facts["conditions"]["versions"]:

@@ -68,7 +68,7 @@ def _mark(shown: Headline) -> tuple[float, float | None, float | None] | None:
 
 def noise_families(report: Data) -> list[Axis]:
     """Returns the axes of a report's radar, without undefined ones."""
-    found = [axis for name, entry in report["benchmarks"].items() for axis in face(name).axes(entry)]
+    found = [axis for name, entry in report["benchmarks"].items() for axis in face(name).spokes(entry)]
     return [axis for axis in found if axis.estimate["value"] is not None]
 
 
@@ -237,7 +237,8 @@ def _costs(report: Data) -> Table:
 def _attack_settings(report: Data) -> Iterator[Table]:
     rows = []
     for name, entry in report["benchmarks"].items():
-        for cell, settings in entry["attacks"].items():
+        probes = {cell: "on images that all attacks left" for cell in entry["passes"] if cell not in entry["attacks"]}
+        for cell, settings in {**entry["attacks"], **probes}.items():
             cost = entry["passes"].get(cell, {"forward": 0, "backward": 0})
             rows.append((f"{name}: {cell}", [plain(settings), cost["forward"], cost["backward"]]))
     if rows:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from RobustART.core.tables import markdown_table, text_table
+from RobustART.metrics.results import doubt
 from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec, face
 
 Data = Mapping[str, Any]
@@ -24,10 +25,13 @@ UNTIMED = (
 
 
 def number(estimate: Estimate | None) -> str:
-    """Returns a value with two decimals or ``undefined``; an empty string without an estimate."""
+    """Returns a value with two decimals and its signs, or ``undefined``; an empty string without an estimate."""
     if estimate is None:
         return ""
-    return "undefined" if estimate["value"] is None else f"{estimate['value']:.2f}"
+    doubts = estimate.get("not_trustworthy", ())
+    if estimate["value"] is None:
+        return "not trustworthy:" if doubts else "undefined"
+    return f"{estimate['value']:.2f}{doubt(doubts)}"
 
 
 def interval(estimate: Estimate | None) -> str:

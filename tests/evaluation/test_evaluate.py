@@ -249,7 +249,11 @@ def test_chance_warning(tmp_path, lite0):
 
 def test_report_files(tmp_path, data, model):
     report = evaluate(
-        model, data, {"clean": {}, "adversarial": {"eps": [2 / 255]}}, output_dir=tmp_path, progress=False
+        model,
+        data,
+        {"clean": {}, "adversarial": {"attacks": ["fgsm"], "eps": [2 / 255]}},
+        output_dir=tmp_path,
+        progress=False,
     )
     written = json.loads((tmp_path / "results" / "report.json").read_text())
     assert written == report.data

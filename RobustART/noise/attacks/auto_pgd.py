@@ -183,7 +183,7 @@ class _Run:
         losses = losses.to(rows["loss_best"].dtype)
         if self.any_fresh:
             self.any_fresh = False
-            self._start(rows, losses, gradient)
+            self._start(rows, losses)
         fresh = rows["t"] == 0
         better = (losses > rows["loss_best"]) | fresh
         rows["best"] = where(better, rows["x"], rows["best"])
@@ -200,11 +200,9 @@ class _Run:
         rows["x"] = where(back, rows["best"], rows["x"])
         return where(back, rows["gradient"], gradient)
 
-    def _start(self, rows: Rows, losses: Tensor, gradient: Tensor) -> None:
+    def _start(self, rows: Rows, losses: Tensor) -> None:
         """Sets the initial values of a phase in the rows that have just begun one."""
         fresh = rows["t"] == 0
-        if self.loss != "ce" and bool((fresh & (gradient.flatten(1) == 0).all(1)).any()):
-            self.task.flags["zero_gradients"] = "some images have a zero gradient; gradient attacks may fail on them"
         rows["loss_check"] = torch.where(fresh, losses, rows["loss_check"])
         rows["n_improved"] = torch.where(fresh, 0, rows["n_improved"])
         rows["reduced"] = rows["reduced"] | fresh

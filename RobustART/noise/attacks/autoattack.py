@@ -22,7 +22,7 @@ from RobustART.core.seeding import fold, image_seeds
 from RobustART.errors import ConfigError, nearest
 from RobustART.noise.attacks.apgd import apgd_ce, apgd_dlr, apgd_t
 from RobustART.noise.attacks.fab import fab, fab_t
-from RobustART.noise.attacks.flags import check_model, warn
+from RobustART.noise.attacks.flags import check_model, few_classes, telling, warn
 from RobustART.noise.attacks.geometry import Norm, check_norm
 from RobustART.noise.attacks.inputs import CommonOptions, attack
 from RobustART.noise.attacks.log import AttackLog
@@ -111,7 +111,7 @@ def _known(name: str) -> str:
 def run_stage(
     name: str, model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, norm: str = "Linf",
     stop: str | None = "first", options: Mapping[str, Any] | None = None,
-    ask: Callable[[Model, Tensor, Tensor], dict[str, str]] | None = None, **common: Unpack[CommonOptions],
+    ask: Callable[[Model, Tensor], dict[str, str]] | None = None, **common: Unpack[CommonOptions],
 ) -> Tensor:  # fmt: skip
     """Runs one stage on images and returns their adversarial versions, unchanged ones where it found none.
 
@@ -124,12 +124,12 @@ def run_stage(
         norm: ``"Linf"``, ``"L2"`` or ``"L1"``.
         stop: None or ``"first"``.
         options: of the stage, as :func:`plan` returns them.
-        ask: called with model, images and labels first; the flags that it returns go into the log.
+        ask: called with model and images first; the flags that it returns go into the log.
         common: options of every attack; the seeds are the same for all stages.
     """
     log = common.get("log")
     if ask is not None and log is not None:
-        log.flags.update(ask(model, images, labels))
+        log.flags.update(ask(model, images))
     seeds = common.get("seeds")
     if seeds is None:
         seeds = image_seeds(0, range(len(images)), "autoattack")
@@ -204,7 +204,7 @@ def autoattack(
             "Square broke images that the attacks with gradients left standing; gradients may be masked, and the true "
             "robustness may be lower still"
         )
-    log.flags.update(flags)
+    log.flags.update(flags | telling(log))
     if checks:
         warn(log.flags)
     return adversarial
@@ -241,15 +241,23 @@ def _stages(
     checks: bool = True,
     **bound: Any,
 ) -> list[Stage]:
-    """Returns AutoAttack's stages with their options bound; the first also asks the questions of :func:`check_model`."""
+    """Returns AutoAttack's stages with their options bound; the first also flags losses that need more classes.
+
+    The caller checks the model once for all attacks (:func:`check_model`).
+    """
     todo = plan(norm, version, attacks, stage_options, samples=samples, backward=backward)
-    ask = functools.partial(_flags, list(todo), version) if checks else None
+    ask = functools.partial(_few_classes, list(todo)) if checks else None
     stages = []
     for name, options in todo.items():
         run = functools.partial(run_stage, name, eps=eps, norm=norm, options=options, ask=ask, **bound)
         stages.append(Stage(name, run))
         ask = None
     return stages
+
+
+def _few_classes(stages: Sequence[str], model: Model, images: Tensor) -> dict[str, str]:
+    with torch.no_grad():
+        return few_classes(stages, model(images[:1]).shape[1]) if len(images) else {}
 
 
 def _flags(stages: Sequence[str], version: str, model: Model, images: Tensor, labels: Tensor) -> dict[str, str]:

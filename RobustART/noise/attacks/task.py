@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -46,8 +46,6 @@ class Task:
     """Confirmed successes, bool (N,)."""
     clean_logits: Tensor | None = None
     """Logits of the images themselves, (N, K), if the model was asked for them."""
-    flags: dict[str, str] = field(default_factory=dict)
-    """Signs of a misleading result, for the log."""
 
     def fooled(self, logits: Tensor, index: Tensor, points: Tensor | None = None) -> Tensor:
         """Returns where the logits (M, K) are a success for the images ``index``, (M,).
@@ -203,5 +201,5 @@ def attack_task(
         untouched = clean | (task.broken & (task.adversarial == task.images).flatten(1).all(1))
         log.broken_by[:] = [CLEAN if c else name if b else None for c, b in zip(untouched, task.broken, strict=True)]
         log.forward[name] = task.victim.forward_passes.cpu()
-        log.backward[name] = task.victim.backward_passes.cpu()
-        log.flags.update(task.flags)
+        log.backward[name] = task.victim.watch.backward.cpu()
+        log.signs.update(task.victim.watch.signs())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from RobustART.core.logits import average, check_logits
 from RobustART.core.seeding import generators_kept, seed_generators
 from RobustART.errors import ConfigError, ModelError
+from RobustART.noise.attacks.watching import Watch
 from RobustART.registry import import_path
 
 Model = Callable[[Tensor], Tensor]
@@ -75,7 +76,7 @@ class Victim:
         self.dtype = parameter_dtype(model)
         self.classes: int | None = None
         self.forward_passes = torch.zeros_like(labels)
-        self.backward_passes = torch.zeros_like(labels)
+        self.watch = Watch(labels)
         self._labels = labels
 
     def logits(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
@@ -98,7 +99,7 @@ class Victim:
         """
         passes = [self._pass(points, index, loss) for _ in range(self.samples)]
         answers, losses, gradients = zip(*passes, strict=True)
-        return average_of(answers), mean_of(losses), torch.nan_to_num(mean_of(gradients), nan=0.0)
+        return average_of(answers), mean_of(losses), mean_of(gradients)
 
     def _pass(self, points: Tensor, index: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
         leaf = points.detach().requires_grad_()
@@ -112,8 +113,7 @@ class Victim:
                     "the option 'backward', or use an attack without gradients, 'square' or 'hop_skip_jump_linf'"
                 )
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-        self.backward_passes.index_add_(0, index, torch.ones_like(index))
-        return logits.detach(), losses.detach(), gradient
+        return logits.detach(), losses.detach(), self.watch.gradient(index, gradient)
 
     def class_gradients(
         self, points: Tensor, index: Tensor, source: Tensor, others: Tensor
@@ -133,8 +133,7 @@ class Victim:
             totals = values.sum(0).unbind()
         for j, total in enumerate(totals):
             (gradient,) = torch.autograd.grad(total, leaf, retain_graph=j < len(totals) - 1)
-            self.backward_passes.index_add_(0, index, torch.full_like(index, self.samples))
-            yield values[:, j].detach(), torch.nan_to_num(gradient, nan=0.0)
+            yield values[:, j].detach(), self.watch.gradient(index, gradient, passes=self.samples)
 
     def _differentiable(self, leaf: Tensor, index: Tensor) -> Tensor:
         """Returns the model's logits with a graph: its own, or that of the callable that replaces it."""
