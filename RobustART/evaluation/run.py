@@ -145,7 +145,7 @@ def _run_plans(
     runs: list[tuple[Benchmark, Records]] = []
     timings: dict[str, dict[str, Any]] = {}
     for benchmark, chosen in plans:
-        header = make_header(benchmark, chosen, classifier, weights, world.device, settings)
+        header = make_header(benchmark, chosen, classifier, weights, classes, world.device, settings)
         path = results / f"{benchmark.name}.jsonl"
         if fresh and world.is_main:
             Journal(path, header, []).delete()

@@ -42,6 +42,12 @@ class Column:
         return None if estimate is None else estimate["value"]
 
     @property
+    def images(self) -> int | None:
+        """Number of images of every run; None if it differs between runs."""
+        found = {estimate["n"] for estimate in self.estimates if estimate is not None}
+        return found.pop() if len(found) == 1 else None
+
+    @property
     def count(self) -> int:
         """Number of runs that have a value."""
         return sum(self.value(run) is not None for run in range(len(self.estimates)))

@@ -15,7 +15,7 @@ from RobustART.metrics.detection import unknown_images
 from RobustART.metrics.systems import systems
 from tests.metrics.conftest import write_records
 
-DATA = [{"name": "photos", "fingerprint": "f", "images": 8, "subset": None}]
+DATA = [{"name": "photos", "fingerprint": "f", "images": 8, "subset": None, "label_set": None, "classes": 1000}]
 PREPROCESSING = {"input_size": 224, "resize": 256, "mean": [0.5], "std": [0.5]}
 
 
