@@ -35,6 +35,7 @@ from RobustART.evaluation.picture import draw_noise
 from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.metrics.spec import summarize
 from RobustART.models import Classifier, wrap_model
+from RobustART.models.macs import count_macs
 from RobustART.records.journal import Journal
 from RobustART.records.lines import Records
 from RobustART.report import Report, build_report, write_report
@@ -165,6 +166,8 @@ def _run_plans(
             "architecture": type(classifier.network).__name__,
             "parameters": sum(value.numel() for value in classifier.network.parameters()),
             "classes": classes,
+            "technique": classifier.technique,
+            "macs": _macs(classifier),
         },
         "conditions": {
             "subset": None if limit is None else f"{limit} images, class-balanced, drawn with seed {settings.seed}",
@@ -197,6 +200,15 @@ def _run_plans(
         write_report(results, report, draw)
     world.barrier()
     return report
+
+
+def _macs(classifier: Classifier) -> int | None:
+    """Returns the multiply-adds of one image; None if the network cannot be run without memory, as counting needs it."""
+    try:
+        return count_macs(classifier.network, classifier.preprocessing.input_size)
+    except Exception as error:  # a user's network can raise anything on tensors without values
+        log.debug("the multiply-adds of the network are not known: %s", error)
+        return None
 
 
 def _benchmark_facts(

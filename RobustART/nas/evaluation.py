@@ -119,7 +119,7 @@ def as_classifier(supernet: Classifier, subnet: Subnet) -> Classifier:
     own = dataclasses.replace(stated, input_size=size, resize=resize)
     classifier = Classifier(network.subnet(subnet.encoding), own, supernet.source)
     classifier.arguments = {**supernet.arguments, "encoding": json.dumps(subnet.encoding)}
-    classifier.notes = supernet.notes
+    classifier.notes, classifier.technique = supernet.notes, supernet.technique
     return classifier.eval()
 
 

@@ -13,11 +13,10 @@ from RobustART.core.tables import markdown_table
 from RobustART.errors import RecordError, UndefinedError
 from RobustART.metrics.spec import face
 from RobustART.nas.rows import Row, columns_of
-from RobustART.report.board_charts import short
 from RobustART.report.plotting import SERIES, Panel, plot, slug
 from RobustART.report.rendering import ARROWS, render_page
 from RobustART.report.tables import Table, fact_table
-from RobustART.report.text import Estimate, both
+from RobustART.report.text import Estimate, both, short
 
 FORMAT = "robustart-nas-analysis/1"
 COSTS = ("macs", "parameters")

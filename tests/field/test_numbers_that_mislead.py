@@ -20,11 +20,13 @@ from RobustART.metrics.reading import read_result
 from RobustART.metrics.spec import summarize
 from RobustART.records.header import conditions_hash
 from RobustART.records.sealing import unsealed
-from RobustART.report.board import ranking
+from RobustART.report.board import ranking, ranks, render_board
+from RobustART.report.board_files import board_data
 from RobustART.report.board_runs import read_runs
 from RobustART.report.build import report_of_files
 from RobustART.report.columns import all_columns, headlines
 from tests.conftest import as_format_1, make_picture, sealed
+from tests.report.conftest import read_page
 
 SMALL = {"input_size": 32, "resize": 32}
 
@@ -157,3 +159,35 @@ def test_calibration_errors_of_few_images_have_a_note():
     assert calibration(confidence, correct).notes == ()
     (note,) = calibration(confidence[:20], correct[:20]).notes
     assert "20 images: 1.33 in each of 15 bins, where chance alone makes up to 43 percentage points of ece" in note
+
+
+def board_of(tmp_path, reports):
+    """Runs of a leaderboard: (technique, mean error) of each."""
+    folders = []
+    for number, (technique, error) in enumerate(reports):
+        found = json.loads((tmp_path / "run" / "results" / "report.json").read_text())
+        found["model"]["technique"] = technique
+        found["benchmarks"]["imagenet_c"]["metrics"]["mean_error_of_these_cells"]["value"] = error
+        place = tmp_path / f"run{number}" / "results"
+        place.mkdir(parents=True)
+        (place / "report.json").write_text(json.dumps(found))
+        folders.append(str(tmp_path / f"run{number}"))
+    return read_runs(folders)
+
+
+def test_the_number_on_the_board_is_the_rank(tmp_path):
+    dataset = photos(tmp_path / "photos", ["cat", "dog"])
+    run(tmp_path / "run", dataset, 2, {"imagenet_c": {"corruptions": ["fog"], "severities": [1]}})
+    runs = board_of(tmp_path, [("plain", 30.0), ("untrained", 10.0), ("plain", 20.0), ("mixup", 20.0), ("plain", 40.0)])
+    columns = all_columns(runs)
+    order, first = ranking(runs, headlines(runs, columns))
+    assert order == [2, 3, 0, 4, 1]
+    assert ranks(runs, order, first) == [3, None, 1, 1, 4]
+    assert [entry["rank"] for entry in board_data(runs)["runs"]] == [3, None, 1, 1, 4]
+    page = read_page(render_board(runs, tmp_path))
+    rows = {int(row.attributes["data-run"]): row.find("td") for row in page.find("tr") if "data-run" in row.attributes}
+    assert [rows[number][0].text for number in range(5)] == ["3", "", "1", "1", "4"]
+    best = {
+        number for number, cells in rows.items() if any("best" in cell.attributes.get("class", "") for cell in cells)
+    }
+    assert best == {2, 3}
