@@ -203,7 +203,9 @@ def _drawn(
         return board_charts.scatter(f"{kind}-{_id(y)}", runs, x, y, families)
 
     if clean is not None:
-        caption = "Each point is a run, with its number after the name in the table and the size of its model; bars are 95 % intervals."
+        caption = (
+            "Each point is a run, with its number in the table and the size of its model; bars are 95 % intervals."
+        )
         plots = [scatter("accuracy", clean, column) for column in robust]
         yield "accuracy", "Robustness against clean accuracy", plots, caption
     caption = "The number of parameters is on a logarithmic axis."

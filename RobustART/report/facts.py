@@ -23,7 +23,7 @@ RECORDED = ". The results are recorded; once this is resolved, the same command 
 Facts = dict[str, Any]
 """Contents of ``run.json``. The entries are those of the same names in ``report.json``:
 
-* ``model``: ``architecture``, ``parameters``, ``classes``, and ``technique`` and ``macs``, which earlier versions did not write;
+* ``model``: ``architecture``, ``parameters``, ``classes``; ``technique`` and ``macs``, which earlier versions lack;
 * ``conditions``: ``subset``, ``overridden``, ``amp``, ``versions``, ``config``;
 * ``notes``: warnings of the model;
 * ``benchmarks``: by name, in the order of the report, the ``hash`` of the records, for each pass the ``name``, ``images``
@@ -167,8 +167,8 @@ def stated_facts(runs: Mapping[str, Records], reason: str) -> Facts:
     subset = any(row["of"] is None for entry in benchmarks.values() for row in entry["data"])
     first = next(iter(runs.values())).header
     missing = (
-        "architecture, parameters, technique and classes of the model, the options of the run, its time and evaluation passes, "
-        "where labels come from, and warnings of the model and the data"
+        "architecture, parameters, technique, multiply-adds and classes of the model, the options of the run, its time and "
+        "evaluation passes, where labels come from, and warnings of the model and the data"
     )
     return {
         "format": FORMAT,

@@ -191,3 +191,28 @@ def test_the_number_on_the_board_is_the_rank(tmp_path):
         number for number, cells in rows.items() if any("best" in cell.attributes.get("class", "") for cell in cells)
     }
     assert best == {2, 3}
+
+
+BOTH = {
+    "clean": {}, "imagenet_c": {"corruptions": ["fog"], "severities": [1]},
+    "adversarial": {"attacks": ["fgsm"], "eps": {"Linf": ["1/255"]}},
+}  # fmt: skip
+
+
+def test_models_are_compared_in_their_own_preprocessing(tmp_path, capsys):
+    dataset = photos(tmp_path / "photos", ["cat", "dog"])
+    run(tmp_path / "a", dataset, 2, BOTH)
+    run(tmp_path / "b", dataset, 2, BOTH, seed=1, input_size=40, resize=48)
+    places = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert robustart(["compare", *places, "-o", str(tmp_path / "both.json")]) == 0
+    notes = json.loads((tmp_path / "both.json").read_text())["notes"]
+    for benchmark in BOTH:
+        note = f"{places[1]}, {benchmark}: preprocessing.input_size: 32 -> 40"
+        assert note in notes
+    assert f"- {note}\n" in capsys.readouterr().out
+    evaluate(Means(2), dataset, BOTH, output_dir=tmp_path / "c", preprocessing=SMALL, seed=1, progress=False)
+    photos(tmp_path / "photos", ["dog", "cat"])  # the same names, other images
+    run(tmp_path / "d", dataset, 2, BOTH)
+    for other, reason in (("c", "differs in seed"), ("d", "another content")):
+        assert robustart(["compare", places[0], str(tmp_path / other)]) == 2
+        assert reason in capsys.readouterr().err
