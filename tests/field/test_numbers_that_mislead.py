@@ -1,23 +1,32 @@
 """Numbers that misled who is not an expert: each is right now, has a reason instead of a value, or a note beside it."""
 
+import functools
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import permutation_test, spearmanr
 from torch import nn
 
 from RobustART.cli import main as robustart
-from RobustART.data import create_dataset
+from RobustART.data import array_dataset, create_dataset
 from RobustART.data.imagenet import imagenet_wnids
 from RobustART.evaluation import evaluate
+from RobustART.evaluation.picture import GAP, LABEL, MARK, TILE, Tile, _layout
 from RobustART.metrics.calibration import calibration
 from RobustART.metrics.comparison import compare
+from RobustART.metrics.correlation import spearman
 from RobustART.metrics.evaluators import ImageNetCEvaluator, ImageNetEvaluator
 from RobustART.metrics.reading import read_result
 from RobustART.metrics.spec import summarize
+from RobustART.models import create_model, wrap_model
+from RobustART.models.macs import count_macs
+from RobustART.models.provenance import technique_of
+from RobustART.nas.page import Analysis
 from RobustART.records.header import conditions_hash
 from RobustART.records.sealing import unsealed
 from RobustART.report.board import ranking, ranks, render_board
@@ -25,8 +34,10 @@ from RobustART.report.board_files import board_data
 from RobustART.report.board_runs import read_runs
 from RobustART.report.build import report_of_files
 from RobustART.report.columns import all_columns, headlines
+from RobustART.training.cls_solver import main as solver
 from tests.conftest import as_format_1, make_picture, sealed
 from tests.report.conftest import read_page
+from tests.training.conftest import CONFIG, NETWORK
 
 SMALL = {"input_size": 32, "resize": 32}
 
@@ -216,3 +227,154 @@ def test_models_are_compared_in_their_own_preprocessing(tmp_path, capsys):
     for other, reason in (("c", "differs in seed"), ("d", "another content")):
         assert robustart(["compare", places[0], str(tmp_path / other)]) == 2
         assert reason in capsys.readouterr().err
+
+
+def test_correlations_of_sub_networks_are_corrected_for_their_number():
+    rng = np.random.default_rng(4)
+    header = {"conditions": "0" * 16, "space": {"name": "resnet"}, "statistics": {"images": 100}}
+    rows = [
+        {
+            "id": f"{i:012x}", "parameters": 1000 + i, "macs": 10 + i, "factors": {"depth": i},
+            "numbers": {"clean": {"planted": float(i), **{f"noise{k}": rng.random() for k in range(60)}}},
+        }
+        for i in range(30)
+    ]  # fmt: skip
+    found = Analysis.of(header, rows, functools.partial(spearman, resamples=200))
+    every = [(n.name, e) for n in found.numbers for e in n.correlations.values()]
+    assert (found.tests, len(every)) == (183, 183)
+    assert any(e["low"] * e["high"] > 0 for name, e in every if name != "planted")  # a single interval excludes 0
+    text = found.markdown()
+    assert len(re.findall(r"\*\*-?[01]\.\d\d \[", text)) == 3  # the planted ones alone
+    assert "after Holm's method for all 183 tests" in text
+    assert json.loads(found.json())["tests"] == 183
+
+
+@pytest.mark.parametrize("n", [6, 40])
+def test_p_values_of_rank_correlations(n):
+    x, y = np.random.default_rng(n).random((2, n))
+    exact = permutation_test((x,), lambda a: spearmanr(a, y).statistic, permutation_type="pairings", n_resamples=2000)
+    assert spearman(x, y, resamples=10)["p"] == pytest.approx(exact.pvalue, abs=0.03)
+
+
+def test_the_picture_tells_right_from_wrong_without_colour():
+    def drawn(right):
+        page = _layout([Tile("clean", "", np.full((32, 32, 3), 200, np.uint8), "cat", 0.5, right)])
+        return np.array(page.convert("L")) < 160
+
+    right, wrong = drawn(True), drawn(False)
+    top = [page[GAP, LABEL : LABEL + TILE].mean() for page in (right, wrong)]
+    assert top[0] == 1
+    assert 0.4 < top[1] < 0.7
+    marks = [page[GAP + TILE + 5 :][:MARK, LABEL : LABEL + MARK] for page in (right, wrong)]
+    assert (marks[0] != marks[1]).any()
+    assert marks[1][1, 1]  # a cross has a stroke in each corner
+    assert not marks[0][1, 1]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Folders of a network trained plainly and by PGD, of one config; their evaluation comes later."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "network_of_techniques.py").write_text(NETWORK)
+    config = folder / "config.yaml"
+    config.write_text(CONFIG.format(module="network_of_techniques"))
+    short = ["lr_scheduler.kwargs.max_epoch=2", "data.train.kwargs.split=test", "data.test=null"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        for name, more in (("plain", ["ema={enable: true}"]), ("pgd", ["training.adversary={type: pgd, steps: 1}"])):
+            sets = [word for text in (*short, f"output_dir={name}", *more) for word in ("--set", text)]
+            assert solver(["--config", str(config), "--quiet", *sets]) == 0
+        yield folder
+
+
+def technique_in(model, output, config=None):
+    """The technique that the report of a model states, in every form."""
+    data = array_dataset([make_picture(i, 8, 8) for i in range(4)], [0, 1, 2, 3])
+    report = evaluate(model, data, {"clean": {}}, output_dir=output, config=config, progress=False)
+    technique = report.data["model"]["technique"]
+    line = f"technique: {technique}; input: 8 x 8; multiply-adds: "
+    for text in (
+        report.text(),
+        (output / "results" / "report.md").read_text(),
+        (output / "results" / "report.html").read_text(),
+    ):
+        assert line in text
+    assert report.data["model"]["input_size"] == 8
+    assert report.data["model"]["macs"] == count_macs(model.network, 8)
+    assert report_of_files(output / "results").data["model"] == report.data["model"]
+    assert board_data(read_runs([str(output)]))["runs"][0]["technique"] == technique
+    return technique
+
+
+def test_a_checkpoint_states_what_it_was_trained_with(trained, tmp_path):
+    misleading = {"label_smooth": 0.1, "mixup": 0.2}
+    for folder, file, expected in (
+        ("plain", "ckpt", "plain"), ("plain", "ema", "plain, EMA"), ("pgd", "ckpt", "PGD adversarial training"),
+    ):  # fmt: skip
+        weights = trained / folder / "checkpoints" / f"{file}.pth.tar"
+        own = {"preprocessing": {"input_size": 8, "resize": 8}}
+        model = create_model("network_of_techniques:build", weights=str(weights), **own)
+        assert technique_in(model, tmp_path / folder / file, misleading) == expected
+        state = torch.load(weights, weights_only=True)
+        facts = state["trained"]
+        assert (facts["technique"], facts["architecture"]) == (expected, "network_of_techniques:build")
+        bare = tmp_path / "bare.pth"
+        torch.save(state["model"], bare)
+        assert create_model("network_of_techniques:build", weights=str(bare), **own).technique == "not known"
+        if file == "ckpt":  # checkpoints of earlier versions state the conditions alone
+            del state["trained"]
+            torch.save(state, bare)
+            assert create_model("network_of_techniques:build", weights=str(bare), **own).technique == expected
+
+
+def test_a_training_that_began_with_weights_states_theirs(trained):
+    start = trained / "pgd" / "checkpoints" / "ckpt.pth.tar"
+    short = [
+        "lr_scheduler.kwargs.max_epoch=2",
+        "data.test=null",
+        "output_dir=fine",
+        f"model.weights={start}",
+        "mixup=0.2",
+    ]
+    sets = [word for text in short for word in ("--set", text)]
+    assert solver(["--config", str(trained / "config.yaml"), "--quiet", *sets]) == 0
+    facts = torch.load(trained / "fine" / "checkpoints" / "ckpt.pth.tar", weights_only=True)["trained"]
+    assert facts["technique"] == "mixup; weights before: PGD adversarial training"
+
+
+def test_technique_of_weights_that_we_did_not_train(tmp_path):
+    small = {"preprocessing": {"input_size": 8, "resize": 8}, "num_classes": 10}
+    assert technique_in(create_model("timm:resnet10t", **small), tmp_path / "random") == "untrained"
+    assert wrap_model(Means(2)).technique == "not known"
+    torch.save(create_model("timm:resnet10t.c3_in1k", **small).network.state_dict(), tmp_path / "file.pth")
+    foreign = create_model("timm:resnet10t.c3_in1k", weights=str(tmp_path / "file.pth"), **small)
+    assert technique_in(foreign, tmp_path / "file", {"label_smooth": 0.1}) == "not known"
+
+
+def test_a_network_that_cannot_be_counted_has_unknown_macs(tmp_path):
+    class Numpy(Means):
+        def forward(self, images):
+            return self.head(torch.tensor(images.mean((2, 3)).numpy()))
+
+    report = evaluate(
+        Numpy(2), photos(tmp_path / "photos", ["cat", "dog"]), {"clean": {}}, output_dir=tmp_path, preprocessing=SMALL,
+        progress=False,
+    )  # fmt: skip
+    assert report.data["model"]["macs"] is None
+    assert "multiply-adds: not known" in report.text()
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, "plain"),
+        ({"training": {"objective": {"type": "plain"}}, "data": {"train": {"transforms": {"type": "STANDARD"}}}}, "plain"),
+        ({"label_smooth": 0.1, "mixup": 0.2, "cutmix": 1.0, "kw_weight": 1.0}, "label smoothing, mixup, cutmix, kurtosis regularisation"),
+        ({"training": {"adversary": {"type": "trades"}}}, "TRADES adversarial training"),
+        ({"training": {"objective": {"type": "jsd"}}, "data": {"train": {"transforms": [{"type": "aug_mix"}]}}}, "AugMix's loss, aug_mix"),
+        ({"training": {"moco": {"dim": 8}}, "data": {"train": {"transforms": {"type": "MOCOV2"}}}}, "MoCo v2"),
+        ({"training": {"train_only": ["fc"]}}, "training of fc alone"),
+    ],
+)  # fmt: skip
+def test_techniques(config, expected):
+    assert technique_of(config) == expected
