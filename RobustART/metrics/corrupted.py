@@ -17,7 +17,7 @@ from RobustART.metrics.results import Estimate, Summary, Table
 SEVERITIES = (1, 2, 3, 4, 5)
 IMAGES = 50_000
 """Number of images of AlexNet's errors, and of published values."""
-OTHER_CLASSES = "AlexNet's errors, which divide it, are those on ImageNet's 1,000 classes, and the labels are others"
+OTHER_CLASSES = "it divides by AlexNet's errors on ImageNet's 1,000 classes, and these are other labels"
 """Why mCE, relative mCE and CE are undefined for other labels."""
 
 
@@ -64,12 +64,10 @@ def corrupted(
         for title, statistic in zip(titles, asked, strict=False):
             statistics[place, row, title] = statistic
 
-    undefined: list[str] = []
     scores = ("mean_error_{}", "mCE", "relative_mCE"), ("mean_error_{}", "mCE_{}", "relative_mCE_{}")
     for names, titles in ((SCORED, scores[0]), (tuple(baseline), scores[1])):
         if set(names) <= set(complete):
             measure("metrics", "", names, [title.format(len(names)) for title in titles], imagenet)
-            undefined += [] if imagenet else titles[1 : 2 if clean is None else 3]
     if not statistics:
         measure("metrics", "", list(columns), ["mean_error_of_these_cells"], False)
     titles = ("mean error", "CE", "relative CE")
@@ -85,9 +83,10 @@ def corrupted(
         name: {str(severity): estimates.accuracy(correct[:, column]) for severity, column in row.items()}
         for name, row in columns.items()
     }
-    metrics = {
-        name.format(len(baseline)): Estimate(None, None, None, len(correct), OTHER_CLASSES) for name in undefined
-    }
+    metrics: dict[str, Estimate] = {}
+    if not imagenet and set(SCORED) <= set(complete):
+        names = scores[0][1 : 2 if clean is None else 3]
+        metrics = dict.fromkeys(names, Estimate(None, None, None, len(correct), OTHER_CLASSES))
     tables: dict[str, Table] = {"top1": top1}
     for (place, line, title), estimate in found.items():
         if place == "metrics":

@@ -57,13 +57,14 @@ def render_board(runs: Sequence[Run], folder: Path) -> str:
 def ranking(runs: Sequence[Run], shown: Sequence[Column]) -> tuple[list[int], Column | None]:
     """Returns the order of the runs, best first and those without a rank last, and the column that determines it.
 
-    This is the first measure of robustness that most runs have; without one, clean accuracy.
+    This is the first measure of robustness that most trained models have; without one, clean accuracy.
     """
     ways = [column for column in shown if column.better is not None]
     robust = [column for column in ways if face(column.benchmark).noise != "none"] or ways
     if not robust:
         return list(range(len(runs))), None
-    first = max(robust, key=lambda column: column.count)
+    trained = [number for number, run in enumerate(runs) if not run.untrained]
+    first = max(robust, key=lambda column: sum(column.value(number) is not None for number in trained))
     sign = -1 if first.better == "high" else 1
 
     def place(number: int) -> tuple[bool, bool, float]:
