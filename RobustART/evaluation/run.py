@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -203,9 +204,11 @@ def _run_plans(
 
 
 def _macs(classifier: Classifier) -> int | None:
-    """Returns the multiply-adds of one image; None if the network cannot be run without memory, as counting needs it."""
+    """Returns the multiply-adds of one image; None if they cannot be counted without memory, as in a scripted network."""
     try:
-        return count_macs(classifier.network, classifier.preprocessing.input_size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return count_macs(classifier.network, classifier.preprocessing.input_size) or None
     except Exception as error:  # a user's network can raise anything on tensors without values
         log.debug("the multiply-adds of the network are not known: %s", error)
         return None

@@ -37,14 +37,15 @@ def technique_of_weights(data: Any) -> str:
     stated = data.get(TRAINED)
     if isinstance(stated, Mapping) and isinstance(stated.get("technique"), str):
         return " ".join(stated["technique"].split())[:200]
-    conditions = data.get("conditions")  # checkpoints that do not state the technique
-    if isinstance(conditions, Mapping) and isinstance(conditions.get("training"), Mapping):
-        return technique_of(conditions, NOT_KNOWN if "start" in (conditions.get("weights") or {}) else None)
-    return NOT_KNOWN
+    conditions: Any = data.get("conditions")  # checkpoints that do not state the technique
+    try:
+        return technique_of(conditions, NOT_KNOWN if "start" in conditions.get("weights", {}) else None)
+    except (KeyError, TypeError, AttributeError):  # other files than ours
+        return NOT_KNOWN
 
 
 def _parts(config: Mapping[str, Any]) -> Iterator[str]:
-    training = config.get("training") or {}
+    training = config["training"]
     adversary, objective = training.get("adversary") or {}, training.get("objective") or {}
     if adversary:
         yield f"{_ADVERSARIES.get(adversary['type'], adversary['type'])} adversarial training"

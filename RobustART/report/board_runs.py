@@ -80,8 +80,8 @@ def read_runs(folders: Sequence[str], labels: Mapping[str, Any] | None = None) -
         report = read_report(path)
         own = stated.get(folder, {})
         source = own.get("name", report["model"]["source"])
-        kinds = (own.get(kind, report["model"][kind]) for kind in ("family", "technique"))
-        found.append(Run(source, folder, path, *kinds, report))
+        family, technique = (own.get(kind, report["model"][kind]) for kind in ("family", "technique"))
+        found.append(Run(source, folder, path, family, technique, report))
     count = Counter(run.name for run in found)
     return [
         dataclasses.replace(run, name=f"{run.name} ({run.folder})") if count[run.name] > 1 else run for run in found

@@ -322,6 +322,8 @@ def test_a_checkpoint_states_what_it_was_trained_with(trained, tmp_path):
         bare = tmp_path / "bare.pth"
         torch.save(state["model"], bare)
         assert create_model("network_of_techniques:build", weights=str(bare), **own).technique == "not known"
+        torch.save({**state, "trained": "x", "conditions": {"training": {"adversary": 3}}}, bare)
+        assert create_model("network_of_techniques:build", weights=str(bare), **own).technique == "not known"
         if file == "ckpt":  # checkpoints of earlier versions state the conditions alone
             del state["trained"]
             torch.save(state, bare)
@@ -368,7 +370,6 @@ def test_a_network_that_cannot_be_counted_has_unknown_macs(tmp_path):
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ({}, "plain"),
         ({"training": {"objective": {"type": "plain"}}, "data": {"train": {"transforms": {"type": "STANDARD"}}}}, "plain"),
         ({"label_smooth": 0.1, "mixup": 0.2, "cutmix": 1.0, "kw_weight": 1.0}, "label smoothing, mixup, cutmix, kurtosis regularisation"),
         ({"training": {"adversary": {"type": "trades"}}}, "TRADES adversarial training"),
@@ -378,4 +379,4 @@ def test_a_network_that_cannot_be_counted_has_unknown_macs(tmp_path):
     ],
 )  # fmt: skip
 def test_techniques(config, expected):
-    assert technique_of(config) == expected
+    assert technique_of({"training": {}, **config}) == expected
