@@ -20,10 +20,12 @@ from RobustART.benchmarks import Benchmark, Pass
 from RobustART.core.options import option_defaults, to_plain
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.sources import source_digests
+from RobustART.data import ImageDataset
+from RobustART.data.imagenet import imagenet_wnids
 from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
 from RobustART.noise.attacks.victim import replacement
-from RobustART.records.header import FORMAT, conditions_hash, config_hash
+from RobustART.records.header import FORMAT, IMAGENET, conditions_hash, config_hash
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -86,6 +88,7 @@ def make_header(
     ids: Sequence[Sequence[int]],
     model: Classifier,
     weights: str,
+    classes: int,
     device: torch.device,
     settings: Settings,
 ) -> dict[str, Any]:
@@ -98,6 +101,7 @@ def make_header(
         ids: image ids of each pass.
         model: the classifier.
         weights: its :func:`fingerprint`.
+        classes: number of its outputs.
         device: device of the run.
         settings: batch size, precision and seed.
     """
@@ -107,6 +111,8 @@ def make_header(
             "fingerprint": part.dataset.fingerprint(part_ids),
             "images": len(part_ids),
             "subset": None if len(part_ids) == len(part.dataset) else config_hash({"ids": list(part_ids)}),
+            "label_set": label_set(part.dataset, classes),
+            "classes": classes if part.classes is None else len(part.classes),
             "decoder": part.dataset.decoder,
             "exif_orientation": part.dataset.exif_orientation,
             **_own_preprocessing(part, model.preprocessing),
@@ -159,6 +165,16 @@ def make_header(
         ],
         "versions": versions(),
     }
+
+
+def label_set(dataset: ImageDataset, classes: int) -> str | None:
+    """Returns ``IMAGENET`` if the labels of a data set are the indices of ImageNet's 1,000 classes, or some of them.
+
+    This is so for a model of 1,000 outputs, unless the data set names other classes. Folders named by WordNet ids, lists of
+    labels and published sets of ImageNet's classes name none.
+    """
+    of_imagenet = classes == 1000 and dataset.class_names in (None, imagenet_wnids())
+    return IMAGENET if of_imagenet else None
 
 
 def _used(benchmark: Benchmark) -> Iterator[Any]:

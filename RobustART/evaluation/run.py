@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from RobustART.evaluation.questions import questions
 from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.metrics.spec import summarize
 from RobustART.models import Classifier, wrap_model
+from RobustART.models.macs import count_macs
 from RobustART.records.journal import Journal
 from RobustART.records.lines import Records
 from RobustART.report import Report, build_report, write_report
@@ -153,7 +155,7 @@ def _run_plans(
     runs: list[tuple[Benchmark, Records]] = []
     timings: dict[str, dict[str, Any]] = {}
     for benchmark, chosen in plans:
-        header = make_header(benchmark, chosen, classifier, weights, world.device, settings)
+        header = make_header(benchmark, chosen, classifier, weights, classes, world.device, settings)
         path = results / f"{benchmark.name}.jsonl"
         if fresh and world.is_main:
             Journal(path, header, []).delete()
@@ -173,6 +175,8 @@ def _run_plans(
             "architecture": type(classifier.network).__name__,
             "parameters": sum(value.numel() for value in classifier.network.parameters()),
             "classes": classes,
+            "technique": classifier.technique,
+            "macs": _macs(classifier),
         },
         "conditions": {
             "subset": None if limit is None else f"{limit} images, class-balanced, drawn with seed {settings.seed}",
@@ -206,6 +210,17 @@ def _run_plans(
         write_report(results, report, draw)
     world.barrier()
     return report
+
+
+def _macs(classifier: Classifier) -> int | None:
+    """Returns the multiply-adds of one image; None if they cannot be counted without memory, as in a scripted network."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return count_macs(classifier.network, classifier.preprocessing.input_size) or None
+    except Exception as error:  # a user's network can raise anything on tensors without values
+        log.debug("the multiply-adds of the network are not known: %s", error)
+        return None
 
 
 def _benchmark_facts(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.defaults import NOT_KNOWN
 from RobustART.core.files import write_whole
 from RobustART.errors import RecordError, UserError
 from RobustART.metrics.repeats import repeat_warnings, spreads
@@ -20,6 +21,7 @@ from RobustART.metrics.spec import summarize
 from RobustART.metrics.trust import model_warnings
 from RobustART.records.lines import CLEAN, Records
 from RobustART.report.facts import RECORDED, Facts, read_results
+from RobustART.report.labels import family
 from RobustART.report.page import write_page
 from RobustART.report.reading import FORMAT, existing_folder, report_faults
 from RobustART.report.text import heading, report_markdown, report_text
@@ -75,6 +77,10 @@ def build_report(runs: Mapping[str, Records], facts: Facts, summaries: Mapping[s
             "arguments": stated["model"]["arguments"],
             "weights": stated["model"]["weights"],
             "classes": model["classes"],
+            "technique": model.get("technique") or NOT_KNOWN,
+            "family": family({"source": stated["model"]["source"], "architecture": model["architecture"]}),
+            "input_size": (stated.get("preprocessing") or {}).get("input_size"),
+            "macs": model.get("macs"),
         },
         "conditions": {
             "data": [row for number, row in enumerate(rows) if row not in rows[:number]],
