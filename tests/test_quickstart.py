@@ -41,6 +41,7 @@ def test_the_report_is_the_one_the_readme_shows(folder):
     assert len(benchmarks["imagenet_s"]["tables"]["systems"]) == 13
     known = (
         "imagenet_s: opencv/pil-bilinear made the same",
+        "mCE, relative mCE and CE of ImageNet-C are of 20 images",
         "adversarial: fgsm/8/255 leaves 3 images, the radius 2/255 2: FGSM",
     )
     assert all(warning.startswith(known) for warning in report["warnings"])

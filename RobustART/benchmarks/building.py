@@ -12,6 +12,7 @@ from RobustART.core.options import checked, option_defaults
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import ConfigError
 from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec
+from RobustART.records.comparability import PLACES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,8 +146,6 @@ class Benchmark:
         return self.spec.name
 
 
-PLACES = ("root_dir", "meta")
-"""Options that locate files."""
 READING = ("preprocess", "decoder", "exif_orientation")
 """Options that determine how files are read; without files they are not conditions of a result."""
 STORED = "stored"

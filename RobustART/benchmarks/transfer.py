@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +12,7 @@ from RobustART.benchmarks.adversarial import CLEAN_ACCURACY
 from RobustART.benchmarks.attack_cells import attack_coordinates, bound_attacks, is_attack, one_spelling
 from RobustART.benchmarks.building import Benchmark, Cell, Pass, clean_view
 from RobustART.benchmarks.options import AttackEntry, Radii
+from RobustART.core.model_section import ModelConfig
 from RobustART.core.options import build as build_options
 from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import estimates
@@ -39,22 +39,6 @@ TABLES = (
         rows="source", heat=True, board=True,
     ),
 )  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class FurtherModel:
-    """A model other than the one under evaluation, with the keys of the section ``model`` of a config."""
-
-    type: str
-    """Name of the model."""
-    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Arguments of the builder."""
-    weights: str | None = None
-    """File or name of the weights; None is random weights."""
-    strict: bool = True
-    """Whether missing or unexpected weights are an error."""
-    preprocessing: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Fields that override the model's preprocessing."""
 
 
 def build(
@@ -117,14 +101,13 @@ def build(
 def _other_model(name: str, spec: Any) -> Classifier:
     from torch import nn
 
-    from RobustART.models import build_model, wrap_model
+    from RobustART.models import wrap_model
+    from RobustART.models.section import build_section
 
     if isinstance(spec, nn.Module):
         return wrap_model(spec)
-    stated = build_options(FurtherModel, spec, f"{NAME}.models.{name}")
-    return build_model(
-        stated.type, stated.kwargs, weights=stated.weights, strict=stated.strict, preprocessing=stated.preprocessing
-    )
+    section = build_options(ModelConfig, spec, f"{NAME}.models.{name}")
+    return build_section(section, weights=section.weights)
 
 
 def coordinates(cell: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.benchmarks import Cell, Pass
-from RobustART.core.logits import check_logits
+from RobustART.core.logits import average, check_logits
+from RobustART.core.seeding import image_seed, seed_generators
 from RobustART.data.loader import View, generator_of
 from RobustART.errors import RecordError
 from RobustART.evaluation.attacking import BlockAttack
@@ -93,12 +94,21 @@ class PassRunner:
         self.classes = None if part.classes is None else torch.tensor(part.classes, device=device)
         self.half = None if any(cell.attack for cell in part.cells) else AMP_TYPES.get(settings.amp or "")
 
-    def logits(self, model: str | None, images: Tensor) -> Tensor:
-        """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, computed in batches."""
-        chunks = images.tensor_split(math.ceil(len(images) / self.settings.batch_size))
-        network = self.models[model]
+    def logits(self, model: str | None, images: Tensor, key: int) -> Tensor:
+        """Returns float32 logits (N, R, K) of R answers about images (N, C, H, W) in [0, 1] on the device, in batches.
+
+        The global generators are seeded before each batch and answer from ``key`` and both numbers, for models that draw
+        from them.
+        """
+        network, found = self.models[model], []
         with torch.no_grad(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
-            return torch.cat([check_logits(network(chunk), len(chunk)).float() for chunk in chunks])
+            for number, chunk in enumerate(images.tensor_split(math.ceil(len(images) / self.settings.batch_size))):
+                answers = []
+                for repeat in range(self.settings.repeats):
+                    seed_generators(image_seed(key, number, f"answer {repeat}"), self.device)
+                    answers.append(check_logits(network(chunk), len(chunk)).float())
+                found.append(torch.stack(answers, dim=1))
+        return torch.cat(found)
 
     def made(self, ids: Sequence[int], shipped: Tensor) -> Tensor:
         """Returns all views of images, uint8 (images, views, S, S, 3), from those that the loader made."""
@@ -126,12 +136,12 @@ class PassRunner:
         labels = torch.tensor([data.labels[i] for i in ids], device=self.device)
         views = self.made(ids, shipped)
         asked = {cell.judge for cell in self.cells} | {cell.victim for cell in self.cells if cell.attack}
-        seen = {model: self._seen(model, views) for model in asked}
+        seen = {model: self._seen(model, views, ids[0]) for model in asked}
         verdicts = []
         for cell, name in zip(self.cells, self.view_of, strict=True):
-            logits = seen[cell.judge][:, self.columns[name]]
-            check_finite(logits, cell.name, self._names(ids))
-            verdicts.append(Verdict.of(logits, labels, self.classes))
+            answers = seen[cell.judge][:, self.columns[name]]
+            check_finite(answers, cell.name, self._names(ids))
+            verdicts.append(Verdict.of(answers, labels, self.classes))
         for group in attack_groups(self.cells):
             cell, column = self.cells[group[0]], self.columns[self.view_of[group[0]]]
             clean = Verdict.of(seen[cell.victim][:, column], labels, self.classes)
@@ -156,7 +166,7 @@ class PassRunner:
                 spent = int(verdict.forward[row])
                 probes[row][probe.name] = {"broken": int(not verdict.right[row]), "forward": spent}
         columns = [self.columns[name] for name in self.view_of]
-        extra = self.part.measured(views, seen[self.cells[0].judge], columns)
+        extra = self.part.measured(views, average(seen[self.cells[0].judge]), columns)
         return [
             self._line(row, image_id, digests[row], verdicts, probes[row], extra[row])
             for row, image_id in enumerate(ids)
@@ -165,10 +175,11 @@ class PassRunner:
     def _names(self, ids: Sequence[int]) -> list[str]:
         return [f"{self.part.dataset.files[i]} (image {i})" for i in ids]
 
-    def _seen(self, model: str | None, views: Tensor) -> Tensor:
-        """Returns a model's logits of all views, (images, views, K)."""
-        pixels = views.to(self.device, non_blocking=True).flatten(0, 1)
-        chunks = [self.logits(model, to_float(chunk)) for chunk in pixels.split(4 * self.settings.batch_size)]
+    def _seen(self, model: str | None, views: Tensor, first: int) -> Tensor:
+        """Returns a model's answers on all views, (images, views, R, K); ``first`` is the id of the first image."""
+        pixels = views.to(self.device, non_blocking=True).flatten(0, 1).split(4 * self.settings.batch_size)
+        keys = [image_seed(self.settings.seed, first, f"pass {self.number}, part {i}") for i in range(len(pixels))]
+        chunks = [self.logits(model, to_float(part), key) for part, key in zip(pixels, keys, strict=True)]
         return torch.cat(chunks).unflatten(0, views.shape[:2])
 
     def _attack(
@@ -188,6 +199,7 @@ class PassRunner:
         run = BlockAttack(
             name, stages, self.models[victim], victim, judges, self.logits, labels, ids, self._names(ids), self.classes,
             batch_size=self.settings.batch_size, seed=self.settings.seed, amp=self.settings.proposals,
+            repeats=self.settings.repeats,
         )  # fmt: skip
 
         def commit(entry: dict[str, Any]) -> None:
@@ -209,6 +221,8 @@ class PassRunner:
                 "flags": flags or None,
                 "probes": probes or None,
             }
+        if self.settings.repeats > 1:
+            costs["answers"] = [int(v.answers[row]) for v in verdicts if v.answers is not None]
         data = self.part.dataset
         return Line(
             self.number, image_id, data.files[image_id], data.labels[image_id], digest,

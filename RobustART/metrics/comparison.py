@@ -172,8 +172,7 @@ def compare(*places: str | Path) -> Comparison:
 
     Raises:
         RecordError: there are fewer than two runs, a run occurs twice, a file is missing or damaged, the runs have no
-            benchmark in common, or their images, preprocessing, seed, options or attacks differ; the message gives the
-            difference.
+            benchmark in common, or their images, seed, options or attacks differ; the message gives the difference.
     """
     if len(places) < 2:
         raise RecordError(f"a comparison needs two runs or more, got {len(places)}")
@@ -203,8 +202,7 @@ def compare(*places: str | Path) -> Comparison:
 
 
 def _model(run: Run) -> Mapping[str, Any]:
-    model: Mapping[str, Any] = next(iter(run.records.values())).header["conditions"]["model"]
-    return model
+    return next(iter(run.records.values())).header["conditions"]["model"]
 
 
 def _title(run: Run) -> str:

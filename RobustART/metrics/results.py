@@ -120,7 +120,7 @@ class Summary:
 class Metric(Mapping[str, float]):
     """Result of an evaluator: a mapping of names to numbers. ``print`` shows a table; ``summary`` has the intervals.
 
-    The table shows an undefined number with its reason; looking it up raises an UndefinedError.
+    The table shows an undefined number with its reason, and notes below; looking it up raises an UndefinedError.
     """
 
     def __init__(self, summary: Summary) -> None:
@@ -140,6 +140,7 @@ class Metric(Mapping[str, float]):
 
     def __str__(self) -> str:
         width = max(map(len, self.summary.metrics), default=0)
-        return "\n".join(f"{name:{width}}  {value}  (n = {value.n})" for name, value in self.summary.metrics.items())
+        lines = (f"{name:{width}}  {value}  (n = {value.n})" for name, value in self.summary.metrics.items())
+        return "\n".join((*lines, *(f"note: {note}" for note in self.summary.notes)))
 
     __repr__ = __str__

@@ -241,8 +241,13 @@ class BenchmarkSpec:
         return known or TableSpec(first, key, ())
 
     def headline(self, names: Iterable[str]) -> str | None:
-        """Returns the name, among those in a report, that represents the benchmark; None if ``names`` is empty."""
+        """Returns the name, among those in a report, that represents the benchmark; None if ``names`` is empty.
+
+        Of a mapping of names to plain estimates, one without a value does not, unless none has a value.
+        """
         given = list(names)
+        if isinstance(names, Mapping):
+            given = [name for name, estimate in names.items() if estimate["value"] is not None] or given
         first = [spec.name for spec in self.metrics if spec.headline]
         return next((name for name in first if name in given), given[0] if given else None)
 

@@ -14,6 +14,8 @@ FORMAT = "robustart-records/2"
 BEFORE = "robustart-records/1"
 """Previous format, without coordinates and checksums, which can still be read."""
 _ANY_VERSION = FORMAT.partition("/")[0] + "/"
+IMAGENET = "ImageNet-1k"
+"""``label_set`` of a data set whose labels are the indices of ImageNet's 1,000 classes."""
 _DEPTH = 50
 """Deepest allowed nesting of a header."""
 _KINDS = {str: "a string", dict: "an object", list: "a list", int: "an integer"}
@@ -144,6 +146,8 @@ def _check_conditions(stated: dict[str, Any], place: str) -> None:
             raise RecordError(f"{where} needs 'attacks', a list of strings, got {shown(settings['attacks'])}")
     if "preprocessing" in stated:
         field(stated, "preprocessing", dict, place)
+    if "repeats" in stated and not 2 <= field(stated, "repeats", int, place) <= 62:
+        raise RecordError(f"{place} needs 'repeats', an integer from 2 to 62, got {shown(stated['repeats'])}")
     if "models" in stated:
         for name, other in field(stated, "models", dict, place).items():
             if not isinstance(other, dict):
@@ -153,6 +157,8 @@ def _check_conditions(stated: dict[str, Any], place: str) -> None:
             if not isinstance(row, dict):
                 raise RecordError(f"{place} in 'data', must have objects, got {shown(row)}")
             field(row, "name", str, f"{place} in 'data',")
+            if "classes" in row:
+                field(row, "classes", int, f"{place} in 'data',")
 
 
 def _check_pass(info: dict[str, Any], place: str) -> None:

@@ -26,6 +26,9 @@ A line of a pass with attacks also has
 The header may have ``signs``: flags that the models showed when they were asked before the run, by model, name and meaning
 (:mod:`RobustART.core.signs`); the model under evaluation is ``model``. They are not conditions: a resumed run asks again.
 
+If the model was asked several times (``repeats`` in the conditions), ``answers`` has an integer for each cell: its bit r
+is 1 if answer r alone is correct.
+
 A pass may record extra numbers of each cell under ``extra``: ``{"pixel_difference": [0.0, 1.2, ...]}``.
 
 ``label_rank`` is the number of classes scored above the true one: 0 is correct, and below 5 is correct in the top 5. Lines
@@ -111,6 +114,8 @@ class Line:
     """Attacks without gradients that tried the image, by name: ``broken`` (0 or 1) and ``forward`` passes."""
     extra: dict[str, list[Any]] | None = None
     """Extra numbers by name; None if the benchmark records none."""
+    answers: list[int] | None = None
+    """Which of several answers are correct, as bits; None for a single answer."""
 
     def dump(self) -> str:
         """Returns the record as a sealed JSON line."""

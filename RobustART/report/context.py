@@ -193,8 +193,9 @@ def _conditions(report: Data) -> dict[str, Any]:
     model, conditions, timing = report["model"], report["conditions"], report["timing"] or {}
     labels = [f"{row['name']}: {row['labels']}" for row in conditions["data"] if "labels" in row]
     facts = {
-        "model": model["source"], "architecture": known(model["architecture"]),
-        "parameters": known(model["parameters"], ","), "arguments": plain(model["arguments"]),
+        "model": model["source"], "architecture": known(model["architecture"]), "family": model["family"],
+        "technique": model["technique"], "parameters": known(model["parameters"], ","),
+        "multiply-adds of an image": known(model["macs"], ","), "arguments": plain(model["arguments"]),
         "weights (fingerprint)": model["weights"], "classes": known(model["classes"]),
         "data": "; ".join(f"{row['name']} ({extent(row, ',')})" for row in conditions["data"]) or "unknown",
         **({"labels by": "; ".join(labels)} if labels else {}),

@@ -17,6 +17,7 @@ from RobustART.config.schema import Config
 from RobustART.core.distributed import choose_device
 from RobustART.core.logits import check_logits, logits_of
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.seeding import generators_kept, seed_generators
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.blocks import attack_groups
@@ -24,7 +25,8 @@ from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import run_settings
 from RobustART.models import Classifier
-from RobustART.models.macs import meta_device
+from RobustART.models.meta import meta_device
+from RobustART.models.section import stated_preprocessing
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import check_entry, check_name, is_untrained
 from RobustART.noise.attacks.costs import forward_passes
@@ -47,11 +49,9 @@ from RobustART.training.inputs import (
     missing_for_training,
     model_section,
     run_device,
-    stated_preprocessing,
     trains,
     weights_of,
 )
-from RobustART.training.loading import generators_kept, seed_generators
 from RobustART.training.objectives.objective import JSD, MOCO, check_views, views_of
 from RobustART.training.objectives.techniques import build_teacher, probe_teacher
 
@@ -89,12 +89,12 @@ INCOMPATIBLE = (
     ("training.sync_bn", "training.moco", "training.moco shuffles images between processes instead"),
     ("training.adversary", "training.objective", OWN),
     ("mixup and cutmix", "training.adversary 'free'", "it repeats the same images; mixup and cutmix must be off"),
-    ("training.accumulate", "training.adversary 'free'", "it keeps a perturbation of the batch; say 1"),
+    ("training.accumulate", "training.adversary 'free'", "it keeps a perturbation of the batch; set it to 1"),
     ("mixup and cutmix", "training.objective 'jsd'", "it compares views of one image; mixup and cutmix must be off"),
     ("training.swa", "training.train_only", "it measures anew the statistics of BatchNorm, which train_only keeps"),
     (
         "training.objective 'supernet'", "a model that is no supernet",
-        "say model: {type: nas:resnet} or {type: nas:mobilenet_v3}, without kwargs.encoding, which is one sub-network",
+        "set model: {type: nas:resnet} or {type: nas:mobilenet_v3}, without kwargs.encoding, which is one sub-network",
     ),
     ("training.compile", "a supernet", "it is another network at every step"),
     (
@@ -119,7 +119,7 @@ def refuse_incompatible(config: Config, *, training: bool) -> None:
     weights, pretrain = model_section(config).weights, config.saver.pretrain
     path = pretrain.path if pretrain else None
     if weights is not None and path is not None and weights != path:
-        raise ConfigError(f"model.weights is {weights!r}, but saver.pretrain.path is {path!r}; say it once")
+        raise ConfigError(f"model.weights is {weights!r}, but saver.pretrain.path is {path!r}; set one of them")
 
 
 def refuse_training(config: Config) -> list[str]:
@@ -163,11 +163,7 @@ TRIALS = 8
 
 
 def outline(config: Config, folder: Path, seed: int) -> Classifier:
-    """Returns the model of a config; where a library builds the network, without memory: names and shapes, no values.
-
-    Raises:
-        UserError: what building it and loading its weights would raise; weights that would be downloaded are left out.
-    """
+    """Returns the model of a config; a network that a library builds has names and shapes, no values."""
     own = not is_untrained(model_section(config).type)
     with contextlib.nullcontext() if own else meta_device(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
@@ -175,11 +171,7 @@ def outline(config: Config, folder: Path, seed: int) -> Classifier:
 
 
 def _outputs(model: Classifier) -> int | None:
-    """Returns how many classes a model has; None where an outline does not show it.
-
-    Raises:
-        ModelError: it does not return logits, an outline in training mode either.
-    """
+    """Returns how many classes a model has; None where an outline does not show it."""
     size, device = model.preprocessing.input_size, next((p.device for p in model.parameters()), torch.device("cpu"))
     if device.type != "meta":
         return probe(model, size, device)

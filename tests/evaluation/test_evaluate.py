@@ -261,7 +261,7 @@ def test_report_files(tmp_path, data, model):
     )
     written = json.loads((tmp_path / "results" / "report.json").read_text())
     assert written == report.data
-    assert written["format"] == "robustart-report/3"
+    assert written["format"] == "robustart-report/4"
     top1 = written["benchmarks"]["clean"]["metrics"]["top1"]
     assert top1["low"] < top1["value"] < top1["high"]
     assert top1["n"] == 12

@@ -244,7 +244,7 @@ def test_original_config_trains(original, tmp_path, capsys):
         ('{"data": 1}', "--set takes"),
         ("eval_list=[a, b, a]", "eval_list names 'a' twice"),
         ("data.test.root_dir=$ROBUSTART_DATA/val", "data.test.root_dir is $ROBUSTART_DATA/val: say where the data are"),
-        ("model.preprocessing.input_size=64", "say it once"),
+        ("model.preprocessing.input_size=64", "set one of them"),
         ("saver.pretrain.path=none.pth", "there is no weights file none.pth"),
         ("data.test.root_dir=nowhere", "nowhere/class_0/00.png cannot be read"),
         ("evaluation.benchmarks={clean: 3}", "clean must be a mapping of options, or false, got 3"),
@@ -287,7 +287,7 @@ def test_arguments_of_ones_own_model_may_have_any_name(tmp_path, photo_folder, m
     )
     assert main(["--config", str(path), "--quiet"]) == 0
     assert main(["--config", str(path), "--set", "model={type: resnet18, kwargs: {pretrained: true}}"]) == 2
-    assert "is not an argument of 'resnet18' here; say weights: pretrained" in capsys.readouterr().err
+    assert "is not an argument of 'resnet18' here; use weights: pretrained" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_arguments_of_ones_own_model_may_have_any_name(tmp_path, photo_folder, m
         ),
         ("model.kwargs.heightt=3", "unexpected keyword argument 'heightt'"),
         ("data.test.evaluator={type: imagenet, kwargs: {topk: [1, 3]}}", "topk must be [1, 5]"),
-        ("saver={pretrain: {path: b.pth}}", "say it once"),
+        ("saver={pretrain: {path: b.pth}}", "set one of them"),
     ],
 )
 def test_check_finds_what_a_run_would(small_config, capsys, override, message):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import TypedDict
 
-from RobustART.core.ranges import Count, Default, Number
+from RobustART.core.ranges import Count, Default, Natural
 from RobustART.core.seeding import fold
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.geometry import normalize_l2, project, spread, where
@@ -137,7 +137,7 @@ def unit_step(gradient: Tensor, _points: Tensor, length: Tensor) -> Tensor:
 
 
 class _Steps(TypedDict, total=False):
-    steps: Annotated[Number, Default(20)]
+    steps: Annotated[Natural, Default(20)]
     """Gradient steps."""
     step_size: float | Tensor | None
     """Length of a step, a number or one per image; None for ``rel_stepsize``."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from RobustART.core.options import checked, option_defaults
+from RobustART.core.ranges import Count
 from RobustART.core.seeding import fold, image_seeds
 from RobustART.errors import ConfigError, nearest
 from RobustART.noise.attacks.apgd import apgd_ce, apgd_dlr, apgd_t
@@ -52,6 +53,7 @@ def plan(
     version: str = "standard",
     attacks: Sequence[str] | None = None,
     stage_options: Mapping[str, Mapping[str, Any]] | None = None,
+    **shared: Any,
 ) -> Plan:
     """Returns the stages of a version with their options, in order.
 
@@ -60,8 +62,12 @@ def plan(
         version: ``"standard"``, ``"plus"``, ``"rand"``, or ``"custom"`` for the stages in ``attacks``.
         attacks: names of stages, for ``"custom"`` alone; they get the options of the standard version.
         stage_options: options by stage that replace those of the version.
+        shared: options of all stages that have them; None leaves those of the version.
     """
     todo = _plan_version(norm, version, attacks)
+    given = {key: value for key, value in shared.items() if value is not None}
+    for name in todo:
+        todo[name] = {**todo[name], **{key: given[key] for key in given if key in option_defaults(STAGES[name])}}
     if not isinstance(stage_options or {}, Mapping):
         raise ConfigError(f"stage_options must be a mapping of stages to their options, got {stage_options!r}")
     for name, options in (stage_options or {}).items():
@@ -69,8 +75,8 @@ def plan(
             raise ConfigError(f"stage_options names {name!r}, but the stages are {', '.join(todo)}")
         if not isinstance(options, Mapping):
             raise ConfigError(f"stage_options.{name} must be a mapping of options, got {options!r}")
-        given = checked(STAGES[name], {"eps": 0, **options}, f"the stage {name}", hidden=_FIXED)
-        todo[name] = {**todo[name], **{key: given[key] for key in options}}
+        checks = checked(STAGES[name], {"eps": 0, **options}, f"the stage {name}", hidden=_FIXED)
+        todo[name] = {**todo[name], **{key: checks[key] for key in options}}
     return todo
 
 
@@ -86,7 +92,7 @@ def _plan_version(norm: str, version: str, attacks: Sequence[str] | None) -> Pla
         five = {"restarts": 5}
         return {"apgd_ce": five, "apgd_dlr": five, "fab": five, "square": {}, "apgd_t": {}, "fab_t": {}}
     if version == "rand":
-        return {"apgd_ce": {"eot_iter": 20}, "apgd_dlr": {"eot_iter": 20}}
+        return {"apgd_ce": {"samples": 20}, "apgd_dlr": {"samples": 20}}
     if attacks is not None and (isinstance(attacks, str) or not attacks):
         raise ConfigError(f"attacks must be a list of at least one stage, got {attacks!r}")
     names = [str(name).replace("-", "_") for name in attacks or ("apgd_ce", "apgd_t", "fab_t", "square")]
@@ -147,6 +153,8 @@ def autoattack(
     attacks: Sequence[str] | None = None,
     stage_options: Mapping[str, Mapping[str, Any]] | None = None,
     stop: Literal["first"] | None = "first",
+    samples: Count | None = None,
+    backward: str | Callable[[Any], Callable[[Tensor], Tensor]] | None = None,
     checks: bool = True,
     **common: Unpack[CommonOptions],
 ) -> Tensor:
@@ -164,13 +172,16 @@ def autoattack(
         stage_options: options by stage that replace those of the version, such as ``{"square": {"steps": 1000}}``.
         stop: ``"first"`` ends a stage for an image as soon as it is fooled; None runs all iterations of the stage, with
             the same verdicts.
+        samples: passes averaged in every stage with gradients, as in :class:`GradientOptions`; None for those of the
+            version: 20 in ``"rand"``, otherwise 1.
+        backward: replacement of the model's gradient in every stage that uses it, as there.
         checks: whether to look for signs of a misleading evaluation, which become flags in the log and warnings.
         common: options of every attack; the log has an entry for each stage.
     """
     radii, seeds = eps, common["seeds"]
     assert isinstance(radii, Tensor)
     assert seeds is not None
-    todo = plan(norm, version, attacks, stage_options)
+    todo = plan(norm, version, attacks, stage_options, samples=samples, backward=backward)
     log = common["log"] or AttackLog()
     log.broken_by[:] = [None] * len(images)
     flags = _flags(list(todo), version, model, images, labels) if checks else {}
@@ -225,6 +236,8 @@ def _stages(
     version: str = "standard",
     attacks: Sequence[str] | None = None,
     stage_options: Mapping[str, Mapping[str, Any]] | None = None,
+    samples: int | None = None,
+    backward: Any = None,
     checks: bool = True,
     **bound: Any,
 ) -> list[Stage]:
@@ -232,7 +245,7 @@ def _stages(
 
     The caller checks the model once for all attacks (:func:`check_model`).
     """
-    todo = plan(norm, version, attacks, stage_options)
+    todo = plan(norm, version, attacks, stage_options, samples=samples, backward=backward)
     ask = functools.partial(_few_classes, list(todo)) if checks else None
     stages = []
     for name, options in todo.items():

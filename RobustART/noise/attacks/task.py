@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from RobustART.noise.attacks.victim import Model, Victim, guarded
 Rows = dict[str, Tensor]
 """The state of the images in the batch: columns by name, each with one entry per row. A row is one image, or one image with
 one target class or restart."""
+FILL = 1 << 16
+"""Values in a batch below which a device is not fully used; attacks without gradients fill it with more points."""
 
 
 @dataclass
@@ -176,12 +179,14 @@ def attack_task(
         skip_clean: whether to ask the model about the images first.
     """
     log, stop, seeds = common["log"], common["stop"], common["seeds"]
+    given: Mapping[str, Any] = common
+    gradients = {key: given[key] for key in ("samples", "backward") if key in given}
     assert isinstance(eps, Tensor)
     assert seeds is not None
-    with guarded(model, images.device):
+    with guarded(model, images.device, seeds):
         task = Task(
-            name=name, victim=Victim(model, labels, common["amp"]), images=images, labels=labels, eps=eps, seeds=seeds,
-            norm=norm, targeted=common["targeted"], stop=stop, slots=common["batch_size"],
+            name=name, victim=Victim(model, labels, common["amp"], **gradients), images=images, labels=labels, eps=eps,
+            seeds=seeds, norm=norm, targeted=common["targeted"], stop=stop, slots=common["batch_size"],
             keep_score=keep_score or stop is not None or log is not None,
             adversarial=images.clone(), broken=torch.zeros(len(images), dtype=torch.bool, device=images.device),
         )  # fmt: skip

@@ -25,12 +25,15 @@ class Watch:
         self._first = torch.full_like(labels, torch.nan, dtype=torch.float64)
         self._again, self._rose = torch.zeros_like(labels, dtype=torch.bool), torch.zeros_like(labels, dtype=torch.bool)
 
-    def gradient(self, index: Tensor, gradient: Tensor) -> Tensor:
-        """Counts the gradients (M, C, H, W) of the images ``index``, (M,); returns them with zeros instead of NaN."""
+    def gradient(self, index: Tensor, gradient: Tensor, passes: int = 1) -> Tensor:
+        """Counts the gradients (M, C, H, W) of the images ``index``, (M,), each as the result of ``passes`` passes.
+
+        Returns them with zeros instead of NaN.
+        """
         largest = gradient.detach().flatten(1).abs().amax(1)
-        self.backward.index_add_(0, index, torch.ones_like(index))
+        self.backward.index_add_(0, index, torch.full_like(index, passes))
         self._invalid.index_add_(0, index, (~largest.isfinite()).long())
-        self._zero.index_add_(0, index, (largest == 0).long())
+        self._zero.index_add_(0, index, (largest == 0).long() * passes)
         return torch.nan_to_num(gradient, nan=0.0)
 
     def loss(self, index: Tensor, losses: Tensor) -> None:
