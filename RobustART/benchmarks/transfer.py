@@ -19,6 +19,7 @@ from RobustART.metrics import estimates
 from RobustART.metrics.reading import check_coordinates, has, single_pass
 from RobustART.metrics.results import Summary, Table
 from RobustART.metrics.spec import BenchmarkSpec, Entry, Headline, MetricSpec, TableSpec, add_benchmark
+from RobustART.metrics.trust import UNDER_EVALUATION, cell_signs, doubted
 from RobustART.records.lines import CLEAN, Records
 from RobustART.records.table import PassRecords
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from RobustART.models import Classifier
 
 NAME = "transfer"
-UNDER_EVALUATION = "model"
-"""Name of the model under evaluation among sources and targets."""
 SUCCESS = MetricSpec(
     "transfer_success",
     "Of the images that source and target classify correctly, the percentage that the target misclassifies when the "
@@ -154,16 +153,18 @@ def summarize(records: Records) -> Summary:
     """
     table = single_pass(records)
     clean = {target: table.correct[:, column] for target, column in _clean_columns(table).items()}
-    rates = {}
+    rates, signs, doubts = {}, cell_signs(records), {}
     for column, place in enumerate(table.coordinates):
         if "source" in place:
             source, target = place["source"], place["target"]
             title = f"{SUCCESS.name} {place['attack']}/{place['radius']}"
             both = clean[source] & clean[target]
+            doubts[title, source, target] = signs.get(table.cells[column], {})
             rates[title, source, target] = (np.asarray(~table.correct[:, column]), both)
     tables: dict[str, Table] = {}
     found = estimates.ratios(rates, "no image is right for both source and target")
     for (title, source, target), estimate in found.items():
+        estimate = doubted(estimate, doubts[title, source, target])
         tables.setdefault(title, {}).setdefault(source, {})[target] = estimate
     metrics = {f"{CLEAN_ACCURACY.name} {name}": estimates.accuracy(right) for name, right in clean.items()}
     return Summary(metrics, tables)

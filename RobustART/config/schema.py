@@ -24,7 +24,7 @@ from RobustART.config.training import (
 )
 from RobustART.core.defaults import BATCH_SIZE
 from RobustART.core.model_section import ModelConfig
-from RobustART.core.ranges import Count, Named, Natural, NotNegative, Seed, Share, ShareBelowOne
+from RobustART.core.ranges import Count, Named, Natural, NotNegative, Repeats, Seed, Share, ShareBelowOne
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,11 @@ class EvaluationConfig:
     device: str = "auto"
     """Device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
     seed: Seed = 0
-    """Seed of all noise. The noise of an image depends on this, the image's id and the noise's name alone."""
+    """Seed of all noise. The noise of an image depends on this, the image's id and the noise's name alone. A model that
+    draws random numbers is seeded from it before each batch."""
+    repeats: Repeats = 1
+    """Number of times that the model is asked about each view, for models that draw random numbers: the averaged softmax
+    classifies it, and the report has the spread of the single answers. It is a condition of the result."""
     limit: Count | None = None
     """Number of images in a seeded, class-balanced subset that is evaluated instead of all; the report says so."""
 

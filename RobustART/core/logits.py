@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 from RobustART.errors import ModelError
@@ -20,6 +22,13 @@ def check_logits(output: object, count: int, *, classes: int = 1) -> Tensor:
             f"the model must return logits of shape ({count}, K){least}, got {logits.dtype} {tuple(logits.shape)}"
         )
     return logits
+
+
+def average(answers: Tensor) -> Tensor:
+    """Returns the logarithm of the mean softmax, (..., K), of several answers (..., R, K); one answer as it is."""
+    if answers.shape[-2] == 1:
+        return answers.squeeze(-2)
+    return answers.double().log_softmax(-1).logsumexp(-2) - math.log(answers.shape[-2])
 
 
 def logits_of(output: object, network: nn.Module | None = None) -> Tensor:

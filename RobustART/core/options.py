@@ -259,7 +259,7 @@ def as_path(value: object, what: str) -> Path:
 
 
 def to_plain(config: Any) -> Any:
-    """Returns a dataclass as plain data for YAML or JSON."""
+    """Returns a dataclass as plain data for YAML or JSON; a function by its name, ``module:function``."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {field.name: to_plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
     if isinstance(config, Mapping):
@@ -270,6 +270,8 @@ def to_plain(config: Any) -> Any:
         return os.fspath(config)
     if hasattr(config, "item") and getattr(config, "ndim", None) == 0:
         return config.item()  # a numpy or torch number
+    if inspect.isfunction(config) or inspect.isclass(config):
+        return f"{config.__module__}:{config.__qualname__}"
     return config
 
 

@@ -131,6 +131,8 @@ Count = Annotated[int, Range(1)]
 """An integer from 1 up."""
 Natural = Annotated[int, Range(0)]
 """An integer from 0 up."""
+Repeats = Annotated[int, Range(1, 62)]
+"""Number of answers about an image; whether each is right is a bit of an int64."""
 Seed = Annotated[int, Range(-(2**63), 2**63 - 1, text="of 64 bits")]
 """A signed integer of 64 bits."""
 Positive32 = Annotated[float, Range(0, LARGEST_FLOAT32, above=True)]

@@ -116,7 +116,7 @@ def as_classifier(supernet: Classifier, subnet: Subnet) -> Classifier:
     own = dataclasses.replace(stated, input_size=size, resize=resize)
     classifier = Classifier(network.subnet(subnet.encoding), own, supernet.source)
     classifier.arguments = {**supernet.arguments, "encoding": json.dumps(subnet.encoding)}
-    classifier.notes = supernet.notes
+    classifier.notes, classifier.technique = supernet.notes, supernet.technique
     return classifier.eval()
 
 
@@ -213,8 +213,8 @@ def evaluate_subnets(
             statistics.measure(model, device)
             own = evaluate(
                 model, dataset, benchmarks, output_dir=place, batch_size=settings.batch_size, workers=settings.workers,
-                amp=settings.amp, channels_last=settings.channels_last, seed=settings.seed, limit=limit, progress=False,
-                world=world,
+                amp=settings.amp, channels_last=settings.channels_last, seed=settings.seed, repeats=settings.repeats,
+                limit=limit, progress=False, world=world,
             )  # fmt: skip
             row = row_of(subnet.to_plain(), own.data)
             write_file(place / "row.json", json.dumps(row) + "\n")
@@ -228,11 +228,11 @@ def _conditions(
 ) -> dict[str, Any]:  # fmt: skip
     """Returns all that the rows depend on except the encodings, as plain data."""
     assert isinstance(supernet.network, Supernet)
-    weights, found = fingerprint(supernet), {}
+    weights, classes, found = fingerprint(supernet), supernet.network.space.classes, {}
     for name, options in benchmarks.items():
         benchmark = build_benchmark(name, dataset, options)
         chosen = [chosen_images(part.dataset, limit, settings.seed) for part in benchmark.passes]
-        stated = make_header(benchmark, chosen, supernet, weights, device, settings)["conditions"]
+        stated = make_header(benchmark, chosen, supernet, weights, classes, device, settings)["conditions"]
         found[name] = {**stated, "data": [{**row, "name": None} for row in stated["data"]]}
     if not found:
         raise ConfigError("there is nothing to evaluate: evaluation.benchmarks is empty")

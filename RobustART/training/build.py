@@ -23,6 +23,7 @@ from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.conditions import fingerprint
 from RobustART.evaluation.settings import default_workers
 from RobustART.models import Classifier
+from RobustART.models.provenance import technique_of
 from RobustART.training.augment.mixing import Mixing
 from RobustART.training.augment.transforms import TrainingView, create_transform
 from RobustART.training.checkpoint import FORMAT, begun_with
@@ -187,6 +188,7 @@ def build_trainer(config: Config, folder: Path, output_dir: Path, world: World, 
     first, every = max(1, round(section.swa.start * plan.steps)), section.swa.every or plan.steps_per_epoch
     swa = Swa(model.network, first=first, every=every) if section.swa.enable else None
     model.notes = trained_notes(model)
+    model.technique = technique_of(to_plain(config), model.technique if weights else None)
     training = Training(
         model, objective, optimizer, schedule, base_lr, parallel, plan.steps, section, sync=config.dist.sync, ema=ema,
         swa=swa, frozen=frozen,

@@ -1,7 +1,7 @@
 """Checkpoints: written atomically, with the previous one kept in case the newest is damaged.
 
-A file holds the original's ``{model, optimizer, last_iter, ema}`` and ``scaler, swa, objective, conditions``. It is read
-with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.pth.tar`` and the one before it.
+A file holds the original's ``{model, optimizer, last_iter, ema}`` and ``scaler, swa, objective, conditions, trained``. It
+is read with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.pth.tar`` and the one before it.
 """
 
 from __future__ import annotations

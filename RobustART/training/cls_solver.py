@@ -195,9 +195,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         for warning in unused:
             log.warning("%s", warning)
-        for one in configs:
-            check(one, folder)
+        costs = [line for one in configs for line in check(one, folder)]
         print(yaml.safe_dump(filled(config), sort_keys=False), end="")
+        if costs:
+            print("# Forward passes of the attacks, about and at most; images that are fooled early need fewer:")
+            print("".join(f"#   {line}\n" for line in dict.fromkeys(costs)), end="")
         return 0
     if len(configs) > 1:
         for one in configs:

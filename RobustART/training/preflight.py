@@ -12,13 +12,15 @@ from pathlib import Path
 
 import torch
 
-from RobustART.benchmarks import build_benchmark
+from RobustART.benchmarks import Pass, build_benchmark
 from RobustART.config.schema import Config
 from RobustART.core.distributed import choose_device
 from RobustART.core.logits import check_logits, logits_of
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.seeding import generators_kept, seed_generators
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError, UserError
+from RobustART.evaluation.blocks import attack_groups
 from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import run_settings
@@ -27,6 +29,7 @@ from RobustART.models.meta import meta_device
 from RobustART.models.section import stated_preprocessing
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import check_entry, check_name, is_untrained
+from RobustART.noise.attacks.costs import forward_passes
 from RobustART.training.build import (
     objective_of,
     optimizer_of,
@@ -49,7 +52,6 @@ from RobustART.training.inputs import (
     trains,
     weights_of,
 )
-from RobustART.training.loading import generators_kept, seed_generators
 from RobustART.training.objectives.objective import JSD, MOCO, check_views, views_of
 from RobustART.training.objectives.techniques import build_teacher, probe_teacher
 
@@ -224,8 +226,8 @@ def _check_teacher(config: Config, folder: Path, input_size: int) -> None:
     probe_teacher(build_teacher(teacher, folder), input_size, torch.device("cpu"))
 
 
-def check(config: Config, folder: Path) -> None:
-    """Raises what a run would raise before its first image.
+def check(config: Config, folder: Path) -> list[str]:
+    """Raises what a run would raise before its first image; returns the lines of :func:`attack_costs`.
 
     Builds no process group; networks of libraries are built without memory, but for a teacher and those that a benchmark
     adds. The network of an evaluation is built where the config has arguments for it.
@@ -234,7 +236,7 @@ def check(config: Config, folder: Path) -> None:
     if trains(config):
         _check_training(config, folder)
         if config.evaluation is None:
-            return
+            return []
     elif model_section(config).kwargs:
         outline(config, folder, 0)
     section = evaluation_section(config)
@@ -243,6 +245,21 @@ def check(config: Config, folder: Path) -> None:
     dataset = clean_dataset(config, folder)
     if section.limit is not None and dataset is not None:
         chosen_images(dataset, section.limit, section.seed)
+    lines = []
     for name, options in chosen_benchmarks(config, folder).items():
         for part in build_benchmark(name, dataset, options).passes:
-            chosen_images(part.dataset, section.limit, section.seed)
+            lines += attack_costs(name, part, len(chosen_images(part.dataset, section.limit, section.seed)))
+    return lines
+
+
+def attack_costs(benchmark: str, part: Pass, images: int) -> list[str]:
+    """Returns a line for each attack of a pass: its forward passes for one image, and for all, at most."""
+    attacks = [(part.cells[group[0]].name, part.cells[group[0]].attack, images) for group in attack_groups(part.cells)]
+    attacks += [(one.name, one.attack, min(one.images, images)) for one in part.probes]
+    lines = []
+    for name, attack, count in attacks:
+        assert attack is not None
+        passes = forward_passes(attack)
+        total = "unknown" if passes is None else f"{passes:,} x {count:,} images = {passes * count:,}"
+        lines.append(f"{benchmark}: {name}: {total}")
+    return lines

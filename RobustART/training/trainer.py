@@ -17,6 +17,7 @@ from RobustART.data import ImageDataset
 from RobustART.evaluation.checks import only_writer
 from RobustART.models import Classifier
 from RobustART.models.deploy import deploy_form
+from RobustART.models.provenance import TRAINED
 from RobustART.training.checkpoint import (
     check_conditions,
     checkpoint_name,
@@ -31,7 +32,7 @@ from RobustART.training.loading import Batch
 from RobustART.training.loop import Due, Training, is_due, run
 from RobustART.training.sampling import Plan
 from RobustART.training.train_log import TrainingLog, validated
-from RobustART.training.trained import with_weights
+from RobustART.training.trained import averaged, with_weights
 from RobustART.training.validation import validate
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ class Trainer:
             return
         models = {"": self.training.model}
         if self.training.ema:
-            models["ema_"] = self._averaged(self.training.ema)
+            models["ema_"] = self._averaged("ema", self.training.ema)
         numbers = validate(models, self.test, self.parallel, batch_size=self.plan.batch_size, workers=self.workers)
         if record is not None:
             record.write_validation(self.training.step, numbers)
@@ -168,15 +169,24 @@ class Trainer:
         state = self.training.state_dict()
         if record is not None and state is not None:
             record.flush()
-            save_checkpoint(self.checkpoints, {**state, "conditions": self.conditions}, many=self.saver.save_many)
+            state = {**state, "conditions": self.conditions, TRAINED: self._facts(self.training.model)}
+            save_checkpoint(self.checkpoints, state, many=self.saver.save_many)
             record.restart_clock(self.training.step)
         self._saved = self.training.step
         path = self.checkpoints / checkpoint_name(self.training.step, self.saver.save_many)
         self._last_good = f"The last good checkpoint is {path}, of step {self.training.step}"
 
-    def _averaged(self, average: Average) -> Classifier:
+    def _averaged(self, kind: str, average: Average) -> Classifier:
         """Returns the model with averaged weights."""
-        return with_weights(self.training.model, average.values)
+        model = self.training.model
+        return with_weights(model, average.values, averaged(model.technique, kind))
+
+    def _facts(self, model: Classifier) -> dict[str, Any]:
+        """Returns what a weights file states of its training."""
+        return {
+            "technique": model.technique, "architecture": model.source, "arguments": dict(model.arguments),
+            "data": self.dataset.name, "images": len(self.dataset), "steps": self.training.step,
+        }  # fmt: skip
 
     def _trained(self) -> dict[str, Classifier]:
         """Returns ``{"": model, "ema": ..., "swa": ...}``.
@@ -185,9 +195,9 @@ class Trainer:
         """
         models = {"": self.training.model.eval()}
         if self.training.ema:
-            models["ema"] = self._averaged(self.training.ema)
+            models["ema"] = self._averaged("ema", self.training.ema)
         if self.training.swa:
-            models["swa"] = self._averaged(self.training.swa)
+            models["swa"] = self._averaged("swa", self.training.swa)
             steps = min(self.settings.swa.bn_batches, self.plan.steps)
             batches = self.load(dataclasses.replace(self.plan, world=1, steps=steps), sampler="distributed_epoch")
             recalibrate(models["swa"], (batch.to(self.world.device).images for batch in batches))
@@ -198,7 +208,11 @@ class Trainer:
                     networks[f"{name or 'ckpt'}_deploy"] = deploy_form(model.network)
                 for file, network in networks.items():
                     if network is not None:
-                        state = {"model": network.state_dict(), "last_iter": self.training.step}
+                        state = {
+                            "model": network.state_dict(),
+                            "last_iter": self.training.step,
+                            TRAINED: self._facts(model),
+                        }
                         save_checkpoint(self.checkpoints, state, name=f"{file}.pth.tar")
         return models
 

@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from RobustART.errors import ConfigError, ModelError, WeightsError
 from RobustART.models import create_model, load_weights, read_state_dict
+from RobustART.models.macs import count_macs
 from RobustART.models.meta import meta_device
-from tests.models.counting import count_macs, count_parameters
+from tests.models.counting import count_parameters
 
 CLASSES = ["tench", "goldfish", "great white shark"]
 TINY = {

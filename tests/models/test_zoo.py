@@ -18,9 +18,10 @@ from RobustART.evaluation import evaluate
 from RobustART.models import Preprocessing, create_model
 from RobustART.models.architectures import aliases, architectures, select
 from RobustART.models.kwargs import row_arguments
+from RobustART.models.macs import count_macs
 from RobustART.models.meta import meta_device
 from tests.conftest import ROOT
-from tests.models.counting import count_macs, count_parameters
+from tests.models.counting import count_parameters
 
 TABLE = architectures()
 BENCHMARK = [row.name for row in TABLE.values() if row.set == "benchmark"]

@@ -73,7 +73,7 @@ def test_two_processes_by_torchrun_and_by_slurm(small_config, tmp_path):
     short = "{apgd_ce: {steps: 3}, apgd_t: {steps: 3}, fab_t: {steps: 2}, square: {steps: 20}}"
     text = small_config.read_text()
     attacks = f"adversarial: {{attacks: [fgsm, {{autoattack_linf: {{stage_options: {short}}}}}], eps: [1/255, 8/255]}}"
-    small_config.write_text(text.replace("adversarial: {eps: [1/255, 8/255]}", attacks))
+    small_config.write_text(text.replace("adversarial: {attacks: [fgsm, pgd_linf], eps: [1/255, 8/255]}", attacks))
     assert small_config.read_text() != text
     alone(small_config, tmp_path / "one")
     assert "apgd_ce" in (tmp_path / "one" / "results" / "adversarial.jsonl").read_text()

@@ -92,7 +92,8 @@ def ascend(
 
     def advance(rows: Rows) -> Tensor:
         origin, x, eps, length, t = rows["origin"], rows["x"], rows["eps"], rows["length"], rows["t"]
-        logits, _, gradient = task.victim.gradient(x, rows["image"], lambda z: sign * loss(z, rows["label"]))
+        logits, losses, gradient = task.victim.gradient(x, rows["image"], lambda z: sign * loss(z, rows["label"]))
+        task.victim.watch.loss(rows["image"], losses)
         if decay is not None:
             gradient = rows["momentum"] = decay * rows["momentum"] + per_mean(gradient)
         if pace is None or radius is None:

@@ -17,7 +17,7 @@ from RobustART.core.ranges import Count, Default, Natural, Range, Share
 from RobustART.core.seeding import fold, normal, uniform
 from RobustART.noise.attacks.geometry import Norm, norms, spread, where
 from RobustART.noise.attacks.hyperplane import to_hyperplane
-from RobustART.noise.attacks.inputs import AttackOptions, attack
+from RobustART.noise.attacks.inputs import GradientOptions, attack
 from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
@@ -134,7 +134,7 @@ class _Iterations(TypedDict, total=False):
     """How far to keep from the image after a success, in units of the distance."""
 
 
-class FabOptions(_Iterations, AttackOptions, total=False):
+class FabOptions(_Iterations, GradientOptions, total=False):
     """Options of the fast adaptive boundary attack; with ``stop=None`` it returns the nearest point it finds."""
 
 

@@ -12,19 +12,19 @@ from RobustART.core.ranges import Count, Natural, Range
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.ascent import REL_STEPSIZE, Course, Move, PgdOptions, first_order, sign_step, unit_step
 from RobustART.noise.attacks.geometry import sparse_sign, spread, steepest_l1
-from RobustART.noise.attacks.inputs import AttackOptions, LossOptions, attack
+from RobustART.noise.attacks.inputs import GradientOptions, LossOptions, attack
 from RobustART.noise.attacks.victim import Model
 
 
 @attack
 def fgsm(
     model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, random_start: bool = False,
-    restarts: Count = 1, **common: Unpack[AttackOptions],
+    restarts: Count = 1, **common: Unpack[GradientOptions],
 ) -> Tensor:  # fmt: skip
     """Fast gradient sign method (Goodfellow 2015, https://arxiv.org/abs/1412.6572): one step of length eps in Linf.
 
     Args:
-        model: and all arguments not named here as in :class:`AttackOptions`.
+        model: and all arguments not named here as in :class:`GradientOptions`.
         images: (N, C, H, W).
         labels: (N,).
         eps: radius.
