@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from RobustART.benchmarks import Cell, Pass
 from RobustART.core.logits import check_logits
+from RobustART.core.serving import own_module
 from RobustART.data.loader import View, generator_of
 from RobustART.errors import RecordError
 from RobustART.evaluation.attacking import BlockAttack
@@ -87,13 +88,17 @@ class PassRunner:
         self.seen_as = [cell for name, cell in zip(self.view_of, self.cells, strict=True) if name == cell.name]
         self.columns = {cell.name: i for i, cell in enumerate(self.seen_as)}
         self.views, self.shipped_as = shipped_views(self.seen_as)
+        self.victims = {cell.victim for cell in part.cells if cell.attack}
         self.classes = None if part.classes is None else torch.tensor(part.classes, device=device)
         self.half = None if any(cell.attack for cell in part.cells) else AMP_TYPES.get(settings.amp or "")
 
     def logits(self, model: str | None, images: Tensor) -> Tensor:
-        """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, computed in batches."""
+        """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, computed in batches.
+
+        Those of an attacked model are computed by the user's module, which confirms successes.
+        """
         chunks = images.tensor_split(math.ceil(len(images) / self.settings.batch_size))
-        network = self.models[model]
+        network = own_module(self.models[model]) if model in self.victims else self.models[model]
         with torch.no_grad(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
             return torch.cat([check_logits(network(chunk), len(chunk)).float() for chunk in chunks])
 
@@ -122,7 +127,7 @@ class PassRunner:
         data = self.part.dataset
         labels = torch.tensor([data.labels[i] for i in ids], device=self.device)
         views = self.made(ids, shipped)
-        asked = {cell.judge for cell in self.cells} | {cell.victim for cell in self.cells if cell.attack}
+        asked = {cell.judge for cell in self.cells} | self.victims
         seen = {model: self._seen(model, views) for model in asked}
         verdicts = []
         for cell, name in zip(self.cells, self.view_of, strict=True):

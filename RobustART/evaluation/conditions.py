@@ -9,7 +9,8 @@ import importlib.metadata
 import inspect
 import platform
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -34,11 +35,11 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def versions() -> dict[str, str]:
-    """Returns the versions of the libraries that results depend on."""
+def versions(runtimes: bool = False) -> dict[str, str]:
+    """Returns the versions of the libraries that results depend on; with ``runtimes``, of OpenVINO and ONNX Runtime too."""
     names = (
         "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "av", "imagecorruptions-imaug",
-        "foolbox", "torchattacks", "pyautoattack",
+        "foolbox", "torchattacks", "pyautoattack", *(("openvino", "onnxruntime", "onnx") if runtimes else ()),
     )  # fmt: skip
     return {"RobustART": __version__, "python": platform.python_version(), **installed(names)}
 
@@ -85,6 +86,7 @@ def make_header(
     weights: str,
     device: torch.device,
     settings: Settings,
+    runtimes: Mapping[str | None, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Returns the header of a benchmark's result file: its conditions, their hash, and its passes.
 
@@ -97,6 +99,7 @@ def make_header(
         weights: its :func:`fingerprint`.
         device: device of the run.
         settings: batch size, precision and seed.
+        runtimes: entries ``runtime`` of the conditions, by model; models that torch runs have none.
     """
     data = [
         {
@@ -112,7 +115,7 @@ def make_header(
     ]
     attacked = any(cell.attack for part in benchmark.passes for cell in part.cells)
     others = {
-        name: {**describe(other), "preprocessing": to_plain(dataclasses.asdict(other.preprocessing))}
+        name: {**describe(other), "preprocessing": to_plain(dataclasses.asdict(other.preprocessing)), **_run_by(runtimes, name)}
         for name, other in benchmark.models.items()
     }
     sources = source_digests(_used(benchmark))
@@ -132,6 +135,7 @@ def make_header(
         "seed": settings.seed,
         "batch_size": settings.batch_size,
         "channels_last": settings.channels_last,
+        **_run_by(runtimes, None),
         "precision": "float32" if attacked or settings.amp is None else settings.amp,
         "device": device.type,
         "version": __version__,
@@ -153,8 +157,12 @@ def make_header(
             }
             for part, part_ids in zip(benchmark.passes, ids, strict=True)
         ],
-        "versions": versions(),
+        "versions": versions(settings.runtime != "torch"),
     }
+
+
+def _run_by(runtimes: Mapping[str | None, Mapping[str, Any]], model: str | None) -> dict[str, Any]:
+    return {"runtime": dict(runtimes[model])} if model in runtimes else {}
 
 
 def _used(benchmark: Benchmark) -> Iterator[Any]:

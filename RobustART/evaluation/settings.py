@@ -27,6 +27,8 @@ class Settings:
     """``bf16`` or ``fp16``. Passes with attacks are in float32; with ``bf16``, attacks search in it."""
     channels_last: bool = False
     """Whether the model is in channels-last memory format; part of the conditions, since it changes rounding."""
+    runtime: Literal["torch", "auto", "openvino", "onnxruntime", "compile"] = "torch"
+    """What computes the passes without gradient; part of the conditions, since it changes rounding."""
     seed: Seed = 0
     """Seed of the noise."""
     progress: bool = True

@@ -92,7 +92,7 @@ def _check_kind(file: Path) -> None:
         raise RecordError(f"{file} is not a result file. {hint}")
 
 
-_HOW = ("batch_size", "channels_last", "precision", "device", "version")
+_HOW = ("batch_size", "channels_last", "runtime", "precision", "device", "version")
 """Conditions whose differences are reported but do not prevent a comparison."""
 
 

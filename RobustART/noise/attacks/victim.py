@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.core.logits import check_logits
+from RobustART.core.serving import own_module
 from RobustART.errors import ConfigError, ModelError
 
 Model = Callable[[Tensor], Tensor]
@@ -56,10 +57,15 @@ class Victim:
         labels: labels of the images, int64 (N,); the first pass checks them against the model's classes.
         amp: ``"bf16"`` runs the model under autocast to bfloat16, except for exact logits; None keeps the caller's
             autocast.
+
+    Attributes:
+        proposes: whether only exact logits count, because others are of lower precision or of another runtime.
     """
 
     def __init__(self, model: Model, labels: Tensor, amp: str | None = None) -> None:
         self.model, self.amp = model, amp
+        self.exact = own_module(model)
+        self.proposes = amp is not None or self.exact is not model
         self.dtype = parameter_dtype(model)
         self.classes: int | None = None
         self.forward_passes = torch.zeros_like(labels)
@@ -69,7 +75,8 @@ class Victim:
     def logits(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
         """Returns the logits (M, K) of points (M, C, H, W) of the images ``index``, (M,), without a graph.
 
-        With ``exact`` no autocast lowers their precision, neither this victim's nor the caller's.
+        With ``exact`` no autocast lowers their precision, neither this victim's nor the caller's, and the user's module
+        computes them.
         """
         # Not inference_mode: a defence that takes gradients while it predicts could not run in it.
         with torch.no_grad():
@@ -121,7 +128,7 @@ class Victim:
         points = points if self.dtype is None else points.to(self.dtype)
         if exact:
             with torch.autocast(points.device.type, enabled=False):
-                logits = self.model(points)
+                logits = self.exact(points)
         elif self.amp:
             with torch.autocast(points.device.type, dtype=torch.bfloat16):
                 logits = self.model(points)
