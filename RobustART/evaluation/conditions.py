@@ -115,9 +115,13 @@ def make_header(
     ]
     attacked = any(cell.attack for part in benchmark.passes for cell in part.cells)
     others = {
-        name: {**describe(other), "preprocessing": to_plain(dataclasses.asdict(other.preprocessing)), **_run_by(runtimes, name)}
+        name: {
+            **describe(other),
+            "preprocessing": to_plain(dataclasses.asdict(other.preprocessing)),
+            **_run_by(runtimes, name),
+        }
         for name, other in benchmark.models.items()
-    }
+    }  # fmt: skip
     sources = source_digests(_used(benchmark))
     code = source_digests(type(module) for module in model.modules())
     conditions = {

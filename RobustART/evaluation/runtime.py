@@ -1,7 +1,7 @@
 """The runtime of an evaluation: chosen once by process 0 on the first images, stored in the headers, used by all processes.
 
-``auto`` is OpenVINO or ONNX Runtime on a CPU, and torch.compile on a GPU, where it gives the same answers in less time. With
-another runtime than torch, gradients of attacks may come from a copy of the network with folded BatchNorm. Successes of
+``auto`` is OpenVINO or ONNX Runtime on a CPU, and torch.compile on a GPU, if it gives the same answers in less time. With
+any runtime but ``torch``, gradients of attacks may come from a copy of the network with folded BatchNorm. Successes of
 attacks are always confirmed by the user's module.
 """
 
@@ -30,7 +30,7 @@ from RobustART.data import load_views
 from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation.blocks import shipped_views
 from RobustART.evaluation.conditions import fingerprint, versions
-from RobustART.evaluation.portions import Portions
+from RobustART.evaluation.portions import ELEMENTS, Portions
 from RobustART.evaluation.scoring import to_float
 from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
@@ -46,6 +46,8 @@ CONFIDENCE = 5e-5
 """Largest difference of a probability from torch's."""
 LOGITS = 1e-5
 """Largest difference of a folded copy's logits, as a fraction of the range of the logits."""
+FOLDED = 4 * ELEMENTS
+"""Largest number of input values in a portion of a folded copy, whose activations take less memory."""
 GAIN = 1.05
 """Ratio of times from which another runtime or a copy is used."""
 Plan = tuple[Benchmark, list[list[int]]]
@@ -195,6 +197,7 @@ class _Seat:
         self.model, self.device, self.settings = model, device, settings
         self.own = Portions(model) if device.type == "cpu" else model
         self.images = to_float(pixels.to(device))
+        self.some = self.images[: max(2, ELEMENTS // 2 // self.images[0].numel())]
         self.session: Callable[[Tensor], Tensor] | None = None
         self.copy: nn.Module | None = None
 
@@ -204,7 +207,8 @@ class _Seat:
 
     def choose(self, attacked: bool) -> Choice:
         """Returns the choice of process 0; raises a ConfigError if the runtime that the settings name is unsuited."""
-        wanted, notes, choice = self.settings.runtime, [], Choice()
+        wanted, choice = self.settings.runtime, Choice()
+        notes: list[str] = []
         candidates = (wanted,) if wanted != "auto" else ("openvino", "onnxruntime") if self._on_cpu() else ("compile",)
         for runtime in candidates:
             try:
@@ -214,7 +218,9 @@ class _Seat:
                 break
             except Unsuited as reason:
                 if wanted != "auto":
-                    raise ConfigError(f"evaluation.runtime: {wanted} cannot be used: {reason}; auto or torch can") from None
+                    raise ConfigError(
+                        f"evaluation.runtime: {wanted} cannot be used: {reason}; auto or torch can"
+                    ) from None
                 notes.append(f"{runtime}: {reason}")
         if notes:
             notes = [f"evaluation.runtime: auto: {self.model.source} is run by torch ({'; '.join(notes)})"]
@@ -254,29 +260,28 @@ class _Seat:
     def _open(self, runtime: str, *, quick: bool = False) -> Choice:
         """Opens a session and compares it with the module; with ``quick``, it must also be faster."""
         with torch.no_grad():
-            answers = [self.own(self.images).float() for _ in range(2)]
-        if not torch.equal(*answers):
-            raise Unsuited("the model is random: it gives two answers for the same images")
+            if not torch.equal(*(self.own(self.some) for _ in range(2))):
+                raise Unsuited("the model is random: it gives two answers for the same images")
+            wanted = self.own(self.images)
         session = open_session(runtime, self.model, self.images.shape[-1], self._key())
-        for count in (len(self.images), 1):
-            try:
-                logits = session(self.images[:count])
-            except Exception as error:
-                raise Unsuited(reason_of(error)) from error
-            _check_same(logits, answers[0][:count])
+        try:
+            answers = [session(self.images), session(self.images[:1])]
+        except Exception as error:  # runtimes raise any kind of error
+            raise Unsuited(reason_of(error)) from error
+        _check_same(answers[0], wanted)
+        _check_same(answers[1], wanted[:1])
         if quick:
-            _check_faster(lambda: session(self.images), lambda: self.own(self.images))
+            _check_faster(lambda: session(self.some), lambda: self.own(self.some))
         self.session = session
-        difference = float((session(self.images) - answers[0]).abs().max())
-        return Choice(runtime, "module", float(f"{difference:.3g}"), len(self.images))
+        return Choice(runtime, "module", float(f"{(answers[0] - wanted).abs().max():.3g}"), len(wanted))
 
     def _fold(self, *, quick: bool = False) -> None:
         """Makes the folded copy; with ``quick``, its gradients must be faster than the module's."""
         from RobustART.models.folding import folded  # imports timm, which takes a second
 
         copy: nn.Module = folded(self.model)
-        copy = Portions(copy) if self._on_cpu() else copy
-        some = self.images[:4]
+        copy = Portions(copy, FOLDED) if self._on_cpu() else copy
+        some = self.some
         with torch.no_grad():
             try:
                 logits, wanted = copy(some), self.own(some)
@@ -322,7 +327,7 @@ def _check_same(logits: Tensor, wanted: Tensor) -> None:
 def _check_faster(ours: Callable[[], object], theirs: Callable[[], object]) -> None:
     """Raises :class:`Unsuited` unless the first function is faster, in the best of two calls each."""
     best = [float("inf"), float("inf")]
-    for _ in range(3):
+    for _ in range(2):
         for i, run in enumerate((ours, theirs)):
             with torch.no_grad():
                 started = time.perf_counter()

@@ -28,6 +28,8 @@ from RobustART.core.serving import Session
 
 log = logging.getLogger(__name__)
 
+PORTION = 8 * 3 * 224 * 224
+"""Largest number of input values in a pass on a CPU, whose activations fit the caches; logits do not depend on it."""
 CACHE_BYTES = 4 << 30
 """Size of the cache folder above which the graphs that were not used for longest are deleted."""
 
@@ -87,7 +89,7 @@ def to_onnx(model: nn.Module, size: int) -> bytes:
     example = torch.linspace(0, 1, 2 * 3 * size * size).reshape(2, 3, size, size)
     with _quiet(), torch.no_grad(), torch.random.fork_rng(devices=[]):
         program = torch.export.export(own, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False)
-        buffer = io.BytesIO()
+        buffer: Any = io.BytesIO()
         try:  # the older exporter takes a tenth of the time; what it traces has no control flow any more
             traced = torch.jit.trace(program.module(), example, check_trace=False)
             torch.onnx.export(
@@ -102,16 +104,22 @@ def to_onnx(model: nn.Module, size: int) -> bytes:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences the warnings of exporters, which are for the authors of a model."""
+    """Silences the warnings of exporters, and what their C++ code prints, which are for the authors of a model."""
     exporters = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in exporters]
-    with warnings.catch_warnings():
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with warnings.catch_warnings(), open(os.devnull, "wb") as nothing:
         warnings.simplefilter("ignore")
         try:
+            os.dup2(nothing.fileno(), 1)
             for logger in exporters:
                 logger.setLevel(logging.CRITICAL)
             yield
         finally:
+            sys.stdout.flush()
+            os.dup2(kept, 1)
+            os.close(kept)
             for logger, level in zip(exporters, levels, strict=True):
                 logger.setLevel(level)
 
@@ -151,11 +159,15 @@ def _onnxruntime(onnxruntime: Any, graph: bytes, threads: int) -> Session:
 
 
 def _of_arrays(run: Callable[[np.ndarray[Any, Any]], Any]) -> Session:
-    return lambda images: torch.from_numpy(np.array(run(images.detach().contiguous().numpy())))
+    def session(images: Tensor) -> Tensor:
+        pieces = images.detach().contiguous().split(max(1, PORTION // images[0].numel()))
+        return torch.cat([torch.from_numpy(np.array(run(piece.numpy()))) for piece in pieces])
+
+    return session
 
 
 def _compiled(model: nn.Module) -> Session:
-    own = copy.deepcopy(model).requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    own = copy.deepcopy(model).requires_grad_(False).to(memory_format=torch.channels_last)
     compiled = torch.compile(own)
 
     def run(images: Tensor) -> Tensor:

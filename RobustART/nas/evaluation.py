@@ -220,8 +220,8 @@ def evaluate_subnets(
             statistics.measure(model, device)
             own = evaluate(
                 model, dataset, benchmarks, output_dir=place, batch_size=settings.batch_size, workers=settings.workers,
-                amp=settings.amp, channels_last=settings.channels_last, runtime=settings.runtime, seed=settings.seed, limit=limit,
-                progress=False, world=world,
+                amp=settings.amp, channels_last=settings.channels_last, runtime=settings.runtime, seed=settings.seed,
+                limit=limit, progress=False, world=world,
             )  # fmt: skip
             row = row_of(subnet.to_plain(), own.data)
             write_file(place / "row.json", json.dumps(row) + "\n")

@@ -49,8 +49,8 @@ class Task:
     def fooled(self, logits: Tensor, index: Tensor, points: Tensor | None = None) -> Tensor:
         """Returns where the logits (M, K) are a success for the images ``index``, (M,).
 
-        Given the points (M, C, H, W) whose logits are proposals (:attr:`Victim.proposes`), the model is asked again about each
-        success.
+        Given the points (M, C, H, W) whose logits are proposals (:attr:`Victim.proposes`), the model is asked again about
+        each success.
         """
         hit = (logits.argmax(1) == self.labels[index]) ^ (not self.targeted)
         if points is not None and self.victim.proposes and bool(hit.any()):
