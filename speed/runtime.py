@@ -4,7 +4,7 @@
     python speed/runtime.py --threads 2 -o speed/results/runtime_cpu.md
     python speed/runtime.py --smoke          # 2 photos, 2 corruptions, 1 severity, one repeat
 
-Each measurement is a process that reads, corrupts and classifies all views, without the imports and the making of the model.
+Each measurement is a process that reads, corrupts and classifies all views; imports and the model's making do not count.
 The library's side classifies in channels-last format with the fastest of several batch sizes. ``cold`` begins with an empty
 cache of graphs, ``warm`` with the graph of the run before. The best of the repeats counts. Owed: 3x of the library.
 """
@@ -139,7 +139,7 @@ def table(best, arguments):
         f"EfficientNet-Lite0, {best['torch']['views']:,} views of 224 x 224, batches of {arguments.batch_size}, best of "
         f"{arguments.repeats}, {platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f} at the end.",
         f"{versions(True)}", "",
-        "| side | CPU s | wall s | views per CPU s | of the library | of torch | unequal predictions | confidences within |",
+        "| side | CPU s | wall s | views per CPU s | of the library | of torch | unequal | confidences within |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name, row in best.items():

@@ -21,7 +21,7 @@ from RobustART.benchmarks import Benchmark, Pass
 from RobustART.core.options import option_defaults, to_plain
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.sources import source_digests
-from RobustART.evaluation.settings import Settings
+from RobustART.evaluation.settings import RUNTIMES, Settings
 from RobustART.models import Classifier
 from RobustART.records.header import FORMAT, conditions_hash, config_hash
 
@@ -39,7 +39,7 @@ def versions(runtimes: bool = False) -> dict[str, str]:
     """Returns the versions of the libraries that results depend on; with ``runtimes``, of OpenVINO and ONNX Runtime too."""
     names = (
         "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "av", "imagecorruptions-imaug",
-        "foolbox", "torchattacks", "pyautoattack", *(("openvino", "onnxruntime", "onnx") if runtimes else ()),
+        "foolbox", "torchattacks", "pyautoattack", *((*RUNTIMES, "onnx") if runtimes else ()),
     )  # fmt: skip
     return {"RobustART": __version__, "python": platform.python_version(), **installed(names)}
 

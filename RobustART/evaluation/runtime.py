@@ -32,7 +32,7 @@ from RobustART.evaluation.blocks import shipped_views
 from RobustART.evaluation.conditions import fingerprint, versions
 from RobustART.evaluation.portions import ELEMENTS, Portions
 from RobustART.evaluation.scoring import to_float
-from RobustART.evaluation.settings import Settings
+from RobustART.evaluation.settings import RUNTIMES, Settings
 from RobustART.models import Classifier
 from RobustART.models.runtimes import Unsuited, open_session, reason_of
 from RobustART.records.header import check_header
@@ -209,7 +209,7 @@ class _Seat:
         """Returns the choice of process 0; raises a ConfigError if the runtime that the settings name is unsuited."""
         wanted, choice = self.settings.runtime, Choice()
         notes: list[str] = []
-        candidates = (wanted,) if wanted != "auto" else ("openvino", "onnxruntime") if self._on_cpu() else ("compile",)
+        candidates = (wanted,) if wanted != "auto" else RUNTIMES if self._on_cpu() else ("compile",)
         for runtime in candidates:
             try:
                 self._check_settings(runtime)
@@ -302,7 +302,7 @@ class _Seat:
             for part in self.model.modules()
         ]
         code = source_digests(type(part) for part in self.model.modules())
-        stated = json.dumps([fingerprint(self.model), state, code, versions()])
+        stated = json.dumps([fingerprint(self.model), state, code, versions(runtimes=True)])
         return hashlib.sha256(stated.encode()).hexdigest()[:32]
 
 
