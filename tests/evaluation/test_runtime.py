@@ -121,7 +121,9 @@ def test_other_runtimes_are_refused(fast, tmp_path, data, model, monkeypatch):
     with pytest.raises(RecordError, match=r'runtime: \{"name": "openvino".*\} -> null'):
         run(model, data, tmp_path)
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ConfigError, match=r"evaluation.runtime: openvino is not installed: pip install 'RobustART\[fast\]'"):
+    with pytest.raises(
+        ConfigError, match=r"evaluation.runtime: openvino is not installed: pip install 'RobustART\[fast\]'"
+    ):
         run(model, data, tmp_path, runtime="openvino")
     with pytest.raises(
         RecordError, match="was computed with the runtime openvino .* openvino is not installed"
