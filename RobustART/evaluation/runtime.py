@@ -206,7 +206,11 @@ class _Seat:
         return Served(self.own, tuple(self.images.shape[1:]), self.session, self.copy)
 
     def choose(self, attacked: bool) -> Choice:
-        """Returns the choice of process 0; raises a ConfigError if the runtime that the settings name is unsuited."""
+        """Returns the choice of process 0; only that of ``auto`` depends on measured times.
+
+        Raises:
+            ConfigError: the runtime that the settings name is unsuited.
+        """
         wanted, choice = self.settings.runtime, Choice()
         notes: list[str] = []
         candidates = (wanted,) if wanted != "auto" else RUNTIMES if self._on_cpu() else ("compile",)
@@ -227,7 +231,7 @@ class _Seat:
         gradients = "module"
         if attacked and self.settings.amp is None:
             try:
-                self._fold(quick=True)
+                self._fold(quick=wanted == "auto")
                 gradients = "folded"
             except Unsuited as reason:
                 log.info("gradients are those of the module itself: %s", reason)

@@ -18,6 +18,7 @@ from RobustART.evaluation.settings import Settings
 from RobustART.models import runtimes, wrap_model
 from RobustART.noise.attacks import fgsm, pgd_linf, square
 from RobustART.noise.attacks.log import AttackLog
+from RobustART.report.schema import faults
 from tests.conftest import SIZE
 
 LIBRARIES = ("openvino", "onnxruntime")
@@ -27,7 +28,7 @@ ATTACKED = {**WANTED, "adversarial": {"attacks": ["pgd_linf", {"square": {"steps
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """A cache of graphs for each test; and speed, which depends on the machine, decides nothing."""
+    """A cache of graphs for each test; speed, which depends on the machine, decides nothing."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(runtime, "_check_faster", lambda ours, theirs: None)
     monkeypatch.setattr("RobustART.evaluation.run.draw_noise", lambda *_: None)
@@ -93,6 +94,7 @@ def test_attacks_use_the_folded_copy_and_confirm(fast, tmp_path, data, model):
     assert header["conditions"]["runtime"]["gradients"] == "folded"
     assert "gradients" not in rows(tmp_path / "openvino", "clean")[0]["conditions"]["runtime"]
     assert reports["openvino"]["conditions"]["runtime"]["gradients"] == "folded"
+    assert list(faults(reports["openvino"])) == []
     tables = [report["benchmarks"]["adversarial"]["tables"]["robust_accuracy"] for report in reports.values()]
     assert tables[0] == tables[1]
     assert {"pgd_linf", "square"} <= {name for row in found for name in row["broken_by"]}
