@@ -130,6 +130,14 @@ def start(name, arguments, cache):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def machine():
+    """Returns the name of the processor."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.is_file() else []
+    names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
+    return f"{os.cpu_count()} x {', '.join(names) or platform.machine()}"
+
+
 def table(best, arguments):
     """Returns the measurements as lines of a Markdown table."""
     from RobustART.evaluation.conditions import versions
@@ -137,8 +145,8 @@ def table(best, arguments):
     lines = [
         f"# ImageNet-C end to end by runtime, {arguments.threads} thread(s)", "",
         f"EfficientNet-Lite0, {best['torch']['views']:,} views of 224 x 224, batches of {arguments.batch_size}, best of "
-        f"{arguments.repeats}, {platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f} at the end.",
-        f"{versions(True)}", "",
+        f"{arguments.repeats} processes, {time.strftime('%Y-%m-%d')}, {machine()}; load at the end {os.getloadavg()[0]:.1f}.",
+        ", ".join(f"{name} {version}" for name, version in versions(runtimes=True).items()) + ".", "",
         "| side | CPU s | wall s | views per CPU s | of the library | of torch | unequal | confidences within |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
