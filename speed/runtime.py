@@ -85,7 +85,7 @@ def ours(model, photos, ids, names, severities, runtime, batch_size):
             chosen = choose_runtimes([(benchmark, [ids])], model, Path(folder), True, world, settings)
             print(*chosen.notes, file=sys.stderr)
             stated = chosen.conditions(benchmark, model)
-            header = make_header(benchmark, [ids], model, fingerprint(model), world.device, settings, stated)
+            header = make_header(benchmark, [ids], model, fingerprint(model), 1000, world.device, settings, stated)
             models = chosen.served({None: model})
             path = Path(folder) / "imagenet_c.jsonl"
             return run_benchmark(models, benchmark, header, [ids], model.preprocessing, path, world, settings)[0]
@@ -145,7 +145,7 @@ def table(best, arguments):
     lines = [
         f"# ImageNet-C end to end by runtime, {arguments.threads} thread(s)", "",
         f"EfficientNet-Lite0, {best['torch']['views']:,} views of 224 x 224, batches of {arguments.batch_size}, best of "
-        f"{arguments.repeats} processes, {time.strftime('%Y-%m-%d')}, {machine()}; load at the end {os.getloadavg()[0]:.1f}.",
+        f"{arguments.repeats} processes, {time.strftime('%Y-%m-%d')}, {machine()}; load {os.getloadavg()[0]:.1f}.",
         ", ".join(f"{name} {version}" for name, version in versions(runtimes=True).items()) + ".", "",
         "| side | CPU s | wall s | views per CPU s | of the library | of torch | unequal | confidences within |",
         "|---|---|---|---|---|---|---|---|",

@@ -40,6 +40,11 @@ class Served(nn.Module):
             return self.session(images)
         return self.own(images)
 
+    @property
+    def whole(self) -> nn.Module:
+        """What the ``backward`` of an attack gets as the model."""
+        return getattr(self.own, "whole", self.own)
+
 
 def own_module(model: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """Returns the user's module of a :class:`Served`; any other model is returned unchanged."""

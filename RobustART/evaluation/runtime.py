@@ -7,7 +7,6 @@ attacks are always confirmed by the user's module.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -23,15 +22,12 @@ from torch import Tensor, nn
 from RobustART.benchmarks import Benchmark
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
-from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.serving import Served
 from RobustART.core.sources import source_digests
-from RobustART.data import load_views
 from RobustART.errors import ConfigError, RecordError
-from RobustART.evaluation.blocks import shipped_views
 from RobustART.evaluation.conditions import fingerprint, versions
 from RobustART.evaluation.portions import ELEMENTS, Portions
-from RobustART.evaluation.scoring import to_float
+from RobustART.evaluation.questions import Plan, first_images, parts, victims
 from RobustART.evaluation.settings import RUNTIMES, Settings
 from RobustART.models import Classifier
 from RobustART.models.runtimes import Unsuited, open_session, reason_of
@@ -50,8 +46,6 @@ FOLDED = 4 * ELEMENTS
 """Largest number of input values in a portion of a folded copy, whose activations take less memory."""
 GAIN = 1.05
 """Ratio of times from which another runtime or a copy is used."""
-Plan = tuple[Benchmark, list[list[int]]]
-"""A benchmark with the image ids of each pass."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +93,9 @@ class Runtimes:
 
     def conditions(self, benchmark: Benchmark, classifier: Classifier) -> dict[str | None, dict[str, Any]]:
         """Returns the entries ``runtime`` of a benchmark's conditions, by model; models that torch runs have none."""
-        victims, found = _victims(benchmark), {}
+        attacked, found = _victims(benchmark), {}
         for name, model in _models(benchmark, classifier).items():
-            entry = self._choices.get(id(model), Choice()).conditions(name in victims)
+            entry = self._choices.get(id(model), Choice()).conditions(name in attacked)
             if entry is not None:
                 found[name] = entry
         return found
@@ -128,8 +122,9 @@ def choose_runtimes(
         return Runtimes({}, {})
     models = {id(model): model for benchmark, _ in plans for model in _models(benchmark, classifier).values()}
     with exact_arithmetic():
-        pixels = _first_images(plans[0], classifier.preprocessing, settings)
-        seats = [_Seat(model, pixels, world.device, settings) for model in models.values()]
+        place = next(place for plan in plans for place in parts(*plan))
+        images, _ = first_images(*place, classifier.preprocessing, settings.seed, PROBE)
+        seats = [_Seat(model, images, world.device, settings) for model in models.values()]
         choices: list[Choice] = []
         if world.is_main:
             for model, seat in zip(models.values(), seats, strict=True):
@@ -154,18 +149,7 @@ def _models(benchmark: Benchmark, classifier: Classifier) -> dict[str | None, Cl
 
 
 def _victims(benchmark: Benchmark) -> set[str | None]:
-    return {cell.victim for part in benchmark.passes for cell in part.cells if cell.attack}
-
-
-def _first_images(plan: Plan, stated: Preprocessing, settings: Settings) -> Tensor:
-    """Returns the first images of the first benchmark as its first cell sees them, uint8 (N, S, S, 3)."""
-    (part, *_), (ids, *_) = plan[0].passes, plan[1]
-    views, _ = shipped_views(part.cells[:1])
-    loaded = load_views(
-        part.dataset, [ids[:PROBE]], views, part.prepare(stated).apply, size=stated.input_size, seed=settings.seed
-    )
-    with contextlib.closing(loaded):
-        return next(loaded)[0][:, 0]
+    return {name for part in benchmark.passes for name in victims(part)}
 
 
 def _stored(
@@ -193,10 +177,10 @@ def _stored(
 class _Seat:
     """Tries runtimes for one model on the first images."""
 
-    def __init__(self, model: Classifier, pixels: Tensor, device: torch.device, settings: Settings) -> None:
+    def __init__(self, model: Classifier, images: Tensor, device: torch.device, settings: Settings) -> None:
         self.model, self.device, self.settings = model, device, settings
         self.own = Portions(model) if device.type == "cpu" else model
-        self.images = to_float(pixels.to(device))
+        self.images = images.to(device)
         self.some = self.images[: max(2, ELEMENTS // 2 // self.images[0].numel())]
         self.session: Callable[[Tensor], Tensor] | None = None
         self.copy: nn.Module | None = None

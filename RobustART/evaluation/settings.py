@@ -11,7 +11,7 @@ import torch
 
 from RobustART.core.defaults import BATCH_SIZE
 from RobustART.core.options import build
-from RobustART.core.ranges import Count, Number, Seed
+from RobustART.core.ranges import Count, Natural, Repeats, Seed
 from RobustART.errors import ConfigError
 
 RUNTIMES = ("openvino", "onnxruntime")
@@ -25,7 +25,7 @@ class Settings:
 
     batch_size: Count = BATCH_SIZE
     """Number of images in a forward pass."""
-    workers: Number = 0
+    workers: Natural = 0
     """Number of loader processes."""
     amp: Literal["bf16", "fp16"] | None = None
     """``bf16`` or ``fp16``. Passes with attacks are in float32; with ``bf16``, attacks search in it."""
@@ -34,7 +34,9 @@ class Settings:
     runtime: Literal["torch", "auto", "openvino", "onnxruntime", "compile"] = "torch"
     """What computes the passes without gradient; part of the conditions, since it changes rounding."""
     seed: Seed = 0
-    """Seed of the noise."""
+    """Seed of the noise, and of models that draw random numbers."""
+    repeats: Repeats = 1
+    """Number of times that the model is asked about each view; the averaged softmax classifies it."""
     progress: bool = True
     """Whether to show a progress bar."""
 

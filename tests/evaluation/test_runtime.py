@@ -134,13 +134,11 @@ def test_other_runtimes_are_refused(fast, tmp_path, data, model, monkeypatch):
     assert "\n" not in str(error.value)
 
 
-def test_other_processes_use_the_choice_of_process_0(fast, data, model, tmp_path, monkeypatch):
+def test_other_processes_use_the_choice_of_process_0(fast, model, tmp_path, monkeypatch):
     classifier = wrap_model(model, SIZE).eval()
     cells = (types.SimpleNamespace(victim=None, judge=None, attack=None),)
     plan = (types.SimpleNamespace(name="clean", models={}, passes=(types.SimpleNamespace(cells=cells),)), [[0]])
-    monkeypatch.setattr(
-        runtime, "_first_images", lambda *_: torch.stack([torch.from_numpy(i) for i in data.images[:8]])
-    )
+    monkeypatch.setattr(runtime, "first_images", lambda *_: (torch.rand(8, 3, 32, 32), None))
     chosen = runtime.Choice("onnxruntime", "folded", 0.5, 3)
     world = types.SimpleNamespace(is_main=False, device=torch.device("cpu"), share=lambda _: [chosen])
     found = runtime.choose_runtimes([plan], classifier, tmp_path, False, world, Settings(runtime="auto"))
