@@ -173,7 +173,7 @@ def test_two_processes_keep_the_same_weights(tmp_path):
     [
         (
             ["model={type: resnet18}"],
-            "'supernet' cannot be used with a model that is no supernet: say model: {type: nas:resnet}",
+            "'supernet' cannot be used with a model that is no supernet: set model: {type: nas:resnet}",
         ),
         (
             ["training.compile=true"],

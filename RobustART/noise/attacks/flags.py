@@ -8,16 +8,15 @@ its gradients follow Athalye et al. 2018 (https://arxiv.org/abs/1802.00420) and 
 from __future__ import annotations
 
 import contextlib
-import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from RobustART.core.seeding import seed_generators
 from RobustART.core.signs import SIGNS
 from RobustART.errors import ModelError
 from RobustART.noise.attacks.log import CLEAN, AttackLog
@@ -182,16 +181,9 @@ def _leads_uphill(victim: Victim, images: Tensor, labels: Tensor, gradient: Tens
 @contextlib.contextmanager
 def _unnoticed(model: Model, device: torch.device) -> Iterator[None]:
     """Leaves the model and all generators as they were; a random model makes the same draws in every check."""
-    before = np.random.get_state(), random.getstate()
-    try:
-        with guarded(model, device):
-            torch.manual_seed(0)
-            np.random.seed(0)
-            random.seed(0)
-            yield
-    finally:
-        np.random.set_state(before[0])
-        random.setstate(before[1])
+    with guarded(model, device):
+        seed_generators(0, device)
+        yield
 
 
 def telling(log: AttackLog) -> dict[str, str]:

@@ -233,7 +233,7 @@ def test_stages_resume_to_the_same_verdicts(small_net):
     assert whole.stages == list(short)
 
 
-@pytest.mark.parametrize("name", [name for name in ATTACKS if not name.startswith(("ddn", "cw", "deepfool"))])
+@pytest.mark.parametrize("name", [name for name in ATTACKS if not name.startswith(("ddn", "cw", "deepfool", "hop"))])
 def test_a_radius_is_needed_where_an_attack_has_one(half_spaces, name):
     model, images, labels = half_spaces(2)
     with pytest.raises(ConfigError, match="eps must be a number"):
