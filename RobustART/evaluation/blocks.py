@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from RobustART.benchmarks import Cell, Pass
 from RobustART.core.logits import average, check_logits
 from RobustART.core.seeding import image_seed, seed_generators
+from RobustART.core.serving import own_module
 from RobustART.data.loader import View, generator_of
 from RobustART.errors import RecordError
 from RobustART.evaluation.attacking import BlockAttack
@@ -91,6 +92,7 @@ class PassRunner:
         self.seen_as = [cell for name, cell in zip(self.view_of, self.cells, strict=True) if name == cell.name]
         self.columns = {cell.name: i for i, cell in enumerate(self.seen_as)}
         self.views, self.shipped_as = shipped_views(self.seen_as)
+        self.victims = {cell.victim for cell in part.cells if cell.attack}
         self.classes = None if part.classes is None else torch.tensor(part.classes, device=device)
         self.half = None if any(cell.attack for cell in part.cells) else AMP_TYPES.get(settings.amp or "")
 
@@ -98,9 +100,10 @@ class PassRunner:
         """Returns float32 logits (N, R, K) of R answers about images (N, C, H, W) in [0, 1] on the device, in batches.
 
         The global generators are seeded before each batch and answer from ``key`` and both numbers, for models that draw
-        from them.
+        from them. Those about an attacked model's images are of the user's module, which confirms successes.
         """
-        network, found = self.models[model], []
+        network = own_module(self.models[model]) if model in self.victims else self.models[model]
+        found = []
         with torch.no_grad(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
             for number, chunk in enumerate(images.tensor_split(math.ceil(len(images) / self.settings.batch_size))):
                 answers = []
@@ -135,7 +138,7 @@ class PassRunner:
         data = self.part.dataset
         labels = torch.tensor([data.labels[i] for i in ids], device=self.device)
         views = self.made(ids, shipped)
-        asked = {cell.judge for cell in self.cells} | {cell.victim for cell in self.cells if cell.attack}
+        asked = {cell.judge for cell in self.cells} | self.victims
         seen = {model: self._seen(model, views, ids[0]) for model in asked}
         verdicts = []
         for cell, name in zip(self.cells, self.view_of, strict=True):

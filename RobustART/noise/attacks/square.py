@@ -157,8 +157,8 @@ class _Search:
         """Returns the margin of the correct class, (M,); a point is adversarial at 0 or below."""
         task, sign = self.task, 1 if self.task.targeted else -1
         gap = sign * margin(task.victim.logits(points, image), task.labels[image])
-        if task.victim.amp and bool((gap <= 0).any()):
-            # Proposed in lower precision; what counts is the full one.
+        if task.victim.proposes and bool((gap <= 0).any()):
+            # Proposals; what counts is the exact answer.
             rows = (gap <= 0).nonzero()[:, 0]
             gap[rows] = sign * margin(task.logits(points[rows], image[rows]), task.labels[image[rows]])
         return gap

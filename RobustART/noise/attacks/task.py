@@ -50,11 +50,11 @@ class Task:
     def fooled(self, logits: Tensor, index: Tensor, points: Tensor | None = None) -> Tensor:
         """Returns where the logits (M, K) are a success for the images ``index``, (M,).
 
-        Given the points (M, C, H, W) whose logits are proposals in lower precision, the model is asked again about each
-        success.
+        Given the points (M, C, H, W) whose logits are proposals (:attr:`Victim.proposes`), the model is asked again about
+        each success.
         """
         hit = (logits.argmax(1) == self.labels[index]) ^ (not self.targeted)
-        if points is not None and self.victim.amp and bool(hit.any()):
+        if points is not None and self.victim.proposes and bool(hit.any()):
             rows = hit.nonzero()[:, 0]
             hit[rows] = self.fooled(self.logits(points[rows], index[rows]), index[rows])
         return hit

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from RobustART.core.logits import average, check_logits
 from RobustART.core.seeding import generators_kept, seed_generators
+from RobustART.core.serving import own_module
 from RobustART.errors import ConfigError, ModelError
 from RobustART.noise.attacks.watching import Watch
 from RobustART.registry import import_path
@@ -65,12 +66,17 @@ class Victim:
             autocast.
         samples: passes that are averaged wherever the model is asked: their mean gradient and loss, their mean softmax.
         backward: makes of the model a callable whose gradient replaces the model's, or names such a function.
+
+    Attributes:
+        proposes: whether only exact logits count, because others are of lower precision or of another runtime.
     """
 
     def __init__(
         self, model: Model, labels: Tensor, amp: str | None = None, samples: int = 1, backward: Any = None
     ) -> None:
         self.model, self.amp, self.samples = model, amp, samples
+        self.exact = own_module(model)
+        self.proposes = amp is not None or self.exact is not model
         self._backward = replacement(backward)
         self._surrogate: Model | None = None
         self.dtype = parameter_dtype(model)
@@ -82,7 +88,8 @@ class Victim:
     def logits(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
         """Returns the logits (M, K) of points (M, C, H, W) of the images ``index``, (M,), without a graph.
 
-        With ``exact`` no autocast lowers their precision, neither this victim's nor the caller's.
+        With ``exact`` no autocast lowers their precision, neither this victim's nor the caller's, and the user's module
+        computes them.
         """
         # Not inference_mode: a defence that takes gradients while it predicts could not run in it.
         with torch.no_grad():
@@ -146,7 +153,7 @@ class Victim:
         return _Replaced.apply(self._ask(leaf, index, model=self._surrogate), own)
 
     def _ask(self, points: Tensor, index: Tensor, *, exact: bool = False, model: Model | None = None) -> Tensor:
-        model = model or self.model
+        model = model or (self.exact if exact else self.model)
         points = points if self.dtype is None else points.to(self.dtype)
         if exact:
             with torch.autocast(points.device.type, enabled=False):
