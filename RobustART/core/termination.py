@@ -6,6 +6,7 @@ A training ends between two steps instead, where it can save a checkpoint: it de
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator
 from RobustART.errors import UserError
 
 STATUS = 128 + signal.SIGTERM
+OUTPUT_CLOSED = 128 + 13
+"""Exit status after the reader of stdout has closed it: that of a process that SIGPIPE ends."""
 
 
 class Terminated(BaseException):
@@ -69,9 +72,37 @@ def _termination_raised() -> Iterator[None]:
 def exit_status(command: Callable[[], int]) -> int:
     """Runs a command and returns its exit status; one line on stderr says what has ended it early.
 
+    Characters that the encoding of stdout lacks are escaped. A reader that closes stdout early, such as ``head``, ends the
+    command without a message.
+
     Returns:
-        What the command returns; 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM.
+        What the command returns; 2 after a UserError or OSError, 130 after Ctrl-C, 141 after stdout was closed, 143 after
+        SIGTERM.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status = _status(command)
+    except SystemExit:  # of argparse, which prints too
+        _output_written()
+        raise
+    return status if _output_written() or status else OUTPUT_CLOSED
+
+
+def _output_written() -> bool:
+    """Writes what is left of stdout, which the interpreter would do too late for a message; returns False if it cannot."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # what is left is written at exit, to no one
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _status(command: Callable[[], int]) -> int:
     try:
         with _termination_raised():
             return command()
@@ -81,6 +112,12 @@ def exit_status(command: Callable[[], int]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return STATUS if terminated() else 2
+    except OSError as error:
+        if not (isinstance(error, BrokenPipeError) and not _output_written()):
+            name = "" if error.filename is None else f"{error.filename}: "
+            print(f"error: {name}{error.strerror or error}", file=sys.stderr)
+            return 2
+        return OUTPUT_CLOSED
     except KeyboardInterrupt:
         print("interrupted; the same command resumes from here", file=sys.stderr)
         return 130

@@ -23,6 +23,7 @@ from RobustART.benchmarks import build_benchmark
 from RobustART.config.schema import Config
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import Placement, World, choose_device
+from RobustART.core.files import parse_json
 from RobustART.core.imaging import Array
 from RobustART.data import ImageDataset, Sample, balanced_subset, load_views
 from RobustART.errors import ConfigError, RecordError
@@ -273,7 +274,7 @@ def _claim(output: Path, conditions: dict[str, Any]) -> None:
             os.replace(temporary, path)  # a file system without links
         temporary.unlink(missing_ok=True)
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read: {error}") from None
     rows = difference(before, conditions)
@@ -292,7 +293,7 @@ def _collect(output: Path, conditions: dict[str, Any], wanted: Sequence[Subnet])
         if not path.is_file():
             return []
         try:
-            row = json.loads(path.read_text(encoding="utf-8"))
+            row = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RecordError(
                 f"{path} cannot be read ({error}); delete it, and the same command writes it again"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from RobustART.core.files import write_whole
+from RobustART.core.files import parse_json, write_whole
 from RobustART.errors import RecordError
 from RobustART.metrics.spec import face
 
@@ -84,7 +84,7 @@ def read_rows(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             else f"there is no {path}; robustart nas evaluate writes it"
         )
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read: {error}") from None
     if not rows or not isinstance(rows[0], dict) or rows[0].get("format") != FORMAT:

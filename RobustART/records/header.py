@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from RobustART.core.files import parse_json
 from RobustART.errors import RecordError
 from RobustART.records.sealing import unsealed
 
@@ -29,14 +30,6 @@ def conditions_hash(conditions: Mapping[str, Any]) -> str:
     """Returns the hash of a result file's conditions, which ignores the names of data sets."""
     data = [{**row, "name": None} for row in conditions.get("data", [])]
     return config_hash({**conditions, **({"data": data} if "data" in conditions else {})})
-
-
-def parse_json(text: str) -> Any:
-    """Returns the value of a JSON string; raises a ValueError if it is invalid or exceeds Python's limits."""
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 def shown(value: object) -> str:

@@ -156,7 +156,7 @@ def configure_logging(folder: Path, world: World, quiet: bool) -> None:
     log.addHandler(terminal)
     if world.is_main:
         try:
-            file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+            file = logging.FileHandler(folder / "log.txt", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise ConfigError(f"the log {folder / 'log.txt'} cannot be written: {error.strerror or error}") from None
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -165,9 +165,9 @@ def configure_logging(folder: Path, world: World, quiet: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status, see :func:`exit_status`."""
-    arguments = parser().parse_args(argv)
 
     def command() -> int:
+        arguments = parser().parse_args(argv)
         import_plugins(arguments.imports, "--import")
         return run(arguments)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from RobustART.core.files import write_whole
+from RobustART.core.files import parse_json, write_whole
 from RobustART.errors import TrainingError
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def kept_lines(path: Path, done: int) -> list[str]:
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
             try:
-                step = json.loads(line)["step"]
+                step = parse_json(line)["step"]
             except (ValueError, KeyError, TypeError):
                 continue  # a line that a kill cut off
             if step <= done:
@@ -103,7 +103,7 @@ def kept_lines(path: Path, done: int) -> list[str]:
 
 def validated(path: Path, step: int) -> bool:
     """Returns whether ``train.jsonl`` has the validation after a step."""
-    rows = map(json.loads, kept_lines(path, step))
+    rows = map(parse_json, kept_lines(path, step))
     return any(row["step"] == step and "validation" in row for row in rows)
 
 
