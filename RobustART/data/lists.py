@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def _parse_line(line: str, place: str) -> tuple[str, int]:
             file, label = data["filename"], data["label"]
         else:
             file, text = line.rsplit(None, 1)
-            label = int(text)
+            label = int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else text
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{place} must be 'path label' or JSON with filename and label, got {line[:80]!r}") from None
     if not isinstance(file, str) or isinstance(label, bool) or not isinstance(label, int) or label < 0:

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.core.seeding import image_seeds
-from RobustART.errors import ModelError, RecordError
+from RobustART.errors import ModelError, RecordError, UserError, reason
 from RobustART.evaluation.scoring import Verdict, check_finite, score, to_float
 from RobustART.noise.attacks.log import CLEAN, AttackLog
 from RobustART.noise.attacks.stages import Stage, run_stages
 
-Answer = Callable[[str | None, Tensor], Tensor]
-"""(name of a model, images) -> logits."""
+Place = Callable[[int], str]
+"""(row) -> its cell and image, for messages."""
+Answer = Callable[[str | None, Tensor, Place], Tensor]
+"""(name of a model, images, place) -> logits."""
 
 
 class BlockAttack:
@@ -142,13 +144,20 @@ class BlockAttack:
         if stage.takes("amp") and self.amp is not None:
             options["amp"] = self.amp
         seeds = self.seeds[rows].to(images.device)
-        attacked = stage.attack(self.model, images, self.labels[rows.to(images.device)], seeds=seeds, **options)
+        labels = self.labels[rows.to(images.device)]
+        try:
+            attacked = stage.attack(self.model, images, labels, seeds=seeds, **options)
+        except Exception as error:
+            known = isinstance(error, UserError)
+            why = str(error) if known else f"the attack fails: {reason(error)}"
+            some = f"{self.names[rows[0]]}{f' to {self.names[rows[-1]]}' if len(rows) > 1 else ''}"
+            raise (type(error) if known else ModelError)(f"{why} (in the cell {self.name!r} of {some})") from error
         if attacked.shape != images.shape or not (attacked.isfinite() & (attacked >= 0) & (attacked <= 1)).all():
             raise ModelError(f"the attack {self.name} must return finite images in [0, 1] of the shape of its input")
         return attacked
 
     def _answer(self, judge: str | None, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits = self.answer(judge, images)
+        logits = self.answer(judge, images, lambda row: f"the cell {self.name!r} of {self.names[rows[row]]}")
         check_finite(logits, self.name, [self.names[row] for row in rows.tolist()])
         labels = self.labels[rows.to(images.device)]
         prediction, confidence, rank = score(logits, labels, self.classes)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from RobustART.benchmarks import Cell, Pass
 from RobustART.core.logits import check_logits
 from RobustART.data.loader import View, generator_of
-from RobustART.errors import RecordError
-from RobustART.evaluation.attacking import BlockAttack
+from RobustART.errors import ModelError, RecordError, UserError, reason
+from RobustART.evaluation.attacking import BlockAttack, Place
 from RobustART.evaluation.scoring import Verdict, check_finite, to_float
 from RobustART.evaluation.settings import AMP_TYPES, Settings
 from RobustART.noise.attacks.stages import stages_of
@@ -66,6 +66,26 @@ def evaluation_passes(passes: Sequence[Pass], ids: Sequence[Sequence[int]]) -> i
     return total
 
 
+def _asked(network: nn.Module, images: Tensor, rows: Tensor, place: Place) -> Tensor:
+    """Returns the float32 logits of a batch, or raises a ModelError that has the cell and the image."""
+
+    def ask(some: Tensor) -> Tensor:
+        return check_logits(network(some), len(some)).float()
+
+    try:
+        return ask(images)
+    except Exception as error:
+        for i, row in enumerate(rows.tolist()):  # which of them it is
+            try:
+                ask(images[i : i + 1])
+            except Exception as alone:
+                why = str(alone) if isinstance(alone, UserError) else f"the model fails: {reason(alone)}"
+                raise ModelError(f"{why} (in {place(row)})") from alone
+        why = str(error) if isinstance(error, UserError) else f"the model fails: {reason(error)}"
+        first, last = (place(int(rows[i])) for i in (0, -1))
+        raise ModelError(f"{why} (in a batch of {len(rows)}, from {first} to {last}, but not in each alone)") from error
+
+
 class PassRunner:
     """Evaluates the models on blocks of one pass.
 
@@ -90,12 +110,17 @@ class PassRunner:
         self.classes = None if part.classes is None else torch.tensor(part.classes, device=device)
         self.half = None if any(cell.attack for cell in part.cells) else AMP_TYPES.get(settings.amp or "")
 
-    def logits(self, model: str | None, images: Tensor) -> Tensor:
-        """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, computed in batches."""
-        chunks = images.tensor_split(math.ceil(len(images) / self.settings.batch_size))
-        network = self.models[model]
+    def logits(self, model: str | None, images: Tensor, place: Place) -> Tensor:
+        """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, computed in batches.
+
+        Args:
+            model: name of the model.
+            images: the images.
+            place: returns the cell and the name of an image, by its row; a ModelError has them.
+        """
+        rows = torch.arange(len(images)).tensor_split(math.ceil(len(images) / self.settings.batch_size))
         with torch.no_grad(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
-            return torch.cat([check_logits(network(chunk), len(chunk)).float() for chunk in chunks])
+            return torch.cat([_asked(self.models[model], images[own[0] : own[-1] + 1], own, place) for own in rows])
 
     def made(self, ids: Sequence[int], shipped: Tensor) -> Tensor:
         """Returns all views of images, uint8 (images, views, S, S, 3), from those that the loader made."""
@@ -123,7 +148,7 @@ class PassRunner:
         labels = torch.tensor([data.labels[i] for i in ids], device=self.device)
         views = self.made(ids, shipped)
         asked = {cell.judge for cell in self.cells} | {cell.victim for cell in self.cells if cell.attack}
-        seen = {model: self._seen(model, views) for model in asked}
+        seen = {model: self._seen(model, views, self._names(ids)) for model in asked}
         verdicts = []
         for cell, name in zip(self.cells, self.view_of, strict=True):
             logits = seen[cell.judge][:, self.columns[name]]
@@ -142,10 +167,18 @@ class PassRunner:
     def _names(self, ids: Sequence[int]) -> list[str]:
         return [f"{self.part.dataset.files[i]} (image {i})" for i in ids]
 
-    def _seen(self, model: str | None, views: Tensor) -> Tensor:
+    def _seen(self, model: str | None, views: Tensor, names: Sequence[str]) -> Tensor:
         """Returns a model's logits of all views, (images, views, K)."""
         pixels = views.to(self.device, non_blocking=True).flatten(0, 1)
-        chunks = [self.logits(model, to_float(chunk)) for chunk in pixels.split(4 * self.settings.batch_size)]
+        step, count = 4 * self.settings.batch_size, views.shape[1]
+
+        def place(row: int) -> str:
+            return f"the cell {self.seen_as[row % count].name!r} of {names[row // count]}"
+
+        chunks = [
+            self.logits(model, to_float(chunk), lambda row, first=i * step: place(first + row))
+            for i, chunk in enumerate(pixels.split(step))
+        ]
         return torch.cat(chunks).unflatten(0, views.shape[:2])
 
     def _attack(

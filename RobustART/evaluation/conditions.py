@@ -17,6 +17,7 @@ from torch import nn
 
 from RobustART import __version__
 from RobustART.benchmarks import Benchmark, Pass
+from RobustART.core.logits import parameter_dtype
 from RobustART.core.options import option_defaults, to_plain
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.sources import source_digests
@@ -110,6 +111,7 @@ def make_header(
         }
         for part, part_ids in zip(benchmark.passes, ids, strict=True)
     ]
+    own = str(parameter_dtype(model.network) or torch.float32).removeprefix("torch.")
     attacked = any(cell.attack for part in benchmark.passes for cell in part.cells)
     others = {
         name: {**describe(other), "preprocessing": to_plain(dataclasses.asdict(other.preprocessing))}
@@ -132,7 +134,7 @@ def make_header(
         "seed": settings.seed,
         "batch_size": settings.batch_size,
         "channels_last": settings.channels_last,
-        "precision": "float32" if attacked or settings.amp is None else settings.amp,
+        "precision": own if attacked or settings.amp is None else settings.amp,
         "device": device.type,
         "version": __version__,
         **({"models": others} if others else {}),

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.logits import parameter_dtype
+
 ELEMENTS = 4 * 3 * 224 * 224
 """Largest number of input values in a portion: 4 images of 224 x 224."""
 
@@ -24,6 +26,7 @@ class Portions(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.input_dtype = parameter_dtype(network)
         self.train(network.training)
 
     def forward(self, images: Tensor) -> Tensor:

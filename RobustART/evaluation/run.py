@@ -25,6 +25,7 @@ from RobustART.evaluation.checks import (
     check_other,
     check_same_classes,
     check_same_images,
+    one_class,
     only_writer,
     prepare_output,
     probe,
@@ -203,7 +204,9 @@ def _benchmark_facts(
     benchmark: Benchmark, records: Records, ids: Sequence[Sequence[int]], stated: Preprocessing
 ) -> dict[str, Any]:
     """Returns the entry of a benchmark in ``run.json``."""
-    notes = [*benchmark.notes, *(part.dataset.note for part in benchmark.passes if part.dataset.note)]
+    data = [(part.dataset, chosen) for part, chosen in zip(benchmark.passes, ids, strict=True)]
+    notes = [*benchmark.notes, *(dataset.note for dataset, _ in data if dataset.note)]
+    notes += dict.fromkeys(note for dataset, chosen in data if (note := one_class(dataset, chosen)))
     return {
         "hash": records.header["hash"],
         "data": [

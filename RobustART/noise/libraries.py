@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.core.defaults import DEFAULT_EPS
+from RobustART.core.logits import parameter_dtype
 from RobustART.core.optional import require
 from RobustART.core.seeding import image_seeds
-from RobustART.errors import ConfigError, UnknownNameError, nearest
-from RobustART.noise.attacks.victim import check_output, guarded, parameter_dtype
+from RobustART.errors import ConfigError, ModelError, UnknownNameError, UserError, nearest, reason
+from RobustART.noise.attacks.victim import NO_GRADIENT, called, check_output, guarded
 
 LIBRARIES = ("foolbox", "torchattacks")
 """Names before the colon."""
@@ -36,7 +37,7 @@ class _Module(nn.Module):
         self.dtype = parameter_dtype(model)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.model(images if self.dtype is None else images.to(self.dtype))
+        logits = called(self.model, images if self.dtype is None else images.to(self.dtype))
         check_output(logits, len(images))
         return logits.to(images.dtype)
 
@@ -125,6 +126,11 @@ def isolated(
             torch.manual_seed(first)
             np.random.seed(first % 2**32)
             found = run(wrapped, images.detach().clone(), labels.to(images.device), options).detach()
+    except UserError:
+        raise
+    except Exception as error:
+        no_gradient = "require grad" in str(error) or "appears to not have been used in the graph" in str(error)
+        raise ModelError(NO_GRADIENT if no_gradient else f"the attack {name} fails: {reason(error)}") from error
     finally:
         np.random.set_state(state)
     # An attack that searches the smallest perturbation may find none: the image is then returned unchanged.

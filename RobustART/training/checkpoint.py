@@ -16,7 +16,8 @@ import torch
 
 from RobustART.core.files import open_whole
 from RobustART.errors import TrainingError
-from RobustART.models.weights import damaged_member, unwrap
+from RobustART.models.unwrapping import unwrap
+from RobustART.models.weights import damaged_member, unpickled, unpickling_reason
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +67,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         broken = damaged_member(path)
         if broken is not None:
             raise TrainingError(f"the checkpoint {path} is damaged: {broken} is not what was written")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = unpickled(path)
     except TrainingError:
         raise
     except Exception as error:  # damage can end in any error of an unpickler
-        said = (str(error).splitlines() or ["it is cut off"])[0]
-        raise TrainingError(f"the checkpoint {path} cannot be read: {said}") from None
+        raise TrainingError(f"the checkpoint {path} cannot be read: {unpickling_reason(error)}") from None
     if not isinstance(state, dict) or "model" not in state:
         raise TrainingError(
             f"{path} is not a checkpoint of a training: it has no key 'model'; weights alone are named in model.weights"

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from RobustART.core.logits import check_logits
-from RobustART.errors import ConfigError, ModelError
+from RobustART.core.logits import check_logits, parameter_dtype
+from RobustART.errors import ConfigError, ModelError, UserError, reason
 
 Model = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor], Tensor]
@@ -87,12 +87,7 @@ class Victim:
         with torch.enable_grad():
             logits = self._ask(leaf, index)
             losses = loss(logits)
-            if not losses.requires_grad:
-                raise ModelError(
-                    "the model's output does not depend differentiably on its input, so there is no gradient to "
-                    "follow; remove torch.no_grad(), argmax or rounding from it, or use the 'square' attack"
-                )
-            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+            gradient = input_gradient(losses.sum(), leaf)
         self.backward_passes.index_add_(0, index, torch.ones_like(index))
         return logits.detach(), losses.detach(), torch.nan_to_num(gradient, nan=0.0)
 
@@ -113,7 +108,7 @@ class Victim:
             values = logits.gather(1, others) - logits.gather(1, source[:, None])
             totals = values.sum(0).unbind()
         for j, total in enumerate(totals):
-            (gradient,) = torch.autograd.grad(total, leaf, retain_graph=j < len(totals) - 1)
+            gradient = input_gradient(total, leaf, retain_graph=j < len(totals) - 1)
             self.backward_passes.index_add_(0, index, torch.ones_like(index))
             yield values[:, j].detach(), torch.nan_to_num(gradient, nan=0.0)
 
@@ -121,12 +116,12 @@ class Victim:
         points = points if self.dtype is None else points.to(self.dtype)
         if exact:
             with torch.autocast(points.device.type, enabled=False):
-                logits = self.model(points)
+                logits = called(self.model, points)
         elif self.amp:
             with torch.autocast(points.device.type, dtype=torch.bfloat16):
-                logits = self.model(points)
+                logits = called(self.model, points)
         else:
-            logits = self.model(points)
+            logits = called(self.model, points)
         check_output(logits, len(points))
         if self.classes is None:
             self.classes = logits.shape[1]
@@ -135,9 +130,39 @@ class Victim:
         return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
 
 
+NO_GRADIENT = (
+    "the model's output does not depend differentiably on its input, so there is no gradient to follow: it is quantised, "
+    "frozen or exported, or uses torch.no_grad(), detach(), numpy, argmax or rounding; change that, or use the 'square' "
+    "attack, which needs no gradient"
+)
+
+
+def called(model: Model, points: Tensor) -> Tensor:
+    """Returns a model's answer; an error that it raises becomes a ModelError."""
+    try:
+        return model(points)
+    except UserError:
+        raise
+    except Exception as error:
+        raise ModelError(f"the model fails: {reason(error)}") from error
+
+
+def input_gradient(total: Tensor, leaf: Tensor, *, retain_graph: bool = False) -> Tensor:
+    """Returns the gradient of a sum with respect to the model's input; raises a ModelError if there is none."""
+    if not total.requires_grad:
+        raise ModelError(NO_GRADIENT)
+    try:
+        (gradient,) = torch.autograd.grad(total, leaf, retain_graph=retain_graph, allow_unused=True)
+    except Exception as error:
+        raise ModelError(f"the model's gradient cannot be computed: {reason(error)}") from error
+    if gradient is None:
+        raise ModelError(NO_GRADIENT)
+    return gradient
+
+
 def check_output(output: object, count: int) -> None:
     """Raises ``ModelError`` unless a model's output is logits (count, K), K at least 2, without NaN."""
-    if check_logits(output, count, classes=2).isnan().any():
+    if check_logits(output, count).isnan().any():
         raise ModelError("the model returned NaN logits; an attack on it would prove nothing")
 
 
@@ -146,14 +171,3 @@ def check_labels(labels: Tensor, classes: int) -> None:
     if len(labels) and (labels.min() < 0 or labels.max() >= classes):
         low, high = int(labels.min()), int(labels.max())
         raise ConfigError(f"labels must be in 0..{classes - 1} for a model of {classes} classes, got {low}..{high}")
-
-
-def parameter_dtype(model: Model) -> torch.dtype | None:
-    """Returns the type of a module's first floating-point parameter or buffer; None for any other callable."""
-    if not isinstance(model, nn.Module):
-        return None
-    for tensors in (model.parameters(), model.buffers()):
-        for value in tensors:
-            if value.is_floating_point():
-                return value.dtype
-    return None
