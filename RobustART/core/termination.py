@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -84,22 +85,34 @@ def exit_status(command: Callable[[], int]) -> int:
     try:
         status = _status(command)
     except SystemExit:  # of argparse, which prints too
-        _output_written()
+        _flushed()
         raise
-    return status if _output_written() or status else OUTPUT_CLOSED
+    return _flushed() or status
 
 
-def _output_written() -> bool:
-    """Writes what is left of stdout, which the interpreter would do too late for a message; returns False if it cannot."""
+def _flushed() -> int:
+    """Writes what is left of stdout; returns 0, or the exit status of a command whose output is lost."""
     try:
         sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        status = OUTPUT_CLOSED
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
-        with contextlib.suppress(OSError):  # what is left is written at exit, to no one
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        status = 2
+    with contextlib.suppress(OSError):  # what is left is written at exit, to no one
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def _reader_gone() -> bool:
+    """Returns whether nothing reads the pipe that stdout is; True if that is unknown."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return bool(poll.poll(0))
+    except (AttributeError, OSError):
+        return True
 
 
 def _status(command: Callable[[], int]) -> int:
@@ -113,11 +126,13 @@ def _status(command: Callable[[], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return STATUS if terminated() else 2
     except OSError as error:
-        if not (isinstance(error, BrokenPipeError) and not _output_written()):
-            name = "" if error.filename is None else f"{error.filename}: "
-            print(f"error: {name}{error.strerror or error}", file=sys.stderr)
-            return 2
-        return OUTPUT_CLOSED
+        if isinstance(error, BrokenPipeError) and _reader_gone():
+            return OUTPUT_CLOSED
+        if error.filename is None and (lost := _flushed()):
+            return lost
+        name = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {name}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; the same command resumes from here", file=sys.stderr)
         return 130

@@ -108,6 +108,11 @@ def _evaluate(
     started = time.monotonic()
     if not benchmarks:
         raise ConfigError("there is nothing to evaluate: benchmarks is empty")
+    if dataset is not None and not isinstance(dataset, ImageDataset):
+        raise ConfigError(
+            f"the images to evaluate must be a data set of RobustART, got {type(dataset).__name__}; class folders are read "
+            "by RobustART.data.create_dataset(root_dir=FOLDER), images in memory by array_dataset(images, labels)"
+        )
     classifier = wrap_model(model, dict(preprocessing or {})).to(world.device).eval()
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     classifier = classifier.to(memory_format=layout)

@@ -168,5 +168,6 @@ def wrap_model(network: nn.Module, preprocessing: dict[str, Any] | None = None) 
     classifier = Classifier(inner, stated.changed(preprocessing), source, own=own)
     classifier.arguments = dict(arguments)
     classifier.notes = _notes(notes, classifier, preprocessing)
-    classifier.training = network.training  # train() would also switch the network's own modules
+    # A frozen network has no mode. train() would also switch the network's own modules.
+    classifier.training = getattr(network, "training", False)
     return classifier

@@ -35,6 +35,17 @@ class Normalize(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
+    def train(self, mode: bool = True) -> Classifier:
+        """Sets the mode; an exported network, which has none, stays in the one that it was exported in."""
+        self.training = mode
+        for child in self.children():
+            try:
+                child.train(mode)
+            except NotImplementedError:
+                if mode:
+                    raise
+        return self
+
     def forward(self, images: Tensor) -> Tensor:
         """Returns normalised images, (N, C, H, W) as given."""
         return (images - self.mean) / self.std
@@ -81,6 +92,17 @@ class Classifier(nn.Module):
         stated = dataclasses.asdict(self.preprocessing)
         own = stated if self.own is None else dataclasses.asdict(self.own)
         return {key: value for key, value in stated.items() if key not in INNER and value != own[key]}
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Sets the mode; an exported network, which has none, stays in the one that it was exported in."""
+        self.training = mode
+        for child in self.children():
+            try:
+                child.train(mode)
+            except NotImplementedError:
+                if mode:
+                    raise
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits (N, K) of images (N, C, H, W) in [0, 1]; the network gets them in the type of its parameters."""

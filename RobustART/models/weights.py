@@ -84,7 +84,9 @@ def read_weights(path: str | Path) -> Any:
     """
     path = Path(path)
     if not os.path.isfile(path):
-        raise WeightsError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no weights file {path}")
+        raise WeightsError(
+            f"{path} is a folder, not a file" if os.path.isdir(path) else f"there is no weights file {path}"
+        )
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -106,7 +108,7 @@ def read_weights(path: str | Path) -> Any:
         except WeightsError:
             raise
         except pickle.UnpicklingError as error:
-            if held := re.search(r"GLOBAL (\S+) was not an allowed global", str(error)):
+            if held := re.search(r"GLOBAL (\S+)", str(error)):
                 raise WeightsError(
                     f"{path} is refused: it holds {held[1]}, and only tensors and plain data are read, because others "
                     "could run code. Save the state dict alone: torch.save(network.state_dict(), FILE)"
@@ -126,8 +128,8 @@ def unpickled(path: Path) -> Any:
 
 def unpickling_reason(error: Exception) -> str:
     """Returns the message of an error of an unpickler without torch's advice around it."""
-    found = re.search(r"WeightsUnpickler error: (.*)", str(error))
-    text = found[1] if found else str(error)
+    found = re.search(r"WeightsUnpickler error: (.*)|trusted source\.\s*(.*)", str(error))
+    text = (found[1] or found[2]) if found else str(error)
     return f"{type(error).__name__}: {' '.join(text.split())}" if text else type(error).__name__
 
 

@@ -16,7 +16,7 @@ from RobustART.core.logits import parameter_dtype
 from RobustART.core.optional import require
 from RobustART.core.seeding import image_seeds
 from RobustART.errors import ConfigError, ModelError, UnknownNameError, UserError, nearest, reason
-from RobustART.noise.attacks.victim import NO_GRADIENT, called, check_output, guarded
+from RobustART.noise.attacks.victim import called, check_output, guarded, input_gradient
 
 LIBRARIES = ("foolbox", "torchattacks")
 """Names before the colon."""
@@ -129,8 +129,10 @@ def isolated(
     except UserError:
         raise
     except Exception as error:
-        no_gradient = "require grad" in str(error) or "appears to not have been used in the graph" in str(error)
-        raise ModelError(NO_GRADIENT if no_gradient else f"the attack {name} fails: {reason(error)}") from error
+        with torch.enable_grad():  # libraries name a missing gradient in many ways
+            leaf = images[:1].detach().clone().requires_grad_()
+            input_gradient(wrapped(leaf).sum(), leaf)
+        raise ModelError(f"the attack {name} fails: {reason(error)}") from error
     finally:
         np.random.set_state(state)
     # An attack that searches the smallest perturbation may find none: the image is then returned unchanged.

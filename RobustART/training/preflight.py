@@ -236,21 +236,22 @@ def check(config: Config, folder: Path) -> None:
     """Raises what a run would raise before its first image.
 
     Builds no process group; networks of libraries are built without memory, but for a teacher and those that a benchmark
-    adds. The network of an evaluation is built where the config has arguments for it.
+    adds.
     """
     check_model(config, folder)
     if trains(config):
         _check_training(config, folder)
         if config.evaluation is None:
             return
-    elif model_section(config).kwargs:
-        outline(config, folder, 0)
     section = evaluation_section(config)
     run_settings(**evaluation_options(config), progress=False)
     choose_device(section.device, 0)
     dataset = clean_dataset(config, folder)
     if section.limit is not None and dataset is not None:
         chosen_images(dataset, section.limit, section.seed)
+    classes = None if trains(config) else _outputs(outline(config, folder, 0))
     for name, options in chosen_benchmarks(config, folder).items():
         for part in build_benchmark(name, dataset, options).passes:
-            chosen_images(part.dataset, section.limit, section.seed)
+            chosen = chosen_images(part.dataset, section.limit, section.seed)
+            if classes is not None:
+                check_labels(part.dataset, chosen, classes)

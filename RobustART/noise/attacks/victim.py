@@ -23,7 +23,11 @@ def guarded(model: Model, device: torch.device) -> Iterator[None]:
     a module in evaluation mode is not changed, even if some of its sub-modules are in training mode.
     """
     module = model if isinstance(model, nn.Module) else None
-    training = [part for part in module.modules() if part.training] if module is not None and module.training else []
+    training = (
+        [part for part in module.modules() if getattr(part, "training", False)]  # a frozen part has no mode
+        if module is not None and module.training
+        else []
+    )
     learning = [value for value in module.parameters() if value.requires_grad] if module is not None else []
     rng = torch.get_rng_state()
     device_rng = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
