@@ -207,7 +207,7 @@ def run(arguments: argparse.Namespace) -> int:
         for warning in unused:
             log.warning("%s", warning)
         for one in configs:
-            check(one, folder)
+            check(one, folder, one_of_many=len(configs) > 1)
         print(yaml.safe_dump(filled(config), sort_keys=False), end="")
         return 0
     if len(configs) > 1:

@@ -232,11 +232,16 @@ def _check_teacher(config: Config, folder: Path, input_size: int) -> None:
     probe_teacher(build_teacher(teacher, folder), input_size, torch.device("cpu"))
 
 
-def check(config: Config, folder: Path) -> None:
+def check(config: Config, folder: Path, *, one_of_many: bool = False) -> None:
     """Raises what a run would raise before its first image.
 
     Builds no process group; networks of libraries are built without memory, but for a teacher and those that a benchmark
     adds.
+
+    Args:
+        config: the configuration.
+        folder: folder of the config file.
+        one_of_many: whether the model is one of a list; the outputs of these are not compared with the labels.
     """
     check_model(config, folder)
     if trains(config):
@@ -249,7 +254,8 @@ def check(config: Config, folder: Path) -> None:
     dataset = clean_dataset(config, folder)
     if section.limit is not None and dataset is not None:
         chosen_images(dataset, section.limit, section.seed)
-    classes = None if trains(config) else _outputs(outline(config, folder, 0))
+    outlined = not trains(config) and (not one_of_many or model_section(config).kwargs)
+    classes = _outputs(outline(config, folder, 0)) if outlined else None
     for name, options in chosen_benchmarks(config, folder).items():
         for part in build_benchmark(name, dataset, options).passes:
             chosen = chosen_images(part.dataset, section.limit, section.seed)
