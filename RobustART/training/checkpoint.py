@@ -51,7 +51,11 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any], *, many: bool = Fals
         with open_whole(path, durable=True, unique=True, backup=backup) as file:
             torch.save(dict(state), file)
     except (OSError, RuntimeError) as error:
-        raise TrainingError(f"the checkpoint {path} cannot be written: {error}") from None
+        cause = error if isinstance(error, OSError) else error.__context__  # torch hides what the file raised
+        said = cause.strerror or cause if isinstance(cause, OSError) else error
+        lost = "" if folder.is_dir() else "; its folder was deleted"
+        kept = "; the checkpoint before is kept, and the same command resumes from it" if checkpoints(folder) else ""
+        raise TrainingError(f"the checkpoint {path} cannot be written: {said}{lost}{kept}") from None
     return path
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +173,12 @@ def outline(config: Config, folder: Path, seed: int) -> Classifier:
         return configured_model(config, folder, seed, fetch=False)
 
 
+def _without_weights(config: Config) -> Config:
+    """Returns a config whose model has no weights: the outline of its outputs needs none, and they take long to read."""
+    model = dataclasses.replace(model_section(config), weights=None)
+    return dataclasses.replace(config, model=model, saver=dataclasses.replace(config.saver, pretrain=None))
+
+
 def _outputs(model: Classifier) -> int | None:
     """Returns how many classes a model has; None where an outline does not show it.
 
@@ -254,8 +261,12 @@ def check(config: Config, folder: Path, *, one_of_many: bool = False) -> None:
     dataset = clean_dataset(config, folder)
     if section.limit is not None and dataset is not None:
         chosen_images(dataset, section.limit, section.seed)
-    outlined = not trains(config) and (not one_of_many or model_section(config).kwargs)
-    classes = _outputs(outline(config, folder, 0)) if outlined else None
+    classes = None
+    if not trains(config):
+        if model_section(config).kwargs:
+            classes = _outputs(outline(config, folder, 0))
+        elif not one_of_many:
+            classes = _outputs(outline(_without_weights(config), folder, 0))
     for name, options in chosen_benchmarks(config, folder).items():
         for part in build_benchmark(name, dataset, options).passes:
             chosen = chosen_images(part.dataset, section.limit, section.seed)

@@ -83,8 +83,14 @@ class TrainingLog:
 
     def _line(self, data: Mapping[str, Any]) -> None:
         clean = {k: (v if not isinstance(v, float) or math.isfinite(v) else str(v)) for k, v in data.items()}
-        self._file.write(json.dumps(clean) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(clean) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write {self.path}: {error.strerror or error}. The checkpoints written before are kept; once this "
+                "is resolved, the same command resumes"
+            ) from None
 
 
 def kept_lines(path: Path, done: int) -> list[str]:
