@@ -37,7 +37,8 @@ def csv_table(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _plain(cell: Any) -> Any:
-    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+    cell = cell.replace("\r", " ") if isinstance(cell, str) else cell  # the module csv does not quote it
+    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t")):
         return cell
     try:
         float(cell)
