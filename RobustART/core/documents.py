@@ -105,12 +105,14 @@ class _Loader(yaml.SafeLoader):
         return value
 
 
-def _error(problem: str, place: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
+def _error(problem: str, place: Any) -> yaml.MarkedYAMLError:
     return yaml.constructor.ConstructorError(None, None, problem, place.start_mark)
 
 
 def _shown(node: yaml.Node) -> str:
-    text = str(node.value) if isinstance(node, yaml.ScalarNode) else f"a {node.id}"
+    if not isinstance(node, yaml.ScalarNode):
+        return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
+    text = str(node.value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 

@@ -150,14 +150,14 @@ class BlockAttack:
         except Exception as error:
             known = isinstance(error, UserError)
             why = str(error) if known else f"the attack fails: {reason(error)}"
-            some = f"{self.names[rows[0]]}{f' to {self.names[rows[-1]]}' if len(rows) > 1 else ''}"
+            some = f"{self.names[int(rows[0])]}{f' to {self.names[int(rows[-1])]}' if len(rows) > 1 else ''}"
             raise (type(error) if known else ModelError)(f"{why} (in the cell {self.name!r} of {some})") from error
         if attacked.shape != images.shape or not (attacked.isfinite() & (attacked >= 0) & (attacked <= 1)).all():
             raise ModelError(f"the attack {self.name} must return finite images in [0, 1] of the shape of its input")
         return attacked
 
     def _answer(self, judge: str | None, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits = self.answer(judge, images, lambda row: f"the cell {self.name!r} of {self.names[rows[row]]}")
+        logits = self.answer(judge, images, lambda row: f"the cell {self.name!r} of {self.names[int(rows[row])]}")
         check_finite(logits, self.name, [self.names[row] for row in rows.tolist()])
         labels = self.labels[rows.to(images.device)]
         prediction, confidence, rank = score(logits, labels, self.classes)

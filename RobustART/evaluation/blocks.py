@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -172,11 +173,12 @@ class PassRunner:
         pixels = views.to(self.device, non_blocking=True).flatten(0, 1)
         step, count = 4 * self.settings.batch_size, views.shape[1]
 
-        def place(row: int) -> str:
+        def place(first: int, row: int) -> str:
+            row += first
             return f"the cell {self.seen_as[row % count].name!r} of {names[row // count]}"
 
         chunks = [
-            self.logits(model, to_float(chunk), lambda row, first=i * step: place(first + row))
+            self.logits(model, to_float(chunk), functools.partial(place, i * step))
             for i, chunk in enumerate(pixels.split(step))
         ]
         return torch.cat(chunks).unflatten(0, views.shape[:2])

@@ -35,17 +35,6 @@ class Normalize(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
-    def train(self, mode: bool = True) -> Classifier:
-        """Sets the mode; an exported network, which has none, stays in the one that it was exported in."""
-        self.training = mode
-        for child in self.children():
-            try:
-                child.train(mode)
-            except NotImplementedError:
-                if mode:
-                    raise
-        return self
-
     def forward(self, images: Tensor) -> Tensor:
         """Returns normalised images, (N, C, H, W) as given."""
         return (images - self.mean) / self.std

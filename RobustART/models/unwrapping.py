@@ -56,7 +56,8 @@ def _without_prefixes(state: dict[str, Tensor], name: str, own: set[str]) -> dic
     """
     removed = [wrapper for wrapper in WRAPPERS if any(wrapper in key.split(".") for key in state)]
     plain = {".".join(part for part in key.split(".") if part not in WRAPPERS): value for key, value in state.items()}
-    found, beyond = plain, []
+    found = plain
+    beyond: list[str] = []
     while not own & set(plain):
         heads = {key.partition(".")[0] for key in plain}
         if {"model", "attacker"} <= heads <= {"model", "attacker", "normalizer", "normalize"}:
