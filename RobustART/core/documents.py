@@ -80,6 +80,7 @@ class _Loader(yaml.SafeLoader):
             raise _error(f"it is nested more than {MAX_DEPTH} levels deep", event)
         self._count(1, event)
         node = super().compose_node(parent, index)
+        assert node is not None
         self._depth -= 1
         self._sizes[node] = self._nodes - before
         return node

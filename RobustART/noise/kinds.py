@@ -1,6 +1,20 @@
 """Kinds of images that image noise takes: each is read or checked, and the result has the kind of the input.
 
-=========================================  ========================================="""
+=========================================  ================================================
+input                                      result
+=========================================  ================================================
+uint8 array (H, W, 3)                      a new array of this shape
+uint8 array (H, W): greyscale              a new array of this shape
+uint8 array (N, H, W, 3): a batch          a new array of this shape
+PIL image                                  a PIL image of mode ``L`` if it is grey, else ``RGB``
+path, or the bytes of a file               uint8 (H, W, 3), by the decoder
+list or tuple of single images             a list of their results
+=========================================  ================================================
+
+Modes of PIL images other than ``L`` and ``RGB`` are converted by the rule of ``RobustART.core.imaging``: an alpha channel
+is dropped, 16 bits become 8, palettes and CMYK are converted by pillow; 32 bits raise an error. The modes ``L``, ``LA``,
+``1`` and 16 bits without colour are greyscale.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import TypedDict
 
-from RobustART.core.ranges import Count, Default, Number
+from RobustART.core.ranges import Count, Default, Natural
 from RobustART.core.seeding import fold
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.geometry import normalize_l2, project, spread, where
@@ -92,7 +92,8 @@ def ascend(
 
     def advance(rows: Rows) -> Tensor:
         origin, x, eps, length, t = rows["origin"], rows["x"], rows["eps"], rows["length"], rows["t"]
-        logits, _, gradient = task.victim.gradient(x, rows["image"], lambda z: sign * loss(z, rows["label"]))
+        logits, losses, gradient = task.victim.gradient(x, rows["image"], lambda z: sign * loss(z, rows["label"]))
+        task.victim.watch.loss(rows["image"], losses)
         if decay is not None:
             gradient = rows["momentum"] = decay * rows["momentum"] + per_mean(gradient)
         if pace is None or radius is None:
@@ -136,7 +137,7 @@ def unit_step(gradient: Tensor, _points: Tensor, length: Tensor) -> Tensor:
 
 
 class _Steps(TypedDict, total=False):
-    steps: Annotated[Number, Default(20)]
+    steps: Annotated[Natural, Default(20)]
     """Gradient steps."""
     step_size: float | Tensor | None
     """Length of a step, a number or one per image; None for ``rel_stepsize``."""
