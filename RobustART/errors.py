@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
+import traceback
 from collections.abc import Iterable
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class UserError(ValueError):
-    """Base class of all errors below; the command line prints the message without a traceback."""
+    """Base class of all errors below; the command line prints the message without a traceback.
+
+    Addresses of objects and codes of terminals are removed from the message: they are parts of other messages in it, and
+    differ between runs.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_CONTROL.sub("", _ADDRESS.sub("", str(message))))
 
 
 class ConfigError(UserError):
@@ -44,6 +57,23 @@ class UndefinedError(UserError):
 
 class ProcessLostError(UserError):
     """Another process of the run has ended, so this one cannot continue."""
+
+
+_LIBRARIES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}", f"{os.sep}lib{os.sep}python", "<")
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def reason(error: BaseException) -> str:
+    """Returns what another's code raised, on one line: type, message, and the last line of a user's file, if any."""
+    text = " ".join(str(error).split())
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {text}"  # names file and line
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        f for f in frames if not f.filename.startswith(_PACKAGE) and not any(part in f.filename for part in _LIBRARIES)
+    ]
+    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}{': ' if text else ''}{text}{place}"
 
 
 RENAMED = {"share": "sparsity"}

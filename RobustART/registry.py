@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from RobustART.errors import ConfigError, UnknownNameError, nearest
+from RobustART.errors import ConfigError, UnknownNameError, UserError, nearest, reason
 
 T = TypeVar("T")
 PLUGINS = "robustart.plugins"
@@ -94,7 +94,7 @@ def import_path(path: str, kind: str) -> Any:
     """Returns the attribute that ``module:attribute`` names.
 
     Raises:
-        ConfigError: the module or attribute does not exist. Errors that the module itself raises are not caught.
+        ConfigError: the module or attribute does not exist, or the module raises an error.
     """
     module_name, _, attribute = path.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
@@ -115,15 +115,19 @@ def import_module(name: str, asked: str) -> Any:
         asked: option that names it, for the message.
 
     Raises:
-        ConfigError: the module does not exist; the message lists the places searched.
+        ConfigError: the module does not exist, and the message lists the places searched; or it raises an error, and the
+            message has that error with file and line.
     """
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-            raise  # the module exists, but one that it imports does not: the error names that one
+    except UserError:
+        raise
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is None or not f"{name}.".startswith(f"{missing}."):
+            raise ConfigError(f"{asked}: the module {name} cannot be imported: {reason(error)}") from error
         places = ", ".join(place or "the current folder" for place in sys.path[:2])
-        raise ConfigError(f"{asked}: there is no module {error.name!r} in {places} or the installed packages") from None
+        raise ConfigError(f"{asked}: there is no module {missing!r} in {places} or the installed packages") from None
 
 
 _loaded: set[str] = set()
@@ -137,5 +141,6 @@ def load_plugins() -> None:
     for point in importlib.metadata.entry_points(group=PLUGINS):
         try:
             point.load()
-        except ImportError as error:
-            raise ConfigError(f"the plugin {point.name} ({point.value}) cannot be imported: {error}") from error
+        except Exception as error:
+            why = reason(error)
+            raise ConfigError(f"the plugin {point.name} ({point.value}) cannot be imported: {why}") from error

@@ -94,7 +94,7 @@ def photos() -> tuple[Tensor, Tensor]:
 
     images, labels = [], []
     for path in sorted((Path(foolbox.__file__).parent / "data").glob("imagenet_*")):
-        image = Image.open(path).convert("RGB")
+        image = Image.open(path, formats=("JPEG",)).convert("RGB")
         scale = 256 / min(image.size)
         image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
         left, top = (image.width - 224) // 2, (image.height - 224) // 2

@@ -42,6 +42,8 @@ from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
 from RobustART.training.sampling import Plan
 
+RESULTS = Path(__file__).parent / "results"
+
 
 def ours(batch: int) -> Callable[[], None]:
     model = create_model("resnet18", num_classes=100, preprocessing={"input_size": 64, "resize": 64})
@@ -104,7 +106,7 @@ def our_loader(folder: Path, images: int) -> Callable[[], None]:
     plan = Plan(len(dataset), 32, steps=images // 32)
 
     def run() -> None:
-        for batch in load_batches(dataset, view, plan, "distributed"):
+        for batch in load_batches(dataset, view, plan, "distributed_epoch"):
             batch.to(torch.device("cpu"))
 
     return run
@@ -154,21 +156,21 @@ def main() -> None:
         write_table(lines, load)
 
 
-def memory(steps: int = 1000) -> tuple[float, float]:
-    """Returns the memory in MiB after 100 steps, and after all."""
+def memory(early: int = 100, late: int = 1000) -> tuple[float, float]:
+    """Returns the memory in MiB after some steps, and after more."""
     model = create_model("resnet18", num_classes=10, preprocessing={"input_size": 32, "resize": 32})
     settings = TrainingConfig(accumulate=2, clip_grad=1.0)
     optimizer = create_optimizer(model, "SGD", lr=0.01, kwargs={"momentum": 0.9})
     training = Training(
         model, Plain(10, 0.1, Mixing(0.2, 1.0, 0.5)), optimizer, lambda step: 0.01, 0.01, Parallel(World("cpu", {})),
-        steps, settings, ema=Ema(model.network, decay=0.999), swa=Swa(model.network, first=1, every=10),
+        late, settings, ema=Ema(model.network, decay=0.999), swa=Swa(model.network, first=1, every=10),
     )  # fmt: skip
     images, labels = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (4,))
     found = []
-    for step in range(1, steps + 1):
+    for step in range(1, late + 1):
         training.train_step(Batch(images, labels, labels, step))
         training.read_numbers()
-        if step in (100, steps):
+        if step in (early, late):
             gc.collect()
             found.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20)
     return found[0], found[1]
@@ -185,8 +187,7 @@ Medians of calls in turns. Written by `speed/training.py`.
 | | ours | reference | ratio |
 | --- | --- | --- | --- |
 """
-    folder = Path(__file__).parent / "results"
-    (folder / "training_cpu.md").write_text(text + "".join(f"| {line} |\n" for line in lines))
+    (RESULTS / "training_cpu.md").write_text(text + "".join(f"| {line} |\n" for line in lines))
 
 
 if __name__ == "__main__":

@@ -56,10 +56,11 @@ def test_a_path_is_an_entry(tmp_path, monkeypatch):
         registry["C:\\path:x"]
 
 
-def test_an_error_inside_a_users_module_is_its_own(tmp_path, monkeypatch):
+def test_an_error_inside_a_users_module_has_its_line(tmp_path, monkeypatch):
     (tmp_path / "needs_missing.py").write_text("import not_installed_anywhere\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
+    message = r"cannot be imported: ModuleNotFoundError: No module named 'not_installed_anywhere' \(.*g.py, line 1\)$"
+    with pytest.raises(ConfigError, match=message):
         Registry("thing")["needs_missing:f"]
 
 

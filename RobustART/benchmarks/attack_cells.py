@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from RobustART.benchmarks.options import HIDDEN, AttackEntry, Radii
 from RobustART.core.defaults import DEFAULT_EPS
-from RobustART.core.options import attack_norm, checked, format_eps, option_defaults, parse_number
+from RobustART.core.options import attack_norm, check_radius, checked, format_eps, option_defaults, parse_number
 from RobustART.errors import ConfigError
 from RobustART.metrics.reading import has
 
@@ -125,6 +125,8 @@ def _radii(where: str, name: str, norm: str, eps: Radii) -> list[float]:
     radii = list(DEFAULT_EPS[norm] if eps is None else eps)
     if not radii:
         raise ConfigError(f"{where}.eps must name at least one radius, got {eps!r}")
+    for radius in radii:
+        check_radius(radius, norm, f"{where}.eps of the attack {name}")
     if len({format_eps(radius, norm) for radius in radii}) < len(radii):
         raise ConfigError(f"{where}.eps names a radius twice: {eps!r}")
     return radii

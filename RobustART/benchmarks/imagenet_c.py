@@ -34,7 +34,8 @@ from RobustART.benchmarks.stored import (
     grades_of,
     stored_cells,
 )
-from RobustART.core.imaging import Array, JpegQuality, decode, encode_jpeg
+from RobustART.core.files import parse_json
+from RobustART.core.imaging import Array, JpegQuality, decode, encode_jpeg, read_bytes
 from RobustART.core.published_set import PublishedSet
 from RobustART.errors import ConfigError, DataError, RecordError
 from RobustART.metrics.corrupted import corrupted
@@ -262,7 +263,7 @@ def _from_meta(root: Path, meta: Path, grades: Sequence[Grade]) -> VariantDatase
     from RobustART.data.variants import listed_variants
 
     try:
-        groups = json.loads(meta.read_text(encoding="utf-8-sig"))
+        groups = parse_json(read_bytes(meta, "the meta file").decode("utf-8-sig"))
         files = {
             (c, int(s)): str(file) for group in groups.values() for c, row in group.items() for s, file in row.items()
         }

@@ -35,6 +35,10 @@ def add(kinds: Commands) -> None:
     )  # fmt: skip
     command.add_argument("--benchmark", required=True, help="imagenet_c, imagenet_p or imagenet_s")
     command.add_argument("--source", required=True, metavar="DIR", help="clean images, one folder for each class")
+    command.add_argument(
+        "--classes", choices=["folder"],
+        help="folder: labels are the order of the class folders' names, as with data.test.classes: folder",
+    )  # fmt: skip
     command.add_argument("--out", required=True, metavar="DIR", help="folder of the data set, not in --source")
     command.add_argument(
         "--model", metavar="NAME", help="take size, resize and interpolation from this model, as an evaluation does"
@@ -73,7 +77,8 @@ def run(arguments: argparse.Namespace) -> None:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # --model may name a user's function
     manifest = generate(
-        arguments.benchmark, create_dataset(root_dir=source), out, options=read_options(arguments.options),
+        arguments.benchmark, create_dataset(root_dir=source, classes=arguments.classes), out,
+        options=read_options(arguments.options),
         model=arguments.model, size=arguments.size, resize=arguments.resize, interpolation=arguments.interpolation,
         seed=arguments.seed, limit=arguments.limit, workers=arguments.workers,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from RobustART.cli.options import Commands
 
@@ -22,11 +23,11 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes the page, and the same as data where files for it are named."""
-    from RobustART.config.loader import parse_yaml
+    from RobustART.core.documents import read_yaml
     from RobustART.report.board_files import write_board
-    from RobustART.report.board_runs import read_labels, read_runs
+    from RobustART.report.board_runs import read_runs
 
-    labels = None if arguments.labels is None else parse_yaml(read_labels(arguments.labels), arguments.labels)
+    labels = None if arguments.labels is None else read_yaml(Path(arguments.labels), "the file of labels")
     runs = read_runs(arguments.folders, labels)
     inputs = [] if arguments.labels is None else [arguments.labels]
     print("\n".join(write_board(runs, arguments.output, json_to=arguments.json, csv_to=arguments.csv, inputs=inputs)))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import fnmatch
 import importlib
 import inspect
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
 from RobustART.cli.options import Commands
+from RobustART.core.tables import csv_table
 from RobustART.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -98,9 +97,7 @@ def table(
     head = [*COLUMNS, "arguments", "note"] if notes else list(COLUMNS)
     lines = [head, *([*_cells(row), *_details(row)] if notes else _cells(row) for row in rows)]
     if style == "csv":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(lines)
-        return text.getvalue().splitlines()
+        return csv_table(lines).splitlines()
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     aligned = [
         "  ".join(

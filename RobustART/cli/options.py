@@ -18,7 +18,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def read_options(pairs: Sequence[str]) -> dict[str, Any]:
     """Returns ``key=value`` strings as options; values are YAML."""
-    from RobustART.config.loader import parse_yaml
+    from RobustART.core.documents import parse_yaml
 
     options = {}
     for pair in pairs:

@@ -37,9 +37,9 @@ def _add_imports(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status, see :func:`exit_status`."""
-    arguments = parser().parse_args(argv)
 
     def command() -> int:
+        arguments = parser().parse_args(argv)
         import_plugins(arguments.imports, "--import")
         return arguments.function(arguments) or 0
 

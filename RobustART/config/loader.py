@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from RobustART.config.schema import Config
-from RobustART.core.options import FRACTION, build, convert, parse_number, to_plain
+from RobustART.core.documents import MAX_DEPTH, parse_yaml, read_yaml
+from RobustART.core.options import build, convert, to_plain
 from RobustART.core.plugins import import_plugins
 from RobustART.errors import ConfigError
 from RobustART.original.upgrade import upgrade
@@ -22,47 +22,8 @@ log = logging.getLogger("RobustART")
 
 DATA_ROOT = "ROBUSTART_DATA"
 """Name of the variable for the folder that holds all data."""
-_FLOAT = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$")
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe loader, with ``1e-4``, ``1e5`` (an integer) and ``8/255`` as numbers and with repeated keys refused."""
-
-
-def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-    loader.flatten_mapping(node)  # puts what << merges in first, so that the mapping's own keys win
-    seen: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, (str, int, float)):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"a key must be a string, got {key!r}", key_node.start_mark
-            )
-        if key in seen and any(key == loader.construct_object(k, deep=True) for k in own if k is not key_node):
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", key_node.start_mark)
-        seen[key] = loader.construct_object(value_node, deep=True)
-    return seen
-
-
-def _construct_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
-    mark = node.start_mark
-    number = parse_number(node.value, f"the number in line {mark.line + 1}, column {mark.column + 1}")
-    return int(number) if number.is_integer() and abs(number) < 2**63 and "/" not in node.value else number
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
-for _tag, _pattern, _first in (("!float", _FLOAT, "-+.0123456789"), ("!fraction", FRACTION, "-+0123456789")):
-    _Loader.add_implicit_resolver(_tag, _pattern, list(_first))
-    _Loader.add_constructor(_tag, _construct_number)
-
-
-def parse_yaml(text: str, name: str) -> Any:
-    """Returns the plain data of YAML; errors name it ``name``. Tags that make objects are refused."""
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is not a plain YAML file: {error}") from None
+MAX_FILES = 64
+"""Limit on the files that one config is made of: each base can name several, which multiplies."""
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,17 +35,19 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def read_raw(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read_raw(path: Path, chain: tuple[Path, ...] = (), count: Iterator[int] | None = None) -> dict[str, Any]:
     """Returns a file's data with its ``base:`` files (one or a list, relative to the file) under it."""
-    path = path.resolve()
+    count = itertools.count(1) if count is None else count
+    asked = f", a base of {chain[-1]}," if chain else ""
+    if next(count) > MAX_FILES:
+        raise ConfigError(f"the config file {chain[0]} has more than {MAX_FILES} base files")
+    try:
+        path = path.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a circle of links
+        raise ConfigError(f"the config file {str(path)!r}{asked} cannot be read: {error}") from None
     if path in chain:
         raise ConfigError("base files form a circle: " + " -> ".join(p.name for p in (*chain, path)))
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        asked = f" (the base of {chain[-1]})" if chain else ""
-        raise ConfigError(f"cannot read the config file {path}{asked}: {error}") from None
-    data = parse_yaml(text, str(path))
+    data = read_yaml(path, f"the config file{asked}")
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -94,7 +57,7 @@ def read_raw(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
             raise ConfigError(f"base in {path} must be a file name or a list of them, got {base!r}")
-        merged = merge(merged, read_raw(path.parent / base, (*chain, path)))
+        merged = merge(merged, read_raw(path.parent / base, (*chain, path), count))
     return merge(merged, data)
 
 
@@ -102,7 +65,7 @@ def apply_override(data: dict[str, Any], override: str) -> dict[str, Any]:
     """Returns ``data`` with one ``a.b.c=value`` laid over it; the value is read as YAML."""
     key, equals, value = override.partition("=")
     parts = key.strip().split(".")
-    if not equals or not all(parts):
+    if not equals or not all(parts) or len(parts) > MAX_DEPTH:
         raise ConfigError(f"--set takes key.key=value, got {override!r}")
     tree: Any = parse_yaml(value, f"the value of --set {key}")
     for part in reversed(parts):

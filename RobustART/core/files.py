@@ -1,14 +1,15 @@
-"""Atomic writing of files, and checks that outputs do not overwrite inputs or files of another kind."""
+"""Atomic writing of files, parsing of JSON, and checks that outputs do not overwrite inputs or files of another kind."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from RobustART.errors import ConfigError, RecordError, UserError
 
@@ -141,6 +142,14 @@ def write_whole(
             file.write(data)
     except OSError as reason:
         raise error(f"cannot write {path}: {reason.strerror or reason}{hint}") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Returns the value of a JSON string; raises a ValueError if it is invalid or exceeds Python's limits."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def same_file(one: str | Path, other: str | Path) -> bool:

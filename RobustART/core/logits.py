@@ -1,27 +1,49 @@
-"""What a classifier must return: logits, a float tensor (N, K)."""
+"""What a classifier takes and returns: images of its type, and logits, a float tensor (N, K)."""
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from RobustART.errors import ModelError
 
+ONE_LOGIT = (
+    "a network of one logit z, for two classes, is wrapped in a module whose forward returns two, "
+    "`torch.cat([torch.zeros_like(z), z], 1)` with z of shape (N, 1): their softmax is (1 - sigmoid(z), sigmoid(z))"
+)
 
-def check_logits(output: object, count: int, *, classes: int = 1) -> Tensor:
-    """Returns a model's output if it is logits (count, K) with K of at least ``classes``.
+
+def check_logits(output: object, count: int) -> Tensor:
+    """Returns a model's output if it is logits (count, K) with K of at least 2.
 
     Raises:
         ModelError: it is something else; the message says how to wrap the model.
     """
     logits = logits_of(output)
-    if logits.ndim != 2 or len(logits) != count or logits.shape[1] < classes or not logits.is_floating_point():
-        least = f" with K of at least {classes}" if classes > 1 else ""
-        raise ModelError(
-            f"the model must return logits of shape ({count}, K){least}, got {logits.dtype} {tuple(logits.shape)}"
-        )
+    if logits.ndim != 2 or len(logits) != count or logits.shape[1] < 2 or not logits.is_floating_point():
+        got = f"{str(logits.dtype).removeprefix('torch.')} {tuple(logits.shape)}"
+        hint = f"; {ONE_LOGIT}" if logits.is_floating_point() and logits.shape in ((count,), (count, 1)) else ""
+        raise ModelError(f"the model must return logits of shape ({count}, K) with K of at least 2, got {got}{hint}")
     return logits
+
+
+def parameter_dtype(model: object) -> torch.dtype | None:
+    """Returns the type of images that a model takes: of its first floating-point parameter or buffer; None if unknown.
+
+    A model that converts images itself, such as a ``Classifier``, has the type as attribute ``input_dtype``.
+    """
+    if not isinstance(model, nn.Module):
+        return None
+    own = getattr(model, "input_dtype", None)
+    if isinstance(own, torch.dtype):
+        return own
+    for tensors in (model.parameters(), model.buffers()):
+        for value in tensors:
+            if value.is_floating_point():
+                return value.dtype
+    return None
 
 
 def average(answers: Tensor) -> Tensor:

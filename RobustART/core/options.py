@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import numbers
 import os
 import re
@@ -278,6 +279,16 @@ def to_plain(config: Any) -> Any:
 def attack_norm(name: str) -> str:
     """Returns ``Linf``, ``L2`` or ``L1``, the norm of an attack by its name: ``pgd_l2`` is L2, ``fgsm`` Linf."""
     return {"l1": "L1", "l2": "L2"}.get(name.rpartition("_")[2], "Linf")
+
+
+def check_radius(eps: float, norm: str, place: str) -> None:
+    """Raises a ConfigError if a radius is one of images in [0, 255]; ``place`` names it."""
+    if norm == "Linf" and 1 < eps < math.inf:
+        meant = format_eps(eps / 255)
+        raise ConfigError(
+            f"{place} is {eps:g}, but in Linf all images in [0, 1] are within 1 of each other; is {meant} meant? Radii are "
+            "for images in [0, 1]"
+        )
 
 
 def format_eps(eps: float, norm: str = "Linf") -> str:

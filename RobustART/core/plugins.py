@@ -23,7 +23,7 @@ def import_plugins(names: Sequence[str], asked: str, folder: Path | None = None)
         folder: folder of the config file.
 
     Raises:
-        ConfigError: a module does not exist. Errors that a module itself raises are not caught.
+        ConfigError: a module does not exist, or raises an error.
     """
     for place in (Path.cwd(), folder):
         if place is not None and str(place) not in sys.path:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from RobustART.core.imaging import Array, center_crop, resize, resize_shorter
 from RobustART.core.options import checked
-from RobustART.core.ranges import Count, Positive, Sizes
+from RobustART.core.ranges import Count, Range, Sizes
 from RobustART.errors import ConfigError, DataError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -16,6 +16,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Channel standard deviations of ImageNet's training set, as torchvision's models use them."""
 CHANNELS = Sizes((1, 3))
+SCALE = "for images in [0, 1] (divide values for images in [0, 255] by 255)"
+Mean = Annotated[float, Range(-1, 1, text=f"from -1 to 1, {SCALE}")]
+Std = Annotated[float, Range(0, 10, above=True, text=f"above 0 and at most 10, {SCALE}")]
 INNER = ("mean", "std")
 """Fields of :class:`Preprocessing` that the model applies itself; the loader applies the others."""
 
@@ -33,10 +36,10 @@ class Preprocessing:
     crop_mode: Literal["center", "squash", "none"] = "center"
     """``center`` keeps the aspect ratio and crops the center; ``squash`` resizes to a square, then crops; ``none`` only
     crops, and raises an error if an image is smaller than the input."""
-    mean: Annotated[tuple[float, ...], CHANNELS] = IMAGENET_MEAN
-    """Mean of each channel in [0, 1], or one value for all channels."""
-    std: Annotated[tuple[Positive, ...], CHANNELS] = IMAGENET_STD
-    """Standard deviation of each channel, or one value for all channels."""
+    mean: Annotated[tuple[Mean, ...], CHANNELS] = IMAGENET_MEAN
+    """Mean of each channel of images in [0, 1], or one value for all channels."""
+    std: Annotated[tuple[Std, ...], CHANNELS] = IMAGENET_STD
+    """Standard deviation of each channel of images in [0, 1], or one value for all channels."""
 
     def __post_init__(self) -> None:
         """Raises a ConfigError if a field is invalid."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.logits import parameter_dtype
+
 Session = Callable[[Tensor], Tensor]
 """float32 images (N, C, H, W) in [0, 1] to float32 logits (N, K), without a graph."""
 
@@ -28,6 +30,7 @@ class Served(nn.Module):
     ) -> None:
         super().__init__()
         self.own, self.shape, self.session, self._proposals = own, shape, session, (proposals,)
+        self.input_dtype = parameter_dtype(own)
         self.train(own.training)
 
     def forward(self, images: Tensor) -> Tensor:

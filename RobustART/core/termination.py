@@ -6,7 +6,9 @@ A training ends between two steps instead, where it can save a checkpoint: it de
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +16,8 @@ from collections.abc import Callable, Iterator
 from RobustART.errors import UserError
 
 STATUS = 128 + signal.SIGTERM
+OUTPUT_CLOSED = 128 + 13
+"""Exit status after the reader of stdout has closed it: that of a process that SIGPIPE ends."""
 
 
 class Terminated(BaseException):
@@ -69,9 +73,49 @@ def _termination_raised() -> Iterator[None]:
 def exit_status(command: Callable[[], int]) -> int:
     """Runs a command and returns its exit status; one line on stderr says what has ended it early.
 
+    Characters that the encoding of stdout lacks are escaped. A reader that closes stdout early, such as ``head``, ends the
+    command without a message.
+
     Returns:
-        What the command returns; 2 after a UserError, 130 after Ctrl-C, 143 after SIGTERM.
+        What the command returns; 2 after a UserError or OSError, 130 after Ctrl-C, 141 after stdout was closed, 143 after
+        SIGTERM.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status = _status(command)
+    except SystemExit:  # of argparse, which prints too
+        _flushed()
+        raise
+    return _flushed() or status
+
+
+def _flushed() -> int:
+    """Writes what is left of stdout; returns 0, or the exit status of a command whose output is lost."""
+    try:
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        status = OUTPUT_CLOSED
+    except OSError as error:
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        status = 2
+    with contextlib.suppress(OSError):  # what is left is written at exit, to no one
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def _reader_gone() -> bool:
+    """Returns whether nothing reads the pipe that stdout is; True if that is unknown."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return bool(poll.poll(0))
+    except (AttributeError, OSError):
+        return True
+
+
+def _status(command: Callable[[], int]) -> int:
     try:
         with _termination_raised():
             return command()
@@ -81,6 +125,14 @@ def exit_status(command: Callable[[], int]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return STATUS if terminated() else 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_gone():
+            return OUTPUT_CLOSED
+        if error.filename is None and (lost := _flushed()):
+            return lost
+        name = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {name}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; the same command resumes from here", file=sys.stderr)
         return 130

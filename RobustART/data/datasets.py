@@ -30,7 +30,7 @@ class ImageDataset:
     """Files with labels.
 
     Raises:
-        DataError: it is empty.
+        DataError: it is empty, or a label is not an integer.
     """
 
     files: tuple[str, ...]
@@ -55,9 +55,10 @@ class ImageDataset:
     """Digests of generated files by folder and name; a file with another one was exchanged."""
 
     def __post_init__(self) -> None:
-        """Refuses an empty data set."""
-        if not self.files:
+        """Refuses an empty data set, and labels that are not integers."""
+        if not len(self.files):
             raise DataError(f"the data set {self.name} is empty")
+        object.__setattr__(self, "labels", integer_labels(self.labels, self.name))
         assert len(self.files) == len(self.labels)
 
     def __len__(self) -> int:
@@ -137,7 +138,29 @@ def array_dataset(images: Sequence[Array] | Array, labels: Sequence[int], name: 
     if len(images) != len(labels):
         raise DataError(f"{name} has {len(images)} images but {len(labels)} labels")
     files = tuple(f"{i:06d}" for i in range(len(images)))
-    return ArrayDataset(files, tuple(int(label) for label in labels), name=name, images=list(images))
+    return ArrayDataset(files, tuple(labels), name=name, images=list(images))
+
+
+def integer_labels(labels: Sequence[Any], name: str) -> tuple[int, ...]:
+    """Returns labels as integers; raises a DataError if one is anything else.
+
+    Args:
+        labels: integers, also of numpy or torch.
+        name: name of the data set.
+    """
+    if all(type(label) is int for label in labels):
+        return tuple(labels)
+    found = []
+    for i, label in enumerate(labels):
+        value = label.item() if getattr(label, "ndim", None) == 0 else label
+        if type(value) is not int:
+            several = not isinstance(value, str) and hasattr(value, "__len__")
+            hint = "; of one-hot labels, pass the index of the 1, such as labels.argmax(1)" if several else ""
+            raise DataError(
+                f"the labels of {name} must be integers from 0, one for each image; that of image {i} is {value!r}{hint}"
+            )
+        found.append(value)
+    return tuple(found)
 
 
 DATASETS: Registry[Callable[..., ImageDataset]] = Registry("data set")

@@ -7,11 +7,11 @@ the order of the clean data set: the name it is stored under, the file it was ma
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from RobustART.core.files import parse_json
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data.datasets import ImageDataset
 from RobustART.errors import DataError
@@ -107,7 +107,7 @@ def read_generated(root: Path, benchmark: str) -> Generated | None:
     if not path.is_file():
         return None
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     if not isinstance(manifest, dict):
@@ -144,7 +144,7 @@ def _listed(path: Path, suffix: str, folders: Sequence[str]) -> tuple[dict[str, 
     labels: dict[str, int] = {}
     digests: dict[str, dict[str, str]] = {folder: {} for folder in folders}
     for line in path.read_text(encoding="utf-8").splitlines():
-        photo = json.loads(line)
+        photo = parse_json(line)
         name = f"{photo['name']}{suffix}"
         labels[name] = int(photo["label"])
         for folder, digest in zip(folders, photo["files"], strict=True):

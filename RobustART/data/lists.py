@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import json
+import re
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.files import parse_json
 from RobustART.core.imaging import read_bytes
 from RobustART.errors import DataError
 
@@ -42,12 +43,12 @@ def read_list(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
 def _parse_line(line: str, place: str) -> tuple[str, int]:
     try:
         if line.startswith("{"):
-            data: dict[str, Any] = json.loads(line)
+            data: dict[str, Any] = parse_json(line)
             file, label = data["filename"], data["label"]
         else:
             file, text = line.rsplit(None, 1)
-            label = int(text)
-    except (ValueError, KeyError, TypeError, RecursionError):
+            label = int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else text
+    except (ValueError, KeyError, TypeError):
         raise DataError(f"{place} must be 'path label' or JSON with filename and label, got {line[:80]!r}") from None
     if not isinstance(file, str) or isinstance(label, bool) or not isinstance(label, int) or label < 0:
         raise DataError(f"{place}: the label must be an integer from 0, got {label!r}")

@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from RobustART.core.seeding import image_seed, image_seeds
 from RobustART.core.signs import SIGNS
-from RobustART.errors import ModelError, RecordError
+from RobustART.errors import ModelError, RecordError, UserError, reason
 from RobustART.evaluation.scoring import Verdict, check_finite, score_answers, to_float
 from RobustART.noise.attacks.log import CLEAN, AttackLog
 from RobustART.noise.attacks.stages import Stage, run_stages
 from RobustART.noise.attacks.watching import Watched
 
-Answer = Callable[[str | None, Tensor, int], Tensor]
-"""(name of a model, images, key of its random draws) -> logits of each answer, (N, R, K)."""
+Place = Callable[[int], str]
+"""(row) -> its cell and image, for messages."""
+Answer = Callable[[str | None, Tensor, int, Place], Tensor]
+"""(name of a model, images, key of its random draws, place) -> logits of each answer, (N, R, K)."""
 
 
 class BlockAttack:
@@ -153,7 +155,14 @@ class BlockAttack:
             options["amp"] = self.amp
         seeds = self.seeds[rows].to(images.device)
         model = self.model if stage.takes("log") else Watched(self.model, images)
-        attacked = stage.attack(model, images, self.labels[rows.to(images.device)], seeds=seeds, **options)
+        labels = self.labels[rows.to(images.device)]
+        try:
+            attacked = stage.attack(model, images, labels, seeds=seeds, **options)
+        except Exception as error:
+            known = isinstance(error, UserError)
+            why = str(error) if known else f"the attack fails: {reason(error)}"
+            some = f"{self.names[int(rows[0])]}{f' to {self.names[int(rows[-1])]}' if len(rows) > 1 else ''}"
+            raise (type(error) if known else ModelError)(f"{why} (in the cell {self.name!r} of {some})") from error
         if isinstance(model, Watched):
             log.forward[stage.name], log.backward[stage.name] = model.forward_passes.cpu(), model.watch.backward.cpu()
             log.signs.update(model.watch.signs())
@@ -162,7 +171,8 @@ class BlockAttack:
         return attacked
 
     def _answer(self, judge: str | None, stage: str, images: Tensor, rows: Tensor) -> list[Tensor]:
-        answers = self.answer(judge, images, image_seed(int(self.seeds[rows[0]]), 0, f"verdict {stage}"))
+        key = image_seed(int(self.seeds[rows[0]]), 0, f"verdict {stage}")
+        answers = self.answer(judge, images, key, lambda i: f"the cell {self.name!r} of {self.names[int(rows[i])]}")
         check_finite(answers, self.name, [self.names[row] for row in rows.tolist()])
         labels = self.labels[rows.to(images.device)]
         return [value.cpu() for value in score_answers(answers, labels, self.classes)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,8 +15,8 @@ from RobustART.core.logits import average, check_logits
 from RobustART.core.seeding import image_seed, seed_generators
 from RobustART.core.serving import own_module
 from RobustART.data.loader import View, generator_of
-from RobustART.errors import RecordError
-from RobustART.evaluation.attacking import BlockAttack
+from RobustART.errors import ModelError, RecordError, UserError, reason
+from RobustART.evaluation.attacking import BlockAttack, Place
 from RobustART.evaluation.scoring import Verdict, check_finite, to_float
 from RobustART.evaluation.settings import AMP_TYPES, Settings
 from RobustART.noise.attacks.stages import stages_of
@@ -68,6 +69,26 @@ def evaluation_passes(passes: Sequence[Pass], ids: Sequence[Sequence[int]]) -> i
     return total
 
 
+def _asked(network: Callable[[Tensor], Tensor], images: Tensor, rows: Tensor, place: Place) -> Tensor:
+    """Returns the float32 logits of a batch, or raises a ModelError that has the cell and the image."""
+
+    def ask(some: Tensor) -> Tensor:
+        return check_logits(network(some), len(some)).float()
+
+    try:
+        return ask(images)
+    except Exception as error:
+        for i, row in enumerate(rows.tolist()):  # which of them it is
+            try:
+                ask(images[i : i + 1])
+            except Exception as alone:
+                why = str(alone) if isinstance(alone, UserError) else f"the model fails: {reason(alone)}"
+                raise ModelError(f"{why} (in {place(row)})") from alone
+        why = str(error) if isinstance(error, UserError) else f"the model fails: {reason(error)}"
+        first, last = (place(int(rows[i])) for i in (0, -1))
+        raise ModelError(f"{why} (in a batch of {len(rows)}, from {first} to {last}, but not in each alone)") from error
+
+
 class PassRunner:
     """Evaluates the models on blocks of one pass.
 
@@ -96,20 +117,22 @@ class PassRunner:
         self.classes = None if part.classes is None else torch.tensor(part.classes, device=device)
         self.half = None if any(cell.attack for cell in part.cells) else AMP_TYPES.get(settings.amp or "")
 
-    def logits(self, model: str | None, images: Tensor, key: int) -> Tensor:
+    def logits(self, model: str | None, images: Tensor, key: int, place: Place) -> Tensor:
         """Returns float32 logits (N, R, K) of R answers about images (N, C, H, W) in [0, 1] on the device, in batches.
 
         The global generators are seeded before each batch and answer from ``key`` and both numbers, for models that draw
-        from them. Those about an attacked model's images are of the user's module, which confirms successes.
+        from them. Those about an attacked model's images are of the user's module, which confirms successes. ``place``
+        returns the cell and the name of an image, by its row; a ModelError has them.
         """
         network = own_module(self.models[model]) if model in self.victims else self.models[model]
         found = []
+        rows = torch.arange(len(images)).tensor_split(math.ceil(len(images) / self.settings.batch_size))
         with torch.no_grad(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
-            for number, chunk in enumerate(images.tensor_split(math.ceil(len(images) / self.settings.batch_size))):
-                answers = []
+            for number, own in enumerate(rows):
+                chunk, answers = images[own[0] : own[-1] + 1], []
                 for repeat in range(self.settings.repeats):
                     seed_generators(image_seed(key, number, f"answer {repeat}"), self.device)
-                    answers.append(check_logits(network(chunk), len(chunk)).float())
+                    answers.append(_asked(network, chunk, own, place))
                 found.append(torch.stack(answers, dim=1))
         return torch.cat(found)
 
@@ -139,7 +162,7 @@ class PassRunner:
         labels = torch.tensor([data.labels[i] for i in ids], device=self.device)
         views = self.made(ids, shipped)
         asked = {cell.judge for cell in self.cells} | self.victims
-        seen = {model: self._seen(model, views, ids[0]) for model in asked}
+        seen = {model: self._seen(model, views, ids) for model in asked}
         verdicts = []
         for cell, name in zip(self.cells, self.view_of, strict=True):
             answers = seen[cell.judge][:, self.columns[name]]
@@ -178,11 +201,20 @@ class PassRunner:
     def _names(self, ids: Sequence[int]) -> list[str]:
         return [f"{self.part.dataset.files[i]} (image {i})" for i in ids]
 
-    def _seen(self, model: str | None, views: Tensor, first: int) -> Tensor:
-        """Returns a model's answers on all views, (images, views, R, K); ``first`` is the id of the first image."""
-        pixels = views.to(self.device, non_blocking=True).flatten(0, 1).split(4 * self.settings.batch_size)
-        keys = [image_seed(self.settings.seed, first, f"pass {self.number}, part {i}") for i in range(len(pixels))]
-        chunks = [self.logits(model, to_float(part), key) for part, key in zip(pixels, keys, strict=True)]
+    def _seen(self, model: str | None, views: Tensor, ids: Sequence[int]) -> Tensor:
+        """Returns a model's answers on all views, (images, views, R, K)."""
+        step, names = 4 * self.settings.batch_size, self._names(ids)
+        pixels = views.to(self.device, non_blocking=True).flatten(0, 1).split(step)
+        keys = [image_seed(self.settings.seed, ids[0], f"pass {self.number}, part {i}") for i in range(len(pixels))]
+
+        def place(first: int, row: int) -> str:
+            image, view = divmod(first + row, views.shape[1])
+            return f"the cell {self.seen_as[view].name!r} of {names[image]}"
+
+        chunks = [
+            self.logits(model, to_float(part), key, functools.partial(place, i * step))
+            for i, (part, key) in enumerate(zip(pixels, keys, strict=True))
+        ]
         return torch.cat(chunks).unflatten(0, views.shape[:2])
 
     def _attack(

@@ -18,7 +18,7 @@ from RobustART.core.logits import check_logits
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset
 from RobustART.data.imagenet import NUMBERS, ORDERED, WNIDS
-from RobustART.errors import ConfigError, DataError, ModelError, RecordError, UserError
+from RobustART.errors import ConfigError, DataError, ModelError, RecordError, UserError, reason
 from RobustART.models import Classifier
 from RobustART.records.lines import Records
 
@@ -45,8 +45,8 @@ def probe(model: nn.Module, size: int, device: torch.device) -> int:
             output = model(grey)
     except UserError:
         raise
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise ModelError(f"the model fails on an image of shape (1, 3, {size}, {size}): {error}") from error
+    except Exception as error:
+        raise ModelError(f"the model fails on an image of shape (1, 3, {size}, {size}): {reason(error)}") from error
     return check_logits(output, 1).shape[1]
 
 
@@ -95,6 +95,17 @@ def _ordered(dataset: ImageDataset, classes: int) -> str:
     folders = len({file.partition("/")[0] for file in dataset.files})
     labels = f". The labels are the {dataset.labelled_by}, of which there are {folders}"
     return f"{labels}. If these are the model's classes, {ORDERED}" if folders == classes else labels
+
+
+def one_class(dataset: ImageDataset, ids: Sequence[int]) -> str | None:
+    """Returns a warning if several images are all of one class, which a constant answer classifies correctly, or None."""
+    labels = {dataset.labels[i] for i in ids}
+    if len(ids) < 2 or len(labels) > 1:
+        return None
+    return (
+        f"all {len(ids)} images of {dataset.name} have the label {labels.pop()}: a model that always answers this class "
+        "has an accuracy of 100"
+    )
 
 
 def check_same_classes(datasets: Iterable[ImageDataset]) -> None:

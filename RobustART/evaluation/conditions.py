@@ -18,6 +18,7 @@ from torch import nn
 
 from RobustART import __version__
 from RobustART.benchmarks import Benchmark, Pass
+from RobustART.core.logits import parameter_dtype
 from RobustART.core.options import option_defaults, to_plain
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.sources import source_digests
@@ -122,6 +123,7 @@ def make_header(
         }
         for part, part_ids in zip(benchmark.passes, ids, strict=True)
     ]
+    own = str(parameter_dtype(model.network) or torch.float32).removeprefix("torch.")
     attacked = any(cell.attack for part in benchmark.passes for cell in part.cells)
     others = {
         name: {
@@ -150,7 +152,7 @@ def make_header(
         **({"repeats": settings.repeats} if settings.repeats > 1 else {}),
         "channels_last": settings.channels_last,
         **_run_by(runtimes, None),
-        "precision": "float32" if attacked or settings.amp is None else settings.amp,
+        "precision": own if attacked or settings.amp is None else settings.amp,
         "device": device.type,
         "version": __version__,
         **({"models": others} if others else {}),

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.logits import parameter_dtype
+
 ELEMENTS = 4 * 3 * 224 * 224
 """Largest number of input values in a portion: 4 images of 224 x 224."""
 
@@ -26,6 +28,7 @@ class Portions(nn.Module):
     def __init__(self, network: nn.Module, elements: int = ELEMENTS) -> None:
         super().__init__()
         self.whole, self.elements = network, elements
+        self.input_dtype = parameter_dtype(network)
         self.train(network.training)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from RobustART.evaluation.checks import (
     check_other,
     check_same_classes,
     check_same_images,
+    one_class,
     only_writer,
     prepare_output,
     probe,
@@ -120,6 +121,11 @@ def _evaluate(
     started = time.monotonic()
     if not benchmarks:
         raise ConfigError("there is nothing to evaluate: benchmarks is empty")
+    if dataset is not None and not isinstance(dataset, ImageDataset):
+        raise ConfigError(
+            f"the images to evaluate must be a data set of RobustART, got {type(dataset).__name__}; class folders are read "
+            "by RobustART.data.create_dataset(root_dir=FOLDER), images in memory by array_dataset(images, labels)"
+        )
     classifier = wrap_model(model, dict(preprocessing or {})).to(world.device).eval()
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     classifier = classifier.to(memory_format=layout)
@@ -235,7 +241,9 @@ def _benchmark_facts(
     benchmark: Benchmark, records: Records, ids: Sequence[Sequence[int]], stated: Preprocessing, repeats: int
 ) -> dict[str, Any]:
     """Returns the entry of a benchmark in ``run.json``."""
-    notes = [*benchmark.notes, *(part.dataset.note for part in benchmark.passes if part.dataset.note)]
+    data = [(part.dataset, chosen) for part, chosen in zip(benchmark.passes, ids, strict=True)]
+    notes = [*benchmark.notes, *(dataset.note for dataset, _ in data if dataset.note)]
+    notes += dict.fromkeys(note for dataset, chosen in data if (note := one_class(dataset, chosen)))
     return {
         "hash": records.header["hash"],
         "data": [

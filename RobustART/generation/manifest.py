@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from RobustART.core.files import temporary_path, write_whole
+from RobustART.core.files import parse_json, temporary_path, write_whole
 from RobustART.data.generated import MANIFEST, PHOTOS
 from RobustART.data.samples import content_digest
 from RobustART.errors import ConfigError
@@ -41,7 +41,7 @@ class Ledger:
                 raise ConfigError(f"{self.root} is not empty and has no {MANIFEST}; use another folder")
             return False
         try:
-            before = json.loads(path.read_bytes())
+            before = parse_json(path.read_bytes())
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} cannot be read: {error}. Use another folder") from None
         if not isinstance(before, dict):
@@ -71,7 +71,7 @@ class Ledger:
         asked = {photo["id"]: photo for photo in self.photos}
         for line in lines:
             try:
-                photo = json.loads(line)
+                photo = parse_json(line)
                 listed = {key: photo[key] for key in ("id", "name", "file", "label")}
                 self._listed[photo["id"]] = listed
                 finished = len(photo.get("files", ())) == len(self.manifest["folders"]) and "digest" in photo

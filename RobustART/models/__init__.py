@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -109,7 +110,7 @@ def build_model(
         data = read_weights(PACKAGED[weights]() if weights in PACKAGED else weights)
         technique = technique_of_weights(data)
         if from_file and fused is not None:
-            check_form(unwrap(data, weights), built.network, fused, bool(deploy), weights)
+            check_form(unwrap(data, weights, built.network), built.network, fused, bool(deploy), weights)
         notes += load_contents(network, data, weights, strict=strict, ignore=ignore, seen=stated)
     own = None if UNSTATED in built.notes else built.preprocessing
     classifier = Classifier(network, stated, built.source, own=own)
@@ -135,15 +136,30 @@ def _notes(notes: Iterable[str], classifier: Classifier, preprocessing: dict[str
 
 
 def own_normalization(network: nn.Module) -> str | None:
-    """Returns the name of a module that holds ``mean`` and ``std`` of the image channels, or None."""
+    """Returns the name of a module that holds mean and standard deviation of the image channels, or None.
+
+    They are recognised by name: ``mean`` or ``mu``, and ``std`` or ``sigma``, also as a part, as in ``pixel_mean``.
+    """
     for place, module in network.named_modules():
-        values = [getattr(module, name, None) for name in ("mean", "std")]
-        if all(
-            isinstance(value, (torch.Tensor, list, tuple)) and torch.as_tensor(value).numel() in (1, 3)
-            for value in values
-        ):
+        held = {
+            **vars(module),
+            **dict(module.named_parameters(recurse=False)),
+            **dict(module.named_buffers(recurse=False)),
+        }
+        if all(any(map(_of_channels, (v for k, v in held.items() if set(k.split("_")) & names))) for names in MOMENTS):
             return f"{place or 'the network itself'} ({type(module).__name__})"
     return None
+
+
+MOMENTS = ({"mean", "means", "mu"}, {"std", "stds", "stdev", "sigma"})
+
+
+def _of_channels(value: Any) -> bool:
+    """Returns whether a value may be one number for each channel of an image."""
+    try:
+        return isinstance(value, (torch.Tensor, np.ndarray, list, tuple)) and torch.as_tensor(value).numel() in (1, 3)
+    except (TypeError, ValueError, RuntimeError):
+        return False
 
 
 def wrap_model(network: nn.Module, preprocessing: dict[str, Any] | None = None) -> Classifier:
@@ -166,5 +182,6 @@ def wrap_model(network: nn.Module, preprocessing: dict[str, Any] | None = None) 
     classifier = Classifier(inner, stated.changed(preprocessing), source, own=own)
     classifier.arguments, classifier.technique = dict(arguments), technique
     classifier.notes = _notes(notes, classifier, preprocessing)
-    classifier.training = network.training  # train() would also switch the network's own modules
+    # A frozen network has no mode. train() would also switch the network's own modules.
+    classifier.training = getattr(network, "training", False)
     return classifier

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import math
 import re
@@ -14,8 +13,9 @@ from torch import nn
 
 from RobustART.core.defaults import NOT_KNOWN
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.errors import ModelError, UserError, nearest
+from RobustART.errors import ConfigError, ModelError, UserError, nearest, reason
 from RobustART.models.normalize import Classifier
+from RobustART.registry import import_module
 
 UNSTATED = "the model states no preprocessing; torchvision's ImageNet defaults are used"
 """Note of a network that does not state its preprocessing."""
@@ -41,14 +41,9 @@ def own_function(module_name: str, function_name: str) -> Callable[..., Any]:
     if not all(part.isidentifier() for part in (*module_name.split("."), function_name)):
         raise ModelError(f"model {name!r} must be module:function, the names as in an import (package.module:function)")
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise ModelError(
-            f"model {name!r}: there is no module {module_name!r} in the current folder, beside the config file or "
-            "among the installed packages"
-        ) from None
+        module = import_module(module_name, f"model {name!r}")
+    except ConfigError as error:
+        raise ModelError(str(error)) from error.__cause__
     function = getattr(module, function_name, None)
     if not callable(function):
         place = getattr(module, "__file__", None) or module_name
@@ -86,7 +81,7 @@ def call(
         name: of the model.
         args: positional ones.
         kwargs: its arguments.
-        library: whether any other failure is a ModelError too; a user's function shows its own traceback.
+        library: whether the function is of a library, which may fetch weights.
     """
     given = {key: value for key, value in kwargs.items() if not library or key not in ("pretrained", "weights")}
     fetching = library and bool(kwargs.get("pretrained") or kwargs.get("weights"))
@@ -95,7 +90,7 @@ def call(
     except UserError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        why = reason(error)
         if isinstance(error, TypeError) and re.search("unexpected keyword argument|multiple values for", str(error)):
             taken = ""
             if not args:
@@ -106,13 +101,13 @@ def call(
             ) from None
         if fetching and (isinstance(error, OSError) or not isinstance(error, MISMATCHES)):
             raise ModelError(
-                f"the pretrained weights of {name!r} could not be fetched ({reason}). Without a network, give a downloaded "
+                f"the pretrained weights of {name!r} could not be fetched ({why}). Without a network, give a downloaded "
                 "file as model.weights"
             ) from error
         if library:
             ours = "its pretrained weights and " if fetching else ""
-            raise ModelError(f"model {name!r} cannot be built with {ours}the arguments {given}: {reason}") from error
-        raise
+            raise ModelError(f"model {name!r} cannot be built with {ours}the arguments {given}: {why}") from error
+        raise ModelError(f"model {name!r} cannot be built: {why}") from error
     return network
 
 

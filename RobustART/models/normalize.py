@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from RobustART.core.defaults import NOT_KNOWN
-from RobustART.core.logits import logits_of
+from RobustART.core.logits import logits_of, parameter_dtype
 from RobustART.core.preprocessing import INNER, Preprocessing
+from RobustART.errors import ModelError
 
 
 class Normalize(nn.Module):
@@ -52,6 +54,9 @@ class Classifier(nn.Module):
         source: where the network comes from, for the report.
         own: the preprocessing that the network states itself; None if it states none.
 
+    Raises:
+        ModelError: the network has lazy parameters without values.
+
     Attributes:
         arguments: arguments of the builder as strings; they belong to the conditions of a result.
         notes: sentences for the report on how the model was made.
@@ -62,6 +67,8 @@ class Classifier(nn.Module):
         self, network: nn.Module, preprocessing: Preprocessing, source: str = "", own: Preprocessing | None = None
     ) -> None:
         super().__init__()
+        if any(is_lazy(value) for value in (*network.parameters(), *network.buffers())):
+            raise ModelError("the network has lazy parameters without values; call it once on an image first")
         self.preprocessing = preprocessing
         self.own = own
         self.source = source
@@ -78,6 +85,23 @@ class Classifier(nn.Module):
         own = stated if self.own is None else dataclasses.asdict(self.own)
         return {key: value for key, value in stated.items() if key not in INNER and value != own[key]}
 
+    def train(self, mode: bool = True) -> Classifier:
+        """Sets the mode; an exported network, which has none, stays in the one that it was exported in."""
+        self.training = mode
+        for child in self.children():
+            try:
+                child.train(mode)
+            except NotImplementedError:
+                if mode:
+                    raise
+        return self
+
     def forward(self, images: Tensor) -> Tensor:
-        """Returns logits (N, K) of images (N, C, H, W) in [0, 1]."""
-        return logits_of(self.network(self.normalize(images)), self.network)
+        """Returns logits (N, K) of images (N, C, H, W) in [0, 1]; the network gets them in the type of its parameters."""
+        normalised = self.normalize(images)
+        return logits_of(self.network(normalised.to(parameter_dtype(self.network) or normalised.dtype)), self.network)
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """Type of the images that attacks search in: that of the normalisation, also in front of a half network."""
+        return self.normalize.mean.dtype

@@ -7,10 +7,14 @@ checked, and a file that does not fit is refused with the list.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import importlib
 import importlib.util
 import logging
+import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -20,8 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.errors import WeightsError
+from RobustART.errors import WeightsError, reason
 from RobustART.models.renaming import new_names, rename
+from RobustART.models.unwrapping import PREFIXES, WRAPPERS, unwrap
 from RobustART.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -32,8 +37,8 @@ LEFT_RANDOM = "left at their seeded random values by request: "
 PRETRAINED = "pretrained"
 """A library's own weights, which it downloads; ``pretrained:ENTRY`` names one of several."""
 
-PREFIXES = ("module.", "_orig_mod.")
-"""Prefixes that DataParallel and ``torch.compile`` add to every name."""
+SAFE = (argparse.Namespace,)
+"""Classes that a weights file may hold beside plain data: timm stores its command line. They run no code when read."""
 
 PACKAGED: Registry[Callable[[], str]] = Registry("packaged weights")
 """Weights that come with an installed package: names to functions that return the file's path."""
@@ -66,30 +71,28 @@ def pretrained_entry(weights: str | None) -> str | None:
     return entry
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Returns the tensors of a weights file by name."""
-    return unwrap(read_weights(path), str(path))
+def read_state_dict(path: str | Path, network: nn.Module | None = None) -> dict[str, Tensor]:
+    """Returns the tensors of a weights file by name; see :func:`unwrap` for the network."""
+    return unwrap(read_weights(path), str(path), network)
 
 
 def read_weights(path: str | Path) -> Any:
     """Returns the content of a weights file.
 
-    Understands safetensors, a bare state dict, and one under ``state_dict`` or ``model``, with or without the prefixes
-    that DataParallel (``module.``) and ``torch.compile`` (``_orig_mod.``) put before every name.
-
     Raises:
-        WeightsError: missing, unreadable, holding code, or not a state dict.
+        WeightsError: missing, unreadable, or holding code.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"there is no weights file {path}")
+    if not os.path.isfile(path):
+        raise WeightsError(
+            f"{path} is a folder, not a file" if os.path.isdir(path) else f"there is no weights file {path}"
+        )
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
             data: Any = load_file(path)
-        except (SafetensorError, OSError) as error:
+        except Exception as error:
             raise WeightsError(f"{path} is not a safetensors file: {error}") from None
     elif _is_torchscript(path):
         raise WeightsError(
@@ -101,18 +104,33 @@ def read_weights(path: str | Path) -> Any:
             damaged = damaged_member(path)
             if damaged is not None:
                 raise WeightsError(f"{path} is damaged: its part {damaged} does not have its checksum")
-            data = torch.load(path, map_location="cpu", weights_only=True)
+            data = unpickled(path)
         except WeightsError:
             raise
         except pickle.UnpicklingError as error:
-            reason = str(error).splitlines()[0]
-            raise WeightsError(
-                f"{path} is refused: it is damaged, or holds more than tensors and plain data, which could run code. "
-                f"Save the state dict alone. {reason}"
-            ) from None
-        except (RuntimeError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise WeightsError(f"{path} cannot be read as weights: {error}") from None
+            if held := re.search(r"GLOBAL (\S+)", str(error)):
+                raise WeightsError(
+                    f"{path} is refused: it holds {held[1]}, and only tensors and plain data are read, because others "
+                    "could run code. Save the state dict alone: torch.save(network.state_dict(), FILE)"
+                ) from None
+            raise WeightsError(f"{path} is damaged, or not a file of weights: {unpickling_reason(error)}") from None
+        except Exception as error:  # damage can end in any error of an unpickler
+            raise WeightsError(f"{path} cannot be read as weights: {unpickling_reason(error)}") from None
     return data
+
+
+def unpickled(path: Path) -> Any:
+    """Returns the content of a file of ``torch.save``: tensors, plain data and the classes :data:`SAFE`."""
+    allowed = getattr(torch.serialization, "safe_globals", None)  # from torch 2.5 on
+    with allowed([*SAFE]) if allowed else contextlib.nullcontext():
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def unpickling_reason(error: Exception) -> str:
+    """Returns the message of an error of an unpickler without torch's advice around it."""
+    found = re.search(r"WeightsUnpickler error: (.*)|trusted source\.\s*(.*)", str(error))
+    text = (found[1] or found[2]) if found else str(error)
+    return f"{type(error).__name__}: {' '.join(text.split())}" if text else type(error).__name__
 
 
 def damaged_member(path: Path) -> str | None:
@@ -129,24 +147,6 @@ def _is_torchscript(path: Path) -> bool:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError):
         return False
-
-
-def unwrap(data: Any, name: str = "the checkpoint") -> dict[str, Tensor]:
-    """Returns the state dict inside a checkpoint, without the prefixes of wrappers."""
-    for key in ("state_dict", "model"):
-        if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
-            if data.get("ema"):
-                log.warning("%s also holds averaged weights under 'ema'; those under %r are used", name, key)
-            data = data[key]
-            break
-    if not isinstance(data, Mapping) or not data or not all(isinstance(v, Tensor) for v in data.values()):
-        what = f"keys {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
-        raise WeightsError(f"{name} holds no state dict (neither bare nor under 'state_dict' or 'model'), but {what}")
-    state = dict(data)
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key[len(prefix) :]: value for key, value in state.items()}
-    return state
 
 
 def load_weights(
@@ -178,7 +178,7 @@ def load_contents(
     seen: Preprocessing | None = None,
 ) -> list[str]:  # fmt: skip
     """Loads the contents of a weights file, ``data``; the rest is as in :func:`load_weights`."""
-    original = unwrap(data, str(source))
+    original = unwrap(data, str(source), network)
     state, taken = rename(original, network), new_names(original, network)
     ignored = {name: _places(name, original, taken) for name in ignore}
     for name, places in ignored.items():
@@ -210,7 +210,10 @@ def load_contents(
         raise WeightsError(f"{source} does not fit the model: {'; '.join(notes)}. strict: false loads the rest")
     if not set(own) & set(state):
         raise WeightsError(f"{source} does not fit the model: none of its {len(state)} names is one of the model's")
-    network.load_state_dict(state, strict=False)
+    try:
+        network.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise WeightsError(f"{source} does not fit the model: {reason(error)}") from error
     return notes
 
 
@@ -250,10 +253,10 @@ def _places(name: str, original: Iterable[str], names: Mapping[str, str]) -> lis
         found = [old for old in original if within(old, plain)]
         if found:
             return [names.get(old, old) for old in found]
-        prefix = next((prefix for prefix in PREFIXES if plain.startswith(prefix)), None)
-        if prefix is None:
+        prefix, _, rest = plain.partition(".")
+        if prefix not in (*WRAPPERS, *PREFIXES) or not rest:
             return []
-        plain = plain[len(prefix) :]
+        plain = rest
 
 
 def within(place: str, name: str) -> bool:

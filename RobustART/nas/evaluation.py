@@ -24,6 +24,7 @@ from RobustART.benchmarks.building import clean_view
 from RobustART.config.schema import Config
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import Placement, World, choose_device
+from RobustART.core.files import parse_json
 from RobustART.data import ImageDataset, balanced_subset, load_views
 from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation.conditions import fingerprint, make_header
@@ -266,7 +267,7 @@ def _claim(output: Path, conditions: dict[str, Any]) -> None:
             os.replace(temporary, path)  # a file system without links
         temporary.unlink(missing_ok=True)
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read: {error}") from None
     rows = difference(before, conditions)
@@ -285,7 +286,7 @@ def _collect(output: Path, conditions: dict[str, Any], wanted: Sequence[Subnet])
         if not path.is_file():
             return []
         try:
-            row = json.loads(path.read_text(encoding="utf-8"))
+            row = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RecordError(
                 f"{path} cannot be read ({error}); delete it, and the same command writes it again"

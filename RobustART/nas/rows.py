@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from RobustART.core.files import write_whole
+from RobustART.core.files import parse_json, write_whole
+from RobustART.core.tables import csv_table
 from RobustART.errors import RecordError
 from RobustART.metrics.spec import face
 
@@ -57,15 +56,13 @@ def write_rows(folder: Path, header: Mapping[str, Any], rows: Sequence[Row]) -> 
 
 def _spreadsheet(rows: Sequence[Row]) -> str:
     numbers = columns_of(rows)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     names = list(rows[0]["factors"])
-    writer.writerow(["id", *names, "parameters", "macs", *(f"{benchmark} {name}" for benchmark, name in numbers)])
+    table = [["id", *names, "parameters", "macs", *(f"{benchmark} {name}" for benchmark, name in numbers)]]
     for row in rows:
         own = [row["numbers"].get(benchmark, {}).get(name) for benchmark, name in numbers]
         facts = [row["factors"][name] for name in names]
-        writer.writerow([row["id"], *facts, row["parameters"], row["macs"], *("" if v is None else v for v in own)])
-    return buffer.getvalue()
+        table.append([row["id"], *facts, row["parameters"], row["macs"], *("" if v is None else v for v in own)])
+    return csv_table(table)
 
 
 def read_rows(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -84,7 +81,7 @@ def read_rows(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             else f"there is no {path}; robustart nas evaluate writes it"
         )
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read: {error}") from None
     if not rows or not isinstance(rows[0], dict) or rows[0].get("format") != FORMAT:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from RobustART.core.files import parse_json
 from RobustART.core.options import convert
 from RobustART.core.ranges import Count, Natural
 from RobustART.errors import ConfigError, RecordError
@@ -156,7 +157,7 @@ def read_subnets(path: Path, space: Space) -> list[Subnet]:
 
 def _row(line: str, place: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError:
         row = None
     if not isinstance(row, dict):

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from RobustART.core.defaults import DEFAULT_EPS
+from RobustART.core.logits import parameter_dtype
 from RobustART.core.optional import require
 from RobustART.core.seeding import image_seeds
-from RobustART.errors import ConfigError, UnknownNameError, nearest
-from RobustART.noise.attacks.victim import check_output, guarded, parameter_dtype
+from RobustART.errors import ConfigError, ModelError, UnknownNameError, UserError, nearest, reason
+from RobustART.noise.attacks.victim import called, check_output, guarded, input_gradient
 
 LIBRARIES = ("foolbox", "torchattacks")
 """Names before the colon."""
@@ -35,7 +36,7 @@ class _Module(nn.Module):
         self.dtype = parameter_dtype(model)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.model(images if self.dtype is None else images.to(self.dtype))
+        logits = called(self.model, images if self.dtype is None else images.to(self.dtype))
         check_output(logits, len(images))
         return logits.to(images.dtype)
 
@@ -117,8 +118,16 @@ def isolated(
     """
     seeds = image_seeds(0, range(len(images)), name) if seeds is None else seeds
     wrapped = _Module(model, images.device)
-    with guarded(model, images.device, seeds), torch.enable_grad():
-        found = run(wrapped, images.detach().clone(), labels.to(images.device), options).detach()
+    try:
+        with guarded(model, images.device, seeds), torch.enable_grad():
+            found = run(wrapped, images.detach().clone(), labels.to(images.device), options).detach()
+    except UserError:
+        raise
+    except Exception as error:
+        with torch.enable_grad():  # libraries name a missing gradient in many ways
+            leaf = images[:1].detach().clone().requires_grad_()
+            input_gradient(wrapped(leaf).sum(), leaf)
+        raise ModelError(f"the attack {name} fails: {reason(error)}") from error
     # An attack that searches the smallest perturbation may find none: the image is then returned unchanged.
     finite = found.flatten(1).isfinite().all(dim=1).view(-1, 1, 1, 1)
     return torch.where(finite, found, images).clamp(0, 1)

@@ -163,7 +163,9 @@ def _attack(name: str, backend: str, options: tuple[str, ...], run: Callable[...
         eps = values["eps"]
         if isinstance(eps, Tensor) and eps.ndim:
             raise ConfigError(f"the backend {backend!r} takes one eps for all images, got {tuple(eps.shape)}")
-        images, labels, radii, seeds = check_inputs(name, images, labels, eps, seeds, unbounded=defaults["eps"] is None)
+        images, labels, radii, seeds = check_inputs(
+            name, images, labels, eps, seeds, norm=norm, unbounded=defaults["eps"] is None
+        )
         common = AttackOptions(seeds=seeds, targeted=False, stop=None, batch_size=None, amp=None, log=None)
         with attack_task(name, model, images, labels, radii, norm, common) as task:
             index = task.unbroken()

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from RobustART.core.files import parse_json
 from RobustART.errors import RecordError
 from RobustART.records.sealing import unsealed
 
@@ -41,14 +42,6 @@ def _chosen(holder: Mapping[str, Any]) -> dict[str, Any]:
     """Returns conditions with the choices of their runtime alone."""
     chosen = {key: value for key, value in holder.get("runtime", {}).items() if key in ("name", "gradients")}
     return {**holder, **({"runtime": chosen} if "runtime" in holder else {})}
-
-
-def parse_json(text: str) -> Any:
-    """Returns the value of a JSON string; raises a ValueError if it is invalid or exceeds Python's limits."""
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 def shown(value: object) -> str:

@@ -182,10 +182,10 @@ class Journal:
             view = view[self._file.write(view) :]
 
     def _write_error(self, error: OSError) -> RecordError:
-        return RecordError(
-            f"cannot write {self._part}: {error.strerror or error}. The records written before are kept; once this is "
-            "resolved, the same command resumes the run."
-        )
+        kept = "The records written before are kept; once this is resolved, the same command resumes the run."
+        if not self._part.exists():
+            kept = "The file was deleted during the run, and the records in it are lost; the same command starts over."
+        return RecordError(f"cannot write {self._part}: {error.strerror or error}. {kept}")
 
     def close(self) -> None:
         """Closes this process's part; further calls have no effect."""

@@ -46,6 +46,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.files import parse_json
 from RobustART.core.options import as_path
 from RobustART.errors import RecordError
 from RobustART.records.header import (
@@ -55,7 +56,6 @@ from RobustART.records.header import (
     coordinates_of,
     field,
     is_header,
-    parse_json,
     shown,
 )
 from RobustART.records.sealing import seal, unsealed

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from RobustART.core.files import Output, check_outputs, json_format, write_whole
+from RobustART.core.tables import csv_table
 from RobustART.report.board import TITLE, ranking, ranks, render_board
 from RobustART.report.board_runs import Run, differences
 from RobustART.report.columns import all_columns, contrasts, headlines
@@ -97,16 +96,14 @@ def board_csv(runs: Sequence[Run]) -> str:
     columns = all_columns(runs)
     order, first = ranking(runs, headlines(runs, columns))
     places = ranks(runs, order, first)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     parts = ("value", "low", "high", "n")
     heads = [f"{column.benchmark} {column.name} {part}" for column in columns for part in parts]
-    writer.writerow([*HEADS, *FURTHER, *heads])
+    rows: list[list[Any]] = [[*HEADS, *FURTHER, *heads]]
     for number, run in enumerate(runs):
-        row: list[Any] = [run.name, run.folder, run.family, run.technique, run.parameters, run.input_size]
+        row = [run.name, run.folder, run.family, run.technique, run.parameters, run.input_size]
         row += [run.macs, places[number]]
         for column in columns:
             estimate = column.estimates[number] or {}
             row += ["" if estimate.get(part) is None else estimate[part] for part in parts]
-        writer.writerow(row)
-    return buffer.getvalue()
+        rows.append(row)
+    return csv_table(rows)

@@ -88,14 +88,6 @@ def read_runs(folders: Sequence[str], labels: Mapping[str, Any] | None = None) -
     ]
 
 
-def read_labels(path: str) -> str:
-    """Returns the contents of a file of labels; raises a ConfigError if it cannot be read."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-
-
 def _check_labels(labels: Mapping[str, Any], folders: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
     if not isinstance(labels, Mapping):
         raise ConfigError(f"labels must be a mapping of folders, got {labels!r}")

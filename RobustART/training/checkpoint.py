@@ -16,7 +16,8 @@ import torch
 
 from RobustART.core.files import open_whole
 from RobustART.errors import TrainingError
-from RobustART.models.weights import damaged_member, unwrap
+from RobustART.models.unwrapping import unwrap
+from RobustART.models.weights import damaged_member, unpickled, unpickling_reason
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,11 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any], *, many: bool = Fals
         with open_whole(path, durable=True, unique=True, backup=backup) as file:
             torch.save(dict(state), file)
     except (OSError, RuntimeError) as error:
-        raise TrainingError(f"the checkpoint {path} cannot be written: {error}") from None
+        cause = error if isinstance(error, OSError) else error.__context__  # torch hides what the file raised
+        said = cause.strerror or cause if isinstance(cause, OSError) else error
+        lost = "" if folder.is_dir() else "; its folder was deleted"
+        kept = "; the checkpoint before is kept, and the same command resumes from it" if checkpoints(folder) else ""
+        raise TrainingError(f"the checkpoint {path} cannot be written: {said}{lost}{kept}") from None
     return path
 
 
@@ -66,12 +71,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         broken = damaged_member(path)
         if broken is not None:
             raise TrainingError(f"the checkpoint {path} is damaged: {broken} is not what was written")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = unpickled(path)
     except TrainingError:
         raise
     except Exception as error:  # damage can end in any error of an unpickler
-        said = (str(error).splitlines() or ["it is cut off"])[0]
-        raise TrainingError(f"the checkpoint {path} cannot be read: {said}") from None
+        raise TrainingError(f"the checkpoint {path} cannot be read: {unpickling_reason(error)}") from None
     if not isinstance(state, dict) or "model" not in state:
         raise TrainingError(
             f"{path} is not a checkpoint of a training: it has no key 'model'; weights alone are named in model.weights"

@@ -152,7 +152,7 @@ def configure_logging(folder: Path, world: World, quiet: bool) -> None:
     log.addHandler(terminal)
     if world.is_main:
         try:
-            file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+            file = logging.FileHandler(folder / "log.txt", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise ConfigError(f"the log {folder / 'log.txt'} cannot be written: {error.strerror or error}") from None
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -161,9 +161,9 @@ def configure_logging(folder: Path, world: World, quiet: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status, see :func:`exit_status`."""
-    arguments = parser().parse_args(argv)
 
     def command() -> int:
+        arguments = parser().parse_args(argv)
         import_plugins(arguments.imports, "--import")
         return run(arguments)
 
@@ -195,7 +195,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         for warning in unused:
             log.warning("%s", warning)
-        costs = [line for one in configs for line in check(one, folder)]
+        costs = [line for one in configs for line in check(one, folder, one_of_many=len(configs) > 1)]
         print(yaml.safe_dump(filled(config), sort_keys=False), end="")
         if costs:
             print("# Forward passes of the attacks, about and at most; images that are fooled early need fewer:")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +171,12 @@ def outline(config: Config, folder: Path, seed: int) -> Classifier:
         return configured_model(config, folder, seed, fetch=False)
 
 
+def _without_weights(config: Config) -> Config:
+    """Returns a config whose model has no weights: the outline of its outputs needs none, and they take long to read."""
+    model = dataclasses.replace(model_section(config), weights=None)
+    return dataclasses.replace(config, model=model, saver=dataclasses.replace(config.saver, pretrain=None))
+
+
 def _outputs(model: Classifier) -> int | None:
     """Returns how many classes a model has; None where an outline does not show it."""
     size, device = model.preprocessing.input_size, next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -226,29 +233,41 @@ def _check_teacher(config: Config, folder: Path, input_size: int) -> None:
     probe_teacher(build_teacher(teacher, folder), input_size, torch.device("cpu"))
 
 
-def check(config: Config, folder: Path) -> list[str]:
+def check(config: Config, folder: Path, *, one_of_many: bool = False) -> list[str]:
     """Raises what a run would raise before its first image; returns the lines of :func:`attack_costs`.
 
     Builds no process group; networks of libraries are built without memory, but for a teacher and those that a benchmark
-    adds. The network of an evaluation is built where the config has arguments for it.
+    adds.
+
+    Args:
+        config: the configuration.
+        folder: folder of the config file.
+        one_of_many: whether the model is one of a list; the outputs of these are not compared with the labels.
     """
     check_model(config, folder)
     if trains(config):
         _check_training(config, folder)
         if config.evaluation is None:
             return []
-    elif model_section(config).kwargs:
-        outline(config, folder, 0)
     section = evaluation_section(config)
     run_settings(**evaluation_options(config), progress=False)
     choose_device(section.device, 0)
     dataset = clean_dataset(config, folder)
     if section.limit is not None and dataset is not None:
         chosen_images(dataset, section.limit, section.seed)
+    classes = None
+    if not trains(config):
+        if model_section(config).kwargs:
+            classes = _outputs(outline(config, folder, 0))
+        elif not one_of_many:
+            classes = _outputs(outline(_without_weights(config), folder, 0))
     lines = []
     for name, options in chosen_benchmarks(config, folder).items():
         for part in build_benchmark(name, dataset, options).passes:
-            lines += attack_costs(name, part, len(chosen_images(part.dataset, section.limit, section.seed)))
+            chosen = chosen_images(part.dataset, section.limit, section.seed)
+            if classes is not None:
+                check_labels(part.dataset, chosen, classes)
+            lines += attack_costs(name, part, len(chosen))
     return lines
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from RobustART.core.files import write_whole
+from RobustART.core.files import parse_json, write_whole
 from RobustART.errors import TrainingError
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,14 @@ class TrainingLog:
 
     def _line(self, data: Mapping[str, Any]) -> None:
         clean = {k: (v if not isinstance(v, float) or math.isfinite(v) else str(v)) for k, v in data.items()}
-        self._file.write(json.dumps(clean) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(clean) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write {self.path}: {error.strerror or error}. The checkpoints written before are kept; once this "
+                "is resolved, the same command resumes"
+            ) from None
 
 
 def kept_lines(path: Path, done: int) -> list[str]:
@@ -86,7 +92,7 @@ def kept_lines(path: Path, done: int) -> list[str]:
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
             try:
-                step = json.loads(line)["step"]
+                step = parse_json(line)["step"]
             except (ValueError, KeyError, TypeError):
                 continue  # a line that a kill cut off
             if step <= done:
@@ -96,7 +102,7 @@ def kept_lines(path: Path, done: int) -> list[str]:
 
 def validated(path: Path, step: int) -> bool:
     """Returns whether ``train.jsonl`` has the validation after a step."""
-    rows = map(json.loads, kept_lines(path, step))
+    rows = map(parse_json, kept_lines(path, step))
     return any(row["step"] == step and "validation" in row for row in rows)
 
 

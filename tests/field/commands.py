@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from RobustART.training.cls_solver import main
@@ -66,6 +67,8 @@ def _run(arguments, log, environ):
     status = 1
     try:
         status = main(arguments)
+    except BaseException:
+        traceback.print_exc()  # os._exit would show nothing
     finally:
         sys.stderr.flush()
         os._exit(status)

@@ -168,10 +168,10 @@ def test_own_module(own_model):
         create_model(f"{own_model}:build", depth=4)
 
 
-def test_a_failure_of_a_users_own_function_is_shown_as_it_is(tmp_path, monkeypatch):
+def test_a_failure_of_a_users_own_function_has_its_line(tmp_path, monkeypatch):
     (tmp_path / "failing.py").write_text("def build(weights=None):\n    raise RuntimeError('mine')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(RuntimeError, match="^mine$"):
+    with pytest.raises(ModelError, match=r"cannot be built: RuntimeError: mine \(.*failing.py, line 2\)$"):
         build_model("failing:build", {"weights": "some"})
 
 

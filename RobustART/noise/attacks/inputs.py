@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from RobustART.core.declarations import options_of
-from RobustART.core.options import convert, unknown_option
+from RobustART.core.options import attack_norm, check_radius, convert, unknown_option
 from RobustART.core.ranges import Count, Default
 from RobustART.core.seeding import image_seeds
 from RobustART.errors import ConfigError
@@ -104,8 +104,9 @@ def attack(function: F) -> F:
             given[key] = convert(value, known[key].hint, f"{place}: {key}") if key != "eps" else value
         if "eps" not in given:
             raise ConfigError(f"{place} needs the option 'eps'")
+        norm = given.get("norm", attack_norm(name))
         images, labels, radii, seeds = check_inputs(
-            name, images, labels, given["eps"], given["seeds"], unbounded=unbounded
+            name, images, labels, given["eps"], given["seeds"], norm=norm, unbounded=unbounded
         )
         return function(model, images, labels, **given | {"eps": radii, "seeds": seeds})
 
@@ -113,7 +114,8 @@ def attack(function: F) -> F:
 
 
 def check_inputs(
-    name: str, images: Tensor, labels: Tensor, eps: float | Tensor | None, seeds: Tensor | None, *, unbounded: bool = False
+    name: str, images: Tensor, labels: Tensor, eps: float | Tensor | None, seeds: Tensor | None, *, norm: str,
+    unbounded: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Returns images, labels, radii and seeds as attacks use them: new tensors on the device of the images.
 
@@ -123,6 +125,7 @@ def check_inputs(
         labels: integers (N,).
         eps: radius, a number or one per image, (N,).
         seeds: int64 (N,); None for seeds by position.
+        norm: norm of the radii.
         unbounded: whether ``eps`` may be None, for radii of infinity.
 
     Raises:
@@ -130,6 +133,8 @@ def check_inputs(
     """
     images = check_images(images)
     radii = check_eps(eps, images, unbounded=unbounded)
+    for radius in radii.unique().tolist():
+        check_radius(radius, norm, f"eps of the attack {name}")
     labels = torch.as_tensor(labels)
     if labels.shape != images.shape[:1] or labels.is_floating_point() or labels.is_complex():
         raise ConfigError(

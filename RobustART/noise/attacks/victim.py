@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from RobustART.core.logits import average, check_logits
+from RobustART.core.logits import average, check_logits, parameter_dtype
 from RobustART.core.seeding import generators_kept, seed_generators
 from RobustART.core.serving import own_module
-from RobustART.errors import ConfigError, ModelError
+from RobustART.errors import ConfigError, ModelError, UserError, reason
 from RobustART.noise.attacks.watching import Watch
 from RobustART.registry import import_path
 
@@ -34,7 +34,11 @@ def guarded(model: Model, device: torch.device, seeds: Tensor | None = None) -> 
             draws from, so that a batch gives the same result again.
     """
     module = model if isinstance(model, nn.Module) else None
-    training = [part for part in module.modules() if part.training] if module is not None and module.training else []
+    training = (
+        [part for part in module.modules() if getattr(part, "training", False)]  # a frozen part has no mode
+        if module is not None and module.training
+        else []
+    )
     learning = [value for value in module.parameters() if value.requires_grad] if module is not None else []
     try:
         for part in training:
@@ -113,13 +117,7 @@ class Victim:
         with torch.enable_grad():
             logits = self._differentiable(leaf, index)
             losses = loss(logits)
-            if not losses.requires_grad:
-                raise ModelError(
-                    "the model's output does not depend differentiably on its input, so there is no gradient to "
-                    "follow; remove torch.no_grad(), argmax or rounding from it, name a replacement of its gradient with "
-                    "the option 'backward', or use an attack without gradients, 'square' or 'hop_skip_jump_linf'"
-                )
-            (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+            gradient = input_gradient(losses.sum(), leaf)
         return logits.detach(), losses.detach(), self.watch.gradient(index, gradient)
 
     def class_gradients(
@@ -139,7 +137,7 @@ class Victim:
             values = mean_of([logits.gather(1, others) - logits.gather(1, source[:, None]) for logits in asked])
             totals = values.sum(0).unbind()
         for j, total in enumerate(totals):
-            (gradient,) = torch.autograd.grad(total, leaf, retain_graph=j < len(totals) - 1)
+            gradient = input_gradient(total, leaf, retain_graph=j < len(totals) - 1)
             yield values[:, j].detach(), self.watch.gradient(index, gradient, passes=self.samples)
 
     def _differentiable(self, leaf: Tensor, index: Tensor) -> Tensor:
@@ -157,12 +155,12 @@ class Victim:
         points = points if self.dtype is None else points.to(self.dtype)
         if exact:
             with torch.autocast(points.device.type, enabled=False):
-                logits = model(points)
+                logits = called(model, points)
         elif self.amp:
             with torch.autocast(points.device.type, dtype=torch.bfloat16):
-                logits = model(points)
+                logits = called(model, points)
         else:
-            logits = model(points)
+            logits = called(model, points)
         check_output(logits, len(points))
         if self.classes is None:
             self.classes = logits.shape[1]
@@ -206,9 +204,39 @@ def average_of(answers: Sequence[Tensor]) -> Tensor:
     return answers[0] if len(answers) == 1 else average(torch.stack(tuple(answers), dim=1)).to(answers[0].dtype)
 
 
+NO_GRADIENT = (
+    "the model's output does not depend differentiably on its input, so there is no gradient to follow: it is quantised, "
+    "frozen or exported, or uses torch.no_grad(), detach(), numpy, argmax or rounding; change that, name a replacement "
+    "of its gradient with the option 'backward', or use an attack without gradients, 'square' or 'hop_skip_jump_linf'"
+)
+
+
+def called(model: Model, points: Tensor) -> Tensor:
+    """Returns a model's answer; an error that it raises becomes a ModelError."""
+    try:
+        return model(points)
+    except UserError:
+        raise
+    except Exception as error:
+        raise ModelError(f"the model fails: {reason(error)}") from error
+
+
+def input_gradient(total: Tensor, leaf: Tensor, *, retain_graph: bool = False) -> Tensor:
+    """Returns the gradient of a sum with respect to the model's input; raises a ModelError if there is none."""
+    if not total.requires_grad:
+        raise ModelError(NO_GRADIENT)
+    try:
+        (gradient,) = torch.autograd.grad(total, leaf, retain_graph=retain_graph, allow_unused=True)
+    except Exception as error:
+        raise ModelError(f"the model's gradient cannot be computed: {reason(error)}") from error
+    if gradient is None:
+        raise ModelError(NO_GRADIENT)
+    return gradient
+
+
 def check_output(output: object, count: int) -> None:
     """Raises ``ModelError`` unless a model's output is logits (count, K), K at least 2, without NaN."""
-    if check_logits(output, count, classes=2).isnan().any():
+    if check_logits(output, count).isnan().any():
         raise ModelError("the model returned NaN logits; an attack on it would prove nothing")
 
 
@@ -217,14 +245,3 @@ def check_labels(labels: Tensor, classes: int) -> None:
     if len(labels) and (labels.min() < 0 or labels.max() >= classes):
         low, high = int(labels.min()), int(labels.max())
         raise ConfigError(f"labels must be in 0..{classes - 1} for a model of {classes} classes, got {low}..{high}")
-
-
-def parameter_dtype(model: Model) -> torch.dtype | None:
-    """Returns the type of a module's first floating-point parameter or buffer; None for any other callable."""
-    if not isinstance(model, nn.Module):
-        return None
-    for tensors in (model.parameters(), model.buffers()):
-        for value in tensors:
-            if value.is_floating_point():
-                return value.dtype
-    return None

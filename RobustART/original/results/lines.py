@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.files import parse_json
 from RobustART.errors import RecordError
 from RobustART.original.results.files import result_files
-from RobustART.records.header import is_header, parse_json, shown
+from RobustART.records.header import is_header, shown
 
 MOST = 2**31 - 1
 """The highest class or label that a line may hold."""

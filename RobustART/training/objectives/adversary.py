@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from RobustART.core.options import check_radius
 from RobustART.core.ranges import Count, Positive32
 from RobustART.registry import Registry
 from RobustART.training.loading import Batch
@@ -206,4 +207,5 @@ def free(context: ObjectiveContext, *, eps: Positive32 = 8 / 255, replays: Count
         replays: steps in a row on the same batch. Durations in the config count every replay, so an epoch shows
             1 / ``replays`` of the images.
     """
+    check_radius(eps, "Linf", "training.adversary.eps")
     return FreeTraining(context, eps, replays)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.options import check_radius
 from RobustART.core.ranges import Range
 from RobustART.errors import ConfigError, ModelError
 from RobustART.models import Classifier
@@ -47,7 +48,7 @@ class Attacker:
     """Projected gradient descent with the settings of a training.
 
     Raises:
-        ConfigError: the length of a step is given twice.
+        ConfigError: the radius exceeds the range of images, or the length of a step is given twice.
     """
 
     eps: float
@@ -64,7 +65,8 @@ class Attacker:
     """Whether to start at a random point of the ball."""
 
     def __post_init__(self) -> None:
-        """Refuses a step of two lengths."""
+        """Refuses a radius of images in [0, 255], and a step of two lengths."""
+        check_radius(self.eps, self.norm, "training.adversary.eps")
         if self.step_size is not None and self.rel_stepsize is not None:
             raise ConfigError(
                 f"training.adversary: give one of step_size and rel_stepsize, got {self.step_size} and {self.rel_stepsize}"
