@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from RobustART.errors import ModelError
 
@@ -57,6 +56,8 @@ def count_macs(network: nn.Module, input_size: int, *, attention: bool = False) 
     Raises:
         ModelError: the network does not take images of this size.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # imported here, since it imports triton
+
     shadow = copy.deepcopy(network).to("meta").eval()
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:

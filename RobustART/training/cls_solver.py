@@ -10,6 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from RobustART.training.arguments import parser
+
+if __name__ == "__main__":
+    parser().parse_args()  # answers --help, and refuses unknown flags, before torch is imported
+
 import yaml
 
 from RobustART.config.filled import filled
@@ -25,7 +30,6 @@ from RobustART.evaluation.run import evaluate
 from RobustART.models import Classifier
 from RobustART.records.lines import CLEAN
 from RobustART.report.build import FILES, Report
-from RobustART.training.arguments import DESCRIPTION, add_arguments
 from RobustART.training.build import build_trainer
 from RobustART.training.checkpoint import newest_checkpoint, recorded_conditions
 from RobustART.training.inputs import (
@@ -134,13 +138,6 @@ def quoted(config: Config) -> dict[str, Any]:
     """Returns the configuration as a report quotes it: all that differs from the defaults, without ``output_dir``."""
     plain: dict[str, Any] = without_defaults(dataclasses.replace(config, output_dir=None))
     return plain
-
-
-def parser() -> argparse.ArgumentParser:
-    """Returns the command line."""
-    result = argparse.ArgumentParser(prog="python -m RobustART.training.cls_solver", description=DESCRIPTION)
-    add_arguments(result)
-    return result
 
 
 def configure_logging(folder: Path, world: World, quiet: bool) -> None:
