@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,3 +84,9 @@ class Verdict:
         """Replaces prediction, confidence and label rank of ``rows``, (M,)."""
         for mine, theirs in zip((self.prediction, self.confidence, self.label_rank), values, strict=True):
             mine[rows] = theirs.to(mine)
+
+    @functools.cached_property
+    def lists(self) -> dict[str, list[Any]]:
+        """The tensors as lists by name, for records; read when all attacks are done, since it is not computed again."""
+        names = ("prediction", "confidence", "label_rank", "forward", "backward")
+        return {name: getattr(self, name).tolist() for name in names}

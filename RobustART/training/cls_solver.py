@@ -21,6 +21,7 @@ from RobustART.config.filled import filled
 from RobustART.config.loader import load_config, without_defaults
 from RobustART.config.schema import Config, EvaluationConfig, ModelConfig
 from RobustART.core.distributed import World, lost_processes_named
+from RobustART.core.memory import tune_memory
 from RobustART.core.options import to_plain
 from RobustART.core.plugins import import_plugins
 from RobustART.core.termination import exit_status
@@ -165,6 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
 
     def command() -> int:
+        if argv is None:  # not called from Python
+            tune_memory()
         import_plugins(arguments.imports, "--import")
         return run(arguments)
 
