@@ -17,16 +17,14 @@ from typing_extensions import Unpack
 
 from RobustART.core.ranges import Count, Number, Range
 from RobustART.core.seeding import fold, random_bits
-from RobustART.noise.attacks.geometry import Norm, norms, room, shrink_l1, spread, where
+from RobustART.noise.attacks.geometry import Norm, bounds, norms, room, shrink_l1, spread, where
 from RobustART.noise.attacks.inputs import AttackOptions, attack
 from RobustART.noise.attacks.losses import margin
-from RobustART.noise.attacks.task import Rows, Task, attack_task
+from RobustART.noise.attacks.task import FILL, Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
 _TINY = 1e-12
 _BITS = 20  # random bits of a position; the shares of places differ by less than 2**-12 for sides below 256
-_FILL = 1 << 16
-"""Values in a batch below which a device is not fully used: batches of small images get more proposals."""
 
 
 def schedule(queries: int, p_init: float, rescale: bool) -> list[float]:
@@ -111,8 +109,7 @@ class _Search:
         best = self._start(origin, eps, keys)
         rows = {"item": items, "image": image, "best": best, "t": torch.zeros_like(items)}
         if task.norm == "Linf":
-            radius = spread(eps, origin)
-            rows |= {"high": (origin + radius).clamp(max=1), "low": (origin - radius).clamp(min=0)}
+            rows["low"], rows["high"] = bounds(origin, eps)
         else:
             rows |= {"origin": origin, "eps": eps}
         rows["gap"] = self._gap(best, image)
@@ -168,7 +165,7 @@ class _Search:
     def advance(self, rows: Rows) -> Tensor:
         """Tries the next proposals of every row and keeps the first that lowers the gap; returns the finished rows."""
         task, count = self.task, len(rows["item"])
-        capacity = max(self.slots, _FILL // math.prod(self.shape))
+        capacity = max(self.slots, FILL // math.prod(self.shape))
         width = int(max(1, min(capacity // count, 0.7 / self.acceptance)))
         finished = (rows["gap"] <= 0) | (rows["t"] >= self.queries)
         if not bool(finished.all()):

@@ -17,6 +17,8 @@ from RobustART.noise.attacks.victim import Model, Victim, guarded
 Rows = dict[str, Tensor]
 """The state of the images in the batch: columns by name, each with one entry per row. A row is one image, or one image with
 one target class or restart."""
+FILL = 1 << 16
+"""Values in a batch below which a device is not fully used: batches of small images get more rows."""
 
 
 @dataclass
@@ -92,10 +94,12 @@ class Task:
             begin: items ``round * M + position`` to fresh rows.
             advance: one step for all rows, which it changes; returns a mask of the finished ones. It stores the results of
                 finished rows itself.
-            rounds: restarts, target classes, or both.
+            rounds: restarts, target classes, or both; those of one image may be in the batch together.
         """
         items = torch.arange(len(index) * rounds, device=index.device)
         slots, count, rows = self.slots or len(self.images), 0, Rows()
+        if rounds > 1:
+            slots = max(slots, FILL // self.images[0].numel())
         while len(items) or count:
             if count < slots and len(items):
                 items = items[~self.broken[index[items % len(index)]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -62,9 +63,18 @@ class Victim:
         self.model, self.amp = model, amp
         self.dtype = parameter_dtype(model)
         self.classes: int | None = None
-        self.forward_passes = torch.zeros_like(labels)
-        self.backward_passes = torch.zeros_like(labels)
+        self._forward, self._backward = _Tally(labels), _Tally(labels)
         self._labels = labels
+
+    @property
+    def forward_passes(self) -> Tensor:
+        """Forward passes of each image, int64 (N,)."""
+        return self._forward.total()
+
+    @property
+    def backward_passes(self) -> Tensor:
+        """Backward passes of each image, int64 (N,)."""
+        return self._backward.total()
 
     def logits(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
         """Returns the logits (M, K) of points (M, C, H, W) of the images ``index``, (M,), without a graph.
@@ -93,7 +103,7 @@ class Victim:
                     "follow; remove torch.no_grad(), argmax or rounding from it, or use the 'square' attack"
                 )
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-        self.backward_passes.index_add_(0, index, torch.ones_like(index))
+        self._backward.add(index)
         return logits.detach(), losses.detach(), torch.nan_to_num(gradient, nan=0.0)
 
     def class_gradients(
@@ -114,7 +124,7 @@ class Victim:
             totals = values.sum(0).unbind()
         for j, total in enumerate(totals):
             (gradient,) = torch.autograd.grad(total, leaf, retain_graph=j < len(totals) - 1)
-            self.backward_passes.index_add_(0, index, torch.ones_like(index))
+            self._backward.add(index)
             yield values[:, j].detach(), torch.nan_to_num(gradient, nan=0.0)
 
     def _ask(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
@@ -131,13 +141,36 @@ class Victim:
         if self.classes is None:
             self.classes = logits.shape[1]
             check_labels(self._labels, self.classes)
-        self.forward_passes.index_add_(0, index, torch.ones_like(index))
+        self._forward.add(index)
         return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+
+
+class _Tally:
+    """Counts the passes of images; successive passes of the same rows, which are one tensor, are added at once."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._total, self._times = torch.zeros_like(like), 0
+        self._index = like[:0]
+
+    def add(self, index: Tensor) -> None:
+        """Counts one pass of the images ``index``, (M,), which is not changed later."""
+        if index is not self._index:
+            self.total()
+            self._index = index
+        self._times += 1
+
+    def total(self) -> Tensor:
+        """Returns the passes of each image, int64 (N,)."""
+        if self._times:
+            self._total.index_add_(0, self._index, torch.full_like(self._index, self._times))
+            self._times = 0
+        return self._total
 
 
 def check_output(output: object, count: int) -> None:
     """Raises ``ModelError`` unless a model's output is logits (count, K), K at least 2, without NaN."""
-    if check_logits(output, count, classes=2).isnan().any():
+    logits = check_logits(output, count, classes=2)
+    if not math.isfinite(logits.detach().sum()) and logits.isnan().any():
         raise ModelError("the model returned NaN logits; an attack on it would prove nothing")
 
 
