@@ -125,12 +125,14 @@ def starts(against: Path, folder: Path) -> dict[str, list[str]]:
     result = folder / "clean.jsonl"
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
-from RobustART.records.header import config_hash
+from RobustART.records.header import conditions_hash
 from RobustART.records.lines import FORMAT, Line
 from RobustART.records.sealing import seal
 import json, pathlib
-conditions = {{"seed": 0, "model": {{"source": "timm:resnet18", "arguments": {{}}, "weights": "0" * 16}}}}
-head = {{"format": FORMAT, "benchmark": "clean", "hash": config_hash(conditions), "conditions": conditions,
+model = {{"source": "timm:resnet18", "arguments": {{}}, "weights": "0" * 16}}
+data = [{{"name": "photos", "fingerprint": "0" * 16, "images": 20, "subset": None}}]
+conditions = {{"benchmark": "clean", "options": {{}}, "attacks": {{}}, "data": data, "model": model, "seed": 0}}
+head = {{"format": FORMAT, "benchmark": "clean", "hash": conditions_hash(conditions), "conditions": conditions,
         "versions": {{}}, "passes": [{{"name": "", "cells": ["clean"], "ids": 20, "coordinates": [{{}}]}}]}}
 lines = [Line(0, i, f"{{i}}.jpg", i, "0" * 16, [i], [0.5], [0]).dump() for i in range(20)]
 pathlib.Path({str(result)!r}).write_text(seal(json.dumps(head)) + "".join(lines))
