@@ -69,7 +69,7 @@ def _store(address: str, port: int, served: bool, rank: int, waiting: str, until
 
     def connect() -> dist.Store | None:
         if not serves:
-            try:  # where nobody listens, torch prints lines of its own for each attempt
+            try:  # where nobody listens, torch prints lines for each attempt
                 socket.create_connection((address, port), timeout=2).close()
             except OSError:
                 return None

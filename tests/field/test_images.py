@@ -13,6 +13,7 @@ import zlib
 
 import numpy as np
 import pytest
+import torchvision
 from PIL import GifImagePlugin, Image, ImageFile, PngImagePlugin
 
 from RobustART.core.imaging import DECODERS, decode, decode_picture, picture_pixels, read_bytes
@@ -61,6 +62,8 @@ def claims(data: bytes, height: int, width: int) -> bytes:
 
 
 def accepts(decoder: str, data: bytes) -> bool:
+    if decoder == "torchvision" and find_format(data) == "WEBP":
+        return hasattr(torchvision.io, "decode_webp")  # since torchvision 0.20
     return find_format(data) in LIBRARIES.get(decoder, ("", FORMATS))[1]
 
 

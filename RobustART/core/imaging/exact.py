@@ -14,6 +14,8 @@ import numpy as np
 
 from RobustART.core.imaging.formats import image_format
 from RobustART.core.imaging.pillow import Array, load_rgb, open_image
+from RobustART.core.optional import require
+from RobustART.errors import ConfigError
 
 SAMPLES = Path(__file__).parent / "samples"
 """Small files of every subsampling, grey, progressive, with restart markers, and CMYK, which is left to Pillow."""
@@ -40,8 +42,8 @@ def decode_jpeg(data: bytes) -> Array | None:
 def _equals_pillow() -> bool:
     """Returns whether simplejpeg is installed and has Pillow's pixels on all samples."""
     try:
-        import simplejpeg  # noqa: F401
-    except ImportError:
+        require("simplejpeg")
+    except ConfigError:
         return False
     files = [path.read_bytes() for path in sorted(SAMPLES.glob("*.jpg")) if path.stem != "cmyk"]
     return bool(files) and all(np.array_equal(_decoded(data), np.asarray(load_rgb(data))) for data in files)
@@ -49,9 +51,7 @@ def _equals_pillow() -> bool:
 
 def _decoded(data: bytes) -> Any:
     """Returns simplejpeg's pixels; None if it raises an error or has a warning."""
-    import simplejpeg
-
     try:
-        return simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False, strict=True)
+        return require("simplejpeg").decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=False, strict=True)
     except (ValueError, OSError, RuntimeError, MemoryError):
         return None
