@@ -99,7 +99,7 @@ def auto_pgd(
         large_reps: whether to begin in larger balls.
     """
     run = _Run(task, index, loss, targets, phases(steps, large_reps), rho, eot_iter)
-    task.run(index, run.begin, run.advance, rounds)
+    task.run(index, run.begin, run.advance, rounds, together=targets is not None)
 
 
 class _Run:

@@ -82,8 +82,9 @@ class Task:
         return logits.topk(min(count, logits.shape[1] - 1), dim=1).indices
 
     def run(
-        self, index: Tensor, begin: Callable[[Tensor], Rows], advance: Callable[[Rows], Tensor], rounds: int = 1
-    ) -> None:
+        self, index: Tensor, begin: Callable[[Tensor], Rows], advance: Callable[[Rows], Tensor], rounds: int = 1,
+        *, together: bool = False,
+    ) -> None:  # fmt: skip
         """Advances one row per image and round until all are finished, in a batch that stays full.
 
         Finished rows leave, and waiting ones take their places; an image broken in one round takes no part in later ones.
@@ -94,11 +95,13 @@ class Task:
             begin: items ``round * M + position`` to fresh rows.
             advance: one step for all rows, which it changes; returns a mask of the finished ones. It stores the results of
                 finished rows itself.
-            rounds: restarts, target classes, or both; those of one image may be in the batch together.
+            rounds: restarts, target classes, or both.
+            together: whether the batch of small images is filled with rounds of the same images, see :data:`FILL`. Most
+                images that withstand the first target class withstand all; of restarts, many would be in vain.
         """
         items = torch.arange(len(index) * rounds, device=index.device)
         slots, count, rows = self.slots or len(self.images), 0, Rows()
-        if rounds > 1:
+        if together:
             slots = max(slots, FILL // self.images[0].numel())
         while len(items) or count:
             if count < slots and len(items):
