@@ -37,7 +37,7 @@ def main():
         benchmark = build_benchmark("clean", data)
         settings = Settings(batch_size=arguments.batch_size, progress=False)
         ids = [list(range(len(data)))]
-        header = make_header(benchmark, ids, model, fingerprint(model), world.device, settings)
+        header = make_header(benchmark, ids, model, fingerprint(model), 1000, world.device, settings)
         images = (
             torch.stack([torch.from_numpy(crop) for crop in crops]).permute(0, 3, 1, 2).float().div(255).contiguous()
         )

@@ -27,6 +27,7 @@ import torchvision
 from PIL import Image
 from torch import nn
 
+from RobustART.config.training import TrainingConfig
 from RobustART.core.distributed import World
 from RobustART.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from RobustART.data import create_dataset
@@ -35,7 +36,7 @@ from RobustART.training.augment.mixing import Mixing
 from RobustART.training.augment.transforms import TrainingView, create_transform
 from RobustART.training.ema import Ema, Swa
 from RobustART.training.loading import Batch, load_batches
-from RobustART.training.loop import LoopSettings, Training
+from RobustART.training.loop import Training
 from RobustART.training.objectives.objective import Plain
 from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
@@ -45,8 +46,8 @@ from RobustART.training.sampling import Plan
 def ours(batch: int) -> Callable[[], None]:
     model = create_model("resnet18", num_classes=100, preprocessing={"input_size": 64, "resize": 64})
     optimizer = create_optimizer(model, "SGD", lr=0.1, kwargs={"momentum": 0.9, "weight_decay": 1e-4})
-    settings = LoopSettings(steps=10**9)
-    training = Training(model, Plain(100, 0.1), optimizer, lambda step: 0.1, 0.1, Parallel(World("cpu", {})), settings)
+    parallel = Parallel(World("cpu", {}))
+    training = Training(model, Plain(100, 0.1), optimizer, lambda step: 0.1, 0.1, parallel, 10**9, TrainingConfig())
     images, labels = torch.randint(256, (batch, 3, 64, 64), dtype=torch.uint8), torch.randint(100, (batch,))
 
     def step() -> None:
@@ -156,11 +157,11 @@ def main() -> None:
 def memory(steps: int = 1000) -> tuple[float, float]:
     """Returns the memory in MiB after 100 steps, and after all."""
     model = create_model("resnet18", num_classes=10, preprocessing={"input_size": 32, "resize": 32})
-    settings = LoopSettings(steps=steps, accumulate=2, clip_grad=1.0)
+    settings = TrainingConfig(accumulate=2, clip_grad=1.0)
     optimizer = create_optimizer(model, "SGD", lr=0.01, kwargs={"momentum": 0.9})
     training = Training(
         model, Plain(10, 0.1, Mixing(0.2, 1.0, 0.5)), optimizer, lambda step: 0.01, 0.01, Parallel(World("cpu", {})),
-        settings, Ema(model.network, decay=0.999), Swa(model.network, first=1, every=10),
+        steps, settings, ema=Ema(model.network, decay=0.999), swa=Swa(model.network, first=1, every=10),
     )  # fmt: skip
     images, labels = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (4,))
     found = []

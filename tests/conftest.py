@@ -128,7 +128,7 @@ evaluation:
   benchmarks:
     clean: {{}}
     imagenet_c: {{corruptions: [gaussian_noise, pixelate], severities: [1, 3]}}
-    adversarial: {{eps: [1/255, 8/255]}}
+    adversarial: {{attacks: [fgsm, pgd_linf], eps: [1/255, 8/255]}}
 """
     )
     return path

@@ -215,5 +215,5 @@ def test_the_recipe_is_the_same_on_any_number_of_processes(data):
     with pytest.raises(ConfigError, match="images_per_step is 512, which 3 processes cannot share"):
         batch_size_of(config, 3)
     stated = dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=32))
-    with pytest.raises(ConfigError, match="say one of them"):
+    with pytest.raises(ConfigError, match="set one of them"):
         batch_size_of(stated, 16)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from RobustART.benchmarks.attack_cells import attack_coordinates, bound_attacks, is_attack, one_spelling
-from RobustART.benchmarks.building import Benchmark, Cell, Pass, clean_view
+from RobustART.benchmarks.attack_cells import (
+    BoundAttack,
+    attack_coordinates,
+    bound_attacks,
+    is_attack,
+    one_spelling,
+)
+from RobustART.benchmarks.building import Benchmark, Cell, Pass, Probe, clean_view
 from RobustART.benchmarks.options import AttackEntry, Radii
 from RobustART.errors import ConfigError
 from RobustART.metrics.reading import check_coordinates, single_pass
@@ -22,12 +29,16 @@ from RobustART.metrics.spec import (
     TableSpec,
     add_benchmark,
 )
+from RobustART.metrics.trust import cell_signs, gradient_free
 from RobustART.records.lines import CLEAN, Records
 
 if TYPE_CHECKING:
     from RobustART.data import ImageDataset
 
 NAME = "adversarial"
+QUERIES = 200
+"""Queries of Square on images that all attacks with gradients have left: enough where gradients are masked, and too few to
+break what honest gradients did not."""
 CLEAN_ACCURACY = MetricSpec("clean_accuracy", "Percentage of images classified correctly without an attack.", "high")
 ROBUST = MetricSpec("robust_accuracy", "Percentage of all images classified correctly under the attack.", "high")
 AR = MetricSpec(
@@ -56,7 +67,7 @@ TABLES = (
 def build(
     dataset: ImageDataset,
     *,
-    attacks: Sequence[AttackEntry] = ("fgsm", "pgd_linf"),
+    attacks: Sequence[AttackEntry] = ("fgsm", "pgd_linf", "autoattack_linf"),
     eps: Radii = None,
     stop: Literal["first"] | None = "first",
 ) -> Benchmark:
@@ -65,17 +76,29 @@ def build(
     Args:
         dataset: clean images.
         attacks: names in ``ATTACKS``, or ``{name: {option: value}}`` for an attack with options; the option
-            ``backend: foolbox``, ``torchattacks`` or ``autoattack`` runs that library's implementation.
+            ``backend: foolbox``, ``torchattacks`` or ``autoattack`` runs that library's implementation. Where all attacks
+            of a norm and radius need gradients, Square tries up to 64 of the images that they left, with 200 queries.
         eps: radii for all attacks, or a mapping from norm (``Linf``, ``L2``, ``L1``) or attack to radii. By default a norm
             has the benchmark's three radii: 0.5/255, 2/255, 8/255; 0.5, 2, 8; 100, 400, 1600.
         stop: ``first`` ends the attack on an image when it succeeds; null runs all steps, as in figures of papers.
     """
+    bound = bound_attacks(NAME, attacks, eps, stop)
     cells = [Cell(CLEAN, clean_view)]
-    cells += [
-        Cell(bound.name, clean_view, bound.coordinates, bound.attack, view_key=CLEAN)
-        for bound in bound_attacks(NAME, attacks, eps, stop)
-    ]
-    return Benchmark(SPEC, (Pass(dataset, tuple(cells)),), one_spelling(attacks, eps))
+    cells += [Cell(one.name, clean_view, one.coordinates, one.attack, view_key=CLEAN) for one in bound]
+    return Benchmark(SPEC, (Pass(dataset, tuple(cells), probes=tuple(_probes(bound))),), one_spelling(attacks, eps))
+
+
+def _probes(bound: Sequence[BoundAttack]) -> Iterator[Probe]:
+    """Yields Square with few queries for each norm and radius at which all attacks need gradients."""
+    from RobustART.noise.attacks import ATTACKS
+
+    groups: dict[tuple[str, str, float], list[BoundAttack]] = {}
+    for one in bound:
+        groups.setdefault((one.coordinates["norm"], one.coordinates["radius"], one.coordinates["eps"]), []).append(one)
+    for (norm, radius, eps), group in groups.items():
+        if eps > 0 and not any(gradient_free(one.coordinates["attack"], one.attack.keywords) for one in group):
+            attack = functools.partial(ATTACKS["square"], eps=eps, norm=norm, steps=QUERIES)
+            yield Probe(f"square {norm} {radius}", tuple(one.name for one in group), attack)
 
 
 def coordinates(cell: str) -> dict[str, Any]:
@@ -101,12 +124,13 @@ def summarize(records: Records) -> Summary:
     """Returns robust accuracy, AR and WCAR, see :func:`~RobustART.metrics.robustness.robustness`."""
     table = single_pass(records)
     settings = records.header["conditions"].get("attacks", {})
-    attacked = {}
+    found, attacked, signs = cell_signs(records), {}, {}
     for column, (cell, place) in enumerate(zip(table.cells, table.coordinates, strict=True)):
         if cell != CLEAN:
             norm = settings.get(cell, {}).get("norm") or place["norm"]
-            attacked[Attacked(place["attack"], place["radius"], norm)] = table.correct[:, column]
-    summary = robustness(table.correct[:, table.cell(CLEAN)], attacked)
+            which = Attacked(place["attack"], place["radius"], norm)
+            attacked[which], signs[which] = table.correct[:, column], found.get(cell, {})
+    summary = robustness(table.correct[:, table.cell(CLEAN)], attacked, signs)
     stages = broken_by_stage(table)
     return Summary(summary.metrics, {**summary.tables, **({"broken_by": stages} if stages else {})})
 

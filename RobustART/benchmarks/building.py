@@ -12,6 +12,7 @@ from RobustART.core.options import checked, option_defaults
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import ConfigError
 from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec
+from RobustART.records.comparability import PLACES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +62,20 @@ class Cell:
 
 
 @dataclasses.dataclass(frozen=True)
+class Probe:
+    """An attack without gradients that tries some of the images that all attacks of some cells have left."""
+
+    name: str
+    """Name, unique in the pass; it determines the random draws."""
+    cells: tuple[str, ...]
+    """Cells whose attacks must have left an image; they have one view and attack and judge one model."""
+    attack: Callable[..., Tensor]
+    """(model, images, labels, *, seeds) -> images, on the device."""
+    images: int = 64
+    """Largest number of images; the blocks of a pass have fixed shares of it."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Pass:
     """One data set with all its cells; each image is decoded once."""
 
@@ -76,6 +91,8 @@ class Pass:
     """Returns the preprocessing of this data set from the model's, with the same input size; None uses the model's."""
     measure: Callable[[Tensor, Tensor], Mapping[str, Tensor]] | None = None
     """(views uint8 (N, V, S, S, 3), logits (N, V, K)) -> extra numbers to record, each (N, V, ...), by name."""
+    probes: tuple[Probe, ...] = ()
+    """Checks of attacks that use gradients."""
     reference: str | None = None
     """Cell from which the others differ too little to be visible; example images show them as amplified differences."""
 
@@ -129,8 +146,6 @@ class Benchmark:
         return self.spec.name
 
 
-PLACES = ("root_dir", "meta")
-"""Options that locate files."""
 READING = ("preprocess", "decoder", "exif_orientation")
 """Options that determine how files are read; without files they are not conditions of a result."""
 STORED = "stored"

@@ -25,7 +25,7 @@ from RobustART.benchmarks.stored import (
     stored_cells,
 )
 from RobustART.core.imaging.npy import map_npy
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.metrics.results import Summary
 from RobustART.metrics.spec import BenchmarkSpec, add_benchmark
 from RobustART.records.lines import Records

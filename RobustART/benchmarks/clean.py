@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from RobustART.benchmarks.building import Benchmark, Cell, Pass, clean_view
 from RobustART.metrics.estimates import top_k
-from RobustART.metrics.reading import check_one_cell, single_pass
+from RobustART.metrics.reading import check_one_cell, competing_classes, single_pass
 from RobustART.metrics.results import Summary
 from RobustART.metrics.spec import Axis, BenchmarkSpec, Entry, MetricSpec, add_benchmark
 from RobustART.records.lines import CLEAN, Records
@@ -27,7 +27,7 @@ def build(dataset: ImageDataset) -> Benchmark:
 
 def summarize(records: Records) -> Summary:
     """Returns top-1 and top-5 accuracy of the first cell."""
-    return top_k(single_pass(records).label_rank[:, 0], (1, 5))
+    return top_k(single_pass(records).label_rank[:, 0], (1, 5), competing_classes(records))
 
 
 def _axes(entry: Entry) -> Iterator[Axis]:

@@ -20,7 +20,7 @@ from RobustART.benchmarks.stored import (
     grades_of,
     stored_cells,
 )
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.metrics import estimates
 from RobustART.metrics.corruption import SCORED
 from RobustART.metrics.reading import single_pass

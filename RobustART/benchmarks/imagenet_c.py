@@ -35,11 +35,11 @@ from RobustART.benchmarks.stored import (
     stored_cells,
 )
 from RobustART.core.imaging import Array, JpegQuality, decode, encode_jpeg
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.errors import ConfigError, DataError, RecordError
 from RobustART.metrics.corrupted import corrupted
-from RobustART.metrics.corruption import GROUPS
-from RobustART.metrics.reading import check_one_model, matched_clean, single_pass
+from RobustART.metrics.corruption import GROUPS, group_of
+from RobustART.metrics.reading import check_one_model, has_imagenet_labels, matched_clean, single_pass
 from RobustART.metrics.results import Summary, complement
 from RobustART.metrics.spec import Axis, BenchmarkSpec, Companions, Entry, MetricSpec, TableSpec, add_benchmark
 from RobustART.records.lines import CLEAN, Records
@@ -249,11 +249,6 @@ def _stored(
     return Benchmark(SPEC, (part,), options, notes=notes, notes_on=generated.notes_on if generated else None)
 
 
-def group_of(corruption: str) -> str | None:
-    """Returns the official group of a corruption, such as ``weather`` for ``fog``; None for a user's own corruption."""
-    return next((group for group, names in GROUPS.items() if corruption in names), None)
-
-
 def _severity_folder(root: Path, corruption: str, severity: int) -> str:
     """Returns the folder of a cell; in the published archives, corruptions are in folders ``noise``, ``blur``, ..."""
     grouped = f"{group_of(corruption)}/{corruption}/{severity}"
@@ -323,17 +318,17 @@ def summarize(records: Records, companions: Companions | None = None) -> Summary
     ``relative_mCE`` needs the clean records of the same model and images among ``companions``. If they are of other images,
     the summary has a note.
     """
-    table, grades = single_pass(records), grades_of(records)
+    table, grades, imagenet = single_pass(records), grades_of(records), has_imagenet_labels(records)
     clean = (companions or Companions()).run.get(CLEAN)
     if clean is None:
-        return corrupted(grades, table.correct)
+        return corrupted(grades, table.correct, imagenet=imagenet)
     check_one_model({"the result file": records, "the clean result file": clean})
     try:
         without_noise = matched_clean(table, clean)
     except RecordError as error:
-        summary = corrupted(grades, table.correct)
+        summary = corrupted(grades, table.correct, imagenet=imagenet)
         return dataclasses.replace(summary, notes=(*summary.notes, f"{NAME} has no relative mCE: {error}"))
-    return corrupted(grades, table.correct, without_noise)
+    return corrupted(grades, table.correct, without_noise, imagenet)
 
 
 def _axes(entry: Entry) -> Iterator[Axis]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from RobustART.benchmarks.building import STORED, Benchmark, Cell, Pass, class_list, clean_view
 from RobustART.benchmarks.options import DecoderName
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.errors import ConfigError, DataError, RecordError
 from RobustART.metrics.detection import unknown_images
 from RobustART.metrics.results import Summary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from RobustART.benchmarks.stored import PREPROCESSINGS
 from RobustART.core.imaging import Array
 from RobustART.core.imaging.video import write_video
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.errors import ConfigError, RecordError, UnknownNameError, nearest
 from RobustART.metrics import stability
 from RobustART.metrics.estimates import Sample as Values
@@ -24,14 +24,13 @@ from RobustART.metrics.reading import check_extra
 from RobustART.metrics.results import Summary, complement
 from RobustART.metrics.spec import Axis, BenchmarkSpec, Companions, Entry, MetricSpec, TableSpec, add_benchmark
 from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, SCORED_PERTURBATIONS, is_noise, references
-from RobustART.metrics.steadiness import steadiness
 from RobustART.records.lines import Records
 from RobustART.records.table import PassRecords
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from RobustART.data import ImageDataset, Sample
+    from RobustART.data import ImageDataset, Sample, View
 
 NAME = "imagenet_p"
 PUBLISHED = PublishedSet(
@@ -72,24 +71,24 @@ NOT_COMPRESSED = (
 
 
 def published_frames(perturbation: str) -> int:
-    """Returns the number of frames in the published videos of a perturbation: 41 for ``translate``, 31 for the others."""
-    from RobustART.noise.perturbations import FRAMES
+    """Returns the number of frames in the published videos of a perturbation."""
+    from RobustART.noise.perturbations import FRAMES, TRANSLATIONS
 
-    return 41 if perturbation == "translate" else FRAMES
+    return TRANSLATIONS if perturbation == "translate" else FRAMES
 
 
-def rankings(views: Tensor, logits: Tensor, *, noise: bool, stride: int) -> dict[str, Tensor]:
-    """Returns the extra numbers that stability needs beside the predictions.
+def ranking(logits: Tensor, *, noise: bool, stride: int) -> dict[str, Tensor]:
+    r"""Returns the extra numbers that stability needs beside the predictions.
 
     Args:
-        views: not used.
         logits: logits of the frames of videos, (N, T, K).
         noise: whether the reference is the first frame, instead of the one ``stride`` frames before.
         stride: distance of the reference frame.
 
     Returns:
         ``top5``, the five classes with the highest scores in each frame, (N, T, 5); and ``zipf``, the Zipf distance of each
-        frame from its reference, (N, T), as in :func:`~RobustART.metrics.stability.zipf_distance`.
+        frame from its reference, (N, T): :math:`\sum_{i=1}^{K} \frac{1}{i} |\frac{1}{i} - \frac{1}{\sigma(i)}|`, where
+        :math:`\sigma(i)` is the rank in the frame of the class with rank :math:`i` in the reference.
     """
     import torch
 
@@ -101,13 +100,13 @@ def rankings(views: Tensor, logits: Tensor, *, noise: bool, stride: int) -> dict
     return {"top5": order[..., :5], "zipf": ((reference - weight).abs() * reference).sum(dim=-1)}
 
 
-def rankings_of_rows(
+def rankings(
     views: Tensor, logits: Tensor, *, lengths: Sequence[int], rows: Sequence[tuple[bool, int]]
 ) -> dict[str, Tensor]:
-    """Returns :func:`rankings` of several concatenated sequences.
+    """Returns :func:`ranking` of several concatenated sequences.
 
     Args:
-        views: not used.
+        views: not used; the engine passes them to every such function.
         logits: logits of all frames, (N, frames, K).
         lengths: number of frames in each sequence.
         rows: ``noise`` and ``stride`` of each sequence.
@@ -115,7 +114,7 @@ def rankings_of_rows(
     import torch
 
     parts = [
-        rankings(views, part, noise=noise, stride=stride)
+        ranking(part, noise=noise, stride=stride)
         for part, (noise, stride) in zip(logits.split(list(lengths), dim=1), rows, strict=True)
     ]
     return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
@@ -190,57 +189,64 @@ def build(
 
     Source: https://arxiv.org/abs/1903.12261, section 4.3.
     """
+    folders = perturbation_folders(perturbations, difficulty)
+    rows = {name: (is_noise(name), 1 if is_noise(name) else difficulty) for name in folders}
+    if root_dir is not None:
+        return _stored(root_dir, folders, rows, PREPROCESSINGS[preprocess])
+    from RobustART.noise.perturbations import perturb
+
+    refuse_without_files(NAME, preprocess=preprocess)
+    for folder in folders.values():  # raises for a missing library before the first image
+        perturb(np.zeros((32, 32, 3), np.uint8), folder, size=28)
+    lengths = {name: published_frames(name) for name in folders}
+    cells = [
+        cell
+        for name, folder in folders.items()
+        for cell in _cells(name, lengths[name], functools.partial(SequenceView, folder))
+    ]
+    measure = functools.partial(rankings, lengths=list(lengths.values()), rows=list(rows.values()))
+    part = Pass(dataset, tuple(cells), measure=measure)
+    return Benchmark(SPEC, (part,), {"perturbations": list(folders)}, notes=(NOT_COMPRESSED,))
+
+
+def _cells(perturbation: str, frames: int, view: Callable[[int], View]) -> list[Cell]:
+    return [Cell(f"{perturbation}/{t}", view(t), {"perturbation": perturbation, "frame": t}) for t in range(frames)]
+
+
+def _stored(
+    root_dir: str,
+    folders: Mapping[str, str],
+    rows: Mapping[str, tuple[bool, int]],
+    adapt: Callable[[Preprocessing], Preprocessing] | None,
+) -> Benchmark:
+    """Returns the benchmark of videos in a folder."""
     from RobustART.data.generated import read_generated
     from RobustART.data.published import count_notes, existing_folder, missing
     from RobustART.data.video import frame_view, video_folders
-    from RobustART.noise.perturbations import perturb
 
-    folders = perturbation_folders(perturbations, difficulty)
-    adapt = PREPROCESSINGS[preprocess]
-    rows = {name: (is_noise(name), 1 if is_noise(name) else difficulty) for name in folders}
-    options: dict[str, Any] = {"perturbations": list(folders)}
-    notes: list[str] = []
-    if root_dir is None:
-        refuse_without_files(NAME, preprocess=preprocess)
-        for folder in folders.values():  # raises for a missing library before the first image
-            perturb(np.zeros((32, 32, 3), np.uint8), folder, size=28)
-        lengths = {name: published_frames(name) for name in folders}
-        cells = [
-            Cell(f"{name}/{t}", SequenceView(folder, t), {"perturbation": name, "frame": t})
-            for name, folder in folders.items()
-            for t in range(lengths[name])
-        ]
-        measure = functools.partial(rankings_of_rows, lengths=list(lengths.values()), rows=list(rows.values()))
-        part = Pass(dataset, tuple(cells), measure=measure)
-        return Benchmark(SPEC, (part,), options, notes=(NOT_COMPRESSED,))
     root = existing_folder(PUBLISHED, root_dir, f"{NAME}.root_dir")
     generated = read_generated(root, NAME)
-    parts = []
+    parts, notes = [], []
     for name, videos in video_folders(PUBLISHED, root, folders).items():
-        noise, stride = rows[name]
-        if videos.length <= stride:
+        frames, published, (_, stride) = videos.length, published_frames(name), rows[name]
+        if frames <= stride:
             raise missing(
                 PUBLISHED,
-                f"videos of {published_frames(name)} frames in {videos.root}",
-                f"the first has {videos.length}, too few for a distance of {stride}",
+                f"videos of {published} frames in {videos.root}",
+                f"the first has {frames}, too few for a distance of {stride}",
             )
-        if videos.length != published_frames(name):
-            notes.append(
-                f"ImageNet-P's videos of {name} have {videos.length} frames; the published ones have "
-                f"{published_frames(name)}"
-            )
+        if frames != published:
+            notes.append(f"ImageNet-P's videos of {name} have {frames} frames; the published ones have {published}")
         videos = generated.arrange(videos) if generated else videos
-        cells = [
-            Cell(f"{name}/{t}", functools.partial(frame_view, index=t), {"perturbation": name, "frame": t})
-            for t in range(videos.length)
-        ]
-        measure = functools.partial(rankings, noise=noise, stride=stride)
+        cells = _cells(name, frames, lambda t: functools.partial(frame_view, index=t))
+        measure = functools.partial(rankings, lengths=[frames], rows=[rows[name]])
         parts.append(Pass(videos, tuple(cells), None, name, preprocessing=adapt, measure=measure))
     images = parts[0].dataset
     notes += generated.notes(images) if generated else count_notes(PUBLISHED, images)
     return Benchmark(
-        SPEC, tuple(parts), options, notes=tuple(notes), notes_on=generated.notes_on if generated else None
-    )
+        SPEC, tuple(parts), {"perturbations": list(folders)}, notes=tuple(notes),
+        notes_on=generated.notes_on if generated else None,
+    )  # fmt: skip
 
 
 def layout(
@@ -306,7 +312,7 @@ def check(records: Records, place: str) -> None:
 
 
 def summarize(records: Records, companions: Companions | None = None) -> Summary:
-    """Returns ImageNet-P's numbers, see :func:`~RobustART.metrics.steadiness.steadiness`.
+    """Returns ImageNet-P's numbers, see :func:`~RobustART.metrics.stability.summarize`.
 
     ``mFR`` and ``mT5D`` need a baseline among ``companions``: they are means over perturbations of ratios to the baseline.
     The bootstrap resamples videos of the same file name together, including the baseline's.
@@ -319,7 +325,7 @@ def summarize(records: Records, companions: Companions | None = None) -> Summary
         mine, theirs = (r.header["conditions"]["options"].get(option) for r in (records, baseline) if r is not None)
         if mine != theirs:
             raise RecordError(f"the baseline of {NAME} has {option} {theirs}, but the result has {mine}")
-    return steadiness(_values(records), None if baseline is None else _values(baseline))
+    return stability.summarize(_values(records), None if baseline is None else _values(baseline))
 
 
 def _values(records: Records) -> Mapping[str, Mapping[str, Values]]:

@@ -17,7 +17,7 @@ from RobustART.benchmarks.options import DecoderName, ResizeName
 from RobustART.benchmarks.stored import crop_only, stored_cells
 from RobustART.core.imaging import REFERENCE, RESIZES, Array, decode, encode_jpeg
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.errors import ConfigError
 from RobustART.metrics import estimates
 from RobustART.metrics.reading import check_coordinates, check_extra, has, single_pass

@@ -11,7 +11,7 @@ from RobustART.benchmarks.building import STORED, Benchmark, Cell, Pass, class_l
 from RobustART.benchmarks.clean import TOP1, TOP5
 from RobustART.benchmarks.clean import summarize as top1_and_top5
 from RobustART.benchmarks.options import DecoderName
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.metrics.calibration import calibration
 from RobustART.metrics.reading import check_one_cell, single_pass
 from RobustART.metrics.results import Summary

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,12 +12,14 @@ from RobustART.benchmarks.adversarial import CLEAN_ACCURACY
 from RobustART.benchmarks.attack_cells import attack_coordinates, bound_attacks, is_attack, one_spelling
 from RobustART.benchmarks.building import Benchmark, Cell, Pass, clean_view
 from RobustART.benchmarks.options import AttackEntry, Radii
+from RobustART.core.model_section import ModelConfig
 from RobustART.core.options import build as build_options
 from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics import estimates
 from RobustART.metrics.reading import check_coordinates, has, single_pass
 from RobustART.metrics.results import Summary, Table
 from RobustART.metrics.spec import BenchmarkSpec, Entry, Headline, MetricSpec, TableSpec, add_benchmark
+from RobustART.metrics.trust import UNDER_EVALUATION, cell_signs, doubted
 from RobustART.records.lines import CLEAN, Records
 from RobustART.records.table import PassRecords
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from RobustART.models import Classifier
 
 NAME = "transfer"
-UNDER_EVALUATION = "model"
-"""Name of the model under evaluation among sources and targets."""
 SUCCESS = MetricSpec(
     "transfer_success",
     "Of the images that source and target classify correctly, the percentage that the target misclassifies when the "
@@ -40,22 +39,6 @@ TABLES = (
         rows="source", heat=True, board=True,
     ),
 )  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class FurtherModel:
-    """A model other than the one under evaluation, with the keys of the section ``model`` of a config."""
-
-    type: str
-    """Name of the model."""
-    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Arguments of the builder."""
-    weights: str | None = None
-    """File or name of the weights; None is random weights."""
-    strict: bool = True
-    """Whether missing or unexpected weights are an error."""
-    preprocessing: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Fields that override the model's preprocessing."""
 
 
 def build(
@@ -118,14 +101,13 @@ def build(
 def _other_model(name: str, spec: Any) -> Classifier:
     from torch import nn
 
-    from RobustART.models import build_model, wrap_model
+    from RobustART.models import wrap_model
+    from RobustART.models.section import build_section
 
     if isinstance(spec, nn.Module):
         return wrap_model(spec)
-    stated = build_options(FurtherModel, spec, f"{NAME}.models.{name}")
-    return build_model(
-        stated.type, stated.kwargs, weights=stated.weights, strict=stated.strict, preprocessing=stated.preprocessing
-    )
+    section = build_options(ModelConfig, spec, f"{NAME}.models.{name}")
+    return build_section(section, weights=section.weights)
 
 
 def coordinates(cell: str) -> dict[str, Any]:
@@ -171,16 +153,18 @@ def summarize(records: Records) -> Summary:
     """
     table = single_pass(records)
     clean = {target: table.correct[:, column] for target, column in _clean_columns(table).items()}
-    rates = {}
+    rates, signs, doubts = {}, cell_signs(records), {}
     for column, place in enumerate(table.coordinates):
         if "source" in place:
             source, target = place["source"], place["target"]
             title = f"{SUCCESS.name} {place['attack']}/{place['radius']}"
             both = clean[source] & clean[target]
+            doubts[title, source, target] = signs.get(table.cells[column], {})
             rates[title, source, target] = (np.asarray(~table.correct[:, column]), both)
     tables: dict[str, Table] = {}
     found = estimates.ratios(rates, "no image is right for both source and target")
     for (title, source, target), estimate in found.items():
+        estimate = doubted(estimate, doubts[title, source, target])
         tables.setdefault(title, {}).setdefault(source, {})[target] = estimate
     metrics = {f"{CLEAN_ACCURACY.name} {name}": estimates.accuracy(right) for name, right in clean.items()}
     return Summary(metrics, tables)

@@ -19,18 +19,10 @@ source images, settings or library versions it is refused, and nothing is change
 
 written: the images and the original's lists (meta/ of ImageNet-C, {decoder}_{resize}.txt of ImageNet-S);
 manifest.json, what was asked for and whether it is complete; photos.jsonl, a line for each source image with digests."""
-GENERATE_OPTIONS = """options of the noise, each by --set KEY=VALUE (values are YAML):
-  imagenet_c  {corruption}/{severity}/{class}/{name}.JPEG
-    corruptions=[...]    default: all 19 (robustart list corruptions)
-    severities=[...]     default: [1, 2, 3, 4, 5]
-    jpeg_quality=N       default: 85
-    backend=NAME         default: robustart; or imagecorruptions
-  imagenet_p  {perturbation}/{class}/{name}.mp4
-    perturbations=[...]  default: the 10 scored ones (robustart list perturbations)
-    difficulty=N         default: 1; 2 or 3 make stronger noise, in {perturbation}_{difficulty}
-  imagenet_s  {decoder}/{resize}/{class}/{name}.npy
-    decoders=[...]       default: [pil, opencv, ffmpeg]; also simplejpeg-fast, torchvision
-    resizes=[...]        default: all 11
+LAYOUTS = """layouts, and options of the noise, each by --set KEY=VALUE (`robustart schema evaluation.benchmarks.NAME`):
+  imagenet_c  {corruption}/{severity}/{class}/{name}.JPEG  corruptions, severities, backend, jpeg_quality (default: 85)
+  imagenet_p  {perturbation}/{class}/{name}.mp4            perturbations, difficulty
+  imagenet_s  {decoder}/{resize}/{class}/{name}.npy        decoders, resizes
 
 exit status: 0 written; 2 refused or failed, with the reason; 130 interrupted, the same command resumes"""
 
@@ -39,7 +31,7 @@ def add(kinds: Commands) -> None:
     """Adds ``generate`` to the kinds of ``noise``."""
     command = kinds.add_parser(
         "generate", help="write a noisy data set in its published layout; resumable", description=DESCRIPTION,
-        epilog=GENERATE_OPTIONS, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=LAYOUTS, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     command.add_argument("--benchmark", required=True, help="imagenet_c, imagenet_p or imagenet_s")
     command.add_argument("--source", required=True, metavar="DIR", help="clean images, one folder for each class")
@@ -76,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     source, out = Path(arguments.source), Path(arguments.out)
     if out.resolve().is_relative_to(source.resolve()):
         raise ConfigError(
-            f"--out {out} lies in --source {source}, where it would be read as a class; take another folder"
+            f"--out {out} lies in --source {source}, where it would be read as a class; use another folder"
         )
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # --model may name a user's function

@@ -48,5 +48,3 @@ def run(arguments: argparse.Namespace) -> None:
             summary = found[name]
             shown = [table.name for table in spec_of(name).tables if table.board]
             print(f"{place}\n{Metric(summary.flat(*shown) if shown else summary)}")
-            for note in summary.notes:
-                print(f"note: {note}")

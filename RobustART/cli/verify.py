@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the checks and returns the exit status: 1 if one of them fails."""
     from RobustART.metrics.runs import read_run, result_files
-    from RobustART.verification import published
+    from RobustART.verification import published_numbers as published
     from RobustART.verification.protocols import LISTS, read_list
 
     baseline = read_baseline(arguments)

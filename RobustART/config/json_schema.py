@@ -70,7 +70,8 @@ def _schema(hint: Any, definitions: dict[str, Schema]) -> Schema:
         parts = (_schema(args[0], definitions), *(rule.schema() for rule in args[1:] if isinstance(rule, Rule)))
         return {key: value for part in parts for key, value in part.items()}
     if origin in UNIONS:
-        return {"anyOf": [_schema(member, definitions) for member in args]}
+        written = (member for member in args if typing.get_origin(member) is not Callable)  # no file holds a function
+        return {"anyOf": [_schema(member, definitions) for member in written]}
     if origin is Literal:
         return {"enum": list(args)}
     if hint in PLAIN:

@@ -29,9 +29,6 @@ def schema_lines(cls: type, path: str = "") -> Iterator[str]:
     """Yields the keys of a configuration with their manuals, keys within keys; a part of it if there is a path.
 
     What is chosen by name comes last, since listing it may import torch: first the names that are themselves keys.
-
-    Raises:
-        ConfigError: there is no such key.
     """
     keys: Mapping[str, Key] = _option_keys(cls)
     named: dict[Named, tuple[list[str], Key]] = {}

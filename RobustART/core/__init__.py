@@ -1,1 +1,1 @@
-"""Foundations that every other room uses and that import none of them: options, files, seeds, processes, images."""
+"""Foundations of all other packages: options, files, seeds, processes, images."""

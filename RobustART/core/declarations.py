@@ -1,4 +1,4 @@
-"""What options there are: read from the keyword-only parameters of a function or the fields of a dataclass.
+"""Reads the options of a function (its keyword-only parameters) or of a dataclass (its fields).
 
 A setting's type, default and range are declared once, where it is used. Its description is in the ``Args:`` section of the
 function, or the string under the field.
@@ -35,10 +35,6 @@ def options_of(owner: Callable[..., Any], *, hidden: Collection[str] = ()) -> di
     """Returns the options of a function (its keyword-only parameters) or of a dataclass (its fields), by name.
 
     ``**common: Unpack[Common]`` adds the keys of the ``TypedDict`` ``Common``.
-
-    Args:
-        owner: the function or class.
-        hidden: parameters that are not options.
     """
     options: dict[str, Option] = {}
     if dataclasses.is_dataclass(owner):
@@ -94,8 +90,7 @@ def _keys(common: Any) -> dict[str, Option]:
 
 def builder_of(entry: Any) -> Callable[..., Any]:
     """Returns the function of a registry's entry whose keyword-only parameters are its options."""
-    build: Callable[..., Any] = getattr(entry, "build", entry)
-    return build
+    return getattr(entry, "build", entry)
 
 
 def marks_in(hint: Any) -> Iterator[Named]:

@@ -1,7 +1,7 @@
-"""Which process this is, which device it uses, and how processes wait for each other.
+"""The rank and device of this process, and barriers between the processes of a run.
 
-The variables of torchrun come first, then those of Slurm; without either the process is alone. Evaluation needs no more
-than barriers and small messages, so it always talks over gloo, on GPUs too: nothing depends on how long a process waits.
+The variables of torchrun come first, then those of Slurm; without either the process is alone. Evaluation needs only
+barriers and small messages, so it uses gloo, on GPUs too, where a process may wait for days.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Placement:
     rank: int = 0
     """Number of this process among all, from 0."""
     size: int = 1
-    """How many processes there are."""
+    """Number of processes."""
     local_rank: int = 0
     """Number of this process on its machine; its GPU."""
     address: str = ""
@@ -162,7 +162,7 @@ def lost_processes_named(rank: int, size: int) -> Iterator[None]:
 
 
 class World:
-    """The processes of one run. Use it as a context; leaving it takes the process group down.
+    """The processes of one run. It is a context manager, which destroys the process group at its end.
 
     Attributes:
         rank, size, local_rank: see :class:`Placement`.
@@ -189,7 +189,7 @@ class World:
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Returns when every process has come here. Signals are handled meanwhile."""
+        """Returns when every process has called it. Signals are handled meanwhile."""
         if self.size > 1:
             with lost_processes_named(self.rank, self.size):
                 work = dist.barrier(async_op=True)

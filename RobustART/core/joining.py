@@ -1,8 +1,8 @@
-"""How the processes of a run find each other: a store at one address, and a name that belongs to this start alone.
+"""Joins the processes of a run through a store at one address, under a name that is unique to each start.
 
 The store may be older than the processes: torchrun starts them again after a failure and keeps its store, and one process
 may hold several worlds after each other. So process 0 draws a new name for each start, and the others take the first one
-that they have not had before.
+that they have not used before.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 PATIENCE = "ROBUSTART_JOIN_SECONDS"
 """Environment variable: seconds that a process waits at its start for the others; 600 by default."""
 _QUIET = 3.0
-"""Seconds that a process waits before it says so."""
+"""Seconds that a process waits before it logs that it does."""
 _NAME = "robustart/start"
 _ADVICE = "srun or torchrun starts all of them; to run alone, unset the variables of Slurm and torchrun"
 
@@ -35,7 +35,7 @@ _stores: dict[tuple[str, int], dist.Store] = {}
 
 
 def join(rank: int, size: int, address: str, port: int, served: bool, seconds: int) -> None:
-    """Makes the process group of gloo, once all processes are here; after some seconds a warning names the missing ones.
+    """Creates gloo's process group once all processes have joined; after some seconds a warning names the missing ones.
 
     Args:
         rank: number of this process.
@@ -46,7 +46,7 @@ def join(rank: int, size: int, address: str, port: int, served: bool, seconds: i
         seconds: how long to wait for the others.
 
     Raises:
-        ConfigError: they did not come in time, or cannot be reached.
+        ConfigError: they did not join in time, or cannot be reached.
     """
     until = time.monotonic() + seconds
     who, where = f"process {rank} of {size}", f"at {address}:{port}"
@@ -69,7 +69,7 @@ def _store(address: str, port: int, served: bool, rank: int, waiting: str, until
 
     def connect() -> dist.Store | None:
         if not serves:
-            try:  # where nobody listens, torch prints lines for each attempt
+            try:  # where nobody listens, torch prints its own lines for each attempt
                 socket.create_connection((address, port), timeout=2).close()
             except OSError:
                 return None

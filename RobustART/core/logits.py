@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 from RobustART.errors import ModelError
@@ -22,13 +24,15 @@ def check_logits(output: object, count: int, *, classes: int = 1) -> Tensor:
     return logits
 
 
-def logits_of(output: object, network: nn.Module | None = None) -> Tensor:
-    """Returns a network's output if it is a tensor; otherwise a ModelError says what it is and how to fix that.
+def average(answers: Tensor) -> Tensor:
+    """Returns the logarithm of the mean softmax, (..., K), of several answers (..., R, K); one answer as it is."""
+    if answers.shape[-2] == 1:
+        return answers.squeeze(-2)
+    return answers.double().log_softmax(-1).logsumexp(-2) - math.log(answers.shape[-2])
 
-    Args:
-        output: what the network returned.
-        network: the network, for the message.
-    """
+
+def logits_of(output: object, network: nn.Module | None = None) -> Tensor:
+    """Returns a network's output if it is a tensor; otherwise a ModelError says what it is and how to fix that."""
     if isinstance(output, Tensor):
         return output
     name = "the model" if network is None else f"the model ({type(network).__name__})"

@@ -1,4 +1,5 @@
-"""Options in words: their descriptions, from the string under a field or an ``Args:`` section, and what they may be."""
+"""Describes options in words: what they mean, from the string under a field or an ``Args:`` section, and their
+values."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from RobustART.core.ranges import Rule
 
 
 def manual(owner: Callable[..., Any]) -> dict[str, str]:
-    """Returns the description of each option, on one line; none where the source says nothing."""
+    """Returns the description of each option, on one line; undocumented ones are left out."""
     if dataclasses.is_dataclass(owner) or hasattr(owner, "__required_keys__"):
         return _fields(owner)  # type: ignore[arg-type]
     return {**(_fields(common) if (common := common_options(owner)) else {}), **_arguments(inspect.getdoc(owner) or "")}

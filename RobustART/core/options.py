@@ -1,4 +1,4 @@
-"""The one door for options: they are checked, converted and described here, for configs, Python and result files alike.
+"""Checks and converts options, for configs, Python calls and result files alike.
 
 An option is declared where it is used (:mod:`RobustART.core.declarations`), with its range (:mod:`RobustART.core.ranges`);
 :func:`checked` compares what a user gives with the declaration.
@@ -32,7 +32,7 @@ def option_defaults(function: Callable[..., Any], *, hidden: Collection[str] = (
 
 
 def checked(owner: Callable[..., Any], given: object, place: str, *, hidden: Collection[str] = ()) -> dict[str, Any]:
-    """Returns options, checked against their owner and converted; what is left out stays out.
+    """Returns the given options, checked against their owner and converted.
 
     Args:
         owner: a function, whose keyword-only parameters are the options, or a dataclass.
@@ -76,7 +76,7 @@ def _path(place: str, name: object) -> str:
 
 
 class _MismatchError(Exception):
-    """A value is not what its hint allows; :func:`convert` says what is."""
+    """A value does not fit its hint; :func:`convert` raises a ConfigError for it."""
 
 
 def convert(value: Any, hint: Any, path: str) -> Any:
@@ -259,7 +259,7 @@ def as_path(value: object, what: str) -> Path:
 
 
 def to_plain(config: Any) -> Any:
-    """Returns a dataclass as plain data for YAML or JSON."""
+    """Returns a dataclass as plain data for YAML or JSON; a function by its name, ``module:function``."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {field.name: to_plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
     if isinstance(config, Mapping):
@@ -270,6 +270,8 @@ def to_plain(config: Any) -> Any:
         return os.fspath(config)
     if hasattr(config, "item") and getattr(config, "ndim", None) == 0:
         return config.item()  # a numpy or torch number
+    if inspect.isfunction(config) or inspect.isclass(config):
+        return f"{config.__module__}:{config.__qualname__}"
     return config
 
 

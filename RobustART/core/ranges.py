@@ -1,4 +1,4 @@
-"""What an option may be beyond its type, declared in its annotation: ``alpha: Annotated[float, Range(0, 1)]``.
+"""Conditions on the values of an option, declared in its annotation: ``alpha: Annotated[float, Range(0, 1)]``.
 
 The owner of an option declares its range once; :mod:`RobustART.core.options` checks, describes and documents it.
 """
@@ -38,7 +38,7 @@ class Range(Rule):
     below: bool = False
     """Whether ``high`` itself is excluded."""
     text: str = ""
-    """What messages say instead of the two numbers."""
+    """Text of messages instead of the two numbers."""
 
     def __contains__(self, value: Any) -> bool:
         inside = value > self.low if self.above else value >= self.low
@@ -129,8 +129,10 @@ class Default:
 
 Count = Annotated[int, Range(1)]
 """An integer from 1 up."""
-Number = Annotated[int, Range(0)]
+Natural = Annotated[int, Range(0)]
 """An integer from 0 up."""
+Repeats = Annotated[int, Range(1, 62)]
+"""Number of answers about an image; whether each is right is a bit of an int64."""
 Seed = Annotated[int, Range(-(2**63), 2**63 - 1, text="of 64 bits")]
 """A signed integer of 64 bits."""
 Positive32 = Annotated[float, Range(0, LARGEST_FLOAT32, above=True)]

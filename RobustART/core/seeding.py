@@ -4,13 +4,18 @@ Corruptions run on the CPU, one image at a time, with a numpy generator from :fu
 on any device; they take one 64-bit key per image from :func:`image_seed` and draw with :func:`uniform` and :func:`normal`,
 counter-based generators whose value at (key, stream, position) is a pure function. The draws of an image therefore do not
 depend on its batch, the device, the world size or the point where a run was resumed.
+
+Models and transforms that draw from the global generators of ``torch``, ``random`` and ``numpy`` get these seeded by
+:func:`seed_generators` inside :func:`generators_kept`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -31,6 +36,32 @@ def image_seeds(seed: int, image_ids: Iterable[int], cell: str) -> Tensor:
 def numpy_generator(seed: int, image_id: int, cell: str) -> np.random.Generator:
     """Returns a numpy generator for one image and one cell."""
     return np.random.Generator(np.random.PCG64(image_seed(seed, image_id, cell)))
+
+
+def seed_generators(key: int, device: torch.device | None = None) -> None:
+    """Seeds the global generators of ``torch`` (on the CPU and on ``device``), ``random`` and ``numpy``."""
+    key %= 2**63
+    torch.default_generator.manual_seed(key)
+    random.seed(key)
+    np.random.seed(key & 0xFFFFFFFF)
+    if device is not None and device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(key)
+
+
+@contextlib.contextmanager
+def generators_kept(device: torch.device | None = None) -> Iterator[None]:
+    """Restores afterwards the state of the generators that :func:`seed_generators` seeds."""
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    on_device = torch.cuda.get_rng_state(device) if device is not None and device.type == "cuda" else None
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        np.random.set_state(states[2])
+        if on_device is not None and device is not None:
+            torch.cuda.set_rng_state(on_device, device)
 
 
 def _signed(value: int) -> int:

@@ -1,4 +1,5 @@
-"""Values sent from one process to another over a socket; large arrays are passed as memory, not copied through it.
+"""Sends values from one process to another over a socket; large arrays are passed as shared memory, not copied through
+it.
 
 Nothing here uses ``/dev/shm``, which containers limit to 64 MB, or any other file: the memory is a ``memfd``, whose
 descriptor is sent. Where the system has none, or memory is short, the bytes themselves are sent.

@@ -1,8 +1,8 @@
-"""Work done by other processes of this machine: results as they come, and an end that leaves no process behind.
+"""Runs a function in worker processes of this machine, and leaves no process behind.
 
-Each worker talks to its run over its own socket, so it shares no lock with the others: one that is killed stops nobody,
-is noticed at once, and is named in one line. It ignores SIGINT and SIGTERM, which terminals and schedulers send to every
-process of a run: the run decides when its workers end.
+Each worker has its own socket and shares no lock with the others, so a killed worker blocks nobody, is noticed at once,
+and is named in one line. It ignores SIGINT and SIGTERM, which terminals and schedulers send to every process of a run:
+the run decides when its workers end.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _GIB = 2**30
 
 
 def limit_threads() -> None:
-    """Keeps this process to one thread: where processes are the parallelism, more threads would fight over the cores."""
+    """Limits this process to one thread; with several processes, more threads would compete for the cores."""
     torch.set_num_threads(1)
     try:
         import cv2
@@ -50,7 +50,7 @@ class _Traceback(Exception):
 
 
 def _serve(connection: Connection, function: Callable[[Any], Any], plugins: Sequence[str]) -> None:
-    """Runs in the worker: answers items with results until the run is over."""
+    """Main function of a worker: receives items and sends results until the run ends."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -97,7 +97,7 @@ def _end_with_parent() -> None:
 
 
 def _portable(error: Exception) -> tuple[type[Exception], str, str]:
-    """Returns class, message and traceback of an error; an error itself need not survive pickling."""
+    """Returns class, message and traceback of an error; an error itself may not be picklable."""
     kind, message = type(error), str(error)
     try:
         pickle.dumps(kind)
@@ -114,7 +114,7 @@ def _remade(kind: type[Exception], message: str) -> Exception:
 
 
 class _Worker:
-    """One process, as the run sees it."""
+    """One worker process, as seen by the run."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         # A fork has what users have registered; a process that is not forked imports them.
@@ -130,7 +130,7 @@ class _Worker:
 
 @contextlib.contextmanager
 def _crew(function: Callable[[Any], Any], workers: int, remedy: str) -> Iterator[list[_Worker]]:
-    """Starts workers, and kills them at the end, that of this process too."""
+    """Starts workers, and kills them at the end of the block or of this process."""
     crew: list[_Worker] = []
     owner = os.getpid()
 
@@ -249,7 +249,7 @@ def _memory_hint(code: int | None, remedy: str) -> str:
 
 
 def free_memory(root: Path = Path("/")) -> tuple[int, int] | None:
-    """Returns the free memory and all of it, in bytes, within the limits of a container; None where Linux says nothing.
+    """Returns (free, total) memory in bytes, within the limits of a container; None where Linux does not report it.
 
     Args:
         root: where ``proc`` and ``sys`` are.

@@ -1,4 +1,4 @@
-"""Data sets as lists of (file, label), from class folders, lists of files, or arrays. Nothing here knows of noise."""
+"""Data sets as lists of (file, label), from class folders, lists of files, or arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from RobustART.core.imaging import DECODERS, Array, decode_picture, encode_jpeg, read_bytes
-from RobustART.core.options import checked, convert
+from RobustART.core.options import checked, convert, option_defaults
 from RobustART.core.ranges import Range
 from RobustART.data.folders import IMAGE_SUFFIXES, describe, dropped_note, list_classes
 from RobustART.data.imagenet import folder_labels
@@ -48,7 +48,7 @@ class ImageDataset:
     decoder: str = "pil"
     """One of ``imaging.DECODERS``."""
     note: str = ""
-    """What a report on these images must warn of."""
+    """Warning for reports on these images."""
     labelled_by: str = ""
     """Where the labels come from, such as ``imagenet.WNIDS``, for the report; empty if the data set's type says it."""
     recorded: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
@@ -101,8 +101,8 @@ class ImageDataset:
     def fingerprint(self, ids: Sequence[int]) -> str:
         """Returns 16 hexadecimal digits over the names and labels of the images ``ids`` and how they are decoded.
 
-        Contents are not part of it: each record says by :attr:`Sample.digest` what it was made from, so that a broken
-        file can be mended without losing the records of the others.
+        Contents are not part of it: each record says by :attr:`Sample.digest` what it was made from, so that a damaged
+        file can be replaced without losing the records of the others.
         """
         decoder = "" if self.decoder == "pil" else f" decoder {self.decoder}"
         digest = hashlib.sha256(f"exif {self.exif_orientation}{decoder}\n".encode())
@@ -129,13 +129,7 @@ class ArrayDataset(ImageDataset):
 
 
 def array_dataset(images: Sequence[Array] | Array, labels: Sequence[int], name: str = "arrays") -> ArrayDataset:
-    """Returns a data set of images in memory.
-
-    Args:
-        images: uint8 arrays (H, W, 3), or one of (N, H, W, 3).
-        labels: class of each.
-        name: for messages and the report.
-    """
+    """Returns a data set of images in memory: uint8 arrays (H, W, 3), or one of (N, H, W, 3), and the class of each."""
     for i, image in enumerate(images):
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
@@ -172,13 +166,7 @@ def image_folder(
 
 
 def read_class_folders(root: Path, name: str | None = None, *, ordered: bool = False) -> ImageDataset:
-    """Returns the images of class folders, see :func:`image_folder`.
-
-    Args:
-        root: the folder.
-        name: of the data set; by default that of the folder.
-        ordered: whether to number the class folders in the order of their names.
-    """
+    """Returns the images of class folders, see :func:`image_folder`; ``ordered`` numbers them by name."""
     if not root.is_dir():
         raise DataError(f"there is no folder {root}")
     name = Path(os.path.abspath(root)).name if name is None else name
@@ -215,9 +203,6 @@ def foolbox_photos(root_dir: str | None = None, meta_file: str | None = None) ->
     """Returns the 20 images of ImageNet classes in the package ``foolbox``.
 
     Their class is the last number of the file name: ``imagenet_00_243.jpg`` is of class 243.
-
-    Raises:
-        DataError: foolbox is not installed.
     """
     if root_dir is not None or meta_file is not None:
         raise ConfigError("foolbox_photos takes neither root_dir nor meta_file")
@@ -262,7 +247,7 @@ def create_dataset(
     builder = DATASETS[name]
     given = {} if kwargs is None else kwargs
     if classes is not None:
-        if builder is not image_folder:
+        if "classes" not in option_defaults(builder):
             raise ConfigError(f"classes: {classes} numbers class folders; the data set {name} has none")
         given = {**given, "classes": classes}
     options = checked(builder, given, f"the data set {name}")

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 real pictures of 8 x 8 pixels that are installed with this package."""
+"""scikit-learn's handwritten digits: 1,797 real images of 8 x 8 pixels, which come with scikit-learn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from RobustART.core.imaging import resize
-from RobustART.core.ranges import Number, Range
+from RobustART.core.ranges import Natural, Range
 from RobustART.data.datasets import DATASETS, ArrayDataset, array_dataset
 from RobustART.errors import ConfigError
 
@@ -20,7 +20,7 @@ def sklearn_digits(
     split: Literal["train", "test", "all"] = "all",
     size: Annotated[int, Range(8, 512)] = 8,
     test_fraction: Annotated[float, Range(0, 1, above=True, below=True)] = 0.25,
-    seed: Number = 0,
+    seed: Natural = 0,
 ) -> ArrayDataset:
     """Returns the digits, ten classes, the grey value in all three channels.
 
@@ -28,9 +28,9 @@ def sklearn_digits(
         root_dir: not used; there are no files.
         meta_file: likewise.
         split: ``train``, ``test`` or ``all``.
-        size: side of the pictures in pixels; above 8 they are enlarged by bilinear interpolation.
+        size: side of the images in pixels; above 8 they are enlarged by bilinear interpolation.
         test_fraction: share of each class that belongs to ``test``.
-        seed: which pictures these are.
+        seed: seed of the split.
 
     Raises:
         ConfigError: the arguments name files.

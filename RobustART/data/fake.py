@@ -1,4 +1,4 @@
-"""Pictures that are made up, to try a configuration before the data are there."""
+"""Synthetic images, to try a configuration before the data are available."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import dataclasses
 import numpy as np
 
 from RobustART.core.imaging import Array, resize
-from RobustART.core.ranges import Count, Number
+from RobustART.core.ranges import Count, Natural
 from RobustART.data.datasets import DATASETS, ImageDataset
 
 FAKE_NOTE = "the images are made up (the data set 'fake'), so these numbers say nothing about a model"
-"""What a report says of numbers on them."""
+"""Warning for reports on them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FakeDataset(ImageDataset):
-    """Blots of colour, another picture for every image, made when they are read."""
+    """Random patches of colour, different in every image, made when an image is read."""
 
     size: int = 256
-    """Side of the pictures in pixels."""
+    """Side of the images in pixels."""
     seed: int = 0
-    """Which pictures these are."""
+    """Seed of the images."""
 
     def read(self, image_id: int) -> Array:
         """Returns the pixels of one image."""
@@ -38,17 +38,17 @@ def fake(
     images: Count = 1024,
     classes: Count = 1000,
     size: Count = 256,
-    seed: Number = 0,
+    seed: Natural = 0,
 ) -> FakeDataset:
-    """Returns pictures that are made up, and labels to go with them; every report on them says so.
+    """Returns synthetic images with labels; every report on them has a warning.
 
     Args:
         root_dir: not used, so that ``data.train.type: fake`` alone tries a config that names real folders.
         meta_file: likewise.
         images: how many.
         classes: labels go from 0 to this, one after the other.
-        size: side of the pictures in pixels.
-        seed: which pictures these are.
+        size: side of the images in pixels.
+        seed: seed of the images.
     """
     files = tuple(f"{i:08d}" for i in range(images))
     labels = tuple(i % classes for i in range(images))

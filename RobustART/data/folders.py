@@ -83,11 +83,7 @@ def _top(root: Path, suffixes: tuple[str, ...], dropped: Dropped) -> list[str]:
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Returns the names of the folders in a folder, sorted; hidden ones and :data:`FOREIGN` ones do not count.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """Returns the names of the folders in a folder, sorted; hidden ones and :data:`FOREIGN` ones do not count."""
     return _top(folder, (), Counter())
 
 
@@ -168,12 +164,7 @@ def enumerate_names(names: Iterable[str], most: int = 5) -> str:
 
 
 def what_is_there(folder: Path, fits: Callable[[Path], bool]) -> str:
-    """Returns what is in a folder that is not what was looked for, and which folder beside or in it might be meant.
-
-    Args:
-        folder: the folder that was named.
-        fits: whether a folder looks like what is looked for.
-    """
+    """Returns what is in a folder that is not what was looked for, and which folder beside or in it might be meant."""
     if not folder.is_dir():
         above = next((parent for parent in folder.absolute().parents if parent.is_dir()), None)
         return "there is no such folder" + (f"; {describe(above, str(above))}" if above else "")

@@ -119,7 +119,7 @@ def read_generated(root: Path, benchmark: str) -> Generated | None:
         raise DataError(f"{path} has the format {kind!r}; this version reads {FORMAT!r}")
     if manifest.get("complete") is not True:
         raise DataError(
-            f"{root} is half-made: not all of its files are written. The command that began it finishes it, "
+            f"{root} is incomplete: some of its files are not written yet. Run the command that began it again, "
             f"`robustart noise generate --benchmark {manifest.get('benchmark')} --out {root} ...`"
         )
     if manifest.get("benchmark") != benchmark:

@@ -18,7 +18,7 @@ from RobustART.data.samples import Sample
 from RobustART.errors import DataError
 
 View = Callable[[Sample, np.random.Generator], Array]
-"""How a cell sees an image: uint8 (S, S, 3) from a sample and a generator of that image and that cell.
+"""Makes a cell's view of an image, uint8 (S, S, 3), from a sample and the generator of that image and that cell.
 
 A view with an attribute ``draws`` has the generator of that name instead of its cell's: so the frames of one sequence,
 each of which is a cell, are made from the same draws.
@@ -79,7 +79,7 @@ def load_views(
         dataset: the images.
         groups: image ids; one group is made by one process.
         views: names to views; a view's generator depends on (seed, image id, name), see :func:`generator_of`.
-        prepare: makes the model's view from a decoded picture.
+        prepare: makes the model's view from a decoded image.
         size: side of every view.
         seed: seed of the noise.
         workers: loader processes; 0 works in this one.

@@ -6,18 +6,18 @@ import dataclasses
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.data.datasets import ImageDataset, check_reader, read_class_folders
 from RobustART.data.folders import enumerate_names, subfolders, what_is_there
 from RobustART.data.imagenet import imagenet_class_names, imagenet_wnids
 from RobustART.errors import ConfigError, DataError
 
 
-def missing(published: PublishedSet, looked_for: str, found: str) -> DataError:
+def missing(published: PublishedSet, expected: str, found: str) -> DataError:
     """Returns the error for a data set that is missing or incomplete."""
     return DataError(
-        f"{published.title} is looked for as {looked_for}, but {found}. It is laid out as {published.layout}; it comes "
-        f"from {published.source}"
+        f"{published.title}: expected {expected}, but {found}. Its layout is {published.layout}; its source is "
+        f"{published.source}"
     )
 
 
@@ -34,13 +34,7 @@ def existing_folder(published: PublishedSet, path: object, option: str) -> Path:
 def count_notes(
     published: PublishedSet, dataset: ImageDataset, classes: Collection[int] | None = None
 ) -> tuple[str, ...]:
-    """Returns a warning if a data set has another number of images or classes than the published one.
-
-    Args:
-        published: the published set.
-        dataset: what was found.
-        classes: of ImageNet's 1,000, those that the published set has; up to five missing ones are named.
-    """
+    """Returns a warning if a data set has another number of images or classes than the published one."""
     found = set(dataset.labels)
     if (len(dataset), len(found)) == (published.images, published.classes):
         return ()

@@ -40,7 +40,7 @@ class Sample:
         self.image_id, self.filename, self.label = image_id, filename, label
         self._read, self._prepare, self._exif_orientation, self._decoder = read, prepare, exif_orientation, decoder
         self.last_made: tuple[str, Array] | None = None
-        """What a view made last, by name: views of one sequence that follow one another share it, and one is held."""
+        """The last sequence that a view made, by name; consecutive views of that sequence reuse it."""
 
     @functools.cached_property
     def _source(self) -> bytes | Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from RobustART.core.imaging import Array, decode
 from RobustART.core.imaging.npy import from_npy
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.folders import IMAGE_SUFFIXES, Dropped, dropped_note, enumerate_names, list_classes, what_is_there
 from RobustART.data.imagenet import WNIDS, FolderLabels, folder_labels, imagenet_wnids
@@ -23,13 +23,7 @@ from RobustART.errors import DataError
 
 
 class VariantSample(Sample):
-    """One image in all its versions; what is not asked for is not read.
-
-    Args:
-        dataset: where it belongs.
-        image_id: its number there.
-        prepare: makes the model's view from a decoded image.
-    """
+    """One image in all its versions, each of which is read when it is needed."""
 
     def __init__(self, dataset: VariantDataset, image_id: int, prepare: Callable[[Array], Array]) -> None:
         read = functools.partial(dataset.read, image_id)
@@ -118,16 +112,7 @@ def same_files(
 ) -> tuple[tuple[str, ...], str]:
     """Returns ``class/name`` of each file in the class folders of all these folders, which must hold the same, and a note.
 
-    The note says what of the folders is not read, and is empty if all of it is.
-
-    Args:
-        published: the published set.
-        root: its folder.
-        folders: name of a part of the set to its folder, relative to ``root``.
-        suffixes: of the files.
-
-    Raises:
-        DataError: a folder is missing or empty, or the folders do not hold the same files.
+    The note names what is in the folders and not read; it is empty if everything is read.
     """
     absent = [folder for folder in folders.values() if not (root / folder).is_dir()]
     if absent:
@@ -162,11 +147,7 @@ def same_files(
 
 
 def class_labels(published: PublishedSet, names: Sequence[str]) -> tuple[tuple[int, ...], FolderLabels]:
-    """Returns the label of each ``class/name``, and what the class folders state.
-
-    Raises:
-        DataError: some folders are classes of ImageNet-1k and some are not.
-    """
+    """Returns the label of each ``class/name``, and what the class folders state."""
     folders = sorted({name.split("/", 1)[0] for name in names})
     stated = folder_labels(folders, None)
     if stated.rule != WNIDS:
@@ -182,16 +163,7 @@ def class_labels(published: PublishedSet, names: Sequence[str]) -> tuple[tuple[i
 
 
 def scan_variants(published: PublishedSet, root: Path, folders: Mapping[str, str]) -> VariantDataset:
-    """Returns the images of a published set with one folder of class folders for each version.
-
-    Args:
-        published: the published set.
-        root: its folder.
-        folders: name of a version to its folder, relative to ``root``.
-
-    Raises:
-        DataError: a folder is missing, or the folders do not hold the same images.
-    """
+    """Returns the images of a published set with one folder of class folders for each version."""
     names, note = same_files(published, root, folders)
     labels, stated = class_labels(published, names)
     return VariantDataset(
@@ -209,12 +181,7 @@ def scan_variants(published: PublishedSet, root: Path, folders: Mapping[str, str
 def listed_variants(
     published: PublishedSet, root: Path, folders: Mapping[str, str], lists: Mapping[str, Sequence[tuple[str, int]]]
 ) -> VariantDataset:
-    """Returns the images that lists name, one list of (path relative to ``root``, label) for each version.
-
-    Raises:
-        DataError: a path lies outside its version's folder, is listed twice or is not there, or the lists do not name the
-            same images with the same labels.
-    """
+    """Returns the images that lists name, one list of (path relative to ``root``, label) for each version."""
     rows: dict[str, int] = {}
     first = ""
     for name, folder in folders.items():

@@ -11,7 +11,7 @@ import numpy as np
 
 from RobustART.core.imaging import Array, read_bytes
 from RobustART.core.imaging.video import read_video
-from RobustART.core.published import PublishedSet
+from RobustART.core.published_set import PublishedSet
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.samples import Sample
 from RobustART.data.variants import class_labels, same_files
@@ -69,16 +69,7 @@ class VideoDataset(ImageDataset):
 
 
 def video_folders(published: PublishedSet, root: Path, folders: Mapping[str, str]) -> dict[str, VideoDataset]:
-    """Returns the videos of folders of class folders, which hold the same names; a set's length is that of its first.
-
-    Args:
-        published: the published set.
-        root: its folder.
-        folders: name of a set of videos to its folder, relative to ``root``.
-
-    Raises:
-        DataError: a folder is missing or holds no videos, or the folders do not hold the same ones.
-    """
+    """Returns the videos of folders of class folders with the same names; a set's length is that of its first video."""
     files, note = same_files(published, root, folders, VIDEO_SUFFIXES)
     labels, stated = class_labels(published, files)
     found = {}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from RobustART.benchmarks import Cell, Pass
-from RobustART.core.logits import check_logits
+from RobustART.core.logits import average, check_logits
+from RobustART.core.seeding import image_seed, seed_generators
 from RobustART.data.loader import View, generator_of
 from RobustART.errors import RecordError
 from RobustART.evaluation.attacking import BlockAttack
@@ -76,11 +77,14 @@ class PassRunner:
         part: the pass.
         device: device of the models.
         settings: batch size, precision and seed.
+        grid: all blocks of the pass.
     """
 
     def __init__(
-        self, models: Mapping[str | None, nn.Module], number: int, part: Pass, device: torch.device, settings: Settings
-    ) -> None:
+        self, models: Mapping[str | None, nn.Module], number: int, part: Pass, device: torch.device, settings: Settings,
+        grid: Sequence[Sequence[int]],
+    ) -> None:  # fmt: skip
+        self.places = {block[0]: (place, place + 1) for place, block in enumerate(grid)}
         self.models, self.number, self.part, self.device, self.settings = models, number, part, device, settings
         self.cells = part.cells
         self.view_of = view_names(part.cells)
@@ -90,12 +94,21 @@ class PassRunner:
         self.classes = None if part.classes is None else torch.tensor(part.classes, device=device)
         self.half = None if any(cell.attack for cell in part.cells) else AMP_TYPES.get(settings.amp or "")
 
-    def logits(self, model: str | None, images: Tensor) -> Tensor:
-        """Returns float32 logits (N, K) of images (N, C, H, W) in [0, 1] on the device, computed in batches."""
-        chunks = images.tensor_split(math.ceil(len(images) / self.settings.batch_size))
-        network = self.models[model]
+    def logits(self, model: str | None, images: Tensor, key: int) -> Tensor:
+        """Returns float32 logits (N, R, K) of R answers about images (N, C, H, W) in [0, 1] on the device, in batches.
+
+        The global generators are seeded before each batch and answer from ``key`` and both numbers, for models that draw
+        from them.
+        """
+        network, found = self.models[model], []
         with torch.no_grad(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
-            return torch.cat([check_logits(network(chunk), len(chunk)).float() for chunk in chunks])
+            for number, chunk in enumerate(images.tensor_split(math.ceil(len(images) / self.settings.batch_size))):
+                answers = []
+                for repeat in range(self.settings.repeats):
+                    seed_generators(image_seed(key, number, f"answer {repeat}"), self.device)
+                    answers.append(check_logits(network(chunk), len(chunk)).float())
+                found.append(torch.stack(answers, dim=1))
+        return torch.cat(found)
 
     def made(self, ids: Sequence[int], shipped: Tensor) -> Tensor:
         """Returns all views of images, uint8 (images, views, S, S, 3), from those that the loader made."""
@@ -123,59 +136,81 @@ class PassRunner:
         labels = torch.tensor([data.labels[i] for i in ids], device=self.device)
         views = self.made(ids, shipped)
         asked = {cell.judge for cell in self.cells} | {cell.victim for cell in self.cells if cell.attack}
-        seen = {model: self._seen(model, views) for model in asked}
+        seen = {model: self._seen(model, views, ids[0]) for model in asked}
         verdicts = []
         for cell, name in zip(self.cells, self.view_of, strict=True):
-            logits = seen[cell.judge][:, self.columns[name]]
-            check_finite(logits, cell.name, self._names(ids))
-            verdicts.append(Verdict.of(logits, labels, self.classes))
+            answers = seen[cell.judge][:, self.columns[name]]
+            check_finite(answers, cell.name, self._names(ids))
+            verdicts.append(Verdict.of(answers, labels, self.classes))
         for group in attack_groups(self.cells):
             cell, column = self.cells[group[0]], self.columns[self.view_of[group[0]]]
             clean = Verdict.of(seen[cell.victim][:, column], labels, self.classes)
+            assert cell.attack is not None
             self._attack(
-                group, views[:, column], clean.right, [verdicts[i] for i in group], labels, ids, digests, journal
-            )
+                cell.name, cell.attack, cell.victim, {self.cells[i].name: self.cells[i].judge for i in group},
+                views[:, column], clean.right, [verdicts[i] for i in group], labels, ids, digests, journal,
+            )  # fmt: skip
+        probes: list[dict[str, dict[str, int]]] = [{} for _ in ids]
+        for probe in self.part.probes:
+            members = [i for i, cell in enumerate(self.cells) if cell.name in probe.cells]
+            cell, column = self.cells[members[0]], self.columns[self.view_of[members[0]]]
+            left = torch.stack([verdicts[i].right for i in members]).all(0)
+            before, after = (probe.images * place // len(self.places) for place in self.places[ids[0]])
+            tried = left & (left.cumsum(0) <= after - before)
+            verdict = Verdict.of(seen[cell.victim][:, column], labels, self.classes)
+            self._attack(
+                probe.name, probe.attack, cell.victim, {probe.name: cell.victim}, views[:, column], tried, [verdict],
+                labels, ids, digests, journal,
+            )  # fmt: skip
+            for row in tried.nonzero()[:, 0].tolist():
+                spent = int(verdict.forward[row])
+                probes[row][probe.name] = {"broken": int(not verdict.right[row]), "forward": spent}
         columns = [self.columns[name] for name in self.view_of]
-        extra = self.part.measured(views, seen[self.cells[0].judge], columns)
-        return [self._line(row, image_id, digests[row], verdicts, extra[row]) for row, image_id in enumerate(ids)]
+        extra = self.part.measured(views, average(seen[self.cells[0].judge]), columns)
+        return [
+            self._line(row, image_id, digests[row], verdicts, probes[row], extra[row])
+            for row, image_id in enumerate(ids)
+        ]
 
     def _names(self, ids: Sequence[int]) -> list[str]:
         return [f"{self.part.dataset.files[i]} (image {i})" for i in ids]
 
-    def _seen(self, model: str | None, views: Tensor) -> Tensor:
-        """Returns a model's logits of all views, (images, views, K)."""
-        pixels = views.to(self.device, non_blocking=True).flatten(0, 1)
-        chunks = [self.logits(model, to_float(chunk)) for chunk in pixels.split(4 * self.settings.batch_size)]
+    def _seen(self, model: str | None, views: Tensor, first: int) -> Tensor:
+        """Returns a model's answers on all views, (images, views, R, K); ``first`` is the id of the first image."""
+        pixels = views.to(self.device, non_blocking=True).flatten(0, 1).split(4 * self.settings.batch_size)
+        keys = [image_seed(self.settings.seed, first, f"pass {self.number}, part {i}") for i in range(len(pixels))]
+        chunks = [self.logits(model, to_float(part), key) for part, key in zip(pixels, keys, strict=True)]
         return torch.cat(chunks).unflatten(0, views.shape[:2])
 
     def _attack(
-        self, group: Sequence[int], view: Tensor, active: Tensor, verdicts: Sequence[Verdict], labels: Tensor,
-        ids: Sequence[int], digests: Sequence[str], journal: Journal,
+        self, name: str, attack: Callable[..., Tensor], victim: str | None, judges: dict[str, str | None], view: Tensor,
+        active: Tensor, verdicts: Sequence[Verdict], labels: Tensor, ids: Sequence[int], digests: Sequence[str],
+        journal: Journal,
     ) -> None:  # fmt: skip
-        cells = [self.cells[i] for i in group]
-        cell, key = cells[0], (self.number, ids[0])
-        assert cell.attack is not None
-        saved = journal.stages(key, cell.name)
+        """Attacks the ``active`` images of a block and updates the verdicts, one for each entry of ``judges``."""
+        key = self.number, ids[0]
+        saved = journal.stages(key, name)
         if any(entry["digests"] != list(digests) for entry in saved):
             raise RecordError(
-                f"{journal.path} has progress of {cell.name} on images whose content has changed since, from "
+                f"{journal.path} has progress of {name} on images whose content has changed since, from "
                 f"{self.part.dataset.files[ids[0]]} on. Results are never mixed: use another output_dir, or --fresh"
             )
-        stages = stages_of(cell.attack, str(cell.coordinates.get("attack", cell.name)))
-        attack = BlockAttack(
-            cell.name, stages, self.models[cell.victim], cell.victim,
-            {c.name: c.judge for c in cells}, self.logits, labels, ids, self._names(ids),
-            self.classes, batch_size=self.settings.batch_size, seed=self.settings.seed, amp=self.settings.proposals,
+        stages = stages_of(attack, name.partition("/")[0])
+        run = BlockAttack(
+            name, stages, self.models[victim], victim, judges, self.logits, labels, ids, self._names(ids), self.classes,
+            batch_size=self.settings.batch_size, seed=self.settings.seed, amp=self.settings.proposals,
+            repeats=self.settings.repeats,
         )  # fmt: skip
 
         def commit(entry: dict[str, Any]) -> None:
             journal.note({**entry, "pass": key[0], "first": key[1], "digests": list(digests)})
 
-        attack.run(view, active, dict(zip((c.name for c in cells), verdicts, strict=True)), saved, commit)
+        run.run(view, active, dict(zip(judges, verdicts, strict=True)), saved, commit)
 
     def _line(
-        self, row: int, image_id: int, digest: str, verdicts: Sequence[Verdict], extra: dict[str, list[Any]]
-    ) -> Line:
+        self, row: int, image_id: int, digest: str, verdicts: Sequence[Verdict], probes: dict[str, dict[str, int]],
+        extra: dict[str, list[Any]],
+    ) -> Line:  # fmt: skip
         costs: dict[str, Any] = {}
         if any(cell.attack for cell in self.cells):
             flags = {c.name: v.flags[row] for c, v in zip(self.cells, verdicts, strict=True) if v.flags[row]}
@@ -184,7 +219,10 @@ class PassRunner:
                 "forward": [v.lists["forward"][row] for v in verdicts],
                 "backward": [v.lists["backward"][row] for v in verdicts],
                 "flags": flags or None,
+                "probes": probes or None,
             }
+        if self.settings.repeats > 1:
+            costs["answers"] = [int(v.answers[row]) for v in verdicts if v.answers is not None]
         data = self.part.dataset
         return Line(
             self.number, image_id, data.files[image_id], data.labels[image_id], digest,

@@ -9,7 +9,7 @@ import importlib.metadata
 import inspect
 import platform
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,9 +20,12 @@ from RobustART.benchmarks import Benchmark, Pass
 from RobustART.core.options import option_defaults, to_plain
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.sources import source_digests
+from RobustART.data import ImageDataset
+from RobustART.data.imagenet import imagenet_wnids
 from RobustART.evaluation.settings import Settings
 from RobustART.models import Classifier
-from RobustART.records.header import FORMAT, conditions_hash, config_hash
+from RobustART.noise.attacks.victim import replacement
+from RobustART.records.header import FORMAT, IMAGENET, conditions_hash, config_hash
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -68,6 +71,8 @@ def attack_settings(benchmark: Benchmark, amp: str | None = None) -> dict[str, A
                 options = {**option_defaults(cell.attack.func, hidden=("seeds", "log")), **cell.attack.keywords}
                 if amp is not None and options.get("amp", amp) is None:
                     options["amp"] = amp
+                if options.get("samples") == option_defaults(cell.attack.func).get("samples"):
+                    options.pop("samples", None)  # results of before this option are the same
                 empty = (None, inspect.Parameter.empty)
                 settings[cell.name] = {k: v for k, v in options.items() if not any(v is e for e in empty)}
     return settings
@@ -83,6 +88,7 @@ def make_header(
     ids: Sequence[Sequence[int]],
     model: Classifier,
     weights: str,
+    classes: int,
     device: torch.device,
     settings: Settings,
 ) -> dict[str, Any]:
@@ -95,6 +101,7 @@ def make_header(
         ids: image ids of each pass.
         model: the classifier.
         weights: its :func:`fingerprint`.
+        classes: number of its outputs.
         device: device of the run.
         settings: batch size, precision and seed.
     """
@@ -104,6 +111,8 @@ def make_header(
             "fingerprint": part.dataset.fingerprint(part_ids),
             "images": len(part_ids),
             "subset": None if len(part_ids) == len(part.dataset) else config_hash({"ids": list(part_ids)}),
+            "label_set": label_set(part.dataset, classes),
+            "classes": classes if part.classes is None else len(part.classes),
             "decoder": part.dataset.decoder,
             "exif_orientation": part.dataset.exif_orientation,
             **_own_preprocessing(part, model.preprocessing),
@@ -131,6 +140,7 @@ def make_header(
         "preprocessing": to_plain(dataclasses.asdict(model.preprocessing)),
         "seed": settings.seed,
         "batch_size": settings.batch_size,
+        **({"repeats": settings.repeats} if settings.repeats > 1 else {}),
         "channels_last": settings.channels_last,
         "precision": "float32" if attacked or settings.amp is None else settings.amp,
         "device": device.type,
@@ -157,6 +167,16 @@ def make_header(
     }
 
 
+def label_set(dataset: ImageDataset, classes: int) -> str | None:
+    """Returns ``IMAGENET`` if the labels of a data set are the indices of ImageNet's 1,000 classes, or some of them.
+
+    This is so for a model of 1,000 outputs, unless the data set names other classes. Folders named by WordNet ids, lists of
+    labels and published sets of ImageNet's classes name none.
+    """
+    of_imagenet = classes == 1000 and dataset.class_names in (None, imagenet_wnids())
+    return IMAGENET if of_imagenet else None
+
+
 def _used(benchmark: Benchmark) -> Iterator[Any]:
     """Yields the functions and classes that determine the images a benchmark gives to the models."""
     yield benchmark.spec.build
@@ -165,6 +185,16 @@ def _used(benchmark: Benchmark) -> Iterator[Any]:
         yield from (type(part.dataset), part.measure, part.preprocessing)
         for cell in part.cells:
             yield from (cell.view, cell.attack)
+            yield from _replacements(getattr(cell.attack, "keywords", {}))
+
+
+def _replacements(options: Mapping[str, Any]) -> Iterator[Any]:
+    """Yields the functions that options of attacks or of their stages name as ``backward``."""
+    for key, value in options.items():
+        if key == "backward":
+            yield replacement(value)
+        elif isinstance(value, Mapping):
+            yield from _replacements(value)
 
 
 def _own_preprocessing(part: Pass, stated: Preprocessing) -> dict[str, Any]:
@@ -175,10 +205,14 @@ def _own_preprocessing(part: Pass, stated: Preprocessing) -> dict[str, Any]:
 
 
 def _models_of(part: Pass) -> dict[str, Any]:
-    """Returns the names of the attacked model and the judge by cell, unless both are the model under evaluation."""
+    """Returns the names of the attacked model and the judge by cell, unless both are the model under evaluation.
+
+    If attacks are probed, the cells of each probe follow.
+    """
     pairs = {
         cell.name: [cell.victim if cell.attack else cell.judge, cell.judge]
         for cell in part.cells
         if (cell.victim, cell.judge) != (None, None)
     }
-    return {"models": pairs} if pairs else {}
+    probes = {probe.name: list(probe.cells) for probe in part.probes}
+    return {**({"models": pairs} if pairs else {}), **({"probes": probes} if probes else {})}

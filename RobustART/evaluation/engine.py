@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ def run_benchmark(
     path: Path,
     world: World,
     settings: Settings,
+    ask: Callable[[Benchmark], dict[str, Any]] = lambda _: {},
 ) -> tuple[Records, int]:
     """Evaluates the blocks of a benchmark that are not recorded yet.
 
@@ -75,6 +76,8 @@ def run_benchmark(
         path: path of the result file.
         world: the processes.
         settings: batch size, loader processes, precision, seed.
+        ask: returns the signs of the benchmark's models that the header states, see
+            :func:`~RobustART.evaluation.questions.questions`; called if there is something to compute.
 
     Returns:
         All records of the benchmark, and the number of images that this run computed.
@@ -98,11 +101,15 @@ def run_benchmark(
         log.info("%s: %d of %d images are recorded already", benchmark.name, count, sum(map(len, keys)))
     if left or journal.untidy:
         if world.is_main:
+            signs = ask(benchmark)
+            header.update({"signs": signs} if signs else {})
             journal.compact()
         world.barrier()
         journal.open()
         try:
-            _run_blocks(models, benchmark, left[world.rank :: world.size], preprocessing, journal, world, settings)
+            _run_blocks(
+                models, benchmark, grids, left[world.rank :: world.size], preprocessing, journal, world, settings
+            )
         finally:
             journal.close()
         world.barrier()
@@ -129,6 +136,7 @@ def check_images(benchmark: Benchmark, lines: Mapping[Key, str], path: Path) -> 
 def _run_blocks(
     models: Mapping[str | None, nn.Module],
     benchmark: Benchmark,
+    grids: Sequence[Sequence[Sequence[int]]],
     blocks: Sequence[tuple[int, list[int]]],
     preprocessing: Preprocessing,
     journal: Journal,
@@ -147,7 +155,7 @@ def _run_blocks(
             mine = [block for index, block in blocks if index == number]
             if not mine:
                 continue
-            runner = PassRunner(models, number, part, world.device, settings)
+            runner = PassRunner(models, number, part, world.device, settings, grids[number])
             step = max(1, 32 // len(runner.views))
             groups = [block[i : i + step] for block in mine for i in range(0, len(block), step)]
             loaded = load_views(

@@ -28,11 +28,13 @@ from RobustART.noise.attacks import AttackWarning
 from RobustART.records.lines import CLEAN, PassRecords, Records
 from RobustART.report.gallery import read_captions, write_gallery
 
-LAYOUT = "tiles-2"
+LAYOUT = "tiles-3"
 """Version of the layout; another version draws the images of old results again."""
 SIDE = 120
 """Side in pixels of an example image in ``pictures/``."""
 TILE, CAPTION, LABEL, GAP, COLUMNS = 150, 34, 150, 6, 5
+MARK, DASH = 10, 12
+"""Side of the check mark or cross, and period of a dashed frame, in pixels."""
 AMPLIFIED = 8
 """Factor by which small differences of two images are amplified."""
 INK, RIGHT, WRONG, PAPER = (30, 30, 30), (0, 110, 50), (180, 30, 30), (255, 255, 255)
@@ -238,12 +240,31 @@ def _layout(tiles: Sequence[Tile]) -> Image.Image:
 def _draw_tile(page: Image.Image, draw: ImageDraw.ImageDraw, x: int, y: int, tile: Tile) -> None:
     page.paste(Image.fromarray(resize(tile.image, (TILE, TILE), "lanczos")), (x, y))
     colour = RIGHT if tile.right else WRONG
-    _write(draw, (x, y + TILE + 2), tile.prediction, TILE, 13, colour)
+    _frame(draw, x, y, colour, dashed=not tile.right)
+    _mark(draw, x, y + TILE + 5, colour, tile.right)
+    _write(draw, (x + MARK + 4, y + TILE + 2), tile.prediction, TILE - MARK - 4, 13, colour)
     confidence = f"{100 * tile.confidence:.1f} %"
     _write(draw, (x, y + TILE + 17), confidence, TILE, 13, colour)
     if tile.column:
         taken = int(draw.textlength(confidence, font=ImageFont.load_default(13))) + GAP
         _write(draw, (x + TILE, y + TILE + 17), tile.column, TILE - taken, 13, INK, "ra")
+
+
+def _frame(draw: ImageDraw.ImageDraw, x: int, y: int, colour: tuple[int, ...], *, dashed: bool) -> None:
+    """Draws the frame of an image: solid if the prediction is correct, dashed if it is wrong."""
+    long = TILE - 1
+    for start in range(0, TILE, DASH):
+        end = min(start + (DASH // 2 if dashed else DASH), long)
+        for line in ((start, 0, end, 0), (start, long, end, long), (0, start, 0, end), (long, start, long, end)):
+            draw.line([(x + line[0], y + line[1]), (x + line[2], y + line[3])], fill=colour, width=2)
+
+
+def _mark(draw: ImageDraw.ImageDraw, x: int, y: int, colour: tuple[int, ...], right: bool) -> None:
+    """Draws a check mark or a cross."""
+    end = MARK - 1
+    check, cross = [[(0, end // 2), (end // 3, end), (end, 0)]], [[(0, 0), (end, end)], [(0, end), (end, 0)]]
+    for line in check if right else cross:
+        draw.line([(x + across, y + down) for across, down in line], fill=colour, width=2)
 
 
 def _write(

@@ -18,17 +18,18 @@ class Portions(nn.Module):
     portions depend on the sizes of the batch and the images alone, so results do not depend on the machine.
 
     Args:
-        network: maps images (N, C, H, W) to logits (N, K), each image independently.
+        network: maps images (N, C, H, W) to logits (N, K), each image independently; the attribute ``whole`` is what the
+            ``backward`` of an attack gets as the model.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.whole = network
         self.train(network.training)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the network's logits."""
         count = math.ceil(images.numel() / ELEMENTS)
         if count < 2 or len(images) < 2:
-            return self.network(images)
-        return torch.cat([self.network(portion) for portion in images.tensor_split(min(count, len(images)))])
+            return self.whole(images)
+        return torch.cat([self.whole(portion) for portion in images.tensor_split(min(count, len(images)))])

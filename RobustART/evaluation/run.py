@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.options import to_plain
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.seeding import generators_kept, seed_generators
 from RobustART.data import ImageDataset, balanced_subset
 from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation.blocks import evaluation_passes
@@ -32,9 +34,11 @@ from RobustART.evaluation.checks import (
 from RobustART.evaluation.conditions import fingerprint, make_header, versions
 from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.picture import draw_noise
+from RobustART.evaluation.questions import questions
 from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.metrics.spec import summarize
 from RobustART.models import Classifier, wrap_model
+from RobustART.models.macs import count_macs
 from RobustART.records.journal import Journal
 from RobustART.records.lines import Records
 from RobustART.report import Report, build_report, write_report
@@ -54,6 +58,7 @@ def evaluate(
     amp: str | None = None,
     channels_last: bool = False,
     seed: int = 0,
+    repeats: int = 1,
     limit: int | None = None,
     preprocessing: Mapping[str, Any] | None = None,
     fresh: bool = False,
@@ -75,7 +80,9 @@ def evaluate(
         workers: number of loader processes; 0 loads in the main process, None is one per core.
         amp: ``bf16`` or ``fp16``. Attacked images are classified in float32; with ``bf16``, attacks search in it.
         channels_last: whether to use the channels-last memory format, which is often faster.
-        seed: seed of all noise.
+        seed: seed of all noise, and of models that draw random numbers.
+        repeats: number of times that the model is asked about each view; the averaged softmax classifies it, and the report
+            has the spread of the single answers.
         limit: size of a seeded, class-balanced subset of each data set; None is all images.
         preprocessing: fields that override the model's preprocessing.
         fresh: whether to delete earlier results of these benchmarks.
@@ -88,12 +95,14 @@ def evaluate(
     """
     own = world or World()
     try:
-        return _evaluate(
-            model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
-            run_settings(
-                batch_size=batch_size, workers=workers, amp=amp, channels_last=channels_last, seed=seed, progress=progress
-            ),
-        )  # fmt: skip
+        with generators_kept(own.device):
+            return _evaluate(
+                model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
+                run_settings(
+                    batch_size=batch_size, workers=workers, amp=amp, channels_last=channels_last, seed=seed,
+                    repeats=repeats, progress=progress,
+                ),
+            )  # fmt: skip
     finally:
         if world is None:
             own.close()
@@ -142,17 +151,18 @@ def _run_plans(
 ) -> Report:
     stated = classifier.preprocessing
     weights = fingerprint(classifier)
+    ask = questions(plans, classifier, stated, world.device, settings.seed)
     runs: list[tuple[Benchmark, Records]] = []
     timings: dict[str, dict[str, Any]] = {}
     for benchmark, chosen in plans:
-        header = make_header(benchmark, chosen, classifier, weights, world.device, settings)
+        header = make_header(benchmark, chosen, classifier, weights, classes, world.device, settings)
         path = results / f"{benchmark.name}.jsonl"
         if fresh and world.is_main:
             Journal(path, header, []).delete()
         world.barrier()
         models: dict[str | None, Classifier] = {None: classifier, **benchmark.models}
         begun = time.monotonic()
-        records, computed = run_benchmark(models, benchmark, header, chosen, stated, path, world, settings)
+        records, computed = run_benchmark(models, benchmark, header, chosen, stated, path, world, settings, ask)
         check_same_images([*runs, (benchmark, records)], results)
         timings[benchmark.name] = {**_timing(time.monotonic() - begun, computed), "images": sum(map(len, chosen))}
         runs.append((benchmark, records))
@@ -165,6 +175,8 @@ def _run_plans(
             "architecture": type(classifier.network).__name__,
             "parameters": sum(value.numel() for value in classifier.network.parameters()),
             "classes": classes,
+            "technique": classifier.technique,
+            "macs": _macs(classifier),
         },
         "conditions": {
             "subset": None if limit is None else f"{limit} images, class-balanced, drawn with seed {settings.seed}",
@@ -175,7 +187,7 @@ def _run_plans(
         },
         "notes": list(classifier.notes),
         "benchmarks": {
-            benchmark.name: _benchmark_facts(benchmark, records, chosen, stated)
+            benchmark.name: _benchmark_facts(benchmark, records, chosen, stated, settings.repeats)
             for (benchmark, records), (_, chosen) in zip(runs, plans, strict=True)
         },
         "timing": {**_timing(time.monotonic() - started, images), "benchmarks": timings},
@@ -186,6 +198,7 @@ def _run_plans(
     def draw() -> None:
         try:
             with exact_arithmetic():
+                seed_generators(settings.seed, world.device)
                 draw_noise(results, classifier, classes, runs, world.device, settings.seed)
         except OSError as error:
             log.warning("the example images of noise.png could not be written: %s", error.strerror or error)
@@ -199,8 +212,19 @@ def _run_plans(
     return report
 
 
+def _macs(classifier: Classifier) -> int | None:
+    """Returns the multiply-adds of one image; None if they cannot be counted without memory, as in a scripted network."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return count_macs(classifier.network, classifier.preprocessing.input_size) or None
+    except Exception as error:  # a user's network can raise anything on tensors without values
+        log.debug("the multiply-adds of the network are not known: %s", error)
+        return None
+
+
 def _benchmark_facts(
-    benchmark: Benchmark, records: Records, ids: Sequence[Sequence[int]], stated: Preprocessing
+    benchmark: Benchmark, records: Records, ids: Sequence[Sequence[int]], stated: Preprocessing, repeats: int
 ) -> dict[str, Any]:
     """Returns the entry of a benchmark in ``run.json``."""
     notes = [*benchmark.notes, *(part.dataset.note for part in benchmark.passes if part.dataset.note)]
@@ -216,7 +240,7 @@ def _benchmark_facts(
             for part, chosen in zip(benchmark.passes, ids, strict=True)
         ],
         **({"folders": benchmark.folders} if benchmark.folders else {}),
-        "forward": evaluation_passes(benchmark.passes, ids),
+        "forward": repeats * evaluation_passes(benchmark.passes, ids),
         "notes": [*notes, *(benchmark.notes_on(stated) if benchmark.notes_on else ())],
     }
 

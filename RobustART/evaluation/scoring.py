@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from RobustART.core.logits import average
 from RobustART.errors import ModelError
 
 
 def to_float(pixels: Tensor) -> Tensor:
     """Returns images (N, 3, H, W) in [0, 1] from uint8 (N, H, W, 3), on the same device."""
     return pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
+def score_answers(answers: Tensor, labels: Tensor, classes: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Returns prediction, confidence and label rank by the averaged softmax, each (N,).
+
+    With several answers a fourth tensor follows, int64 (N,): its bit r is 1 if answer r alone is correct.
+
+    Args:
+        answers: logits of each answer about an image, (N, R, K).
+        labels: as in :func:`score`.
+        classes: as in :func:`score`.
+    """
+    found = score(average(answers), labels, classes)
+    if answers.shape[1] == 1:
+        return found
+    right = [score(answer, labels, classes)[2] == 0 for answer in answers.unbind(1)]
+    return *found, torch.stack([hit.long() << r for r, hit in enumerate(right)]).sum(0)
 
 
 def score(logits: Tensor, labels: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,8 +59,8 @@ def score(logits: Tensor, labels: Tensor, classes: Tensor | None = None) -> tupl
 
 
 def check_finite(logits: Tensor, cell: str, names: Sequence[str]) -> None:
-    """Raises a ModelError that names the cell and the first image whose logits (N, K) are nan or infinite."""
-    finite = logits.isfinite().all(dim=1)
+    """Raises a ModelError that names the cell and the first image whose logits (N, ..., K) are nan or infinite."""
+    finite = logits.isfinite().flatten(1).all(dim=1)
     if not finite.all():
         row = int((~finite).nonzero()[0])
         raise ModelError(f"the model returned nan or infinity in the cell {cell!r} for {names[row]}")
@@ -66,24 +84,27 @@ class Verdict:
     """Backward passes of the attack, int64 (N,)."""
     flags: list[dict[str, str]]
     """Warnings of the attack for each image, by name with meaning."""
+    answers: Tensor | None = None
+    """Which of several answers are correct, as bits, int64 (N,); None for a single answer."""
 
     @classmethod
-    def of(cls, logits: Tensor, labels: Tensor, classes: Tensor | None) -> Verdict:
-        """Returns the verdict on images without attack; arguments as in :func:`score`."""
-        prediction, confidence, rank = (value.cpu() for value in score(logits, labels, classes))
+    def of(cls, answers: Tensor, labels: Tensor, classes: Tensor | None) -> Verdict:
+        """Returns the verdict on images without attack; arguments as in :func:`score_answers`."""
+        prediction, confidence, rank, *several = (value.cpu() for value in score_answers(answers, labels, classes))
         passes = torch.zeros(len(labels), dtype=torch.int64)
         flags: list[dict[str, str]] = [{} for _ in labels]
-        return cls(prediction, confidence, rank, [None] * len(labels), passes, passes.clone(), flags)
+        return cls(prediction, confidence, rank, [None] * len(labels), passes, passes.clone(), flags, *several)
 
     @property
     def right(self) -> Tensor:
         """Whether the prediction is correct, bool (N,)."""
         return self.label_rank == 0
 
-    def put(self, rows: Tensor, values: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Replaces prediction, confidence and label rank of ``rows``, (M,)."""
-        for mine, theirs in zip((self.prediction, self.confidence, self.label_rank), values, strict=True):
-            mine[rows] = theirs.to(mine)
+    def put(self, rows: Tensor, values: Iterable[Sequence[float]]) -> None:
+        """Replaces what :func:`score_answers` returned for ``rows``, (M,); ``values`` are as many lists of M numbers."""
+        mine = (self.prediction, self.confidence, self.label_rank, self.answers)
+        for table, numbers in zip((table for table in mine if table is not None), values, strict=True):
+            table[rows] = torch.tensor(numbers, dtype=table.dtype)
 
     @functools.cached_property
     def lists(self) -> dict[str, list[Any]]:

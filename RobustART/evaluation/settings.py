@@ -10,7 +10,7 @@ import torch
 
 from RobustART.core.defaults import BATCH_SIZE
 from RobustART.core.options import build
-from RobustART.core.ranges import Count, Number, Seed
+from RobustART.core.ranges import Count, Natural, Repeats, Seed
 
 AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -21,14 +21,16 @@ class Settings:
 
     batch_size: Count = BATCH_SIZE
     """Number of images in a forward pass."""
-    workers: Number = 0
+    workers: Natural = 0
     """Number of loader processes."""
     amp: Literal["bf16", "fp16"] | None = None
     """``bf16`` or ``fp16``. Passes with attacks are in float32; with ``bf16``, attacks search in it."""
     channels_last: bool = False
     """Whether the model is in channels-last memory format; part of the conditions, since it changes rounding."""
     seed: Seed = 0
-    """Seed of the noise."""
+    """Seed of the noise, and of models that draw random numbers."""
+    repeats: Repeats = 1
+    """Number of times that the model is asked about each view; the averaged softmax classifies it."""
     progress: bool = True
     """Whether to show a progress bar."""
 

@@ -24,16 +24,7 @@ def build_layout(benchmark: str, dataset: ImageDataset, options: Mapping[str, An
 
 
 def published_names(dataset: ImageDataset, ids: Sequence[int], keep_suffix: bool) -> list[str]:
-    """Returns ``class/name`` of source images: the first folder of the path, then the rest of the path as one name.
-
-    Args:
-        dataset: the source images.
-        ids: ids of the images to name.
-        keep_suffix: whether the name keeps the suffix of the source file.
-
-    Raises:
-        DataError: an image is not in a class folder, cannot be named in a list, or two images would get the same name.
-    """
+    """Returns ``class/name`` of source images: the first folder of the path, then the rest of the path as one name."""
     names: dict[str, str] = {}
     for file in (dataset.files[i] for i in ids):
         path = PurePosixPath(file if keep_suffix else PurePosixPath(file).with_suffix(""))

@@ -24,13 +24,7 @@ Photo = dict[str, Any]
 
 
 class Ledger:
-    """``manifest.json`` and ``photos.jsonl`` of a data set during a run.
-
-    Args:
-        root: folder of the data set.
-        manifest: manifest of this run.
-        photos: lines of all source images, without digests.
-    """
+    """``manifest.json`` and ``photos.jsonl`` of a data set during a run."""
 
     def __init__(self, root: Path, manifest: Mapping[str, Any], photos: Sequence[Photo]) -> None:
         self.root, self.manifest, self.photos = root, dict(manifest), photos
@@ -39,11 +33,7 @@ class Ledger:
         self._listed: dict[int, Photo] = {}
 
     def check(self) -> bool:
-        """Reads the folder without writing; returns whether it has an earlier state of this data set.
-
-        Raises:
-            ConfigError: the folder has other files, or a data set of other settings, source images or versions.
-        """
+        """Reads the folder without writing; returns whether it has an earlier state of this data set."""
         path = self.root / MANIFEST
         if not path.is_file():
             mine = {temporary_path(path).name, temporary_path(self.root / PHOTOS).name}

@@ -89,17 +89,7 @@ def is_whole(plan: Plan, done: Mapping[int, Photo], image_id: int) -> bool:
 def write_photo(
     plan: Plan, done: Mapping[int, Photo], ready: Mapping[int, Mapping[str, bytes]], image_id: int
 ) -> Photo:
-    """Writes the missing and damaged files of a source image; returns its line.
-
-    Args:
-        plan: settings of the data set.
-        done: lines of the finished source images, by id.
-        ready: files that were made already, by id and folder.
-        image_id: id of the source image.
-
-    Raises:
-        ConfigError: the source image or a library has changed since the files were written.
-    """
+    """Writes the missing and damaged files of a source image; returns its line."""
     sample = plan.sample(image_id)
     _check_source(plan, sample, done)
     made = ready.get(image_id, {})

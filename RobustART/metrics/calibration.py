@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -14,6 +16,9 @@ BIN_SIZE = 100
 """Number of images in a bin of the RMS calibration error, as in hendrycks/natural-adv-examples."""
 ECE_BINS = 15
 """Number of bins of the expected calibration error, as in Guo et al. 2017."""
+FULL = 100
+"""Images per bin below which calibration errors have a note: the accuracy of 100 images has a standard error of up to 5
+percentage points, so that a perfectly calibrated model has an ECE of up to 5."""
 _GRID = 2.0**40
 """Confidences are rounded to multiples of ``1 / _GRID``, so that sums over images are exact in any order."""
 
@@ -208,6 +213,8 @@ def _aurra(right: NDArray[np.int64], counts: NDArray[np.int64], starts: NDArray[
 def calibration(confidence: ArrayLike, correct: ArrayLike) -> Summary:
     """Returns ``top1``, ``rms_calibration_error``, ``ece`` (expected calibration error, 15 bins) and ``aurra`` in percent.
 
+    There is a note if the bins of the ECE have fewer than :data:`FULL` images on average.
+
     Args:
         confidence: probability of the predicted class, (N,).
         correct: whether the prediction is correct, (N,).
@@ -225,4 +232,9 @@ def calibration(confidence: ArrayLike, correct: ArrayLike) -> Summary:
         ) if name != "aurra" else estimates.from_draws(value, draws[name], n)
         for name, value in values.items()
     }  # fmt: skip
-    return Summary({"top1": estimates.accuracy(correct), **found})
+    chance = 50 * math.sqrt(ECE_BINS / n)  # the sum over bins of n_b / N * 0.5 / sqrt(n_b) is at most this
+    few = (
+        f"rms_calibration_error and ece are of {n} images: {n / ECE_BINS:.3g} in each of {ECE_BINS} bins, where chance "
+        f"alone makes up to {chance:.2g} percentage points of ece; from {FULL * ECE_BINS:,} images on it is at most 5",
+    )
+    return Summary({"top1": estimates.accuracy(correct), **found}, notes=few if n < FULL * ECE_BINS else ())

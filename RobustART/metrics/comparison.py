@@ -17,7 +17,7 @@ from RobustART.core.tables import markdown_table
 from RobustART.errors import RecordError
 from RobustART.metrics.paired import holm, mcnemar, paired_difference
 from RobustART.metrics.resampling import reflected_interval, unseen_interval
-from RobustART.metrics.results import Estimate, Summary
+from RobustART.metrics.results import Estimate, Summary, doubt
 from RobustART.metrics.runs import Run, check_comparable, read_run, result_files
 from RobustART.metrics.spec import summarize
 
@@ -172,8 +172,7 @@ def compare(*places: str | Path) -> Comparison:
 
     Raises:
         RecordError: there are fewer than two runs, a run occurs twice, a file is missing or damaged, the runs have no
-            benchmark in common, or their images, preprocessing, seed, options or attacks differ; the message gives the
-            difference.
+            benchmark in common, or their images, seed, options or attacks differ; the message gives the difference.
     """
     if len(places) < 2:
         raise RecordError(f"a comparison needs two runs or more, got {len(places)}")
@@ -203,8 +202,7 @@ def compare(*places: str | Path) -> Comparison:
 
 
 def _model(run: Run) -> Mapping[str, Any]:
-    model: Mapping[str, Any] = next(iter(run.records.values())).header["conditions"]["model"]
-    return model
+    return next(iter(run.records.values())).header["conditions"]["model"]
 
 
 def _title(run: Run) -> str:
@@ -235,7 +233,7 @@ def _row(title: str, number: Number) -> list[str]:
 
 
 def _value(estimate: Estimate) -> str:
-    return "undefined" if estimate.value is None else f"{estimate.value:.2f}"
+    return "undefined" if estimate.value is None else f"{estimate.value:.2f}{doubt(estimate.doubts)}"
 
 
 def _changed(title: str, number: Number, files: Mapping[int, str], first: int) -> Iterator[str]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr
 
 from RobustART.errors import UndefinedError
 from RobustART.metrics.resampling import RESAMPLES, draw_counts, interval
 
 LEAST = 5
 """Fewest observations that define a correlation."""
+EXACT = 8
+"""Largest number of observations whose permutations are all counted."""
 Floats = NDArray[np.float64]
 
 
@@ -30,7 +36,8 @@ def spearman(x: ArrayLike, y: ArrayLike, *, resamples: int = RESAMPLES, seed: in
         seed: seed of the resamples.
 
     Returns:
-        ``value``, ``low``, ``high`` and the number of observations ``n``.
+        ``value``, ``low``, ``high``, the number of observations ``n``, and ``p``, the two-sided p value of the test that
+        :math:`\rho` is 0: over all permutations of up to 8 observations, and by Student's t distribution of more.
 
     Raises:
         UndefinedError: there are too few observations, or all values of ``x`` or of ``y`` are equal.
@@ -46,7 +53,22 @@ def spearman(x: ArrayLike, y: ArrayLike, *, resamples: int = RESAMPLES, seed: in
     value = float(_weighted(table, np.ones((1, len(table)), dtype=np.int64))[0])
     counts = draw_counts(len(table), resamples=resamples, seed=seed, width=4 * len(table))
     low, high = interval(np.concatenate([_weighted(table, drawn) for drawn in counts]))
-    return {"value": value, "low": low, "high": high, "n": len(table)}
+    return {"value": value, "low": low, "high": high, "n": len(table), "p": _p_value(table, value)}
+
+
+def _p_value(table: Floats, value: float) -> float:
+    """Returns the p value of the rank correlation ``value`` of two columns, (N, 2)."""
+    n = len(table)
+    if n > EXACT:
+        return float(2 * stdtr(n - 2, -abs(value) * math.sqrt((n - 2) / max(1 - value**2, 1e-300))))
+    first, second = (_ranks(column, np.ones((1, n), dtype=np.int64))[0] - (n + 1) / 2 for column in table.T)
+    every = np.abs(second[_permutations(n)] @ first)
+    return float((every >= abs(second @ first) - 1e-9).mean())
+
+
+@functools.cache
+def _permutations(n: int) -> NDArray[np.int64]:
+    return np.array(list(itertools.permutations(range(n))))
 
 
 def _weighted(table: Floats, counts: NDArray[np.int64]) -> Floats:

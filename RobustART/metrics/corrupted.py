@@ -15,10 +15,17 @@ from RobustART.metrics.estimates import Statistic
 from RobustART.metrics.results import Estimate, Summary, Table
 
 SEVERITIES = (1, 2, 3, 4, 5)
+IMAGES = 50_000
+"""Number of images of AlexNet's errors, and of published values."""
+OTHER_CLASSES = "it divides by AlexNet's errors on ImageNet's 1,000 classes, and these are other labels"
+"""Why mCE, relative mCE and CE are undefined for other labels."""
 
 
 def corrupted(
-    cells: Sequence[tuple[str, int]], correct: NDArray[np.bool_], clean: NDArray[np.bool_] | None = None
+    cells: Sequence[tuple[str, int]],
+    correct: NDArray[np.bool_],
+    clean: NDArray[np.bool_] | None = None,
+    imagenet: bool = True,
 ) -> Summary:
     """Returns ImageNet-C's numbers.
 
@@ -28,6 +35,7 @@ def corrupted(
       :func:`~RobustART.metrics.corruption.mean_corruption_error`.
     * ``relative_mCE``, ``relative_mCE_19``: the same of relative CE; only if ``clean`` is given.
 
+    Normalised numbers are undefined if the labels are not ImageNet's, and have a note if the images are not all 50,000.
     A number is present only if all its cells are. The tables hold the top-1 accuracy of each cell, and the mean error, CE
     and relative CE of each corruption and group.
 
@@ -35,6 +43,7 @@ def corrupted(
         cells: corruption and severity of each column.
         correct: whether each image is classified correctly in each cell, (N, C).
         clean: whether each image is classified correctly without corruption, (N,).
+        imagenet: whether the labels are those of ImageNet's 1,000 classes, or of some of them.
     """
     columns: dict[str, dict[int, int]] = {}
     for column, (name, severity) in enumerate(cells):
@@ -58,16 +67,16 @@ def corrupted(
     scores = ("mean_error_{}", "mCE", "relative_mCE"), ("mean_error_{}", "mCE_{}", "relative_mCE_{}")
     for names, titles in ((SCORED, scores[0]), (tuple(baseline), scores[1])):
         if set(names) <= set(complete):
-            measure("metrics", "", names, [title.format(len(names)) for title in titles], True)
+            measure("metrics", "", names, [title.format(len(names)) for title in titles], imagenet)
     if not statistics:
         measure("metrics", "", list(columns), ["mean_error_of_these_cells"], False)
     titles = ("mean error", "CE", "relative CE")
     for name, row in columns.items():
-        measure("corruption_errors", name, [name], titles, name in known)
+        measure("corruption_errors", name, [name], titles, imagenet and name in known)
         statistics["top1", name, "mean"] = functools.partial(_mean_accuracy, columns=list(row.values()))
     for group, names in GROUPS.items():
         if set(names) <= set(known):
-            measure("group_errors", group, names, titles, True)
+            measure("group_errors", group, names, titles, imagenet)
     wrong = ~correct if clean is None else ~np.concatenate([correct, clean[:, None]], axis=1)
     found = estimates.resampled(wrong, statistics)
     top1: Table = {
@@ -75,6 +84,9 @@ def corrupted(
         for name, row in columns.items()
     }
     metrics: dict[str, Estimate] = {}
+    if not imagenet and set(SCORED) <= set(complete):
+        names = scores[0][1 : 2 if clean is None else 3]
+        metrics = dict.fromkeys(names, Estimate(None, None, None, len(correct), OTHER_CLASSES))
     tables: dict[str, Table] = {"top1": top1}
     for (place, line, title), estimate in found.items():
         if place == "metrics":
@@ -82,7 +94,12 @@ def corrupted(
         else:
             tables.setdefault(place, {}).setdefault(line, {})[title] = estimate
     order = ("mCE", "relative_mCE", "mean_error_15", "mCE_19", "relative_mCE_19", "mean_error_19")
-    return Summary({**{name: metrics[name] for name in order if name in metrics}, **metrics}, tables)
+    notes = (
+        f"mCE, relative mCE and CE of ImageNet-C are of {len(correct):,} images here; AlexNet's errors, which divide them, "
+        f"and published values are of {IMAGES:,}",
+    )
+    ordered = {**{name: metrics[name] for name in order if name in metrics}, **metrics}
+    return Summary(ordered, tables, notes if imagenet and known and len(correct) != IMAGES else ())
 
 
 Columns = Mapping[str, Sequence[int]]

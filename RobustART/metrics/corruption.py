@@ -23,6 +23,11 @@ Errors = Mapping[str, ArrayLike]
 """For each corruption its top-1 error at each severity, (..., severities)."""
 
 
+def group_of(corruption: str) -> str | None:
+    """Returns the official group of a corruption, such as ``weather`` for ``fog``; None for a user's own corruption."""
+    return next((group for group, names in GROUPS.items() if corruption in names), None)
+
+
 def corruption_errors(errors: Errors, baseline: Errors) -> dict[str, NDArray[np.float64]]:
     r"""Returns the corruption error (CE) of each corruption in percent, (...).
 

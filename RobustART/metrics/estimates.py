@@ -34,9 +34,23 @@ def accuracy(correct: ArrayLike) -> Estimate:
     return dataclasses.replace(proportion(int(array.sum()), array.size), hits=array)
 
 
-def top_k(ranks: NDArray[np.int64], ks: Sequence[int]) -> Summary:
-    """Returns ``top1``, ``top5``, ... from the number of classes scored above the true class of each image, (N,)."""
-    return Summary({f"top{k}": accuracy(ranks < k) for k in ks})
+def top_k(ranks: NDArray[np.int64], ks: Sequence[int], classes: int | None = None) -> Summary:
+    """Returns ``top1``, ``top5``, ... in percent; undefined where there are not more than so many classes.
+
+    Args:
+        ranks: number of classes scored above the true class of each image, (N,).
+        ks: values of k.
+        classes: number of classes that compete; None if unknown.
+    """
+
+    def top(k: int) -> Estimate:
+        if k == 1 or classes is None or classes > k:
+            return accuracy(ranks < k)
+        return Estimate(
+            None, None, None, len(ranks), f"with {classes} classes the true one is always among the {k} best"
+        )
+
+    return Summary({f"top{k}": top(k) for k in ks})
 
 
 def exact(value: float, n: int) -> Estimate:

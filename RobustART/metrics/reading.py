@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from RobustART.errors import RecordError
 from RobustART.metrics.join import Joiner
 from RobustART.metrics.spec import BENCHMARKS
-from RobustART.records.header import shown
+from RobustART.records.header import IMAGENET, shown
 from RobustART.records.journal import difference
 from RobustART.records.lines import Records, read_records
 from RobustART.records.table import PassRecords
@@ -51,6 +52,38 @@ def model_of(records: Records) -> dict[str, Any]:
     """Returns the model (source, arguments, weights) and the preprocessing that a result file states."""
     stated = records.header["conditions"]
     return {"model": stated["model"], "preprocessing": stated.get("preprocessing")}
+
+
+def has_imagenet_labels(records: Records) -> bool:
+    """Returns whether the labels of all images are indices of ImageNet's 1,000 classes.
+
+    The header states it. Files of earlier versions do not; theirs are if the builder's arguments do not give another number
+    of classes, and the images are in folders named by WordNet ids or a class above 199 occurs, which small sets lack.
+    """
+    stated = records.header["conditions"]
+    rows = stated.get("data", [])
+    if rows and all("label_set" in row for row in rows):
+        return all(row["label_set"] == IMAGENET for row in rows)
+    if stated["model"]["arguments"].get("num_classes", "1000") != "1000":
+        return False
+    return all(
+        int(max(table.labels.max(), table.prediction.max())) >= 200
+        or all(re.match(r"n[0-9]{8}/", file) for file in table.files)
+        for table in records.passes
+    )
+
+
+def competing_classes(records: Records) -> int | None:
+    """Returns the number of classes that compete in the first pass.
+
+    Files of earlier versions do not state it. If no class above 4 occurs in them, those that occur are taken to be all;
+    otherwise the result is None.
+    """
+    rows, table = records.header["conditions"].get("data", []), records.passes[0]
+    if rows and "classes" in rows[0]:
+        return int(rows[0]["classes"])
+    occurring = 1 + int(max(table.labels.max(), table.prediction.max(), table.label_rank.max()))
+    return occurring if occurring <= 5 else None
 
 
 def check_one_model(files: Mapping[str, Records]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from RobustART.errors import UndefinedError
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """One number with its 95 % interval. The fields from ``hits`` on serve comparisons and are not part of a report."""
+    """One number with its 95 % interval. The fields from ``hits`` to ``one_sided`` serve comparisons, not reports."""
 
     value: float | None
     """The number; None if the data do not define it."""
@@ -36,13 +36,15 @@ class Estimate:
     """Number of images of the rarest kind, if there are several kinds."""
     one_sided: bool = dataclasses.field(default=False, repr=False, compare=False)
     """Whether sampling noise moves the number in one direction only, so that draws of two runs do not cancel."""
+    doubts: tuple[str, ...] = ()
+    """Signs that the number is not trustworthy, in words; part of a report."""
 
     def __str__(self) -> str:
         if self.value is None:
             return f"undefined ({self.reason})"
         if self.low is None or self.high is None:
-            return f"{self.value:.2f}"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+            return f"{self.value:.2f}{doubt(self.doubts)}"
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]{doubt(self.doubts)}"
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the estimate as JSON data, rounded to 10 digits to hide rounding errors of sums."""
@@ -53,7 +55,15 @@ class Estimate:
         data["n"] = self.n
         if self.reason:
             data["reason"] = self.reason
+        if self.doubts:
+            data["not_trustworthy"] = list(self.doubts)
         return data
+
+
+def doubt(signs: Sequence[str]) -> str:
+    """Returns what follows a number that is not trustworthy, with its first sign; an empty string without signs."""
+    more = f", and {len(signs) - 1} more" if len(signs) > 1 else ""
+    return f" (not trustworthy: {signs[0]}{more})" if signs else ""
 
 
 def complement(estimate: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +72,7 @@ def complement(estimate: Mapping[str, Any]) -> dict[str, Any]:
         return dict(estimate)
     ends = {"low": estimate["high"], "high": estimate["low"]}
     flipped = {end: None if value is None else 100.0 - value for end, value in ends.items()}
-    return {"value": 100.0 - estimate["value"], **flipped, "n": estimate["n"]}
+    return {**estimate, "value": 100.0 - estimate["value"], **flipped}
 
 
 Table = dict[str, dict[str, Estimate]]
@@ -110,7 +120,7 @@ class Summary:
 class Metric(Mapping[str, float]):
     """Result of an evaluator: a mapping of names to numbers. ``print`` shows a table; ``summary`` has the intervals.
 
-    The table shows an undefined number with its reason; looking it up raises an UndefinedError.
+    The table shows an undefined number with its reason, and notes below; looking it up raises an UndefinedError.
     """
 
     def __init__(self, summary: Summary) -> None:
@@ -130,6 +140,7 @@ class Metric(Mapping[str, float]):
 
     def __str__(self) -> str:
         width = max(map(len, self.summary.metrics), default=0)
-        return "\n".join(f"{name:{width}}  {value}  (n = {value.n})" for name, value in self.summary.metrics.items())
+        lines = (f"{name:{width}}  {value}  (n = {value.n})" for name, value in self.summary.metrics.items())
+        return "\n".join((*lines, *(f"note: {note}" for note in self.summary.notes)))
 
     __repr__ = __str__

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.core.options import parse_number
+from RobustART.core.signs import SIGNS
 from RobustART.metrics import estimates
 from RobustART.metrics.results import Summary, Table
+from RobustART.metrics.trust import cell_warnings, doubted
 from RobustART.records.lines import CLEAN, Records
 from RobustART.records.table import PassRecords
 
@@ -29,7 +31,11 @@ class Attacked(NamedTuple):
     """Norm of the radius: ``Linf``, ``L2`` or ``L1``."""
 
 
-def robustness(clean: NDArray[np.bool_], attacked: Mapping[Attacked, NDArray[np.bool_]]) -> Summary:
+def robustness(
+    clean: NDArray[np.bool_],
+    attacked: Mapping[Attacked, NDArray[np.bool_]],
+    signs: Mapping[Attacked, Mapping[str, str]] | None = None,
+) -> Summary:
     """Returns clean accuracy, robust accuracy, AR and WCAR in percent.
 
     * Robust accuracy: percentage of all images that are classified correctly under the attack.
@@ -40,18 +46,23 @@ def robustness(clean: NDArray[np.bool_], attacked: Mapping[Attacked, NDArray[np.
     Args:
         clean: whether each clean image is classified correctly, (N,).
         attacked: for each attack, whether each attacked image is, (N,).
+        signs: for attacks whose numbers are not trustworthy, the signs. WCAR has the signs of its attacks if all have some.
     """
     robust: Table = {}
-    pairs = {}
+    pairs, doubts = {}, {}
     for which, right in attacked.items():
-        robust.setdefault(which.attack, {})[which.eps] = estimates.accuracy(right)
+        own = (signs or {}).get(which, {})
+        robust.setdefault(which.attack, {})[which.eps] = doubted(estimates.accuracy(right), own)
         pairs["AR", which.attack, which.eps] = (right, clean)
+        doubts["AR", which.attack, which.eps] = own
     for (row, column), group in _worst_groups(list(attacked)).items():
+        each = [(signs or {}).get(which, {}) for which in group]
+        doubts["WCAR", row, column] = {name: text for own in each for name, text in own.items() if all(each)}
         pairs["WCAR", row, column] = (np.all([attacked[which] for which in group], axis=0), clean)
     tables: dict[str, Table] = {"robust_accuracy": robust}
     reason = "adversarial robustness is undefined: no image is classified right when clean"
     for (title, row, column), estimate in estimates.ratios(pairs, reason).items():
-        tables.setdefault(title, {}).setdefault(row, {})[column] = estimate
+        tables.setdefault(title, {}).setdefault(row, {})[column] = doubted(estimate, doubts[title, row, column])
     return Summary({"clean_accuracy": estimates.accuracy(clean)}, tables)
 
 
@@ -92,15 +103,19 @@ def broken_by_stage(table: PassRecords) -> Table:
 
 
 def attack_costs(table: PassRecords) -> dict[str, dict[str, int]]:
-    """Returns the number of forward and backward passes of each attacked cell, summed over images."""
+    """Returns the number of forward and backward passes of each attacked cell and each probe, summed over images."""
     if table.forward is None or table.backward is None:
         return {}
+    probes: dict[str, dict[str, int]] = {}
+    for row in table.probes:
+        for name, tried in row.items():
+            probes.setdefault(name, {"forward": 0, "backward": 0})["forward"] += tried["forward"]
     forward, backward = table.forward.sum(axis=0).tolist(), table.backward.sum(axis=0).tolist()
     return {
         cell: {"forward": forward[i], "backward": backward[i]}
         for i, cell in enumerate(table.cells)
         if forward[i] or backward[i]
-    }
+    } | probes
 
 
 def attack_warnings(records: Records) -> list[str]:
@@ -109,13 +124,16 @@ def attack_warnings(records: Records) -> list[str]:
     Square needs no gradients. If it breaks more than 0.2 % of the images that gradient-based attacks did not, gradients may
     be masked (AutoAttack's rule, Croce and Hein 2020, https://arxiv.org/abs/2003.01690).
     """
-    warnings = []
+    warnings: list[str] = []
     settings = records.header["conditions"].get("attacks", {})
-    for table in records.passes:
+    for number, table in enumerate(records.passes):
+        warnings += cell_warnings(records, number)
         found: dict[tuple[str, str], int] = {}
         for row in table.flags:
             for cell, flags in row.items():
                 for name, meaning in flags.items():
+                    if name in SIGNS:
+                        continue
                     found[cell, f"{name}: {meaning}"] = found.get((cell, f"{name}: {meaning}"), 0) + 1
         n = len(table.ids)
         warnings += [f"{cell}: {text} (for {count} of {n} images)" for (cell, text), count in found.items()]

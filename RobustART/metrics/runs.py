@@ -8,7 +8,7 @@ from pathlib import Path
 from RobustART.core.files import runs_within
 from RobustART.errors import RecordError
 from RobustART.metrics.reading import check_one_model, read_result
-from RobustART.records.comparability import paired_conditions
+from RobustART.records.comparability import circumstances, paired_conditions
 from RobustART.records.journal import difference
 from RobustART.records.lines import PassRecords, Records, is_result_file
 
@@ -92,10 +92,6 @@ def _check_kind(file: Path) -> None:
         raise RecordError(f"{file} is not a result file. {hint}")
 
 
-_HOW = ("batch_size", "channels_last", "precision", "device", "version")
-"""Conditions whose differences are reported but do not prevent a comparison."""
-
-
 def check_comparable(first: Records, second: Records, names: tuple[str, str]) -> list[str]:
     """Returns the differences between two runs of one benchmark that do not prevent a comparison.
 
@@ -117,14 +113,9 @@ def check_comparable(first: Records, second: Records, names: tuple[str, str]) ->
         raise RecordError(f"{refused} differs in {'; '.join(rows[:6])}{more}")
     for one, two in zip(first.passes, second.passes, strict=True):
         _check_images(one, two, refused)
-    stated = [records.header["conditions"] for records in (first, second)]
     if named:
         raise RecordError(f"{refused} is on the same files, but the headers differ in {named[0]}")
-    how = [
-        {**{key: each.get(key) for key in _HOW}, "versions": records.header.get("versions", {})}
-        for each, records in zip(stated, (first, second), strict=True)
-    ]
-    return [f"{benchmark}: {row}" for row in difference(how[0], how[1])]
+    return [f"{benchmark}: {row}" for row in difference(circumstances(first.header), circumstances(second.header))]
 
 
 def _check_images(one: PassRecords, two: PassRecords, refused: str) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from RobustART.errors import RecordError
 from RobustART.metrics.results import Summary
+from RobustART.metrics.trust import answer_signs, doubted_summary, settled
 from RobustART.records.lines import Records
 from RobustART.registry import Registry
 
@@ -220,18 +221,18 @@ class BenchmarkSpec:
 
     def board_numbers(self, entry: Entry) -> dict[str, PlainEstimate]:
         """Returns the columns of a leaderboard, by name, from an entry of ``report.json``."""
-        return {**entry["metrics"], **self._cells(entry, lambda table: ("*",) if table.board else ())}
+        return self._numbers(entry, lambda table: ("*",) if table.board else ())
 
     def listed_numbers(self, entry: Entry) -> dict[str, PlainEstimate]:
         """Returns the numbers that results of sub-networks include, by name, from an entry of ``report.json``."""
-        return {**entry["metrics"], **self._cells(entry, lambda table: table.listed)}
+        return self._numbers(entry, lambda table: table.listed)
 
-    def _cells(self, entry: Entry, chosen: Callable[[TableSpec], Collection[str]]) -> dict[str, PlainEstimate]:
-        found: dict[str, PlainEstimate] = {}
+    def _numbers(self, entry: Entry, chosen: Callable[[TableSpec], Collection[str]]) -> dict[str, PlainEstimate]:
+        found: dict[str, PlainEstimate] = {**entry["metrics"]}
         for key, cells in entry["tables"].items():
             table = self.table(key)
             found |= table.cells(key, cells, chosen(table))
-        return found
+        return {name: settled(estimate) for name, estimate in found.items()}
 
     def table(self, key: str) -> TableSpec:
         """Returns the spec of a table by its key in reports; an empty spec if the key is unknown."""
@@ -240,22 +241,34 @@ class BenchmarkSpec:
         return known or TableSpec(first, key, ())
 
     def headline(self, names: Iterable[str]) -> str | None:
-        """Returns the name, among those in a report, that represents the benchmark; None if ``names`` is empty."""
+        """Returns the name, among those in a report, that represents the benchmark; None if ``names`` is empty.
+
+        Of a mapping of names to plain estimates, one without a value does not, unless none has a value.
+        """
         given = list(names)
+        if isinstance(names, Mapping):
+            given = [name for name, estimate in names.items() if estimate["value"] is not None] or given
         first = [spec.name for spec in self.metrics if spec.headline]
         return next((name for name in first if name in given), given[0] if given else None)
 
     def shown(self, entry: Entry) -> list[Headline]:
-        """Returns the numbers that represent the benchmark in an entry of ``report.json``."""
+        """Returns the numbers that represent the benchmark in an entry of ``report.json``.
+
+        A number that is not trustworthy has a reason instead of a value, here and in all numbers below.
+        """
         if self.headlines is not None:
-            return list(self.headlines(entry))
+            return [row._replace(estimate=settled(row.estimate)) for row in self.headlines(entry)]
         name = self.headline(entry["metrics"])
-        return [] if name is None else [Headline(name, entry["metrics"][name], self.metric(name))]
+        return [] if name is None else [Headline(name, settled(entry["metrics"][name]), self.metric(name))]
 
     def overview(self, entry: Entry) -> list[Headline]:
         """Returns the metrics of an entry of ``report.json``, and the numbers of :attr:`further`."""
         metrics = [Headline(name, estimate, self.metric(name)) for name, estimate in entry["metrics"].items()]
-        return [*metrics, *self.further(entry)]
+        return [row._replace(estimate=settled(row.estimate)) for row in (*metrics, *self.further(entry))]
+
+    def spokes(self, entry: Entry) -> list[Axis]:
+        """Returns the axes of the radar from an entry of ``report.json``."""
+        return [axis._replace(estimate=settled(axis.estimate)) for axis in self.axes(entry)]
 
     def numbers(self, records: Records, companions: Companions | None = None) -> Summary:
         """Returns the summary of records.
@@ -263,7 +276,8 @@ class BenchmarkSpec:
         Raises:
             RecordError, UndefinedError: the records do not define the numbers.
         """
-        return self.summarize(records, companions or Companions()) if self.companions else self.summarize(records)
+        args = (companions or Companions(),) if self.companions else ()
+        return doubted_summary(self.summarize(records, *args), answer_signs(records))
 
 
 def _check_spec(name: str, entry: Any) -> None:

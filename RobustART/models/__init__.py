@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from RobustART.core.preprocessing import Preprocessing
-    from RobustART.models.create import UNTRAINED, build_model, create_model, wrap_model
+    from RobustART.models.create import RANDOM, build_model, create_model, wrap_model
     from RobustART.models.normalize import Classifier, Normalize
     from RobustART.models.weights import load_weights, read_state_dict
 
 __all__ = [
-    "UNTRAINED",
+    "RANDOM",
     "Classifier",
     "Normalize",
     "Preprocessing",

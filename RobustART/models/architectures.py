@@ -16,12 +16,6 @@ from typing import Any
 
 from RobustART.errors import ConfigError, nearest
 
-SETS = {
-    "benchmark": "the 44 architectures of the benchmark",
-    "further": "architectures outside the 44",
-    "original": "the original RobustART's own names, where they are not among the above",
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
@@ -30,7 +24,7 @@ class Architecture:
     name: str
     """Name for ``create_model``."""
     set: str
-    """A key of :data:`SETS`."""
+    """``benchmark`` (the 44 of the benchmark), ``further``, or ``original``: the original's own names beside those."""
     family: str
     """Such as ``resnet``; families share the meaning of their arguments."""
     builder: str
@@ -115,7 +109,7 @@ def select(
     Args:
         pattern: part of a name, or a whole one with ``*`` and ``?``; the original's names count too. None takes all.
         family: a family's name; None takes all.
-        sets: keys of :data:`SETS`.
+        sets: values of :attr:`Architecture.set`.
 
     Raises:
         ConfigError: there is no such family, or nothing is left.

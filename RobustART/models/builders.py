@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from RobustART.core.defaults import NOT_KNOWN
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import ModelError, UserError, nearest
 from RobustART.models.normalize import Classifier
@@ -30,6 +31,8 @@ class Built:
     """What built it, such as ``timm:resnet50``."""
     notes: tuple[str, ...] = ()
     """Sentences for the report."""
+    technique: str = NOT_KNOWN
+    """What its weights were trained with."""
 
 
 def own_function(module_name: str, function_name: str) -> Callable[..., Any]:
@@ -68,7 +71,7 @@ def as_built(network: Any, name: str) -> Built:
     if not isinstance(network, nn.Module):
         raise ModelError(f"model {name!r} must return a torch.nn.Module, got {type(network).__name__}")
     if isinstance(network, Classifier):
-        return Built(network.network, network.preprocessing, name)
+        return Built(network.network, network.preprocessing, name, technique=network.technique)
     preprocessing, notes = preprocessing_of(network)
     return Built(network, preprocessing, name, notes)
 

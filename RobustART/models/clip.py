@@ -51,8 +51,7 @@ class ZeroShotClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits (N, K) of normalised images (N, 3, H, W)."""
         features = functional.normalize(self.clip.visual(images), dim=-1)
-        logits: Tensor = self.clip.logit_scale.exp() * features @ self.class_embeddings().to(features).T
-        return logits
+        return self.clip.logit_scale.exp() * features @ self.class_embeddings().to(features).T
 
     def class_embeddings(self) -> Tensor:
         """Returns the classes' directions (K, D), each of length 1."""
@@ -83,8 +82,7 @@ class LinearClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits (N, K) of normalised images (N, 3, H, W)."""
-        logits: Tensor = self.head(self.visual(images))
-        return logits
+        return self.head(self.visual(images))
 
 
 def clip(
@@ -123,7 +121,7 @@ def clip(
         texts = _templates(library, templates)
         if num_classes not in (None, len(names)):
             raise ModelError(
-                f"clip: num_classes is {num_classes}, but there are {len(names)} class names; say class_names"
+                f"clip: num_classes is {num_classes}, but there are {len(names)} class names; set class_names"
             )
     network = _towers(library, architecture, source, quick_gelu, pretrained)
     built: nn.Module

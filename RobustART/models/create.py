@@ -9,15 +9,23 @@ from typing import Any
 import torch
 from torch import nn
 
+from RobustART.core.defaults import NOT_KNOWN, UNTRAINED
 from RobustART.core.preprocessing import checked_fields
 from RobustART.errors import ModelError
 from RobustART.models.builders import UNSTATED, preprocessing_of
 from RobustART.models.deploy import check_form, deploy_form, split_deploy
 from RobustART.models.normalize import Classifier
-from RobustART.models.weights import PACKAGED, load_weights, pretrained_entry, read_state_dict
+from RobustART.models.provenance import technique_of_weights
+from RobustART.models.weights import (
+    PACKAGED,
+    load_contents,
+    pretrained_entry,
+    read_weights,
+    unwrap,
+)
 from RobustART.models.zoo import build_network, is_untrained
 
-UNTRAINED = "no weights were given: the model is randomly initialised"
+RANDOM = "no weights were given: the model is randomly initialised"
 """Note of a model without weights."""
 LARGER, TWICE = "the crop is larger than the resized image", "the network seems to normalise by itself"
 """Beginnings of the notes that depend on the preprocessing."""
@@ -87,19 +95,22 @@ def build_model(
     if deploy is not None and fused is None:
         raise ModelError(f"{name!r} has no deploy form: its blocks have no branches that are fused; leave deploy out")
     network = fused if deploy and fused is not None else built.network
-    notes = list(built.notes)
+    notes, technique = list(built.notes), built.technique
     stated = built.preprocessing.changed(preprocessing)
     if weights is None:
         if is_untrained(name):
-            notes.append(UNTRAINED)
+            notes.append(RANDOM)
+            technique = UNTRAINED
     elif entry is None:
+        data = read_weights(PACKAGED[weights]() if weights in PACKAGED else weights)
+        technique = technique_of_weights(data)
         if from_file and fused is not None:
-            check_form(read_state_dict(weights), built.network, fused, bool(deploy), weights)
-        notes += load_weights(network, weights, strict=strict, ignore=ignore, seen=stated)
+            check_form(unwrap(data, weights), built.network, fused, bool(deploy), weights)
+        notes += load_contents(network, data, weights, strict=strict, ignore=ignore, seen=stated)
     own = None if UNSTATED in built.notes else built.preprocessing
     classifier = Classifier(network, stated, built.source, own=own)
     classifier.arguments = {key: re.sub(r"0x[0-9a-f]+", "", repr(value)) for key, value in sorted(kwargs.items())}
-    classifier.notes = _notes(notes, classifier, preprocessing)
+    classifier.notes, classifier.technique = _notes(notes, classifier, preprocessing), technique
     return classifier.eval()
 
 
@@ -143,12 +154,13 @@ def wrap_model(network: nn.Module, preprocessing: dict[str, Any] | None = None) 
     if isinstance(network, Classifier):
         inner, stated, own, notes = network.network, network.preprocessing, network.own, network.notes
         source, arguments = network.source or type(inner).__qualname__, network.arguments
+        technique = network.technique
     else:
-        inner, source, arguments = network, type(network).__qualname__, {}
+        inner, source, arguments, technique = network, type(network).__qualname__, {}, NOT_KNOWN
         stated, notes = preprocessing_of(network)
         own = None if UNSTATED in notes else stated
     classifier = Classifier(inner, stated.changed(preprocessing), source, own=own)
-    classifier.arguments = dict(arguments)
+    classifier.arguments, classifier.technique = dict(arguments), technique
     classifier.notes = _notes(notes, classifier, preprocessing)
     classifier.training = network.training  # train() would also switch the network's own modules
     return classifier

@@ -45,7 +45,7 @@ def check_arguments(name: str, kwargs: Mapping[str, Any]) -> None:
     for key in LOADING:
         if key in kwargs:
             raise ModelError(
-                f"{key!r} is not an argument of {name!r} here; say weights: pretrained, or a file, beside the name"
+                f"{key!r} is not an argument of {name!r} here; use weights: pretrained, or a file, beside the name"
             )
     for key, value in kwargs.items():
         if key in OTHER:
@@ -89,7 +89,9 @@ def row_arguments(row: Architecture, name: str, kwargs: Mapping[str, Any]) -> di
     if row.family == "efficientnet":
         for key, value in _overrides(name, given.pop("override_params", None)).items():
             if given.setdefault(key, value) != value:
-                raise ModelError(f"{name!r}: {key} is {given[key]!r}, but override_params says {value!r}; say it once")
+                raise ModelError(
+                    f"{name!r}: {key} is {given[key]!r}, but override_params says {value!r}; set one of them"
+                )
     for old, new in RENAMED.get(row.family, {}).items():
         if old in given:
             value = given.pop(old)

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import nn
 
+from RobustART.core.defaults import NOT_KNOWN
 from RobustART.core.preprocessing import Preprocessing
 from RobustART.errors import ModelError, nearest
 from RobustART.models.builders import Built, as_built, call, preprocessing_of
@@ -95,7 +96,8 @@ def build_timm(name: str, pretrained: str | None, kwargs: dict[str, Any]) -> Bui
     trained = getattr(network, "pretrained_cfg", {}).get("num_classes")
     if wanted and kwargs.get("num_classes", trained) != trained:
         notes = (*notes, f"the head is randomly initialised: the library's weights have {trained} classes")
-    return Built(network, preprocessing, f"timm:{name}", notes)
+    tag = getattr(network, "pretrained_cfg", {}).get("tag") if wanted else None
+    return Built(network, preprocessing, f"timm:{name}", notes, tag or NOT_KNOWN)
 
 
 def check_timm_entry(name: str, entry: str) -> None:
@@ -103,7 +105,7 @@ def check_timm_entry(name: str, entry: str) -> None:
     import timm
 
     if entry and "." in name:
-        raise ModelError(f"'timm:{name}' names its weights itself; say weights: pretrained, got {entry!r} too")
+        raise ModelError(f"'timm:{name}' names its weights itself; use weights: pretrained, got {entry!r} too")
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{name}.*")]
     if entry and entry not in tags:
         raise _unknown_entry(f"timm:{name}", entry, tags)
@@ -163,7 +165,8 @@ def build_torchvision(name: str, pretrained: str | None, kwargs: dict[str, Any])
         mean=tuple(preset.mean),
         std=tuple(preset.std),
     )
-    return Built(network, preprocessing, f"torchvision:{name}")
+    technique = NOT_KNOWN if weights is None else f"torchvision's {entry.name}"
+    return Built(network, preprocessing, f"torchvision:{name}", technique=technique)
 
 
 def check_torchvision_entry(name: str, entry: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from RobustART.core.defaults import NOT_KNOWN
 from RobustART.core.logits import logits_of
 from RobustART.core.preprocessing import INNER, Preprocessing
 
@@ -54,6 +55,7 @@ class Classifier(nn.Module):
     Attributes:
         arguments: arguments of the builder as strings; they belong to the conditions of a result.
         notes: sentences for the report on how the model was made.
+        technique: what the weights were trained with, such as ``plain``; ``not known``, ``untrained``.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Classifier(nn.Module):
         self.source = source
         self.arguments: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()
+        self.technique = NOT_KNOWN
         self.normalize = Normalize(preprocessing.mean, preprocessing.std)
         self.network = network
 

@@ -84,15 +84,13 @@ def original_mixer(shape: str, **arguments: Any) -> nn.Module:
     """Returns timm's MLP-Mixer of a shape such as ``b16_224`` with a random head, as in the original; timm's is all 0."""
     network: Any = timm.create_model(f"mixer_{shape}", **arguments)
     nn.init.trunc_normal_(network.head.weight, std=0.02)
-    built: nn.Module = network
-    return built
+    return network
 
 
 def original_swin(shape: str, **arguments: Any) -> nn.Module:
     """Returns timm's Swin of a shape such as ``tiny_patch4_window7_224``, with the original's epsilon of 1e-6."""
     norm = functools.partial(nn.LayerNorm, eps=1e-6)
-    network: nn.Module = timm.create_model(f"swin_{shape}", norm_layer=norm, **arguments)
-    return network
+    return timm.create_model(f"swin_{shape}", norm_layer=norm, **arguments)
 
 
 def convolutional_stem(*widths: tuple[int, int]) -> nn.Sequential:
@@ -126,5 +124,4 @@ def vit_convstem(size: str, img_size: int = 224, **arguments: Any) -> nn.Module:
     stem = convolutional_stem((48, 2), (96, 2), (192, 2), (384, 2))
     stem.append(nn.Conv2d(384, network.embed_dim, 1))
     network.patch_embed.proj = stem
-    built: nn.Module = network
-    return built
+    return network

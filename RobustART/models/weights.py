@@ -170,8 +170,15 @@ def load_weights(
         WeightsError: the file cannot be read or does not fit; the message lists what does not.
     """
     path = PACKAGED[str(source)]() if str(source) in PACKAGED else source
-    data = read_weights(path)
-    original = unwrap(data, str(path))
+    return load_contents(network, read_weights(path), source, strict=strict, ignore=ignore, seen=seen)
+
+
+def load_contents(
+    network: nn.Module, data: Any, source: str | Path, *, strict: bool = True, ignore: Iterable[str] = (),
+    seen: Preprocessing | None = None,
+) -> list[str]:  # fmt: skip
+    """Loads the contents of a weights file, ``data``; the rest is as in :func:`load_weights`."""
+    original = unwrap(data, str(source))
     state, taken = rename(original, network), new_names(original, network)
     ignored = {name: _places(name, original, taken) for name in ignore}
     for name, places in ignored.items():

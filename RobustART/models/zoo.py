@@ -63,7 +63,7 @@ def check_entry(name: str, entry: str) -> None:
     row = architectures()[plain] if library == TABLE else None
     if row is not None and row.family == "clip":
         if entry:
-            raise ModelError(f"{name!r} has one entry of weights, its argument source; say weights: pretrained")
+            raise ModelError(f"{name!r} has one entry of weights, its argument source; use weights: pretrained")
         return
     if row is not None:
         library, _, plain = row.builder.partition(":")
@@ -159,7 +159,9 @@ def _stated_size(name: str, img_size: Any, input_size: int | None) -> int | None
     if img_size is not None and (isinstance(img_size, bool) or not isinstance(img_size, int) or img_size < 1):
         raise ModelError(f"{name!r}: img_size must be an integer above 0, got {img_size!r}")
     if img_size is not None and input_size not in (None, img_size):
-        raise ModelError(f"{name!r}: img_size is {img_size}, but preprocessing.input_size is {input_size}; say it once")
+        raise ModelError(
+            f"{name!r}: img_size is {img_size}, but preprocessing.input_size is {input_size}; set one of them"
+        )
     return img_size if img_size is not None else input_size
 
 

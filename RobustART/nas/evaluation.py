@@ -20,16 +20,18 @@ import torch
 from torch import Tensor
 
 from RobustART.benchmarks import build_benchmark
+from RobustART.benchmarks.building import clean_view
 from RobustART.config.schema import Config
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import Placement, World, choose_device
-from RobustART.core.imaging import Array
-from RobustART.data import ImageDataset, Sample, balanced_subset, load_views
+from RobustART.data import ImageDataset, balanced_subset, load_views
 from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation.conditions import fingerprint, make_header
 from RobustART.evaluation.run import chosen_images, evaluate
+from RobustART.evaluation.scoring import to_float
 from RobustART.evaluation.settings import Settings, run_settings
-from RobustART.models import Classifier, build_model
+from RobustART.models import Classifier
+from RobustART.models.section import build_section
 from RobustART.nas import Space, Supernet, create_space
 from RobustART.nas.rows import row_of, write_file, write_rows
 from RobustART.nas.sampling import Subnet, read_subnets
@@ -43,7 +45,6 @@ from RobustART.training.inputs import (
     evaluation_options,
     evaluation_section,
     model_section,
-    stated_preprocessing,
     weights_of,
 )
 from RobustART.training.preflight import refuse_incompatible
@@ -97,15 +98,11 @@ def build_supernet(config: Config, folder: Path, weights: str | None) -> Classif
     """
     space_of(config)  # it must be one
     weights = weights_of(config, folder) if weights is None else weights
-    section = model_section(config)
     if weights is None:
         raise ConfigError(
             "sub-networks are parts of a trained supernet: name its weights by --weights CKPT or model.weights"
         )
-    model = build_model(
-        section.type, section.kwargs, weights=weights, strict=section.strict,
-        preprocessing=stated_preprocessing(section),
-    )  # fmt: skip
+    model = build_section(model_section(config), weights=weights)
     assert isinstance(model.network, Supernet)
     return model
 
@@ -119,7 +116,7 @@ def as_classifier(supernet: Classifier, subnet: Subnet) -> Classifier:
     own = dataclasses.replace(stated, input_size=size, resize=resize)
     classifier = Classifier(network.subnet(subnet.encoding), own, supernet.source)
     classifier.arguments = {**supernet.arguments, "encoding": json.dumps(subnet.encoding)}
-    classifier.notes = supernet.notes
+    classifier.notes, classifier.technique = supernet.notes, supernet.technique
     return classifier.eval()
 
 
@@ -156,14 +153,10 @@ class Statistics:
         groups = [part.tolist() for part in np.array_split(self.ids, -(-len(self.ids) // BN_BATCH))]
         stated = model.preprocessing
         views = load_views(
-            self.dataset, groups, {"": _crop}, stated.apply, size=stated.input_size, seed=0, workers=self.workers
+            self.dataset, groups, {"": clean_view}, stated.apply, size=stated.input_size, seed=0, workers=self.workers
         )
         for pixels, _ in views:
-            yield pixels[:, 0].permute(0, 3, 1, 2).to(device).float().div_(255)
-
-
-def _crop(sample: Sample, rng: np.random.Generator) -> Array:
-    return sample.crop
+            yield to_float(pixels[:, 0].to(device))
 
 
 def evaluate_subnets(
@@ -220,8 +213,8 @@ def evaluate_subnets(
             statistics.measure(model, device)
             own = evaluate(
                 model, dataset, benchmarks, output_dir=place, batch_size=settings.batch_size, workers=settings.workers,
-                amp=settings.amp, channels_last=settings.channels_last, seed=settings.seed, limit=limit, progress=False,
-                world=world,
+                amp=settings.amp, channels_last=settings.channels_last, seed=settings.seed, repeats=settings.repeats,
+                limit=limit, progress=False, world=world,
             )  # fmt: skip
             row = row_of(subnet.to_plain(), own.data)
             write_file(place / "row.json", json.dumps(row) + "\n")
@@ -235,15 +228,15 @@ def _conditions(
 ) -> dict[str, Any]:  # fmt: skip
     """Returns all that the rows depend on except the encodings, as plain data."""
     assert isinstance(supernet.network, Supernet)
-    weights, found = fingerprint(supernet), {}
+    weights, classes, found = fingerprint(supernet), supernet.network.space.classes, {}
     for name, options in benchmarks.items():
         benchmark = build_benchmark(name, dataset, options)
         chosen = [chosen_images(part.dataset, limit, settings.seed) for part in benchmark.passes]
-        stated = make_header(benchmark, chosen, supernet, weights, device, settings)["conditions"]
+        stated = make_header(benchmark, chosen, supernet, weights, classes, device, settings)["conditions"]
         found[name] = {**stated, "data": [{**row, "name": None} for row in stated["data"]]}
     if not found:
         raise ConfigError("there is nothing to evaluate: evaluation.benchmarks is empty")
-    plain: dict[str, Any] = json.loads(
+    return json.loads(
         json.dumps(
             {
                 "space": supernet.network.space.to_plain(),
@@ -252,7 +245,6 @@ def _conditions(
             }
         )
     )
-    return plain
 
 
 def _claim(output: Path, conditions: dict[str, Any]) -> None:

@@ -51,8 +51,7 @@ class Layer(nn.Module):
             bias = None if self.conv.bias is None else self.conv.bias[: conv.outputs]
             maps = F.conv2d(maps, weight, bias, conv.stride, conv.kernel // 2, groups=conv.groups)
             maps = maps if self.norm is None else _smaller_norm(self.norm, maps)
-        out: Tensor = self.act(maps)
-        return out
+        return self.act(maps)
 
 
 def _smaller_norm(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
@@ -88,8 +87,7 @@ class Residual(nn.Module):
             out = out + self.shortcut(maps, block.shortcut)
         elif block.residual:
             out = out + maps
-        result: Tensor = self.act(out)
-        return result
+        return self.act(out)
 
 
 def _in_a_row(layers: Iterable[nn.Module], convs: Sequence[Conv], maps: Tensor) -> Tensor:
@@ -131,8 +129,7 @@ class Network(nn.Module):
         maps = _in_a_row(self.head, plan.head, maps).mean((2, 3), keepdim=True)
         features = _in_a_row(self.top, plan.top, maps).flatten(1)
         if plan.features == self.plan.features:
-            logits: Tensor = self.classifier(features)
-            return logits
+            return self.classifier(features)
         return F.linear(features, self.classifier.weight[:, : plan.features], self.classifier.bias)
 
 
@@ -143,9 +140,6 @@ class Supernet(Network):
     first blocks; kernels are not transformed. Images are resized to the active input size by bilinear interpolation.
     BatchNorm's running statistics belong to the largest network alone: others do not update them, and their own must be
     measured before use (on what :meth:`subnet` returns).
-
-    Args:
-        space: the space of its sub-networks.
     """
 
     def __init__(self, space: Space) -> None:
@@ -203,10 +197,7 @@ def part(weights: Tensor, shape: Sequence[int]) -> Tensor:
 def build_nas(name: str, *, encoding: Mapping[str, Any] | None = None, **options: Any) -> Network:
     """Returns the supernet of a space, or with ``encoding`` that sub-network alone, as a network with its own weights.
 
-    Args:
-        name: key of the space in ``SPACES``.
-        encoding: the sub-network; None is the supernet.
-        options: options of the space.
+    ``encoding`` is the sub-network; None is the supernet.
     """
     space = create_space(name, options)
     if encoding is None:

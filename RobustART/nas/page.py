@@ -11,13 +11,13 @@ from typing import Any
 
 from RobustART.core.tables import markdown_table
 from RobustART.errors import RecordError, UndefinedError
+from RobustART.metrics.paired import holm
 from RobustART.metrics.spec import face
 from RobustART.nas.rows import Row, columns_of
-from RobustART.report.board_charts import short
 from RobustART.report.plotting import SERIES, Panel, plot, slug
 from RobustART.report.rendering import ARROWS, render_page
 from RobustART.report.tables import Table, fact_table
-from RobustART.report.text import Estimate, both
+from RobustART.report.text import Estimate, both, short
 
 FORMAT = "robustart-nas-analysis/1"
 COSTS = ("macs", "parameters")
@@ -26,6 +26,8 @@ MEANING = (
     "decreasing, 0 neither. Sub-networks differ in several factors at once, and their multiply-adds (macs) and parameters "
     "follow from the others: these are associations among these sub-networks, not causes."
 )
+LEVEL = 0.05
+"""Adjusted p value below which a correlation is bold."""
 TITLE = "Sub-networks: what goes with robustness"
 BINS = 8
 """Largest number of medians that a line joins."""
@@ -41,7 +43,7 @@ class Number:
     """Its name in that benchmark."""
     values: tuple[float | None, ...]
     """One value for each sub-network; None where it is undefined."""
-    correlations: Mapping[str, Estimate]
+    correlations: Mapping[str, dict[str, Any]]
     """Its correlation with each factor."""
 
     @property
@@ -67,18 +69,15 @@ class Analysis:
     """Factors that are the same in all."""
     numbers: tuple[Number, ...]
     """The measured numbers."""
+    tests: int
+    """Number of correlations, for which p values are adjusted."""
 
     @classmethod
     def of(
         cls, header: Mapping[str, Any], rows: Sequence[Row],
         correlate: Callable[[Sequence[float], Sequence[float]], Mapping[str, Any]],
     ) -> Analysis:  # fmt: skip
-        """Returns the analysis of rows.
-
-        Args:
-            header: header of the rows.
-            rows: one for each sub-network.
-            correlate: function of two lists of numbers that returns an estimate, or raises UndefinedError.
+        """Returns the analysis of rows; ``correlate`` returns an estimate for two lists of numbers.
 
         Raises:
             RecordError: there are too few sub-networks.
@@ -96,7 +95,10 @@ class Analysis:
             values = tuple(row["numbers"].get(benchmark, {}).get(name) for row in rows)
             found = {factor: _estimate(correlate, own, values) for factor, own in differ.items()}
             numbers.append(Number(benchmark, name, values, found))
-        return cls(header, differ, same, tuple(numbers))
+        tested = [estimate for number in numbers for estimate in number.correlations.values() if "p" in estimate]
+        for estimate, adjusted in zip(tested, holm([estimate["p"] for estimate in tested]), strict=True):
+            estimate["p_holm"] = float(adjusted)
+        return cls(header, differ, same, tuple(numbers), len(tested))
 
     @property
     def count(self) -> int:
@@ -118,6 +120,8 @@ class Analysis:
             f"{self.count} sub-networks of one supernet of the space {space}, which is RobustART's own design. "
             f"BatchNorm's statistics were measured on {images} training images for each.",
             MEANING,
+            f"Bold correlations differ from 0: p < {LEVEL} after Holm's method for all {self.tests} tests of this "
+            "analysis. Intervals are those of single correlations.",
         ]
         notes += [f"{name} is {value:g} in all sub-networks." for name, value in self.same.items()]
         return notes
@@ -128,11 +132,14 @@ class Analysis:
             {"benchmark": n.benchmark, "name": n.name, "better": n.better, "correlations": dict(n.correlations)}
             for n in self.numbers
         ]
-        data = {"format": FORMAT, "subnets": self.count, "rows": dict(self.header), "same": dict(self.same)}
+        data = {
+            "format": FORMAT, "subnets": self.count, "rows": dict(self.header), "same": dict(self.same),
+            "tests": self.tests,
+        }  # fmt: skip
         return json.dumps({**data, "spearman": numbers}, indent=2) + "\n"
 
     def markdown(self) -> str:
-        """Returns the analysis as Markdown; correlations whose interval excludes 0 are bold."""
+        """Returns the analysis as Markdown; correlations that differ from 0 after Holm's method are bold."""
         parts = [f"# {TITLE}", *self.notes()]
         for benchmark, numbers in self.benchmarks.items():
             rows = []
@@ -143,11 +150,7 @@ class Analysis:
         return "\n\n".join(parts) + "\n"
 
     def page(self) -> str:
-        """Returns the analysis as a self-contained HTML page.
-
-        Raises:
-            ConfigError: matplotlib is not installed.
-        """
+        """Returns the analysis as a self-contained HTML page."""
         parts = [
             {
                 "id": slug(benchmark), "heading": benchmark, "table": self._table(benchmark, numbers),
@@ -165,7 +168,8 @@ class Analysis:
             for number in numbers
         ]
         caption = (
-            f"Correlation of each number of {benchmark} with each factor; those whose interval excludes 0 are bold."
+            f"Correlation of each number of {benchmark} with each factor; bold: p < {LEVEL} after Holm's method for "
+            f"{self.tests} tests"
         )
         return fact_table(["", *self.factors], rows, caption, "sortable")
 
@@ -210,7 +214,7 @@ class Analysis:
 def _estimate(
     correlate: Callable[[Sequence[float], Sequence[float]], Mapping[str, Any]], factor: Sequence[float],
     values: Sequence[float | None],
-) -> Estimate:  # fmt: skip
+) -> dict[str, Any]:  # fmt: skip
     """Returns a correlation, or the reason why it is undefined."""
     pairs = [(x, y) for x, y in zip(factor, values, strict=True) if y is not None]
     try:
@@ -220,8 +224,8 @@ def _estimate(
 
 
 def _clear(estimate: Estimate) -> bool:
-    """Returns whether an interval excludes 0."""
-    return estimate["low"] is not None and (estimate["low"] > 0 or estimate["high"] < 0)
+    """Returns whether a correlation differs from 0 after the correction for all tests."""
+    return bool(estimate.get("p_holm", 1.0) < LEVEL)
 
 
 def medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from RobustART.core.options import convert
-from RobustART.core.ranges import Count, Number
+from RobustART.core.ranges import Count, Natural
 from RobustART.errors import ConfigError, RecordError
 from RobustART.nas.plans import Cost
 from RobustART.nas.spaces import Encoding, Space, factors, identity
@@ -74,7 +74,7 @@ def draw_subnets(space: Space, count: int, *, seed: int, macs: tuple[float, floa
         ConfigError: the range has fewer; the message says what is possible.
     """
     count = convert(count, Count, "count")
-    seed = convert(seed, Number, "seed")
+    seed = convert(seed, Natural, "seed")
     ends = [space.cost(encoding).macs for encoding in (space.smallest(), space.largest())]
     possible = f"{space.name} has networks from {_short(ends[0])} to {_short(ends[1])} multiply-adds"
     if macs[0] > ends[1] or macs[1] < ends[0]:

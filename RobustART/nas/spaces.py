@@ -175,8 +175,7 @@ class Space:
         names = [field.name for field in dataclasses.fields(self) if field.name != "make_plan"]
         plain = {name: getattr(self, name) for name in names}
         plain["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
-        converted: dict[str, Any] = json.loads(json.dumps(plain))
-        return converted
+        return json.loads(json.dumps(plain))
 
 
 SPACES: Registry[Callable[..., Space]] = Registry("space of sub-networks", providers=("RobustART.nas.families",))
@@ -184,12 +183,7 @@ SPACES: Registry[Callable[..., Space]] = Registry("space of sub-networks", provi
 
 
 def create_space(name: str, options: Mapping[str, Any]) -> Space:
-    """Returns a space by its name in ``SPACES`` and the options of its function.
-
-    Raises:
-        UnknownNameError: there is no such space.
-        ConfigError: an option is unknown or invalid.
-    """
+    """Returns a space by its name in ``SPACES`` and the options of its function."""
     function = SPACES[name]
     return function(**checked(function, options, f"the space {name!r}"))
 
@@ -198,10 +192,6 @@ def identity(encoding: Encoding) -> str:
     """Returns twelve hexadecimal digits that identify a checked encoding."""
     text = json.dumps(encoding, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-FACTORS = ("depth", "width", "kernel", "expansion", "resolution")
-"""What :func:`factors` returns of an encoding."""
 
 
 def factors(encoding: Encoding) -> dict[str, float]:

@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -117,16 +116,9 @@ def isolated(
         options: options for ``run``.
     """
     seeds = image_seeds(0, range(len(images)), name) if seeds is None else seeds
-    first = int(seeds[0]) % 2**63 if len(seeds) else 0
-    state = np.random.get_state()
     wrapped = _Module(model, images.device)
-    try:
-        with guarded(model, images.device), torch.enable_grad():
-            torch.manual_seed(first)
-            np.random.seed(first % 2**32)
-            found = run(wrapped, images.detach().clone(), labels.to(images.device), options).detach()
-    finally:
-        np.random.set_state(state)
+    with guarded(model, images.device, seeds), torch.enable_grad():
+        found = run(wrapped, images.detach().clone(), labels.to(images.device), options).detach()
     # An attack that searches the smallest perturbation may find none: the image is then returned unchanged.
     finite = found.flatten(1).isfinite().all(dim=1).view(-1, 1, 1, 1)
     return torch.where(finite, found, images).clamp(0, 1)

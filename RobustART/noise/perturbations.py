@@ -32,6 +32,8 @@ Floats = NDArray[np.float64]
 Perturbation = Callable[[Array, int, np.random.Generator], Iterator[Array]]
 FRAMES = 31
 """Number of frames of every perturbation except ``translate``."""
+TRANSLATIONS = 41
+"""Number of frames of ``translate``."""
 SMALLEST = 8
 """Least side of images and frames, in pixels."""
 
@@ -156,7 +158,7 @@ def _brightness(image: Array, size: int, rng: np.random.Generator) -> Iterator[A
 
 @PERTURBATIONS.register("translate")
 def _translate(image: Array, size: int, rng: np.random.Generator) -> Iterator[Array]:
-    for i in range(41):
+    for i in range(TRANSLATIONS):
         yield center_crop(_affine(image, right=i - 20), size)
 
 

@@ -46,7 +46,7 @@ FOOLBOX: dict[str, tuple[str, dict[str, str]]] = {
 }
 """Our attacks in foolbox: the class, and its names of our options."""
 
-_APGD = {"norm": "norm", "steps": "steps", "restarts": "n_restarts", "rho": "rho", "eot_iter": "eot_iter"}
+_APGD = {"norm": "norm", "steps": "steps", "restarts": "n_restarts", "rho": "rho", "samples": "eot_iter"}
 _FAB = {
     "norm": "norm", "steps": "steps", "restarts": "n_restarts", "alpha_max": "alpha_max", "eta": "eta", "beta": "beta",
 }  # fmt: skip
@@ -76,9 +76,9 @@ AUTOATTACK: dict[str, tuple[str, ...]] = {
     "autoattack_linf": ("version", "attacks"),
     "autoattack_l2": ("version", "attacks"),
     "autoattack_l1": ("version", "attacks"),
-    "apgd_ce": ("norm", "steps", "restarts", "rho", "eot_iter"),
-    "apgd_dlr": ("norm", "steps", "restarts", "rho", "eot_iter"),
-    "apgd_t": ("norm", "steps", "restarts", "n_targets", "rho", "eot_iter"),
+    "apgd_ce": ("norm", "steps", "restarts", "rho", "samples"),
+    "apgd_dlr": ("norm", "steps", "restarts", "rho", "samples"),
+    "apgd_t": ("norm", "steps", "restarts", "n_targets", "rho", "samples"),
     "fab": ("norm", "steps", "restarts", "alpha_max", "eta", "beta"),
     "fab_t": ("norm", "steps", "restarts", "n_targets", "alpha_max", "eta", "beta"),
     "square": ("norm", "steps", "restarts", "p_init", "rescale_schedule"),
@@ -90,9 +90,9 @@ _PLAIN = {"pgd_l1": {"rel_stepsize": REL_STEPSIZE, "random_start": True}}
 
 BACKENDS: dict[str, Mapping[str, Any]] = {"foolbox": FOOLBOX, "torchattacks": TORCHATTACKS, "autoattack": AUTOATTACK}
 _PARTS = {  # the authors' names of the attribute and of our options
-    "apgd": {"steps": "n_iter", "restarts": "n_restarts", "rho": "thr_decr", "eot_iter": "eot_iter"},
+    "apgd": {"steps": "n_iter", "restarts": "n_restarts", "rho": "thr_decr", "samples": "eot_iter"},
     "apgd_targeted": {
-        "steps": "n_iter", "restarts": "n_restarts", "rho": "thr_decr", "eot_iter": "eot_iter",
+        "steps": "n_iter", "restarts": "n_restarts", "rho": "thr_decr", "samples": "eot_iter",
         "n_targets": "n_target_classes",
     },
     "fab": {
@@ -225,8 +225,7 @@ def _torchattacks(
             arguments["n_classes"] = model(images[:1]).shape[1]
     if "seed" in known:
         arguments["seed"] = int(torch.initial_seed() % 2**31)
-    result: Tensor = construct(cls, arguments, model)(images, labels)
-    return result
+    return construct(cls, arguments, model)(images, labels)
 
 
 def _autoattack(name: str, model: nn.Module, images: Tensor, labels: Tensor, options: dict[str, Any]) -> Tensor:
@@ -245,5 +244,4 @@ def _autoattack(name: str, model: nn.Module, images: Tensor, labels: Tensor, opt
             if key in options:
                 setattr(getattr(attack, part), setting, options[key])
     found = attack.run_standard_evaluation(images, labels, batch_size=len(images))
-    result: Tensor = found[0] if isinstance(found, tuple) else found
-    return result
+    return found[0] if isinstance(found, tuple) else found

@@ -22,11 +22,7 @@ NORMALIZE = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
 def translate_test(config: Plain, data: Plain, warnings: list[str]) -> None:
-    """Replaces the keys of ``data.test`` that are only the original's; ``config`` and ``data`` are changed in place.
-
-    Raises:
-        ConfigError: a value that this package cannot honour, or two keys that contradict each other.
-    """
+    """Replaces the keys of ``data.test`` that are only the original's; ``config`` and ``data`` are changed in place."""
     test = data["test"]
     switches = [key for key in SWITCHES if take(test, key, PLACE, bool)]
     _evaluator(test, ["imagenet", "imagenetc"] if "imagenet_c" in switches else ["imagenet"])
@@ -160,7 +156,7 @@ def _measure(evaluation: Plain, found: Plain) -> None:
             if own and key in own and key in options and PurePath(str(own[key])) != PurePath(options[key]):
                 raise ConfigError(
                     f"evaluation.benchmarks.{name}.{key} is {own[key]!r}, but {PLACE} has the switch of {name} on and "
-                    f"names {options[key]!r}; say it once"
+                    f"names {options[key]!r}; set one of them"
                 )
         found[name] = {**options, **(own or {})}
     evaluation["benchmarks"] = {**found, **{name: options for name, options in given.items() if name not in found}}

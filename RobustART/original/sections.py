@@ -27,11 +27,7 @@ def made_section(config: Plain, key: str) -> Plain:
 
 
 def take(config: Plain, key: str, place: str, kind: type) -> Any:
-    """Removes a key of the section ``place`` and returns its value; None where it is missing or null.
-
-    Raises:
-        ConfigError: the value is not of the kind, one of :data:`KINDS`.
-    """
+    """Removes a key of the section ``place`` and returns its value; None where it is missing or null."""
     value = config.pop(key, None)
     if value is not None and type(value) is not kind:
         raise ConfigError(f"{place}.{key} must be {KINDS[kind]}, got {value!r}")
@@ -39,12 +35,8 @@ def take(config: Plain, key: str, place: str, kind: type) -> Any:
 
 
 def set_once(config: Plain, key: str, value: Any, place: str, source: str) -> None:
-    """Sets a key of the section ``place`` to what ``source`` asks for.
-
-    Raises:
-        ConfigError: it has another value.
-    """
+    """Sets a key of the section ``place`` to what ``source`` asks for."""
     stated = config.get(key)
     if stated is not None and stated != value:
-        raise ConfigError(f"{place}.{key} is {stated!r}, but {source} is {value!r}; say it once")
+        raise ConfigError(f"{place}.{key} is {stated!r}, but {source} is {value!r}; set one of them")
     config[key] = value

@@ -22,9 +22,6 @@ SAMPLERS = {"distributed": "distributed_epoch", "ranked_iteration_dali": "ranked
 def upgrade(raw: Mapping[str, Any]) -> tuple[Plain, list[str]]:
     """Returns the data of a configuration file in today's keys, and warnings of what is not used.
 
-    Args:
-        raw: merged data of the file, its bases and overrides; not changed.
-
     Raises:
         ConfigError: a value that this package cannot honour, or two keys that contradict each other.
     """
@@ -119,7 +116,7 @@ def _data(data: Plain, warnings: list[str]) -> None:
     if source == "fake":
         _made_up({name: section(data, name) for name in ("train", "test")})
     elif source not in (None, "fs"):
-        raise ConfigError(f"data.read_from: {source!r} needs a server of the original's cluster; say 'fs'")
+        raise ConfigError(f"data.read_from: {source!r} needs a server of the original's cluster; use 'fs'")
 
 
 def _made_up(sections: dict[str, Plain]) -> None:
@@ -129,7 +126,7 @@ def _made_up(sections: dict[str, Plain]) -> None:
     real = [place for place, value in named if value not in (None, "fake")]
     if real:
         raise ConfigError(
-            f"data.read_from: 'fake' means made-up images, but {', '.join(real)} name real ones; say fs to read these "
+            f"data.read_from: 'fake' means made-up images, but {', '.join(real)} name real ones; use fs to read these "
             "(--set data.read_from=fs), or remove them"
         )
     for images in sections.values():

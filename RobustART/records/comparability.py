@@ -1,13 +1,14 @@
 """The rule of which runs are comparable, for ``robustart compare`` and ``robustart leaderboard``.
 
-1. Numbers of two runs measure the same thing if the runs used the same images, options, attacks, further models and seed
-   (:func:`protocol`). The location of data and the names of data sets and sources do not matter.
+1. Numbers of two runs measure the same thing if the runs used the same images, options, attacks, further models, seed and
+   number of answers (:func:`protocol`). The location of data and the names of data sets and sources do not matter.
 2. Preprocessing belongs to the model. On a board of many models each may have its own; a run whose configuration overrides
    it shares a column only with runs that override it in the same way (:func:`board_conditions`).
-3. A comparison image by image requires the same pixels, so the preprocessing itself must be the same, except for mean and
-   standard deviation, which are part of the model (:func:`paired_conditions`).
+3. A comparison image by image requires the same source images under the same noise (:func:`paired_conditions`). Each model
+   sees them in its own preprocessing.
 
-Differences in how a run was computed (batch size, precision, device, versions) are reported but prevent neither.
+Differences in preprocessing and in how a run was computed (batch size, precision, device, versions) are reported but
+prevent neither (:func:`circumstances`).
 """
 
 from __future__ import annotations
@@ -21,18 +22,22 @@ PLACES = ("root_dir", "meta")
 """Options that locate data; the fingerprint identifies the data wherever they are."""
 _DATA = ("images", "subset", "decoder", "exif_orientation", "fingerprint")
 """Conditions of a data set that determine the pixels a model receives."""
+_HOW = ("batch_size", "channels_last", "precision", "device", "version")
+"""Conditions of how a run was computed."""
 
 
 def protocol(stated: Mapping[str, Any], cells: Collection[str] | None = None) -> dict[str, Any]:
     """Returns the conditions that two runs of a benchmark must share for their numbers to measure the same thing.
 
     Args:
-        stated: ``options``, ``attacks``, ``data``, ``models`` and ``seed``, as in the conditions of a result file.
+        stated: ``options``, ``attacks``, ``data``, ``models``, ``repeats`` and ``seed``, as in the conditions of a result
+            file.
         cells: attacked cells that the number depends on; None is the whole benchmark.
     """
     common = {
         "data": [{key: row.get(key) for key in _DATA} for row in stated.get("data", [])],
         "seed": stated.get("seed"),
+        "repeats": stated.get("repeats", 1),
     }
     attacks, options = stated.get("attacks", {}), stated.get("options", {})
     if cells is not None and all(cell in attacks for cell in cells):
@@ -73,10 +78,25 @@ def paired_conditions(header: Mapping[str, Any]) -> dict[str, Any]:
     """
     stated = header["conditions"]
     found = protocol(stated)
-    for row, given in zip(found["data"], stated.get("data", []), strict=True):
-        shown = {**stated.get("preprocessing", {}), **given.get("preprocessing", {})}
-        row["preprocessing"] = {key: value for key, value in shown.items() if key not in INNER}
     found["cells"] = {
         f"{entry['name']} {cell}".strip(): "measured" for entry in header["passes"] for cell in entry["cells"]
     }
     return found
+
+
+def circumstances(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the conditions of a result file whose differences are reported but do not prevent a comparison.
+
+    The preprocessing is that of each pass, without mean and standard deviation, which are part of the model.
+
+    Args:
+        header: header of a result file.
+    """
+    stated = header["conditions"]
+    rows = [{**stated.get("preprocessing", {}), **row.get("preprocessing", {})} for row in stated.get("data") or [{}]]
+    seen = [{key: value for key, value in row.items() if key not in INNER} for row in rows]
+    return {
+        **{key: stated.get(key) for key in _HOW},
+        "preprocessing": seen[0] if seen and all(row == seen[0] for row in seen) else seen,
+        "versions": header.get("versions", {}),
+    }

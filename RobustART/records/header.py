@@ -14,6 +14,8 @@ FORMAT = "robustart-records/2"
 BEFORE = "robustart-records/1"
 """Previous format, without coordinates and checksums, which can still be read."""
 _ANY_VERSION = FORMAT.partition("/")[0] + "/"
+IMAGENET = "ImageNet-1k"
+"""``label_set`` of a data set whose labels are the indices of ImageNet's 1,000 classes."""
 _DEPTH = 50
 """Deepest allowed nesting of a header."""
 _KINDS = {str: "a string", dict: "an object", list: "a list", int: "an integer"}
@@ -99,6 +101,9 @@ def check_header(text: str, path: object) -> dict[str, Any]:
     _check_conditions(field(header, "conditions", dict, place), f"{place}, in 'conditions',")
     if "versions" in header:
         field(header, "versions", dict, place)
+    for model, flags in (field(header, "signs", dict, place) if "signs" in header else {}).items():
+        if not isinstance(flags, dict) or not _texts(list(flags.values())):
+            raise RecordError(f"{place} needs 'signs', names with meanings by model, got {shown({model: flags})}")
     found = conditions_hash(header["conditions"])
     if sealed and found != header["hash"]:
         raise RecordError(f"{place} was edited: the hash of its conditions is {found}, but it states {header['hash']}")
@@ -141,6 +146,8 @@ def _check_conditions(stated: dict[str, Any], place: str) -> None:
             raise RecordError(f"{where} needs 'attacks', a list of strings, got {shown(settings['attacks'])}")
     if "preprocessing" in stated:
         field(stated, "preprocessing", dict, place)
+    if "repeats" in stated and not 2 <= field(stated, "repeats", int, place) <= 62:
+        raise RecordError(f"{place} needs 'repeats', an integer from 2 to 62, got {shown(stated['repeats'])}")
     if "models" in stated:
         for name, other in field(stated, "models", dict, place).items():
             if not isinstance(other, dict):
@@ -150,6 +157,8 @@ def _check_conditions(stated: dict[str, Any], place: str) -> None:
             if not isinstance(row, dict):
                 raise RecordError(f"{place} in 'data', must have objects, got {shown(row)}")
             field(row, "name", str, f"{place} in 'data',")
+            if "classes" in row:
+                field(row, "classes", int, f"{place} in 'data',")
 
 
 def _check_pass(info: dict[str, Any], place: str) -> None:
@@ -165,6 +174,9 @@ def _check_pass(info: dict[str, Any], place: str) -> None:
         raise RecordError(f"{place} needs 'coordinates', an object for each of its cells, got {shown(places)}")
     if field(info, "ids", int, place) < 0:
         raise RecordError(f"{place} needs 'ids', the number of images, from 0, got {info['ids']}")
+    for name, checked in (field(info, "probes", dict, place) if "probes" in info else {}).items():
+        if not _texts(checked) or not set(checked) <= set(cells):
+            raise RecordError(f"{place} needs 'probes', lists of its cells by name, got {shown({name: checked})}")
     if "models" in info:
         for cell, pair in field(info, "models", dict, place).items():
             sound = isinstance(pair, list) and len(pair) == 2 and all(p is None or isinstance(p, str) for p in pair)

@@ -18,7 +18,16 @@ A line of a pass with attacks also has
   if the attack failed or the image was not attacked;
 * ``forward`` and ``backward``: passes that the attack spent on the image, without those of the evaluation and of the checks
   before AutoAttack;
-* ``flags``: warnings of attacks, by cell, name and meaning; only if there are any.
+* ``flags``: warnings of attacks, by cell, name and meaning; only if there are any;
+* ``probes``: attacks without gradients that tried the image after all others, by name, such as
+  ``{"square Linf 8/255": {"broken": 0, "forward": 201}}``; only if there are any. The header's entry of the pass lists them
+  with the cells that they check: ``"probes": {"square Linf 8/255": ["fgsm/8/255", "pgd_linf/8/255"]}``.
+
+The header may have ``signs``: flags that the models showed when they were asked before the run, by model, name and meaning
+(:mod:`RobustART.core.signs`); the model under evaluation is ``model``. They are not conditions: a resumed run asks again.
+
+If the model was asked several times (``repeats`` in the conditions), ``answers`` has an integer for each cell: its bit r
+is 1 if answer r alone is correct.
 
 A pass may record extra numbers of each cell under ``extra``: ``{"pixel_difference": [0.0, 1.2, ...]}``.
 
@@ -101,8 +110,12 @@ class Line:
     """Backward passes of the attacks."""
     flags: dict[str, dict[str, str]] | None = None
     """Warnings of attacks by cell, name and meaning; None without warnings."""
+    probes: dict[str, dict[str, int]] | None = None
+    """Attacks without gradients that tried the image, by name: ``broken`` (0 or 1) and ``forward`` passes."""
     extra: dict[str, list[Any]] | None = None
     """Extra numbers by name; None if the benchmark records none."""
+    answers: list[int] | None = None
+    """Which of several answers are correct, as bits; None for a single answer."""
 
     def dump(self) -> str:
         """Returns the record as a sealed JSON line."""

@@ -44,10 +44,14 @@ class PassRecords:
     """Backward passes of the attacks, (N, cells); None in a pass without attacks."""
     flags: tuple[dict[str, dict[str, str]], ...] = ()
     """For each image the warnings of attacks by cell, name and meaning; empty in a pass without attacks."""
+    probes: tuple[dict[str, dict[str, int]], ...] = ()
+    """For each image the attacks without gradients that tried it, by name: ``broken`` (0 or 1) and ``forward`` passes."""
     extra: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
     """Extra numbers of the benchmark by name, each (N, cells, ...)."""
     coordinates: tuple[dict[str, Any], ...] = ()
     """Coordinates of each cell in its benchmark, such as ``{"corruption": "fog", "severity": 3}``; empty if unknown."""
+    answers: NDArray[np.int64] | None = None
+    """Which of several answers are correct, as bits, (N, cells); None for a single answer."""
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -63,6 +67,7 @@ class PassRecords:
 
 _PER_CELL = ("prediction", "confidence", "label_rank")
 _PER_ATTACK = ("forward", "backward")
+_SEVERAL = "answers"
 _WHOLE, _NUMBERS = frozenset({int}), frozenset({int, float})
 """Types of JSON numbers; booleans, which are integers in Python, are excluded."""
 
@@ -82,18 +87,21 @@ class Table:
         self.files: list[str] = []
         self.digests: list[str] = []
         kinds = {"confidence": "d"}
-        self.numbers = {key: array(kinds.get(key, "q")) for key in (*_PER_CELL, *_PER_ATTACK)}
+        self.numbers = {key: array(kinds.get(key, "q")) for key in (*_PER_CELL, *_PER_ATTACK, _SEVERAL)}
         self.broken_by: list[tuple[str | None, ...]] = []
         self.flags: list[dict[str, dict[str, str]]] = []
+        self.probes: list[dict[str, dict[str, int]]] = []
         self.extra: dict[str, list[Any]] = {}
 
     def add(self, row: dict[str, Any], place: str) -> None:
         """Adds the record of one image; raises a RecordError that names ``place`` if an entry is invalid."""
         attacked = "broken_by" in row
         extra = field(row, "extra", dict, place) if "extra" in row else {}
-        if self.files and (attacked != bool(self.broken_by) or extra.keys() != self.extra.keys()):
+        several = (_SEVERAL,) * (_SEVERAL in row)
+        others = attacked != bool(self.broken_by) or bool(several) != bool(self.numbers[_SEVERAL])
+        if self.files and (others or extra.keys() != self.extra.keys()):
             raise RecordError(f"{place} has other entries than the previous images")
-        for key in (*_PER_CELL, *(_PER_ATTACK if attacked else ())):
+        for key in (*_PER_CELL, *(_PER_ATTACK if attacked else ()), *several):
             values = self._list(row, key, place)
             kinds, title = (_NUMBERS, "numbers") if key == "confidence" else (_WHOLE, "integers")
             if not kinds.issuperset(map(type, values)):
@@ -131,8 +139,15 @@ class Table:
                 raise RecordError(
                     f"{place} needs 'flags', names with meanings for each of its cells, got {shown({cell: found})}"
                 )
+        probes = field(row, "probes", dict, place) if "probes" in row else {}
+        for name, tried in probes.items():
+            if not isinstance(tried, dict) or not all(type(tried.get(key)) is int for key in ("broken", "forward")):
+                raise RecordError(
+                    f"{place} needs 'probes', names with the integers 'broken' and 'forward', got {shown({name: tried})}"
+                )
         self.broken_by.append(tuple(stages))
         self.flags.append(flags)
+        self.probes.append(probes)
 
     def finish(self, place: str) -> PassRecords:
         """Returns the arrays, sorted by id; raises a RecordError that names ``place`` if values are inconsistent."""
@@ -161,9 +176,11 @@ class Table:
             forward=table("forward") if attacked else None,
             backward=table("backward") if attacked else None,
             flags=tuple(self.flags[row] for row in rows) if attacked else (),
+            probes=tuple(self.probes[row] for row in rows) if attacked else (),
             extra={
                 key: _extra(values, f"in 'extra' {key!r}", self.ids, place)[order] for key, values in self.extra.items()
             },
+            answers=table(_SEVERAL) if self.numbers[_SEVERAL] else None,
         )
         _check_values(found, place)
         return found
@@ -209,8 +226,8 @@ def _check_values(table: PassRecords, place: str) -> None:
         (table.prediction == table.labels[:, None]) != table.correct,
         "the prediction must be the label if and only if the label rank is 0",
     )
-    for key in _PER_ATTACK:
+    for key in (*_PER_ATTACK, _SEVERAL):
         spent: NDArray[np.int64] | None = getattr(table, key)
         if spent is not None and (spent < 0).any():
-            row = int((spent < 0).any(axis=1).argmax())
-            raise RecordError(f"{place}: image {table.ids[row]} has a negative number of passes in {key!r}")
+            row, of = int((spent < 0).any(axis=1).argmax()), " of passes" * (key != _SEVERAL)
+            raise RecordError(f"{place}: image {table.ids[row]} has a negative number{of} in {key!r}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from RobustART.core.defaults import NOT_KNOWN
 from RobustART.metrics.spec import face
 from RobustART.report import board_charts
 from RobustART.report.board_runs import Run, differences
@@ -15,7 +16,7 @@ from RobustART.report.columns import Column, all_columns, contrasts, headlines
 from RobustART.report.plotting import Panel, legend, slug
 from RobustART.report.rendering import render_page
 from RobustART.report.tables import fact_table
-from RobustART.report.text import not_imported
+from RobustART.report.text import not_imported, short
 
 TITLE = "RobustART leaderboard"
 """Title of the page."""
@@ -35,9 +36,15 @@ def render_board(runs: Sequence[Run], folder: Path) -> str:
     columns = all_columns(runs)
     shown = headlines(runs, columns)
     order, first = ranking(runs, shown)
+    places = ranks(runs, order, first)
     families = list(dict.fromkeys(run.family for run in runs))
     parts = [
-        {"id": "board", "heading": "Runs", "kind": "board", **_table(runs, columns, shown, order, folder)},
+        {
+            "id": "board",
+            "heading": "Runs",
+            "kind": "board",
+            **_table(runs, columns, shown, order, places, folder),
+        },
         *_comparability(runs, columns),
         *_plots(runs, shown, families),
     ]
@@ -48,27 +55,47 @@ def render_board(runs: Sequence[Run], folder: Path) -> str:
 
 
 def ranking(runs: Sequence[Run], shown: Sequence[Column]) -> tuple[list[int], Column | None]:
-    """Returns the order of the runs, best first and those without a number last, and the column that determines it.
+    """Returns the order of the runs, best first and those without a rank last, and the column that determines it.
 
-    This is the first measure of robustness that most runs have; without one, clean accuracy.
+    This is the first measure of robustness that most trained models have; without one, clean accuracy.
     """
     ways = [column for column in shown if column.better is not None]
     robust = [column for column in ways if face(column.benchmark).noise != "none"] or ways
     if not robust:
         return list(range(len(runs))), None
-    first = max(robust, key=lambda column: column.count)
+    trained = [number for number, run in enumerate(runs) if not run.untrained]
+    first = max(robust, key=lambda column: sum(column.value(number) is not None for number in trained))
     sign = -1 if first.better == "high" else 1
 
-    def place(number: int) -> tuple[bool, float]:
+    def place(number: int) -> tuple[bool, bool, float]:
         value = first.value(number)
-        return value is None, 0.0 if value is None else sign * value
+        return runs[number].untrained, value is None, 0.0 if value is None else sign * value
 
     return sorted(range(len(runs)), key=place), first
 
 
+def ranks(runs: Sequence[Run], order: Sequence[int], first: Column | None) -> list[int | None]:
+    """Returns the rank of each run, from 1; equal values share a rank, such as 1, 2, 2, 4.
+
+    Untrained models and runs without a value have none.
+
+    Args:
+        runs: the runs.
+        order: their order, from :func:`ranking`.
+        first: the column that determines it.
+    """
+    values = [first.value(number) for number in order if not runs[number].untrained] if first else []
+    places = {value: values.index(value) + 1 for value in values if value is not None}
+    return [
+        places.get(value) if first and (value := first.value(number)) is not None and not run.untrained else None
+        for number, run in enumerate(runs)
+    ]
+
+
 def _table(
-    runs: Sequence[Run], columns: Sequence[Column], shown: Sequence[Column], order: Sequence[int], folder: Path
-) -> dict[str, Any]:
+    runs: Sequence[Run], columns: Sequence[Column], shown: Sequence[Column], order: Sequence[int],
+    places: Sequence[int | None], folder: Path,
+) -> dict[str, Any]:  # fmt: skip
     """Returns the content of the table and its controls.
 
     Args:
@@ -76,6 +103,7 @@ def _table(
         columns: all columns; those of a benchmark are grouped below its name.
         shown: the columns that represent a benchmark; the others are details.
         order: order of the rows.
+        places: rank of each run.
         folder: folder of the page.
     """
     names = dict.fromkeys(column.benchmark for column in columns)
@@ -92,14 +120,18 @@ def _table(
         "benchmarks": benchmarks,
         "columns": columns,
         "details": [(column.benchmark, column.metric) not in main for column in columns],
-        "best": [column.best() for column in columns],
+        "best": [column.best([number for number, run in enumerate(runs) if run.untrained]) for column in columns],
         "choices": {kind: sorted(set(values)) for kind, values in kinds.items()},
         "rows": [
             {
                 "number": number,
+                "rank": places[number],
                 "run": runs[number],
                 "page": _page_of(runs[number], folder),
-                "parameters": "" if (count := runs[number].parameters) is None else board_charts.short(count),
+                "sizes": [
+                    (count, NOT_KNOWN if count is None else short(count))
+                    for count in (runs[number].parameters, runs[number].macs)
+                ],
                 "marks": [f"{key} {written(value)}" for key, value in marks[number].items()],
                 "remarks": _remarks(runs[number]),
             }

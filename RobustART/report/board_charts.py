@@ -10,7 +10,7 @@ from RobustART.report.board_runs import Run
 from RobustART.report.columns import Column
 from RobustART.report.plotting import MUTED, Panel, plot, row_axis, series
 from RobustART.report.rendering import ARROWS, clean
-from RobustART.report.text import Estimate
+from RobustART.report.text import Estimate, short
 
 WIDTH, HEIGHT = 5.2, 3.9
 MANY = 40
@@ -125,14 +125,6 @@ def _log_ticks(axes: Any, values: Sequence[float]) -> None:
     axes.set_xlim(low, high)
     axes.minorticks_off()
     axes.set_xticks(ticks, [short(tick) for tick in ticks])
-
-
-def short(count: float) -> str:
-    """Returns a count with a unit: 950, 4.65M, 1.2B."""
-    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return f"{count:.0f}"
 
 
 def strips(

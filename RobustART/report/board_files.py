@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from RobustART.core.files import Output, check_outputs, json_format, write_whole
-from RobustART.report.board import TITLE, render_board
+from RobustART.report.board import TITLE, ranking, ranks, render_board
 from RobustART.report.board_runs import Run, differences
-from RobustART.report.columns import all_columns, contrasts
+from RobustART.report.columns import all_columns, contrasts, headlines
 
 _NAME = "robustart-leaderboard"
 FORMAT = f"{_NAME}/1"
 HEADS = ("name", "folder", "family", "technique", "parameters", "input_size")
-"""First columns of the CSV."""
+"""First columns of the CSV of this version and earlier ones."""
+FURTHER = ("macs", "rank")
+"""Columns after :data:`HEADS`."""
 
 
 def write_board(
@@ -66,14 +68,17 @@ def write_board(
 
 def board_data(runs: Sequence[Run]) -> dict[str, Any]:
     """Returns the leaderboard as JSON data: runs with their labels and differences, columns with their estimates."""
-    marks = differences(runs)
+    marks, columns = differences(runs), all_columns(runs)
+    order, first = ranking(runs, headlines(runs, columns))
+    places = ranks(runs, order, first)
     return {
         "format": FORMAT,
+        "ranked_by": None if first is None else {"benchmark": first.benchmark, "number": first.name},
         "runs": [
             {
                 "name": run.name, "folder": run.folder, "family": run.family, "technique": run.technique,
-                "parameters": run.parameters, "input_size": run.input_size, "differs_in": marks[number],
-                "warnings": run.report["warnings"],
+                "parameters": run.parameters, "input_size": run.input_size, "macs": run.macs, "rank": places[number],
+                "differs_in": marks[number], "warnings": run.report["warnings"],
             }
             for number, run in enumerate(runs)
         ],
@@ -82,7 +87,7 @@ def board_data(runs: Sequence[Run]) -> dict[str, Any]:
                 "benchmark": column.benchmark, "metric": column.metric, "conditions": column.letters,
                 "better": column.better, "estimates": list(column.estimates),
             }
-            for column in all_columns(runs)
+            for column in columns
         ],
     }  # fmt: skip
 
@@ -90,13 +95,16 @@ def board_data(runs: Sequence[Run]) -> dict[str, Any]:
 def board_csv(runs: Sequence[Run]) -> str:
     """Returns the leaderboard as CSV: a line for each run, with value, interval and number of images of each column."""
     columns = all_columns(runs)
+    order, first = ranking(runs, headlines(runs, columns))
+    places = ranks(runs, order, first)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     parts = ("value", "low", "high", "n")
     heads = [f"{column.benchmark} {column.name} {part}" for column in columns for part in parts]
-    writer.writerow([*HEADS, *heads])
+    writer.writerow([*HEADS, *FURTHER, *heads])
     for number, run in enumerate(runs):
         row: list[Any] = [run.name, run.folder, run.family, run.technique, run.parameters, run.input_size]
+        row += [run.macs, places[number]]
         for column in columns:
             estimate = column.estimates[number] or {}
             row += ["" if estimate.get(part) is None else estimate[part] for part in parts]

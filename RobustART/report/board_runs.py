@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.defaults import UNTRAINED
 from RobustART.core.preprocessing import INNER
 from RobustART.errors import ConfigError, RecordError, nearest
-from RobustART.report.labels import family, technique
 from RobustART.report.reading import find_report, read_report
 
 LABELS = ("name", "family", "technique")
@@ -43,7 +43,18 @@ class Run:
     @property
     def input_size(self) -> Any:
         """Side of the model's input in pixels; empty if the report does not state it."""
-        return (self.report["conditions"]["preprocessing"] or {}).get("input_size", "")
+        return "" if (size := self.report["model"]["input_size"]) is None else size
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the weights are random; such a run has no rank."""
+        return bool(self.report["model"]["technique"] == UNTRAINED)
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-adds of one image; None if they are not known."""
+        count: int | None = self.report["model"]["macs"]
+        return count
 
 
 def read_runs(folders: Sequence[str], labels: Mapping[str, Any] | None = None) -> list[Run]:
@@ -69,8 +80,8 @@ def read_runs(folders: Sequence[str], labels: Mapping[str, Any] | None = None) -
         report = read_report(path)
         own = stated.get(folder, {})
         source = own.get("name", report["model"]["source"])
-        kinds = own.get("family", family(report["model"])), own.get("technique", technique(report))
-        found.append(Run(source, folder, path, *kinds, report))
+        family, technique = (own.get(kind, report["model"][kind]) for kind in ("family", "technique"))
+        found.append(Run(source, folder, path, family, technique, report))
     count = Counter(run.name for run in found)
     return [
         dataclasses.replace(run, name=f"{run.name} ({run.folder})") if count[run.name] > 1 else run for run in found

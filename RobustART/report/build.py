@@ -10,14 +10,18 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from RobustART.core.defaults import NOT_KNOWN
 from RobustART.core.files import write_whole
 from RobustART.errors import RecordError, UserError
+from RobustART.metrics.repeats import repeat_warnings, spreads
 from RobustART.metrics.results import Summary
 from RobustART.metrics.robustness import attack_costs, attack_warnings
 from RobustART.metrics.runs import result_files
 from RobustART.metrics.spec import summarize
+from RobustART.metrics.trust import model_warnings
 from RobustART.records.lines import CLEAN, Records
 from RobustART.report.facts import RECORDED, Facts, read_results
+from RobustART.report.labels import family
 from RobustART.report.page import write_page
 from RobustART.report.reading import FORMAT, existing_folder, report_faults
 from RobustART.report.text import heading, report_markdown, report_text
@@ -73,6 +77,10 @@ def build_report(runs: Mapping[str, Records], facts: Facts, summaries: Mapping[s
             "arguments": stated["model"]["arguments"],
             "weights": stated["model"]["weights"],
             "classes": model["classes"],
+            "technique": model.get("technique") or NOT_KNOWN,
+            "family": family({"source": stated["model"]["source"], "architecture": model["architecture"]}),
+            "input_size": (stated.get("preprocessing") or {}).get("input_size"),
+            "macs": model.get("macs"),
         },
         "conditions": {
             "data": [row for number, row in enumerate(rows) if row not in rows[:number]],
@@ -110,7 +118,8 @@ def _entry(records: Records, known: Mapping[str, Any]) -> dict[str, Any]:
             {**row, "name": place["name"]} for row, place in zip(stated.get("data", []), known["data"], strict=False)
         ],
         "precision": stated.get("precision"),
-        **{key: stated[key] for key in ("models", "sources") if key in stated},
+        **{key: stated[key] for key in ("models", "sources", "repeats") if key in stated},
+        **({"spread": spreads(records)} if "repeats" in stated else {}),
         **({"folders": known["folders"]} if "folders" in known else {}),
         "cells": dict(zip(first.cells, first.coordinates, strict=True)),
         "passes": spent,
@@ -122,7 +131,8 @@ def _warnings(runs: Mapping[str, Records], facts: Facts, summaries: Mapping[str,
     """Returns the warnings: of the model, of the records of each benchmark, and of its data and numbers."""
     found = list(facts["notes"])
     for name, records in runs.items():
-        found += [f"{name}: {text}" for text in attack_warnings(records)]
+        found += model_warnings(records)
+        found += [f"{name}: {text}" for text in (*repeat_warnings(records), *attack_warnings(records))]
         recorded = records.header.get("versions", {})
         if recorded != facts["conditions"]["versions"]:
             found.append(f"{name} was recorded with other library versions: {recorded}")

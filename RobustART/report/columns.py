@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from RobustART.metrics.spec import BenchmarkSpec, face
@@ -42,13 +42,24 @@ class Column:
         return None if estimate is None else estimate["value"]
 
     @property
+    def images(self) -> int | None:
+        """Number of images of every run; None if it differs between runs."""
+        found = {estimate["n"] for estimate in self.estimates if estimate is not None}
+        return found.pop() if len(found) == 1 else None
+
+    @property
     def count(self) -> int:
         """Number of runs that have a value."""
         return sum(self.value(run) is not None for run in range(len(self.estimates)))
 
-    def best(self) -> list[int]:
-        """Returns the runs with the best value; an empty list if fewer than two have a value, or no direction is better."""
-        values = {run: value for run in range(len(self.estimates)) if (value := self.value(run)) is not None}
+    def best(self, without: Collection[int] = ()) -> list[int]:
+        """Returns the runs with the best value; an empty list if fewer than two have a value, or no direction is better.
+
+        Args:
+            without: runs that do not compete.
+        """
+        competing = (run for run in range(len(self.estimates)) if run not in without)
+        values = {run: value for run in competing if (value := self.value(run)) is not None}
         if len(values) < 2 or self.better is None:
             return []
         best = (max if self.better == "high" else min)(values.values())

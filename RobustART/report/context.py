@@ -68,7 +68,7 @@ def _mark(shown: Headline) -> tuple[float, float | None, float | None] | None:
 
 def noise_families(report: Data) -> list[Axis]:
     """Returns the axes of a report's radar, without undefined ones."""
-    found = [axis for name, entry in report["benchmarks"].items() for axis in face(name).axes(entry)]
+    found = [axis for name, entry in report["benchmarks"].items() for axis in face(name).spokes(entry)]
     return [axis for axis in found if axis.estimate["value"] is not None]
 
 
@@ -193,8 +193,9 @@ def _conditions(report: Data) -> dict[str, Any]:
     model, conditions, timing = report["model"], report["conditions"], report["timing"] or {}
     labels = [f"{row['name']}: {row['labels']}" for row in conditions["data"] if "labels" in row]
     facts = {
-        "model": model["source"], "architecture": known(model["architecture"]),
-        "parameters": known(model["parameters"], ","), "arguments": plain(model["arguments"]),
+        "model": model["source"], "architecture": known(model["architecture"]), "family": model["family"],
+        "technique": model["technique"], "parameters": known(model["parameters"], ","),
+        "multiply-adds of an image": known(model["macs"], ","), "arguments": plain(model["arguments"]),
         "weights (fingerprint)": model["weights"], "classes": known(model["classes"]),
         "data": "; ".join(f"{row['name']} ({extent(row, ',')})" for row in conditions["data"]) or "unknown",
         **({"labels by": "; ".join(labels)} if labels else {}),
@@ -237,7 +238,8 @@ def _costs(report: Data) -> Table:
 def _attack_settings(report: Data) -> Iterator[Table]:
     rows = []
     for name, entry in report["benchmarks"].items():
-        for cell, settings in entry["attacks"].items():
+        probes = {cell: "on images that all attacks left" for cell in entry["passes"] if cell not in entry["attacks"]}
+        for cell, settings in {**entry["attacks"], **probes}.items():
             cost = entry["passes"].get(cell, {"forward": 0, "backward": 0})
             rows.append((f"{name}: {cell}", [plain(settings), cost["forward"], cost["backward"]]))
     if rows:

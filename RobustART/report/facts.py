@@ -23,7 +23,7 @@ RECORDED = ". The results are recorded; once this is resolved, the same command 
 Facts = dict[str, Any]
 """Contents of ``run.json``. The entries are those of the same names in ``report.json``:
 
-* ``model``: ``architecture``, ``parameters``, ``classes``;
+* ``model``: ``architecture``, ``parameters``, ``classes``; ``technique`` and ``macs``, which earlier versions lack;
 * ``conditions``: ``subset``, ``overridden``, ``amp``, ``versions``, ``config``;
 * ``notes``: warnings of the model;
 * ``benchmarks``: by name, in the order of the report, the ``hash`` of the records, for each pass the ``name``, ``images``
@@ -58,7 +58,10 @@ def _schema() -> dict[str, Any]:
     own = object_schema(hash=entry["hash"], data=data, forward={"type": ["integer", "null"]}, notes=notes)
     return object_schema(
         format={"const": FORMAT},
-        model=_part(report["model"], "architecture", "parameters", "classes"),
+        model={
+            **_part(report["model"], "architecture", "parameters", "classes"),
+            "properties": report["model"]["properties"],
+        },
         conditions=_part(report["conditions"], "subset", "overridden", "amp", "versions", "config"),
         notes=notes,
         benchmarks={"type": "object", "additionalProperties": own},
@@ -90,6 +93,7 @@ def _facts_of_report(results: Path) -> Facts | None:
         }
     parts = _schema()["properties"]
     stated = {key: {name: report[key][name] for name in parts[key]["required"]} for key in ("model", "conditions")}
+    stated["model"] |= {name: report["model"][name] for name in ("technique", "macs")}
     return {
         "format": FORMAT, **stated, "notes": report["warnings"], "benchmarks": benchmarks, "timing": report["timing"],
     }  # fmt: skip
@@ -163,8 +167,8 @@ def stated_facts(runs: Mapping[str, Records], reason: str) -> Facts:
     subset = any(row["of"] is None for entry in benchmarks.values() for row in entry["data"])
     first = next(iter(runs.values())).header
     missing = (
-        "architecture, parameters and classes of the model, the options of the run, its time and evaluation passes, where "
-        "labels come from, and warnings of the model and the data"
+        "architecture, parameters, technique, multiply-adds and classes of the model, the options of the run, its time and "
+        "evaluation passes, where labels come from, and warnings of the model and the data"
     )
     return {
         "format": FORMAT,

@@ -12,7 +12,7 @@ from RobustART.report.context import Section, about, key_numbers, sections
 from RobustART.report.gallery import Tile, read_gallery
 from RobustART.report.rendering import render_page
 from RobustART.report.tables import SCALE
-from RobustART.report.text import not_imported
+from RobustART.report.text import model_line, not_imported
 
 
 def write_page(results: Path, report: Mapping[str, Any]) -> None:
@@ -45,6 +45,7 @@ def render(report: Mapping[str, Any], tiles: Sequence[Tile] = (), missing: str =
     *measured, conditions = sections(report)
     return render_page(
         "report.html.j2", title=f"{report['model']['source']}: RobustART report", report=report, about=about(report),
+        model_line=model_line(report),
         warnings=[*report["warnings"], *not_imported(report["benchmarks"])], key_numbers=key_numbers(report),
         scale_steps=SCALE, parts=[*measured, _examples(tiles, missing), conditions],
     )  # fmt: skip

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from RobustART.core.defaults import NOT_KNOWN
 from RobustART.core.tables import markdown_table, text_table
+from RobustART.metrics.results import doubt
 from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec, face
 
 Data = Mapping[str, Any]
@@ -24,10 +26,13 @@ UNTIMED = (
 
 
 def number(estimate: Estimate | None) -> str:
-    """Returns a value with two decimals or ``undefined``; an empty string without an estimate."""
+    """Returns a value with two decimals and its signs, or ``undefined``; an empty string without an estimate."""
     if estimate is None:
         return ""
-    return "undefined" if estimate["value"] is None else f"{estimate['value']:.2f}"
+    doubts = estimate.get("not_trustworthy", ())
+    if estimate["value"] is None:
+        return "not trustworthy:" if doubts else "undefined"
+    return f"{estimate['value']:.2f}{doubt(doubts)}"
 
 
 def interval(estimate: Estimate | None) -> str:
@@ -127,9 +132,30 @@ def heading(report: Data) -> str:
     return f"{model} on {'; '.join(parts) or 'unknown data'}, seed {known(seed)}"
 
 
+def short(count: float) -> str:
+    """Returns a count with a unit: 950, 4.65M, 1.2B."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return f"{count:.0f}"
+
+
+def model_line(report: Data) -> str:
+    """Returns one line with the family, technique, input size, multiply-adds and parameters of the model."""
+    model = report["model"]
+    size, counts = (
+        model["input_size"],
+        [NOT_KNOWN if model[key] is None else short(model[key]) for key in ("macs", "parameters")],
+    )
+    return (
+        f"family: {model['family']}; technique: {model['technique']}; input: "
+        f"{NOT_KNOWN if size is None else f'{size} x {size}'}; multiply-adds: {counts[0]}; parameters: {counts[1]}"
+    )
+
+
 def report_text(report: Data) -> str:
     """Returns the report as tables for a terminal."""
-    parts = [heading(report)]
+    parts = [f"{heading(report)}\n{model_line(report)}"]
     for name, entry in report["benchmarks"].items():
         parts.append(text_table([name, "value", "95% interval", "n"], _metrics(entry)))
         for head, table in _tables(name, entry):
@@ -143,7 +169,7 @@ def report_text(report: Data) -> str:
 
 def report_markdown(report: Data) -> str:
     """Returns the report as Markdown, with every interval and all conditions."""
-    parts = [f"# {heading(report)}", "Numbers are percentages with 95% intervals."]
+    parts = [f"# {heading(report)}", model_line(report), "Numbers are percentages with 95% intervals."]
     for name, entry in report["benchmarks"].items():
         parts += [f"## {name}", markdown_table(["metric", "value", "95% interval", "n"], _metrics(entry))]
         for head, table in _tables(name, entry):

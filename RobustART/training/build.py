@@ -1,4 +1,4 @@
-"""From a configuration to a training: its plan, optimiser and objective, and the trainer that runs it.
+"""Builds a training from a configuration: its plan, optimiser and objective, and the trainer that runs it.
 
 Images and the model come from ``inputs.py``. Incompatible settings are refused before, in ``preflight.py``.
 """
@@ -23,6 +23,7 @@ from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.conditions import fingerprint
 from RobustART.evaluation.settings import default_workers
 from RobustART.models import Classifier
+from RobustART.models.provenance import technique_of
 from RobustART.training.augment.mixing import Mixing
 from RobustART.training.augment.transforms import TrainingView, create_transform
 from RobustART.training.checkpoint import FORMAT, begun_with
@@ -30,7 +31,7 @@ from RobustART.training.ema import Ema, Swa
 from RobustART.training.freezing import train_only
 from RobustART.training.inputs import build_dataset, clean_dataset, configured_model, weights_of
 from RobustART.training.loading import load_batches
-from RobustART.training.loop import LoopSettings, Training
+from RobustART.training.loop import Training
 from RobustART.training.objectives.adversary import ADVERSARIES
 from RobustART.training.objectives.moco import Moco, replace_head
 from RobustART.training.objectives.objective import OBJECTIVES, Objective, ObjectiveContext
@@ -40,7 +41,7 @@ from RobustART.training.parallel import Parallel
 from RobustART.training.sampling import Plan, check_plan
 from RobustART.training.schedules import Schedule, schedule_of
 from RobustART.training.trained import trained_notes
-from RobustART.training.trainer import Trainer, TrainerSettings
+from RobustART.training.trainer import Trainer
 
 
 def batch_size_of(config: Config, world: int) -> int:
@@ -50,7 +51,7 @@ def batch_size_of(config: Config, world: int) -> int:
         return data.batch_size
     if data.batch_size != DataConfig.batch_size:
         raise ConfigError(
-            f"data.batch_size is {data.batch_size}, but data.images_per_step is {data.images_per_step}; say one of them"
+            f"data.batch_size is {data.batch_size}, but data.images_per_step is {data.images_per_step}; set one of them"
         )
     if data.images_per_step % world:
         raise ConfigError(
@@ -70,7 +71,7 @@ def sampler_of(config: Config) -> str:
 
 
 def plan_of(config: Config, dataset: ImageDataset, world: int) -> tuple[Plan, Schedule, float]:
-    """Returns how images are dealt out, the learning rate, and the rate it is relative to."""
+    """Returns the sampler's plan, the learning rate, and the base learning rate."""
     assert config.lr_scheduler is not None
     plan = Plan(len(dataset), batch_size_of(config, world), world, seed=config.training.seed)
     check_plan(sampler_of(config), plan)
@@ -89,12 +90,6 @@ def plan_of(config: Config, dataset: ImageDataset, world: int) -> tuple[Plan, Sc
     return dataclasses.replace(plan, steps=steps), schedule, base_lr
 
 
-def loop_settings(config: Config, steps: int) -> LoopSettings:
-    """Returns how steps are made."""
-    names = ("seed", "amp", "accumulate", "clip_grad", "channels_last")
-    return LoopSettings(steps, sync=config.dist.sync, **{name: getattr(config.training, name) for name in names})
-
-
 def optimizer_of(config: Config, model: torch.nn.Module, base_lr: float) -> torch.optim.Optimizer:
     """Returns the optimiser of a model's parameters."""
     section = config.optimizer
@@ -108,15 +103,14 @@ def objective_of(
     config: Config, classes: int, device: torch.device, folder: Path, model: Classifier | None = None,
     parallel: Parallel | None = None,
 ) -> Objective:  # fmt: skip
-    """Returns what is minimised; MoCo's needs the model and the processes."""
+    """Returns the objective; MoCo's needs the model and the processes."""
     training, size = config.training, None if model is None else model.preprocessing.input_size
     mixing = Mixing(config.mixup, config.cutmix, config.switch_prob)
     context = ObjectiveContext(classes, config.label_smooth, mixing, training.seed, device, folder, size)
     if training.moco is not None:
         assert model is not None
         assert parallel is not None
-        options = {name: value for name, value in to_plain(training.moco).items() if name != "mlp"}
-        objective: Objective = Moco(context, model, parallel, **options)
+        objective: Objective = Moco(context, model, parallel, training.moco)
     elif training.adversary is not None:
         options = dict(training.adversary)
         objective = ADVERSARIES[options.pop("type")](context, **options)
@@ -126,21 +120,17 @@ def objective_of(
 
 
 def training_view(config: Config, preprocessing: Preprocessing) -> TrainingView:
-    """Returns what is done to the training images of a config for a model's preprocessing."""
+    """Returns the transform of a config's training images for a model's preprocessing."""
     transforms = config.data.train.transforms if config.data.train else None
     if transforms is None:
-        raise ConfigError("data.train.transforms is missing; say {type: STANDARD}, or {type: JUSTNORM} for none")
+        raise ConfigError("data.train.transforms is missing; write {type: STANDARD}, or {type: JUSTNORM} for none")
     return TrainingView(create_transform(transforms, preprocessing), preprocessing.input_size)
 
 
 def conditions_of(config: Config, dataset: ImageDataset, plan: Plan, weights: Mapping[str, str]) -> dict[str, Any]:
     """Returns all that the course of a training depends on, as plain data for the checkpoint.
 
-    Args:
-        config: the configuration.
-        dataset: to train on.
-        plan: how many images are dealt out.
-        weights: fingerprints of what comes from files: the first weights, and a teacher's.
+    ``weights`` are fingerprints of the weights that come from files: the first ones, and a teacher's.
     """
     plain = to_plain(config)
     for name in ("evaluation", "output_dir", "eval_list", "imports"):
@@ -170,12 +160,7 @@ def started_from(config: Config, folder: Path, steps: int) -> tuple[Path, dict[s
 def build_trainer(config: Config, folder: Path, output_dir: Path, world: World, trial: int | None = None) -> Trainer:
     """Returns the training of a config, ready to run.
 
-    Args:
-        config: the checked configuration.
-        folder: of the config file.
-        output_dir: gets ``checkpoints/``, ``events/`` and ``train.jsonl``.
-        world: the processes and the device.
-        trial: stop after this many steps, as if the training were over, and do not validate.
+    With ``trial`` the training ends after so many steps and does not validate.
     """
     section, parallel = config.training, Parallel(world)
     dataset = build_dataset(config.data.train, folder, "data.train")
@@ -183,11 +168,11 @@ def build_trainer(config: Config, folder: Path, output_dir: Path, world: World, 
     test = clean_dataset(config, folder) if trial is None else None
     plan, schedule, base_lr = plan_of(config, dataset, world.size)
     plan = plan if trial is None else dataclasses.replace(plan, steps=min(plan.steps, trial))
-    settings, view = loop_settings(config, plan.steps), training_view(config, model.preprocessing)
+    view = training_view(config, model.preprocessing)
     weights = {} if weights_of(config, folder) is None else {"start": fingerprint(model.network)}
     model = model.to(world.device)
     if section.moco is not None:
-        replace_head(model, dim=section.moco.dim, mlp=section.moco.mlp, seed=section.seed)
+        replace_head(model, section.moco, seed=section.seed)
     classes = probe(model, model.preprocessing.input_size, world.device)
     objective = objective_of(config, classes, world.device, folder, model, parallel)
     if objective.uses_labels:
@@ -203,26 +188,29 @@ def build_trainer(config: Config, folder: Path, output_dir: Path, world: World, 
     first, every = max(1, round(section.swa.start * plan.steps)), section.swa.every or plan.steps_per_epoch
     swa = Swa(model.network, first=first, every=every) if section.swa.enable else None
     model.notes = trained_notes(model)
-    training = Training(model, objective, optimizer, schedule, base_lr, parallel, settings, ema, swa, frozen)
+    model.technique = technique_of(to_plain(config), model.technique if weights else None)
+    training = Training(
+        model, objective, optimizer, schedule, base_lr, parallel, plan.steps, section, sync=config.dist.sync, ema=ema,
+        swa=swa, frozen=frozen,
+    )  # fmt: skip
     if section.compile:
         model.network.compile()
     weights |= {name: fingerprint(other) for name, other in objective.others().items()}
-    saver, data = config.saver, config.data
+    data = config.data
     workers = default_workers() if data.num_workers is None else data.num_workers
+    load = functools.partial(
+        load_batches, dataset, view, sampler=sampler_of(config), workers=workers,
+        pin_memory=data.pin_memory and world.device.type == "cuda", prefetch_factor=data.prefetch_factor,
+    )  # fmt: skip
     return Trainer(
         training,
         dataset,
         plan,
-        functools.partial(
-            load_batches, dataset, view, sampler=sampler_of(config), workers=workers,
-            pin_memory=data.pin_memory and world.device.type == "cuda", prefetch_factor=data.prefetch_factor,
-        ),
-        TrainerSettings(
-            saver.print_freq, saver.val_freq, section.save_freq or saver.val_freq, saver.save_many, workers,
-            section.swa.bn_batches, section.deterministic,
-        ),
+        load,
+        config.saver,
+        workers,
         output_dir,
         conditions_of(config, dataset, plan, weights),
         functools.partial(started_from, config, folder, plan.steps),
         test,
-    )  # fmt: skip
+    )

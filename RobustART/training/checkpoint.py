@@ -1,7 +1,7 @@
-"""Checkpoints: written whole or not at all, with the previous one kept in case the newest is damaged.
+"""Checkpoints: written atomically, with the previous one kept in case the newest is damaged.
 
-A file holds the original's ``{model, optimizer, last_iter, ema}`` and ``scaler, swa, objective, conditions``. It is read
-with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.pth.tar`` and the one before it.
+A file holds the original's ``{model, optimizer, last_iter, ema}`` and ``scaler, swa, objective, conditions, trained``. It
+is read with ``weights_only=True``. Without ``save_many`` there are two, ``ckpt.pth.tar`` and the one before it.
 """
 
 from __future__ import annotations
@@ -156,17 +156,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], place: str = 
 
 
 def recorded_conditions(state: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None:
-    """Returns what a checkpoint records of its training; None where another program wrote it.
-
-    Raises:
-        TrainingError: an earlier version of this package wrote it.
-    """
+    """Returns what a checkpoint records of its training; None where another program wrote it."""
     conditions: Mapping[str, Any] | None = state.get("conditions")
     if conditions is not None and conditions.get("format") != FORMAT:
         raise TrainingError(
             f"an earlier version wrote {path} and recorded the settings of its training in another form, so they cannot be "
             "compared with these. --evaluate --recover evaluates it; to train from its step on, name it in "
-            "saver.pretrain.path and take another output_dir; --fresh starts over"
+            "saver.pretrain.path and use another output_dir; --fresh starts over"
         )
     return conditions
 
@@ -183,22 +179,13 @@ def check_conditions(state: Mapping[str, Any], conditions: Mapping[str, Any], pa
     if lines:
         more = f" and {len(lines) - 12} more" if len(lines) > 12 else ""
         raise TrainingError(
-            f"{path} belongs to another training: {'; '.join(lines[:12])}{more}. Take another output_dir, name the file in "
+            f"{path} belongs to another training: {'; '.join(lines[:12])}{more}. Use another output_dir, name the file in "
             "saver.pretrain.path to start from it, or start over with --fresh"
         )
 
 
 def begun_with(path: Path, ignored: list[str], steps: int) -> dict[str, Any]:
-    """Returns the parts of a checkpoint that a training begins with, without its weights: the model is made with these.
-
-    Args:
-        path: the checkpoint.
-        ignored: its parts that are not taken.
-        steps: of the training.
-
-    Raises:
-        TrainingError: it is not a checkpoint, lacks what is to be ignored, or its step is beyond the training's end.
-    """
+    """Returns the parts of a checkpoint that a training begins with, except the weights, which the model has."""
     parts = original_parts(read_checkpoint(path), ignored, path)
     parts.pop("model", None)
     if "last_iter" in ignored:
@@ -207,18 +194,14 @@ def begun_with(path: Path, ignored: list[str], steps: int) -> dict[str, Any]:
     step = int(parts.get("last_iter", 0))
     if step >= steps:
         raise TrainingError(
-            f"saver.pretrain: {path} is of step {step}, and the training has {steps}; to begin at the first step say "
+            f"saver.pretrain: {path} is of step {step}, and the training has {steps}; to begin at the first step set "
             "ignore: {key: [optimizer, last_iter]}"
         )
     return parts
 
 
 def original_parts(state: Mapping[str, Any], ignored: list[str], path: Path) -> dict[str, Any]:
-    """Returns the parts of a checkpoint that are not ignored; ``model`` is a plain state dict.
-
-    Raises:
-        TrainingError: a part to be ignored is missing.
-    """
+    """Returns the parts of a checkpoint that are not ignored; ``model`` is a plain state dict."""
     for key in ignored:
         if key not in state:
             raise TrainingError(

@@ -19,9 +19,10 @@ import yaml
 
 from RobustART.config.filled import filled
 from RobustART.config.loader import load_config, without_defaults
-from RobustART.config.schema import Config, EvaluationConfig, ModelConfig
+from RobustART.config.schema import Config, EvaluationConfig
 from RobustART.core.distributed import World, lost_processes_named
 from RobustART.core.memory import tune_memory
+from RobustART.core.model_section import ModelConfig
 from RobustART.core.options import to_plain
 from RobustART.core.plugins import import_plugins
 from RobustART.core.termination import exit_status
@@ -68,10 +69,6 @@ class ClsSolver:
         """Trains the model; returns it as ``""``, and its averages as ``ema`` and ``swa`` where the config has them on.
 
         Resumes from the last checkpoint in ``output_dir/checkpoints``, if there is one.
-
-        Args:
-            fresh: delete the checkpoints of an earlier run and start over.
-            recover: resume from this checkpoint instead.
         """
         warnings = refuse_training(self.config)
         trainer = build_trainer(self.config, self.folder, self.output_dir, self.world, self.trial)
@@ -137,8 +134,7 @@ def output_dir(config: Config, folder: Path) -> Path:
 
 def quoted(config: Config) -> dict[str, Any]:
     """Returns the configuration as a report quotes it: all that differs from the defaults, without ``output_dir``."""
-    plain: dict[str, Any] = without_defaults(dataclasses.replace(config, output_dir=None))
-    return plain
+    return without_defaults(dataclasses.replace(config, output_dir=None))
 
 
 def configure_logging(folder: Path, world: World, quiet: bool) -> None:
@@ -177,14 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def read_config(
     path: Path, overrides: Sequence[str], data: str | None = None, warn: Callable[[str], None] = log.warning
 ) -> tuple[Config, Path]:
-    """Returns the configuration of a file and its folder, where a user's own modules are found from now on.
-
-    Args:
-        path: the file.
-        overrides: values laid over it.
-        data: folder of all data.
-        warn: called with what is not used of a file of the original.
-    """
+    """Returns the configuration of a file and its folder, where a user's own modules are found from now on."""
     config = load_config(path, list(overrides), data, warn)
     folder = path.resolve().parent
     return config, folder
@@ -206,9 +195,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         for warning in unused:
             log.warning("%s", warning)
-        for one in configs:
-            check(one, folder)
+        costs = [line for one in configs for line in check(one, folder)]
         print(yaml.safe_dump(filled(config), sort_keys=False), end="")
+        if costs:
+            print("# Forward passes of the attacks, about and at most; images that are fooled early need fewer:")
+            print("".join(f"#   {line}\n" for line in dict.fromkeys(costs)), end="")
         return 0
     if len(configs) > 1:
         for one in configs:

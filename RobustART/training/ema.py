@@ -108,10 +108,7 @@ class Ema(Average):
 class Swa(Average):
     """Uniform average of weights along the end of a training (Izmailov 2018, https://arxiv.org/abs/1803.05407).
 
-    Args:
-        model: see :class:`Average`.
-        first: first step whose weights count.
-        every: number of steps between those that count.
+    The weights of step ``first`` and of every ``every``-th step after it count.
     """
 
     def __init__(self, model: nn.Module, *, first: int, every: int) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 from RobustART.benchmarks import BENCHMARKS
-from RobustART.benchmarks.building import PLACES
-from RobustART.config.schema import Config, DatasetConfig, EvaluationConfig, ModelConfig
+from RobustART.config.schema import Config, DatasetConfig, EvaluationConfig
+from RobustART.core.model_section import ModelConfig
 from RobustART.core.options import option_defaults
-from RobustART.core.preprocessing import Preprocessing
 from RobustART.data import ImageDataset, create_dataset
 from RobustART.errors import ConfigError
-from RobustART.models import Classifier, build_model
+from RobustART.models import Classifier
+from RobustART.models.section import build_section
 from RobustART.models.weights import pretrained_entry
+from RobustART.records.comparability import PLACES
 
 
 def trains(config: Config) -> bool:
@@ -53,7 +53,7 @@ def run_device(config: Config, training: bool) -> str:
     if not training or stated is None:
         return evaluation
     if evaluation not in ("auto", stated):
-        raise ConfigError(f"training.device is {stated!r}, but evaluation.device is {evaluation!r}; say it once")
+        raise ConfigError(f"training.device is {stated!r}, but evaluation.device is {evaluation!r}; set one of them")
     return stated
 
 
@@ -67,13 +67,7 @@ def _has_images(test: DatasetConfig | None) -> bool:
 
 
 def build_dataset(section: DatasetConfig | None, folder: Path, place: str) -> ImageDataset:
-    """Returns the data set of a section; relative paths start at ``folder``.
-
-    Args:
-        section: ``data.train`` or ``data.test``.
-        folder: of the config file.
-        place: the section's name, for messages.
-    """
+    """Returns the data set of a section; relative paths start at ``folder``."""
     section = section or DatasetConfig()
     return create_dataset(
         section.type,
@@ -99,35 +93,24 @@ def image_reader(section: DatasetConfig, place: str = "data.test") -> dict[str, 
 def weights_of(config: Config, folder: Path) -> str | None:
     """Returns ``model.weights`` or ``saver.pretrain.path``; the file in ``folder`` where there is one."""
     pretrain = config.saver.pretrain
-    weights = model_section(config).weights or (pretrain.path if pretrain else None)
-    return str(folder / weights) if weights is not None and (folder / weights).is_file() else weights
+    return beside(model_section(config).weights or (pretrain.path if pretrain else None), folder)
 
 
-def stated_preprocessing(section: ModelConfig) -> dict[str, Any]:
-    """Returns the fields of :class:`Preprocessing` that a section ``model`` sets."""
-    stated = {name: value for name, value in dataclasses.asdict(section.preprocessing).items() if value is not None}
-    Preprocessing(**stated)
-    return stated
+def beside(weights: Any, folder: Path) -> Any:
+    """Returns the path of weights in ``folder``, the config file's, where there is such a file; otherwise ``weights``."""
+    return str(folder / weights) if isinstance(weights, str) and (folder / weights).is_file() else weights
 
 
 def configured_model(config: Config, folder: Path, seed: int, *, fetch: bool = True) -> Classifier:
     """Returns the model of a config, with its weights.
 
-    Args:
-        config: the configuration.
-        folder: of the config file.
-        seed: of its random weights.
-        fetch: load a library's own weights, which it downloads; otherwise such a model keeps random ones.
+    Without ``fetch``, a library's own weights are not downloaded, and such a model keeps random ones.
     """
-    section, pretrain = model_section(config), config.saver.pretrain
-    weights = weights_of(config, folder)
-    return build_model(
-        section.type,
-        section.kwargs,
+    weights, pretrain = weights_of(config, folder), config.saver.pretrain
+    return build_section(
+        model_section(config),
         weights=weights if fetch or pretrained_entry(weights) is None else None,
-        strict=section.strict,
         ignore=pretrain.ignore.model if pretrain else (),
-        preprocessing=stated_preprocessing(section),
         seed=seed,
     )
 
@@ -136,7 +119,7 @@ def evaluation_options(config: Config) -> dict[str, Any]:
     """Returns how an evaluation is run, as keyword arguments of ``evaluate`` and ``run_settings``."""
     section = evaluation_section(config)
     workers = config.data.num_workers if section.workers is None else section.workers
-    names = ("batch_size", "amp", "channels_last", "seed")
+    names = ("batch_size", "amp", "channels_last", "seed", "repeats")
     return {"workers": workers, **{name: getattr(section, name) for name in names}}
 
 
@@ -145,9 +128,6 @@ def chosen_benchmarks(config: Config, folder: Path) -> dict[str, dict[str, Any]]
 
     Published sets that hold images are read as ``data.test.image_reader`` says. Relative ``root_dir`` and ``meta``, and
     relative ``weights`` of further models, start at ``folder``, the config file's.
-
-    Raises:
-        ConfigError: the options of a benchmark are not a mapping, or no benchmark reads images by the stated reader.
     """
     chosen: dict[str, dict[str, Any]] = {}
     for name, options in evaluation_section(config).benchmarks.items():
@@ -158,7 +138,12 @@ def chosen_benchmarks(config: Config, folder: Path) -> dict[str, dict[str, Any]]
         given = dict(options or {})
         given |= {key: str(folder / given[key]) for key in PLACES if isinstance(given.get(key), str)}
         if isinstance(given.get("models"), dict):
-            given["models"] = {key: _beside(spec, folder) for key, spec in given["models"].items()}
+            given["models"] = {
+                key: {**spec, "weights": beside(spec["weights"], folder)}
+                if isinstance(spec, dict) and "weights" in spec
+                else spec
+                for key, spec in given["models"].items()
+            }
         chosen[name] = given
     reader = image_reader(config.data.test) if config.data.test else {}
     stated = {key: value for key, value in reader.items() if value != image_reader(DatasetConfig())[key]}
@@ -173,10 +158,3 @@ def chosen_benchmarks(config: Config, folder: Path) -> dict[str, dict[str, Any]]
             f"{', '.join(chosen) or 'none'}; leave it out"
         )
     return {name: {**stated, **options} if name in readers else options for name, options in chosen.items()}
-
-
-def _beside(spec: Any, folder: Path) -> Any:
-    """Returns the mapping of a further model, with the path of weights that lie beside the config."""
-    weights = spec.get("weights") if isinstance(spec, dict) else None
-    beside = isinstance(weights, str) and (folder / weights).is_file()
-    return {**spec, "weights": str(folder / str(weights))} if beside else spec

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import random
 from collections.abc import Callable, Generator, Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from RobustART.core.seeding import image_seed
+from RobustART.core.seeding import generators_kept, image_seed, seed_generators
 from RobustART.core.workers import work
 from RobustART.data import ImageDataset
 from RobustART.data.loader import name_images
@@ -55,25 +53,6 @@ class Batch:
     def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """Returns the batch with a function applied to each of its tensors."""
         return Batch(function(self.images), function(self.labels), function(self.seeds), self.step)
-
-
-def seed_generators(key: int) -> None:
-    """Seeds the CPU generators that transforms draw from: ``torch``, ``random`` and ``numpy``."""
-    torch.default_generator.manual_seed(key)
-    random.seed(key)
-    np.random.seed(key & 0xFFFFFFFF)
-
-
-@contextlib.contextmanager
-def generators_kept() -> Iterator[None]:
-    """Restores the state of the CPU generators of ``torch``, ``random`` and ``numpy`` afterwards."""
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
-        np.random.set_state(states[2])
 
 
 Draw = tuple[int, Ids, Ids]

@@ -1,4 +1,4 @@
-"""The training loop. It knows steps and no technique: the objective decides what is minimised."""
+"""The training loop. It makes steps; the objective decides what is minimised."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from RobustART.config.training import TrainingConfig
 from RobustART.core.seeding import image_seed, numpy_generator
 from RobustART.core.termination import Terminated, terminated
 from RobustART.errors import ConfigError, TrainingError
+from RobustART.evaluation.settings import AMP_TYPES
 from RobustART.models import Classifier
 from RobustART.training.ema import Ema, Swa
 from RobustART.training.loading import Batch
@@ -21,28 +23,7 @@ from RobustART.training.optim import set_rate
 from RobustART.training.parallel import Parallel
 from RobustART.training.schedules import Schedule
 
-AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _NEVER = 2**62
-
-
-@dataclasses.dataclass(frozen=True)
-class LoopSettings:
-    """How steps are made."""
-
-    steps: int
-    """Length of the training."""
-    seed: int = 0
-    """Seed of what is drawn in a step."""
-    amp: str | None = None
-    """``bf16`` or ``fp16``; the latter with a scaler of the loss."""
-    accumulate: int = 1
-    """Number of portions into which a process splits its batch; their gradients are added."""
-    clip_grad: float | None = None
-    """Largest norm of the gradient."""
-    channels_last: bool = False
-    """Whether images and convolutions are stored in the order channels-last."""
-    sync: bool = False
-    """Average gradients after the backward pass instead of during it."""
 
 
 class Training:
@@ -55,7 +36,9 @@ class Training:
         schedule: step to learning rate.
         base_lr: the learning rate to which those of the parameter groups are relative.
         parallel: the processes.
-        settings: how steps are made.
+        steps: length of the training.
+        settings: the section ``training`` of a config, of which the loop reads how steps are made.
+        sync: average gradients after the backward pass instead of during it.
         ema: exponential moving average of the weights, if any.
         swa: stochastic weight average, if any.
         frozen: modules that stay in evaluation mode.
@@ -69,16 +52,20 @@ class Training:
         schedule: Schedule,
         base_lr: float,
         parallel: Parallel,
-        settings: LoopSettings,
+        steps: int,
+        settings: TrainingConfig,
+        *,
+        sync: bool = False,
         ema: Ema | None = None,
         swa: Swa | None = None,
         frozen: Sequence[nn.Module] = (),
     ) -> None:
         self.model, self.objective, self.optimizer = model, objective, optimizer
-        self.schedule, self.base_lr, self.parallel, self.settings = schedule, base_lr, parallel, settings
+        self.schedule, self.base_lr, self.parallel = schedule, base_lr, parallel
+        self.steps, self.settings, self.sync = steps, settings, sync
         self.ema, self.swa, self.step, self.frozen = ema, swa, 0, frozen
         self.device = parallel.world.device
-        self.wrapped = parallel.wrap(model, settings.sync)
+        self.wrapped = parallel.wrap(model, sync)
         self.scaler = torch.amp.GradScaler(self.device.type) if settings.amp == "fp16" else None
         self.numbers: dict[str, Tensor] = {}
         self._bad_step = torch.tensor(_NEVER, device=self.device)
@@ -124,7 +111,7 @@ class Training:
             )
 
     def _update(self, sums: dict[str, Tensor]) -> None:
-        if self.settings.sync:
+        if self.sync:
             self.parallel.average_gradients(self.model.parameters())
         elif self.wrapped is not self.model:
             self._refuse_unreached()
@@ -180,8 +167,7 @@ class Training:
 
     def _gradients_wait(self, waits: bool) -> contextlib.AbstractContextManager[Any]:
         if waits and isinstance(self.wrapped, nn.parallel.DistributedDataParallel):
-            context: contextlib.AbstractContextManager[Any] = self.wrapped.no_sync()
-            return context
+            return self.wrapped.no_sync()
         return contextlib.nullcontext()
 
     def state_dict(self) -> dict[str, Any] | None:
@@ -260,11 +246,14 @@ def run(training: Training, batches: Iterator[Batch], due: Due, last_good: Calla
     """
     on_cpu = training.device.type == "cpu"  # elsewhere looking at the loss would make the device wait
     devices = [] if on_cpu else [training.device]
-    steps = training.settings.steps
     with torch.random.fork_rng(devices=devices):
         for batch in batches:
             training.train_step(batch)
-            tasks = [task for every, task in (due.log, due.save, due.validate) if is_due(training.step, every, steps)]
+            tasks = [
+                task
+                for every, task in (due.log, due.save, due.validate)
+                if is_due(training.step, every, training.steps)
+            ]
             ends = training.parallel.agreed(terminated())
             if on_cpu or tasks or ends:
                 training.check_loss(last_good())
@@ -283,13 +272,13 @@ def _small_batch_named(images: int, portions: int) -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         size = f"{images} image{'' if images == 1 else 's'} of a process at once"
-        many = "" if portions == 1 else f" (a step is worked off in {portions} portions, training.accumulate)"
+        many = "" if portions == 1 else f" (training.accumulate splits a step into {portions} portions)"
         raise ConfigError(
             f"data.batch_size: BatchNorm needs more than one value of each channel in training, and {size}{many} give one "
-            "in some layer; say a larger data.batch_size, or for several processes a larger data.images_per_step"
+            "in some layer; set a larger data.batch_size, or for several processes a larger data.images_per_step"
         ) from None
 
 
 def is_due(step: int, every: int, steps: int) -> bool:
-    """Returns whether something that is done every so many steps is due after a step."""
+    """Returns whether a task with a period of ``every`` steps is due after a step."""
     return step % every == 0 or step == steps

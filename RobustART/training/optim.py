@@ -31,8 +31,7 @@ for _name in ("SGD", "RMSprop", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax"
 def _timm(name: str) -> Callable[..., torch.optim.Optimizer]:
     import timm.optim
 
-    optimizer: Callable[..., torch.optim.Optimizer] = getattr(timm.optim, name)
-    return optimizer
+    return getattr(timm.optim, name)
 
 
 TIMM = {"LAMB": "Lamb", "LARS": "Lars", "Lion": "Lion", "RMSpropTF": "RMSpropTF"}
@@ -75,7 +74,7 @@ RANGES: dict[str, Any] = {
     "max_grad_norm": Annotated[float, Range(0, 1e6, above=True)],
     "trust_coeff": Annotated[float, Range(0, 1000, above=True)],
 }
-"""What the optimisers' numbers may be; the classes themselves let infinities and worse through."""
+"""Ranges of the optimisers' options; the classes themselves accept even infinities."""
 POINTLESS = {
     "maximize": "a training makes its loss smaller",
     "differentiable": "nothing is differentiated through a step",
@@ -118,10 +117,10 @@ def kind_options(
 
     Args:
         no_wd: true takes the decay from everything but weights of layers; a mapping does what it says, with the words of
-            :data:`NO_DECAY` (so ``{fc: false, norm: false}`` takes it from nothing). Unlike in the original, embeddings
+            :data:`NO_DECAY` (so ``{fc: false, norm: false}`` changes nothing). Unlike in the original, embeddings
             and tokens are among what ``true`` means.
-        pconfig: kinds to options of the optimiser; they go before ``no_wd``.
-        defaults: the optimiser's options, ``lr`` among them, with what a kind has that says nothing.
+        pconfig: kinds to options of the optimiser; they take precedence over ``no_wd``.
+        defaults: the optimiser's options, ``lr`` among them, with the values of kinds that set nothing else.
 
     Raises:
         ConfigError: an unknown word, kind or option.
@@ -140,7 +139,7 @@ def kind_options(
         for option in OF_ALL:
             if option in pconfig[name] and option in defaults:
                 raise ConfigError(
-                    f"optimizer.pconfig.{name}.{option} is for all parameters at once; say optimizer.kwargs.{option}"
+                    f"optimizer.pconfig.{name}.{option} is for all parameters at once; set optimizer.kwargs.{option}"
                 )
         chosen = _checked_options(pconfig[name], defaults, f"optimizer.pconfig.{name}")
         for kind in WIDER.get(name, (name,)):
@@ -149,11 +148,7 @@ def kind_options(
 
 
 def _checked_options(options: Mapping[str, Any], known: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Returns options of the optimiser with their numbers read; ``known`` are their defaults.
-
-    Raises:
-        ConfigError: an unknown name, a value outside its range, or one of :data:`POINTLESS`.
-    """
+    """Returns options of the optimiser with their numbers read; ``known`` are their defaults."""
     checked = {}
     for name, value in options.items():
         if name not in known:
@@ -175,19 +170,7 @@ def create_optimizer(
     pconfig: Mapping[str, Mapping[str, Any]] | None = None,
     kwargs: Mapping[str, Any] | None = None,
 ) -> torch.optim.Optimizer:
-    """Returns the optimiser of a model's parameters; a group's rate at the start is its key ``initial_lr``.
-
-    Args:
-        model: whose parameters that require a gradient are trained.
-        name: in :data:`OPTIMIZERS` or :data:`TIMM`.
-        lr: the rate of groups that name no other.
-        no_wd: see :func:`kind_options`.
-        pconfig: see :func:`kind_options`.
-        kwargs: of the class.
-
-    Raises:
-        ConfigError: unknown names, or values that the class refuses.
-    """
+    """Returns the optimiser of a model's parameters; a group's rate at the start is its key ``initial_lr``."""
     build = _timm(TIMM[name]) if name in TIMM else OPTIMIZERS[name]
     parameters = inspect.signature(build).parameters
     known = {key: p.default for key, p in parameters.items() if key not in ("params", "lr", "self")}

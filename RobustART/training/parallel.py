@@ -19,11 +19,7 @@ from RobustART.errors import ConfigError
 
 
 class Parallel:
-    """The processes of a training.
-
-    Args:
-        world: of the run.
-    """
+    """The processes of a training."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -48,19 +44,14 @@ class Parallel:
         return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True, **options)
 
     def sync_batchnorm(self, model: nn.Module) -> nn.Module:
-        """Returns the model with BatchNorm statistics that are computed over all processes.
-
-        Raises:
-            ConfigError: on CPUs, where PyTorch has no such layer.
-        """
+        """Returns the model with BatchNorm statistics that are computed over all processes."""
         if self.world.size == 1:
             return model
         if self.world.device.type != "cuda":
-            raise ConfigError("SyncBatchNorm needs GPUs; on CPUs say training.sync_bn: false")
+            raise ConfigError("SyncBatchNorm needs GPUs; on CPUs set training.sync_bn: false")
         from timm.layers import convert_sync_batchnorm  # torch's own drops the activation inside timm's BatchNormAct2d
 
-        converted: nn.Module = convert_sync_batchnorm(model, self.group)
-        return converted
+        return convert_sync_batchnorm(model, self.group)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replaces gradients by their mean over the processes; where one is missing it counts as zero."""

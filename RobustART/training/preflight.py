@@ -12,20 +12,24 @@ from pathlib import Path
 
 import torch
 
-from RobustART.benchmarks import build_benchmark
+from RobustART.benchmarks import Pass, build_benchmark
 from RobustART.config.schema import Config
 from RobustART.core.distributed import choose_device
 from RobustART.core.logits import check_logits, logits_of
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.seeding import generators_kept, seed_generators
 from RobustART.data import ImageDataset
 from RobustART.errors import ConfigError, UserError
+from RobustART.evaluation.blocks import attack_groups
 from RobustART.evaluation.checks import check_labels, probe
 from RobustART.evaluation.run import chosen_images
 from RobustART.evaluation.settings import run_settings
 from RobustART.models import Classifier
-from RobustART.models.macs import meta_device
+from RobustART.models.meta import meta_device
+from RobustART.models.section import stated_preprocessing
 from RobustART.models.weights import PACKAGED, pretrained_entry
 from RobustART.models.zoo import check_entry, check_name, is_untrained
+from RobustART.noise.attacks.costs import forward_passes
 from RobustART.training.build import (
     objective_of,
     optimizer_of,
@@ -45,11 +49,9 @@ from RobustART.training.inputs import (
     missing_for_training,
     model_section,
     run_device,
-    stated_preprocessing,
     trains,
     weights_of,
 )
-from RobustART.training.loading import generators_kept, seed_generators
 from RobustART.training.objectives.objective import JSD, MOCO, check_views, views_of
 from RobustART.training.objectives.techniques import build_teacher, probe_teacher
 
@@ -87,12 +89,12 @@ INCOMPATIBLE = (
     ("training.sync_bn", "training.moco", "training.moco shuffles images between processes instead"),
     ("training.adversary", "training.objective", OWN),
     ("mixup and cutmix", "training.adversary 'free'", "it repeats the same images; mixup and cutmix must be off"),
-    ("training.accumulate", "training.adversary 'free'", "it keeps a perturbation of the batch; say 1"),
+    ("training.accumulate", "training.adversary 'free'", "it keeps a perturbation of the batch; set it to 1"),
     ("mixup and cutmix", "training.objective 'jsd'", "it compares views of one image; mixup and cutmix must be off"),
     ("training.swa", "training.train_only", "it measures anew the statistics of BatchNorm, which train_only keeps"),
     (
         "training.objective 'supernet'", "a model that is no supernet",
-        "say model: {type: nas:resnet} or {type: nas:mobilenet_v3}, without kwargs.encoding, which is one sub-network",
+        "set model: {type: nas:resnet} or {type: nas:mobilenet_v3}, without kwargs.encoding, which is one sub-network",
     ),
     ("training.compile", "a supernet", "it is another network at every step"),
     (
@@ -117,7 +119,7 @@ def refuse_incompatible(config: Config, *, training: bool) -> None:
     weights, pretrain = model_section(config).weights, config.saver.pretrain
     path = pretrain.path if pretrain else None
     if weights is not None and path is not None and weights != path:
-        raise ConfigError(f"model.weights is {weights!r}, but saver.pretrain.path is {path!r}; say it once")
+        raise ConfigError(f"model.weights is {weights!r}, but saver.pretrain.path is {path!r}; set one of them")
 
 
 def refuse_training(config: Config) -> list[str]:
@@ -161,11 +163,7 @@ TRIALS = 8
 
 
 def outline(config: Config, folder: Path, seed: int) -> Classifier:
-    """Returns the model of a config; where a library builds the network, without memory: names and shapes, no values.
-
-    Raises:
-        UserError: what building it and loading its weights would raise; weights that would be downloaded are left out.
-    """
+    """Returns the model of a config; a network that a library builds has names and shapes, no values."""
     own = not is_untrained(model_section(config).type)
     with contextlib.nullcontext() if own else meta_device(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
@@ -173,11 +171,7 @@ def outline(config: Config, folder: Path, seed: int) -> Classifier:
 
 
 def _outputs(model: Classifier) -> int | None:
-    """Returns how many classes a model has; None where an outline does not show it.
-
-    Raises:
-        ModelError: it does not return logits, an outline in training mode either.
-    """
+    """Returns how many classes a model has; None where an outline does not show it."""
     size, device = model.preprocessing.input_size, next((p.device for p in model.parameters()), torch.device("cpu"))
     if device.type != "meta":
         return probe(model, size, device)
@@ -232,8 +226,8 @@ def _check_teacher(config: Config, folder: Path, input_size: int) -> None:
     probe_teacher(build_teacher(teacher, folder), input_size, torch.device("cpu"))
 
 
-def check(config: Config, folder: Path) -> None:
-    """Raises what a run would raise before its first image.
+def check(config: Config, folder: Path) -> list[str]:
+    """Raises what a run would raise before its first image; returns the lines of :func:`attack_costs`.
 
     Builds no process group; networks of libraries are built without memory, but for a teacher and those that a benchmark
     adds. The network of an evaluation is built where the config has arguments for it.
@@ -242,7 +236,7 @@ def check(config: Config, folder: Path) -> None:
     if trains(config):
         _check_training(config, folder)
         if config.evaluation is None:
-            return
+            return []
     elif model_section(config).kwargs:
         outline(config, folder, 0)
     section = evaluation_section(config)
@@ -251,6 +245,21 @@ def check(config: Config, folder: Path) -> None:
     dataset = clean_dataset(config, folder)
     if section.limit is not None and dataset is not None:
         chosen_images(dataset, section.limit, section.seed)
+    lines = []
     for name, options in chosen_benchmarks(config, folder).items():
         for part in build_benchmark(name, dataset, options).passes:
-            chosen_images(part.dataset, section.limit, section.seed)
+            lines += attack_costs(name, part, len(chosen_images(part.dataset, section.limit, section.seed)))
+    return lines
+
+
+def attack_costs(benchmark: str, part: Pass, images: int) -> list[str]:
+    """Returns a line for each attack of a pass: its forward passes for one image, and for all, at most."""
+    attacks = [(part.cells[group[0]].name, part.cells[group[0]].attack, images) for group in attack_groups(part.cells)]
+    attacks += [(one.name, one.attack, min(one.images, images)) for one in part.probes]
+    lines = []
+    for name, attack, count in attacks:
+        assert attack is not None
+        passes = forward_passes(attack)
+        total = "unknown" if passes is None else f"{passes:,} x {count:,} images = {passes * count:,}"
+        lines.append(f"{benchmark}: {name}: {total}")
+    return lines

@@ -114,11 +114,6 @@ def shuffled(positions: Ids, total: int, key: int) -> Ids:
 
     A Feistel network over the next power of four permutes all numbers of that many bits; what falls outside is permuted
     again until it falls inside (Black and Rogaway 2002, "Ciphers with arbitrary finite domains").
-
-    Args:
-        positions: numbers below ``total``.
-        total: length of the permutation.
-        key: which permutation.
     """
     half = max(1, math.ceil(math.log2(max(total, 2)) / 2))
     mask = np.uint64((1 << half) - 1)

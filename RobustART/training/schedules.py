@@ -38,7 +38,7 @@ Decay = Annotated[float, Range(0, 1, above=True)]
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """What every schedule has. The warm-up rises in a straight line, the curve falls from its end."""
+    """Options of every schedule. The warm-up is linear, and the curve falls from its end."""
 
     base_lr: Rate
     """The rate of step 1; ``lr`` of the optimiser, to which all parameter groups keep their ratio."""
@@ -98,7 +98,7 @@ def in_steps(type: str, kwargs: Mapping[str, Any], steps_per_epoch: int) -> tupl
         steps_per_epoch: of the loader.
 
     Raises:
-        ConfigError: an argument is of the other kind, or the length is not said.
+        ConfigError: an argument is of the other kind, or the length is missing.
     """
     epochs, name = type.endswith("Epoch"), type.removesuffix("Epoch")
     CURVES[name]
@@ -106,11 +106,11 @@ def in_steps(type: str, kwargs: Mapping[str, Any], steps_per_epoch: int) -> tupl
     for here, there in (("warmup_steps", "warmup_epoch"), ("lr_steps", "lr_epochs")):
         wrong, right = (here, there) if epochs else (there, here)
         if wrong in options:
-            raise ConfigError(f"{WHERE}.{wrong} does not belong to {type!r}; say {right}")
+            raise ConfigError(f"{WHERE}.{wrong} does not belong to {type!r}; use {right}")
     if epochs and "max_iter" in options:
-        raise ConfigError(f"{WHERE}.max_iter does not belong to {type!r}; say max_epoch")
+        raise ConfigError(f"{WHERE}.max_iter does not belong to {type!r}; use max_epoch")
     if "max_iter" in options and "max_epoch" in options:
-        raise ConfigError(f"{WHERE} has both max_iter and max_epoch; say one")
+        raise ConfigError(f"{WHERE} has both max_iter and max_epoch; set one")
     if "max_epoch" in options:
         length = options.pop("max_epoch")
         options["max_iter"] = round(convert(length, Positive, f"{WHERE}.max_epoch") * steps_per_epoch)
@@ -120,7 +120,9 @@ def in_steps(type: str, kwargs: Mapping[str, Any], steps_per_epoch: int) -> tupl
                 f"steps an epoch is {options['max_iter']:g}"
             )
     elif "max_iter" not in options:
-        raise ConfigError(f"{WHERE}.{'max_epoch' if epochs else 'max_iter'} is missing: how long is the training?")
+        raise ConfigError(
+            f"{WHERE}.{'max_epoch' if epochs else 'max_iter'} is missing: it is the length of the training"
+        )
     if epochs:
         if "warmup_epoch" in options:
             warmup = convert(options.pop("warmup_epoch"), NotNegative, f"{WHERE}.warmup_epoch") * steps_per_epoch
@@ -149,7 +151,7 @@ def create_schedule(name: str, /, **options: Any) -> Schedule:
         options: those of :class:`Course`, and those of the curve.
 
     Raises:
-        ConfigError: a value that cannot mean a learning rate; the message names it.
+        ConfigError: an invalid value; the message names it.
     """
     curve, common = CURVES[name], options_of(Course)
     known = {**common, **options_of(curve)}
@@ -166,7 +168,7 @@ def create_schedule(name: str, /, **options: Any) -> Schedule:
         )
     if warmup == 0 and peak != base:
         raise ConfigError(
-            f"{WHERE}.warmup_lr is {peak:g} and base_lr {base:g}, but there is no warm-up; say its length in "
+            f"{WHERE}.warmup_lr is {peak:g} and base_lr {base:g}, but there is no warm-up; set its length in "
             "warmup_steps (warmup_epoch)"
         )
     if warmup >= total:

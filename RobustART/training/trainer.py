@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 
+from RobustART.config.training import SaverConfig
 from RobustART.core.termination import Terminated, termination_deferred
 from RobustART.data import ImageDataset
 from RobustART.evaluation.checks import only_writer
 from RobustART.models import Classifier
 from RobustART.models.deploy import deploy_form
+from RobustART.models.provenance import TRAINED
 from RobustART.training.checkpoint import (
     check_conditions,
     checkpoint_name,
@@ -28,32 +30,12 @@ from RobustART.training.checkpoint import (
 from RobustART.training.ema import Average, recalibrate
 from RobustART.training.loading import Batch
 from RobustART.training.loop import Due, Training, is_due, run
-from RobustART.training.record import TrainingLog, validated
 from RobustART.training.sampling import Plan
-from RobustART.training.trained import with_weights
+from RobustART.training.train_log import TrainingLog, validated
+from RobustART.training.trained import averaged, with_weights
 from RobustART.training.validation import validate
 
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainerSettings:
-    """When a trainer logs, validates and saves, and how it works."""
-
-    print_freq: int
-    """Steps between log lines."""
-    val_freq: int
-    """Steps between validations."""
-    save_freq: int
-    """Steps between checkpoints."""
-    save_many: bool
-    """Keep every checkpoint."""
-    workers: int
-    """Loader processes of a validation."""
-    bn_batches: int
-    """Batches that BatchNorm's statistics of SWA's average are measured on."""
-    deterministic: bool
-    """Use only functions that give the same bits each time."""
 
 
 class Trainer:
@@ -64,7 +46,8 @@ class Trainer:
         dataset: to train on.
         plan: how its images are dealt out.
         load: (plan, sampler=, rank=, first=, repeats=) -> the batches of a process.
-        settings: when things are done.
+        saver: the section ``saver`` of a config: when to log, validate and save.
+        workers: loader processes of a validation.
         output_dir: gets ``checkpoints/``, ``events/`` and ``train.jsonl``.
         conditions: all that the course of the training depends on, for its checkpoints.
         start: returns a checkpoint's path and parts to begin with, or None; called where there is no checkpoint yet.
@@ -73,10 +56,11 @@ class Trainer:
 
     def __init__(
         self, training: Training, dataset: ImageDataset, plan: Plan, load: Callable[..., Generator[Batch, None, None]],
-        settings: TrainerSettings, output_dir: Path, conditions: dict[str, Any],
+        saver: SaverConfig, workers: int, output_dir: Path, conditions: dict[str, Any],
         start: Callable[[], tuple[Path, dict[str, Any]] | None], test: ImageDataset | None,
     ) -> None:  # fmt: skip
-        self.training, self.dataset, self.plan, self.load, self.settings = training, dataset, plan, load, settings
+        self.training, self.dataset, self.plan, self.load = training, dataset, plan, load
+        self.settings, self.saver, self.workers = training.settings, saver, workers
         self.output_dir, self.checkpoints = output_dir, output_dir / "checkpoints"
         self.conditions, self.start, self.test = conditions, start, test
         self.parallel, self.world = training.parallel, training.parallel.world
@@ -84,12 +68,7 @@ class Trainer:
         self._saved: int | None = None  # step of the newest checkpoint
 
     def run(self, *, fresh: bool = False, recover: Path | None = None) -> dict[str, Classifier]:
-        """Trains to the end, from the last checkpoint if there is one; returns the trained model and its averages.
-
-        Args:
-            fresh: delete the checkpoints of an earlier run and start over.
-            recover: resume from this checkpoint instead of the newest.
-        """
+        """Trains to the end, from the last checkpoint if there is one; returns the trained model and its averages."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         with only_writer(self.checkpoints, self.world.is_main), _deterministic(self.settings.deterministic):
             if fresh and self.world.is_main:
@@ -125,11 +104,11 @@ class Trainer:
     def _misses_validation(self) -> bool:
         """Returns whether the run that saved the newest checkpoint was ended before it had validated."""
         step = self.training.step
-        due = self.test is not None and step == self._saved and is_due(step, self.settings.val_freq, self.plan.steps)
+        due = self.test is not None and step == self._saved and is_due(step, self.saver.val_freq, self.plan.steps)
         return bool(self.parallel.from_main(due and not validated(self.output_dir / "train.jsonl", step)))
 
     def _run(self, validates: bool) -> None:
-        training, settings = self.training, self.settings
+        training, saver = self.training, self.saver
         batches = self.load(
             self.plan, rank=self.world.rank, first=training.step + 1, repeats=training.objective.repeats
         )
@@ -144,9 +123,9 @@ class Trainer:
                 len(self.dataset), self.dataset.name, self.plan.steps, self.plan.together, self.plan.steps_per_epoch,
             )  # fmt: skip
         due = Due(
-            log=(settings.print_freq, lambda: self._write(record)),
-            save=(settings.save_freq, lambda: self._save(record)),
-            validate=(settings.val_freq, lambda: self._validate(record)),
+            log=(saver.print_freq, lambda: self._write(record)),
+            save=(self.settings.save_freq or saver.val_freq, lambda: self._save(record)),
+            validate=(saver.val_freq, lambda: self._validate(record)),
         )
         try:
             with contextlib.closing(batches), termination_deferred():
@@ -179,10 +158,8 @@ class Trainer:
             return
         models = {"": self.training.model}
         if self.training.ema:
-            models["ema_"] = self._averaged(self.training.ema)
-        numbers = validate(
-            models, self.test, self.parallel, batch_size=self.plan.batch_size, workers=self.settings.workers
-        )
+            models["ema_"] = self._averaged("ema", self.training.ema)
+        numbers = validate(models, self.test, self.parallel, batch_size=self.plan.batch_size, workers=self.workers)
         if record is not None:
             record.write_validation(self.training.step, numbers)
             record.restart_clock(self.training.step)
@@ -192,15 +169,24 @@ class Trainer:
         state = self.training.state_dict()
         if record is not None and state is not None:
             record.flush()
-            save_checkpoint(self.checkpoints, {**state, "conditions": self.conditions}, many=self.settings.save_many)
+            state = {**state, "conditions": self.conditions, TRAINED: self._facts(self.training.model)}
+            save_checkpoint(self.checkpoints, state, many=self.saver.save_many)
             record.restart_clock(self.training.step)
         self._saved = self.training.step
-        path = self.checkpoints / checkpoint_name(self.training.step, self.settings.save_many)
+        path = self.checkpoints / checkpoint_name(self.training.step, self.saver.save_many)
         self._last_good = f"The last good checkpoint is {path}, of step {self.training.step}"
 
-    def _averaged(self, average: Average) -> Classifier:
+    def _averaged(self, kind: str, average: Average) -> Classifier:
         """Returns the model with averaged weights."""
-        return with_weights(self.training.model, average.values)
+        model = self.training.model
+        return with_weights(model, average.values, averaged(model.technique, kind))
+
+    def _facts(self, model: Classifier) -> dict[str, Any]:
+        """Returns what a weights file states of its training."""
+        return {
+            "technique": model.technique, "architecture": model.source, "arguments": dict(model.arguments),
+            "data": self.dataset.name, "images": len(self.dataset), "steps": self.training.step,
+        }  # fmt: skip
 
     def _trained(self) -> dict[str, Classifier]:
         """Returns ``{"": model, "ema": ..., "swa": ...}``.
@@ -209,10 +195,10 @@ class Trainer:
         """
         models = {"": self.training.model.eval()}
         if self.training.ema:
-            models["ema"] = self._averaged(self.training.ema)
+            models["ema"] = self._averaged("ema", self.training.ema)
         if self.training.swa:
-            models["swa"] = self._averaged(self.training.swa)
-            steps = min(self.settings.bn_batches, self.plan.steps)
+            models["swa"] = self._averaged("swa", self.training.swa)
+            steps = min(self.settings.swa.bn_batches, self.plan.steps)
             batches = self.load(dataclasses.replace(self.plan, world=1, steps=steps), sampler="distributed_epoch")
             recalibrate(models["swa"], (batch.to(self.world.device).images for batch in batches))
         if self.world.is_main:
@@ -222,7 +208,11 @@ class Trainer:
                     networks[f"{name or 'ckpt'}_deploy"] = deploy_form(model.network)
                 for file, network in networks.items():
                     if network is not None:
-                        state = {"model": network.state_dict(), "last_iter": self.training.step}
+                        state = {
+                            "model": network.state_dict(),
+                            "last_iter": self.training.step,
+                            TRAINED: self._facts(model),
+                        }
                         save_checkpoint(self.checkpoints, state, name=f"{file}.pth.tar")
         return models
 

@@ -5,19 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 
-from RobustART.core.imaging import Array
+from RobustART.benchmarks.building import clean_view
 from RobustART.core.termination import Terminated, terminated
-from RobustART.data import ImageDataset, Sample, load_views
+from RobustART.data import ImageDataset, load_views
+from RobustART.evaluation.scoring import to_float
 from RobustART.models import Classifier
 from RobustART.records.lines import CLEAN
 from RobustART.training.parallel import Parallel
-
-
-def _crop(sample: Sample, rng: np.random.Generator) -> Array:
-    return sample.crop
 
 
 @torch.no_grad()
@@ -26,13 +22,8 @@ def validate(
 ) -> dict[str, float]:
     """Returns the top-1 accuracy of each model in percent, and top-5 where there are more than five classes.
 
-    Args:
-        models: models on the device by the prefix of their numbers' names, such as ``""`` and ``"ema_"``. They are used in
-            evaluation mode and float32; their mode is restored.
-        dataset: the test set, of which every process evaluates a part.
-        parallel: the processes.
-        batch_size: images in one forward pass.
-        workers: loader processes.
+    Each process evaluates a part of the test set. Models are named by the prefix of their numbers, such as ``""`` and
+    ``"ema_"``; they run in evaluation mode and float32, and their mode is restored.
 
     Raises:
         Terminated: SIGTERM has come to one of the processes; all raise it.
@@ -47,25 +38,27 @@ def validate(
     classes = 0
     for model in models.values():
         model.eval()
-    views = load_views(
-        dataset, [group for group in mine if group], {CLEAN: _crop}, preprocessing.apply, size=preprocessing.input_size,
-        seed=0, workers=workers,
-    )  # fmt: skip
-    with contextlib.closing(views):
-        for group in mine:
-            if parallel.agreed(terminated()):
-                raise Terminated
-            if group is None:
-                continue
-            images = next(views)[0][:, 0].permute(0, 3, 1, 2).to(world.device).float().div_(255)
-            labels = torch.tensor([dataset.labels[i] for i in group], device=world.device)
-            for name, model in models.items():
-                logits = model(images)
-                classes = logits.shape[1]
-                hits = logits.topk(min(5, classes), dim=1).indices == labels[:, None]
-                right[name] += torch.stack([hits[:, 0].sum(), hits.sum()])
-    for name, model in models.items():
-        model.train(modes[name])
+    try:
+        views = load_views(
+            dataset, [group for group in mine if group], {CLEAN: clean_view}, preprocessing.apply,
+            size=preprocessing.input_size, seed=0, workers=workers,
+        )  # fmt: skip
+        with contextlib.closing(views):
+            for group in mine:
+                if parallel.agreed(terminated()):
+                    raise Terminated
+                if group is None:
+                    continue
+                images = to_float(next(views)[0][:, 0].to(world.device))
+                labels = torch.tensor([dataset.labels[i] for i in group], device=world.device)
+                for name, model in models.items():
+                    logits = model(images)
+                    classes = logits.shape[1]
+                    hits = logits.topk(min(5, classes), dim=1).indices == labels[:, None]
+                    right[name] += torch.stack([hits[:, 0].sum(), hits.sum()])
+    finally:
+        for name, model in models.items():
+            model.train(modes[name])
     numbers = {}
     for name, counts in right.items():
         top1, top5 = (parallel.total(counts).double() / len(dataset) * 100).tolist()

@@ -12,7 +12,7 @@ from RobustART.errors import ConfigError, DataError, WeightsError, nearest
 from RobustART.evaluation.run import evaluate
 from RobustART.metrics.runs import Run, read_run
 from RobustART.models import create_model
-from RobustART.verification.published import Row, published_rows
+from RobustART.verification.published_numbers import Row, published_rows
 
 CLEAN_SETS = ("imagenet", "foolbox_photos")
 """Data sets of clean images; the others are benchmarks with a ``root_dir``."""
@@ -37,9 +37,6 @@ def run_models(
 
     Returns:
         The runs with the names of their models, and by (model, benchmark) the reason for each missing run.
-
-    Raises:
-        ConfigError: there is no published number of a data set or model named.
     """
     table = published_rows() if rows is None else rows
     for given, known in ((data, {row.data for row in table if row.data}), (weights, {row.model for row in table})):

@@ -47,14 +47,7 @@ def _stem(file: str) -> str:
 
 
 def unmet(conditions: Collection[str], records: Records, metric: str, lists: Lists) -> str:
-    """Returns the first condition of a published number that a result does not meet, or an empty string.
-
-    Args:
-        conditions: conditions of the published number.
-        records: the result.
-        metric: name of the number, which contains the attack.
-        lists: lists of images, by name.
-    """
+    """Returns the first condition of a published number that a result does not meet, or an empty string."""
     for condition in conditions:
         name, _, wanted = condition.partition("=")
         kind, _, key = name.partition(".")

@@ -91,7 +91,7 @@ def test_labels_once_or_for_each_severity(tmp_path, model):
 def test_labels_that_cannot_be(tmp_path, labels, message):
     cifar_c(tmp_path / "set")
     np.save(tmp_path / "set" / "labels.npy", labels)
-    with pytest.raises(DataError, match=f"CIFAR-C is looked for as .*{message}.*zenodo.org/record/2535967"):
+    with pytest.raises(DataError, match=f"CIFAR-C: expected .*{message}.*zenodo.org/record/2535967"):
         build(tmp_path / "set")
 
 

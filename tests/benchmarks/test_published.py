@@ -116,7 +116,7 @@ def test_meta_that_is_not_whole_is_refused(tmp_path, corrupted):
 
 def test_what_is_missing_is_named(tmp_path, corrupted):
     with pytest.raises(
-        DataError, match=r"looked for as .*nowhere, but there is no such folder; .* holds .*zenodo.org/record/2235448"
+        DataError, match=r"expected .*nowhere, but there is no such folder; .* holds .*zenodo.org/record/2235448"
     ):
         build_benchmark("imagenet_c", NOTHING, {"root_dir": str(tmp_path / "nowhere")})
     with pytest.raises(

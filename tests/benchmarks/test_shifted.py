@@ -69,7 +69,7 @@ def test_a_folder_that_is_not_the_set_is_told_apart(tmp_path, name):
         (tmp_path / "sets", "it holds the folder right .is .*sets/right meant"),
         (root / some[0], "it holds the file 0.png"),
     ):
-        with pytest.raises(DataError, match=f"is looked for as .*, but {message}.*{source}"):
+        with pytest.raises(DataError, match=f"expected .*, but {message}.*{source}"):
             build_benchmark(name, NOTHING, {"root_dir": str(folder)})
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=f"but it is empty.*{source}"):
@@ -133,7 +133,7 @@ def test_imagenet_v2_folders_are_numbers(tmp_path):
     (tmp_path / "v2" / "odd").mkdir()
     with pytest.raises(
         DataError,
-        match=r"ImageNet-V2 is looked for as .*\{0..999\}, but of its 4 folders these are not indices of classes: odd",
+        match=r"ImageNet-V2: expected .*\{0..999\}, but of its 4 folders these are not indices of classes: odd",
     ):
         build_benchmark("imagenet_v2", NOTHING, {"root_dir": str(tmp_path / "v2")})
 
@@ -144,7 +144,7 @@ def test_imagenet_sketch_and_what_is_no_such_folder(tmp_path):
     assert benchmark.passes[0].classes is None
     assert "the published set has 50889 of 1000" in benchmark.notes[0]
     save(tmp_path / "cats" / "cat" / "x.png", make_picture(0))
-    with pytest.raises(DataError, match="ImageNet-Sketch is looked for .* but it holds the folder cat"):
+    with pytest.raises(DataError, match="ImageNet-Sketch: expected .* but it holds the folder cat"):
         build_benchmark("imagenet_sketch", NOTHING, {"root_dir": str(tmp_path / "cats")})
     with pytest.raises(ConfigError, match="imagenet_r: masked must be true or false, got 1"):
         build_benchmark("imagenet_r", NOTHING, {"root_dir": str(root), "masked": 1})

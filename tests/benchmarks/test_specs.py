@@ -35,7 +35,11 @@ def table_of(name, cells, coordinates, images=2):
 
 
 def records_of(name, passes, options=()):
-    header = {"benchmark": name, "conditions": {"options": dict(options), "attacks": {}, "model": {}}, "passes": []}
+    header = {
+        "benchmark": name,
+        "conditions": {"options": dict(options), "attacks": {}, "model": {"arguments": {}}},
+        "passes": [],
+    }
     return Records(header, tuple(passes))
 
 

@@ -59,7 +59,7 @@ def test_a_run_killed_within_autoattack_goes_on_with_the_next_stage(tmp_path, da
     passes = -1 - whole.calls
     expected = (tmp_path / "whole" / "results" / "adversarial.jsonl").read_bytes()
     stages = set()
-    for calls in range(5, passes, 17):
+    for calls in range(35, passes, 17):  # the first 30 are of the questions before the run
         folder = tmp_path / str(calls)
         broken = Stops(model, calls)
         with pytest.raises(Stop):
@@ -126,12 +126,10 @@ class Probabilities(nn.Module):
 
 def test_flags_are_data_and_a_warning_of_the_report(tmp_path, data, model):
     report = attacked(tmp_path, Probabilities(model), data)
-    flags = read_records(tmp_path / "results" / "adversarial.jsonl").passes[0].flags
-    clean = read_records(tmp_path / "results" / "adversarial.jsonl").passes[0].correct[:, 0]
-    assert ["probabilities" in row.get("autoattack_linf/3/255", {}) for row in flags] == clean.tolist()
-    assert any(f"(for {clean.sum()} of 12 images)" in text for text in report.data["warnings"])
+    header = read_records(tmp_path / "results" / "adversarial.jsonl").header
+    assert set(header["signs"]["model"]) == {"probabilities"}
     assert any(
-        "autoattack_linf/3/255: probabilities: the outputs look like" in text for text in report.data["warnings"]
+        "not trustworthy: the model: probabilities: the outputs look like" in text for text in report.data["warnings"]
     )
     again = attacked(tmp_path, Probabilities(model), data)
     assert again.data["warnings"] == report.data["warnings"]

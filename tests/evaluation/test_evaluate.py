@@ -249,11 +249,15 @@ def test_chance_warning(tmp_path, lite0):
 
 def test_report_files(tmp_path, data, model):
     report = evaluate(
-        model, data, {"clean": {}, "adversarial": {"eps": [2 / 255]}}, output_dir=tmp_path, progress=False
+        model,
+        data,
+        {"clean": {}, "adversarial": {"attacks": ["fgsm"], "eps": [2 / 255]}},
+        output_dir=tmp_path,
+        progress=False,
     )
     written = json.loads((tmp_path / "results" / "report.json").read_text())
     assert written == report.data
-    assert written["format"] == "robustart-report/3"
+    assert written["format"] == "robustart-report/4"
     top1 = written["benchmarks"]["clean"]["metrics"]["top1"]
     assert top1["low"] < top1["value"] < top1["high"]
     assert top1["n"] == 12

@@ -15,7 +15,7 @@ SMALL = {"input_size": 32, "resize": 36}
 
 def test_relative_mce_stands_in_the_report_where_clean_was_run_too(tmp_path, capsys):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 5, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 3))
+    model = nn.Sequential(nn.Conv2d(3, 4, 5, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 1000))
     data = array_dataset([make_picture(i) for i in range(4)], [0, 1, 2, 0])
     benchmarks = {"imagenet_c": {"corruptions": list(SCORED)}, "clean": {}}
     report = evaluate(model, data, benchmarks, output_dir=tmp_path, preprocessing=SMALL, progress=False)

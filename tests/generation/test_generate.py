@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from RobustART.benchmarks import Layout, build_benchmark, clean_view
 from RobustART.cli import main
-from RobustART.cli.generate import GENERATE_OPTIONS
+from RobustART.cli.generate import LAYOUTS
 from RobustART.core.imaging import decode, encode_jpeg
 from RobustART.core.imaging.video import read_video
 from RobustART.core.options import option_defaults
@@ -173,7 +174,7 @@ def test_half_made_sets_are_not_read(tmp_path, photos, benchmark, options):
     manifest = (root / "manifest.json").read_text()
     (root / "manifest.json").write_text(manifest.replace('"complete": true', '"complete": false'))
     again = f"noise generate --benchmark {benchmark} --out {root}"
-    with pytest.raises(DataError, match=f"{root} is half-made: .* The command that began it finishes it, .*{again}"):
+    with pytest.raises(DataError, match=f"{root} is incomplete: .* Run the command that began it again, .*{again}"):
         build_benchmark(benchmark, None, stored)
     (root / "manifest.json").write_text(manifest)
     (root / "photos.jsonl").unlink()
@@ -314,14 +315,8 @@ def test_options_are_those_of_the_benchmark(name):
     benchmark, layout = (option_defaults(f) for f in (BENCHMARKS[name].build, BENCHMARKS[name].layout))
     differs = {key for key in layout if key not in benchmark or benchmark[key] != layout[key]}
     assert differs <= {"jpeg_quality"}
-    section = GENERATE_OPTIONS.partition(f"  {name}  ")[2].partition("\n  i")[0]
-    for key, default in layout.items():
-        line = next(line for line in section.splitlines() if line.strip().startswith(f"{key}="))
-        assert (
-            "all" in line
-            or "scored" in line
-            or str(list(default) if isinstance(default, tuple) else default).replace("'", "") in line
-        )
+    (line,) = [line for line in LAYOUTS.splitlines() if line.startswith(f"  {name} ")]
+    assert set(layout) <= set(re.findall(r"\w+", line))
 
 
 def test_a_users_own_layout(tmp_path, photos, model):
@@ -364,7 +359,7 @@ def test_command(tmp_path, class_folders, own_model, capsys):
     assert main([*command, "--set", "corruptions"]) == 2
     assert "--set takes key=value" in capsys.readouterr().err
     assert main([*command[:-1], str(class_folders / "noisy")]) == 2
-    assert "where it would be read as a class; take another folder" in capsys.readouterr().err
+    assert "where it would be read as a class; use another folder" in capsys.readouterr().err
     assert not (class_folders / "noisy").exists()
     assert main([*command[:-1], str(tmp_path / "m"), *sets, "--model", f"{own_model}:build", "--resize", "230"]) == 0
     manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from RobustART.metrics.spec import spec_of
-from RobustART.records.header import BEFORE, FORMAT, conditions_hash
+from RobustART.records.header import BEFORE, FORMAT, IMAGENET, conditions_hash
 from RobustART.records.lines import Line
 from RobustART.records.sealing import unsealed
 from tests.conftest import sealed
@@ -26,7 +26,8 @@ def write_records(
         "format": FORMAT if coordinates else BEFORE, "benchmark": benchmark, "versions": {},
         "conditions": {
             "benchmark": benchmark, "options": options or {}, "attacks": attacks or {}, "seed": seed,
-            "model": {"source": "timm:a", "arguments": {}, "weights": "0"}, **(conditions or {}),
+            "model": {"source": "timm:a", "arguments": {}, "weights": "0"},
+            "data": [{"name": "data", "label_set": IMAGENET, "classes": 1000} for _ in passes], **(conditions or {}),
         },
         "passes": [
             {

@@ -15,7 +15,7 @@ from RobustART.metrics.detection import unknown_images
 from RobustART.metrics.systems import systems
 from tests.metrics.conftest import write_records
 
-DATA = [{"name": "photos", "fingerprint": "f", "images": 8, "subset": None}]
+DATA = [{"name": "photos", "fingerprint": "f", "images": 8, "subset": None, "label_set": None, "classes": 1000}]
 PREPROCESSING = {"input_size": 224, "resize": 256, "mean": [0.5], "std": [0.5]}
 
 
@@ -91,7 +91,6 @@ def test_a_score_over_many_cells_has_a_paired_interval(tmp_path):
     ("change", "message"),
     [
         ({"seed": 1}, r"clean differs in seed: 0 -> 1"),
-        ({"preprocessing": {**PREPROCESSING, "resize": 232}}, r"preprocessing\.resize: 256 -> 232"),
         ({"data": [{**DATA[0], "images": 6, "subset": "x"}]}, r"data\[0\]\.images: 8 -> 6; data\[0\]\.subset"),
         ({"attacks": {"fgsm": {"steps": 3}}}, r"attacks\.fgsm: null -> "),
         ({"options": {"masked": True}}, r"options\.masked: null -> true"),
@@ -121,12 +120,14 @@ def test_what_may_differ_is_told(tmp_path):
     first = run(tmp_path / "a", FIRST, options={"root_dir": "/here"})
     second = run(
         tmp_path / "b", SECOND, batch_size=8, device="cuda", options={"root_dir": "/there"},
-        preprocessing={**PREPROCESSING, "mean": [0.4]}, data=[{**DATA[0], "name": "same"}],
+        preprocessing={**PREPROCESSING, "resize": 232, "mean": [0.4]}, data=[{**DATA[0], "name": "same"}],
     )  # fmt: skip
-    run(tmp_path / "b", FIRST, benchmark="imagenet_r", preprocessing={**PREPROCESSING, "mean": [0.4]})
+    run(tmp_path / "b", FIRST, benchmark="imagenet_r", preprocessing={**PREPROCESSING, "resize": 232, "mean": [0.4]})
     notes = "\n".join(compare(first, second).notes)
     assert "clean: batch_size: 4 -> 8" in notes
     assert 'clean: device: "cpu" -> "cuda"' in notes
+    assert "clean: preprocessing.resize: 256 -> 232" in notes
+    assert "mean" not in notes
     assert "imagenet_r is left out" in notes
 
 

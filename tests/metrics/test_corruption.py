@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from RobustART.benchmarks.imagenet_c import group_of
 from RobustART.metrics import UndefinedError
 from RobustART.metrics import corruption as C
 from RobustART.metrics.baselines import ALEXNET_CLEAN_ERROR, alexnet_corruption_errors
-from RobustART.metrics.corruption import GROUPS, SCORED
+from RobustART.metrics.corruption import GROUPS, SCORED, group_of
 from RobustART.noise.corruptions import CORRUPTIONS
 from tests.conftest import ROOT
 

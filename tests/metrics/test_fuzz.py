@@ -26,7 +26,7 @@ from RobustART.metrics.runs import read_run
 from RobustART.metrics.spec import summarize
 from RobustART.records.header import conditions_hash
 from RobustART.records.sealing import seal, unsealed
-from RobustART.verification.published import check_runs
+from RobustART.verification.published_numbers import check_runs
 from tests.metrics.conftest import ours, score_lines, verdict_lines
 
 JUNK = [

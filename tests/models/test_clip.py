@@ -9,7 +9,9 @@ from torch.nn import functional
 
 from RobustART.errors import ConfigError, ModelError, WeightsError
 from RobustART.models import create_model, load_weights, read_state_dict
-from RobustART.models.macs import count_macs, count_parameters, meta_device
+from RobustART.models.macs import count_macs
+from RobustART.models.meta import meta_device
+from tests.models.counting import count_parameters
 
 CLASSES = ["tench", "goldfish", "great white shark"]
 TINY = {
@@ -112,7 +114,7 @@ def test_size_on_the_meta_device(open_clip):
     ("kwargs", "message"),
     [
         ({"head": "none"}, "head must be one of zero_shot, linear, got 'none'"),
-        ({"num_classes": 7}, "num_classes is 7, but there are 1000 class names; say class_names"),
+        ({"num_classes": 7}, "num_classes is 7, but there are 1000 class names; set class_names"),
         ({"templates": "many"}, "templates must be simple, openai or a list"),
         ({"templates": ["a photo"]}, "must be a string with one {}, got"),
         ({"head": "linear", "class_names": CLASSES}, "a linear head has no prompts"),

@@ -7,7 +7,7 @@ import torch
 
 from RobustART.errors import WeightsError
 from RobustART.models import create_model, load_weights
-from RobustART.models.macs import meta_device
+from RobustART.models.meta import meta_device
 from RobustART.models.renaming import rename
 
 

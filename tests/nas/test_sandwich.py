@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from RobustART.models import create_model
-from RobustART.nas.training import Sandwich
+from RobustART.nas.sandwich import Sandwich
 from RobustART.training.augment.mixing import Mixing
 from RobustART.training.checkpoint import read_checkpoint
 from RobustART.training.cls_solver import main
@@ -125,20 +125,20 @@ import torch
 from RobustART.core.distributed import World
 from RobustART.models import create_model
 from RobustART.training.loading import Batch
-from RobustART.training.loop import LoopSettings, Training
+from RobustART.config.training import TrainingConfig
+from RobustART.training.loop import Training
 from RobustART.training.augment.mixing import Mixing
 from RobustART.training.objectives.objective import ObjectiveContext
 from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
-from RobustART.nas.training import Sandwich
+from RobustART.nas.sandwich import Sandwich
 
 
 def train(world, sync):
     model = create_model("nas:resnet", **json.loads(sys.argv[2]))
     sandwich = Sandwich(ObjectiveContext(10, 0.0, Mixing(), 0, world.device, None), 2, True)
     optimizer = create_optimizer(model, "SGD", lr=0.1, kwargs={"momentum": 0.9})
-    settings = LoopSettings(3, sync=sync, accumulate=2)
-    training = Training(model, sandwich, optimizer, lambda step: 0.1, 0.1, Parallel(world), settings)
+    training = Training(model, sandwich, optimizer, lambda step: 0.1, 0.1, Parallel(world), 3, TrainingConfig(accumulate=2), sync=sync)
     for step in (1, 2, 3):
         generator = torch.Generator().manual_seed(10 * step + world.rank)
         images = torch.randint(256, (8, 3, 24, 24), generator=generator, dtype=torch.uint8)
@@ -173,7 +173,7 @@ def test_two_processes_keep_the_same_weights(tmp_path):
     [
         (
             ["model={type: resnet18}"],
-            "'supernet' cannot be used with a model that is no supernet: say model: {type: nas:resnet}",
+            "'supernet' cannot be used with a model that is no supernet: set model: {type: nas:resnet}",
         ),
         (
             ["training.compile=true"],

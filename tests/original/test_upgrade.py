@@ -103,9 +103,13 @@ def test_sizes_and_limits():
     config = upgraded(**both)
     assert config["evaluation"] == {"limit": 100, "benchmarks": {"clean": {}}}
     assert upgraded(data__test__limit_samples=None).get("evaluation") is None
-    with pytest.raises(ConfigError, match=r"preprocessing.input_size is 240, but data.input_size is 224; say it once"):
+    with pytest.raises(
+        ConfigError, match=r"preprocessing.input_size is 240, but data.input_size is 224; set one of them"
+    ):
         upgrade(baseline(model__preprocessing={"input_size": 240}))
-    with pytest.raises(ConfigError, match=r"evaluation.limit is 5, but data.test.limit_samples is 100; say it once"):
+    with pytest.raises(
+        ConfigError, match=r"evaluation.limit is 5, but data.test.limit_samples is 100; set one of them"
+    ):
         upgrade(baseline(evaluation={"limit": 5}, data__test__limit_samples=100))
     listed = upgrade({"eval_list": ["a", "b"], "data": {"input_size": 64}})[0]
     assert listed == {"eval_list": ["a", "b"], "data": {}, "model": {"type": "a", "preprocessing": {"input_size": 64}}}
@@ -171,7 +175,7 @@ def test_a_list_of_test_transforms_is_a_preprocessing():
     assert config["model"]["preprocessing"] == {
         "input_size": 64, "resize": 72, "crop_mode": "center", "mean": half, "std": half,
     }  # fmt: skip
-    with pytest.raises(ConfigError, match=r"input_size is 64, but data.input_size is 224; say it once"):
+    with pytest.raises(ConfigError, match=r"input_size is 64, but data.input_size is 224; set one of them"):
         upgrade(baseline(data__test__transforms=listed))
 
 

@@ -152,6 +152,8 @@ def table(page, caption):
 
 def shown(estimate):
     """How value and interval of an estimate must be written."""
+    if estimate["value"] is None:
+        return f"undefined {estimate['reason']}"
     if estimate["low"] is None:
         return f"{estimate['value']:.2f}"
     return f"{estimate['value']:.2f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"

@@ -11,6 +11,7 @@ import shutil
 import pytest
 
 from RobustART.cli import main
+from RobustART.report.labels import family
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 DRIVER = shutil.which("chromedriver")
@@ -41,7 +42,11 @@ def board(run_folder, tmp_path_factory):
     sources = ("timm:resnet18", "timm:resnet50.a1_in1k", "timm:vit_base_patch16_224", "timm:tf_efficientnet_lite0")
     for number, source in enumerate(sources):
         data = copy.deepcopy(report)
-        data["model"] |= {"source": source, "parameters": 10 ** (6 + number % 3)}
+        kinds = {
+            "family": family({"source": source, "architecture": ""}),
+            "technique": source.partition(".")[2] or "plain",
+        }
+        data["model"] |= {"source": source, "parameters": 10 ** (6 + number % 3), **kinds}
         top1 = data["benchmarks"]["clean"]["metrics"]["top1"]
         top1 |= {"value": (50.0, 9.5, 100.0, 70.0)[number], "low": 5.0, "high": 100.0}
         data["benchmarks"]["imagenet_c"]["metrics"]["mean_error_of_these_cells"] |= {"value": 40.0 - number, "low": 5.0}
@@ -200,7 +205,7 @@ def test_the_board_filters(browser, board):
     assert faded == 2
     search.clear()
     search.send_keys(" ")
-    Select(form.find_element("name", "family")).select_by_value("ViT")
+    Select(form.find_element("name", "family")).select_by_value("ViT (Transformer)")
     assert rows(browser) == ["timm:vit_base_patch16_224"]
     Select(form.find_element("name", "family")).select_by_value("")
     Select(form.find_element("name", "technique")).select_by_value("a1_in1k")
@@ -219,13 +224,13 @@ def test_the_board_filters(browser, board):
 
     few = groups()
     assert few == {"clean": 2, "imagenet_c": 1, "imagenet_s": 1, "adversarial": 2}
-    assert cells() == 7 + sum(few.values())
+    assert cells() == 8 + sum(few.values())
     form.find_element("name", "details").click()
     assert sum(groups().values()) > 12
-    assert cells() == 7 + sum(groups().values())
+    assert cells() == 8 + sum(groups().values())
     form.find_element("css selector", "input[value=adversarial]").click()
     assert set(groups()) == {"clean", "imagenet_c", "imagenet_s"}
-    assert cells() == 7 + sum(groups().values())
+    assert cells() == 8 + sum(groups().values())
 
 
 def test_without_the_script_the_tables_stand(browser, board):

@@ -90,7 +90,7 @@ def test_without_facts_it_says_what_is_missing(results, report, tmp_path):
     assert "| clean |  |  |  |  |  |  |" in (results / "report.md").read_text()
     board = tmp_path / "board.html"
     assert main(["leaderboard", str(results), "-o", str(board), "--csv", str(tmp_path / "board.csv")]) == 0
-    assert "not stated" in board.read_text()
+    assert "not known" in board.read_text()
 
 
 def test_a_report_from_before_keeps_what_it_states(run_folder, results):
@@ -222,7 +222,7 @@ def test_result_files_that_state_little(tmp_path):
 
     ranks = [[0], [1], [0]]
     model = {"source": "theirs", "arguments": {}, "weights": "w"}
-    stated = {"model": model, "seed": None}
+    stated = {"model": model, "seed": None, "data": []}
     write_records(tmp_path / "clean.jsonl", "clean", [("", ("clean",), ranks, {})], conditions=stated)
     assert main(["report", str(tmp_path)]) == 0
     report = read_report(tmp_path / "report.json")

@@ -88,7 +88,7 @@ def put(path, value):
             put(("benchmarks", "adversarial", "attacks", "fgsm/1/255", "eps"), "1/255"),
             r"attacks.fgsm/1/255.eps must be of the type number, got '1/255'",
         ),
-        (put(("format",), "robustart-report/0"), r"its format must be 'robustart-report/3', got 'robustart-report/0'"),
+        (put(("format",), "robustart-report/0"), r"its format must be 'robustart-report/4', got 'robustart-report/0'"),
     ],
 )
 def test_damage_is_named_and_the_judge_agrees(tmp_path, report, change, message):

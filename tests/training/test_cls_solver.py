@@ -73,7 +73,7 @@ def test_two_processes_by_torchrun_and_by_slurm(small_config, tmp_path):
     short = "{apgd_ce: {steps: 3}, apgd_t: {steps: 3}, fab_t: {steps: 2}, square: {steps: 20}}"
     text = small_config.read_text()
     attacks = f"adversarial: {{attacks: [fgsm, {{autoattack_linf: {{stage_options: {short}}}}}], eps: [1/255, 8/255]}}"
-    small_config.write_text(text.replace("adversarial: {eps: [1/255, 8/255]}", attacks))
+    small_config.write_text(text.replace("adversarial: {attacks: [fgsm, pgd_linf], eps: [1/255, 8/255]}", attacks))
     assert small_config.read_text() != text
     alone(small_config, tmp_path / "one")
     assert "apgd_ce" in (tmp_path / "one" / "results" / "adversarial.jsonl").read_text()
@@ -243,7 +243,7 @@ def test_original_config_trains(original, tmp_path, capsys):
         ('{"data": 1}', "--set takes"),
         ("eval_list=[a, b, a]", "eval_list names 'a' twice"),
         ("data.test.root_dir=$ROBUSTART_DATA/val", "data.test.root_dir is $ROBUSTART_DATA/val: say where the data are"),
-        ("model.preprocessing.input_size=64", "say it once"),
+        ("model.preprocessing.input_size=64", "set one of them"),
         ("saver.pretrain.path=none.pth", "there is no weights file none.pth"),
         ("data.test.root_dir=nowhere", "nowhere/class_0/00.png cannot be read"),
         ("evaluation.benchmarks={clean: 3}", "clean must be a mapping of options, or false, got 3"),
@@ -286,7 +286,7 @@ def test_arguments_of_ones_own_model_may_have_any_name(tmp_path, photo_folder, m
     )
     assert main(["--config", str(path), "--quiet"]) == 0
     assert main(["--config", str(path), "--set", "model={type: resnet18, kwargs: {pretrained: true}}"]) == 2
-    assert "is not an argument of 'resnet18' here; say weights: pretrained" in capsys.readouterr().err
+    assert "is not an argument of 'resnet18' here; use weights: pretrained" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_arguments_of_ones_own_model_may_have_any_name(tmp_path, photo_folder, m
         ),
         ("model.kwargs.heightt=3", "unexpected keyword argument 'heightt'"),
         ("data.test.evaluator={type: imagenet, kwargs: {topk: [1, 3]}}", "topk must be [1, 5]"),
-        ("saver={pretrain: {path: b.pth}}", "say it once"),
+        ("saver={pretrain: {path: b.pth}}", "set one of them"),
     ],
 )
 def test_check_finds_what_a_run_would(small_config, capsys, override, message):

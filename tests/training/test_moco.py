@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from RobustART.config.training import MocoConfig
 from RobustART.core.distributed import World
 from RobustART.errors import ConfigError
 from RobustART.models import create_model, wrap_model
@@ -30,6 +31,7 @@ MOCO = [
     "data.test=null", "training.moco={dim: 16, queue: 512, momentum: 0.9}", "data.train.transforms={type: MOCOV2}",
     "training.save_freq=5", "saver.val_freq=1000",
 ]  # fmt: skip
+SETTINGS = MocoConfig(dim=6, queue=20, momentum=0.7, temperature=0.5)
 CROPS = "[{type: random_crop, kwargs: {padding: 1}}, {type: color_jitter, kwargs: {brightness: 0.4, contrast: 0.4}}]"
 SMALL = {"input_size": 8, "resize": 8, "mean": (0.5,), "std": (0.5,)}
 
@@ -52,7 +54,7 @@ def small_model():
 def test_steps_by_a_plain_loop():
     """As the paper's algorithm 1 has it, with a queue that wraps round and a batch in two portions."""
     model = small_model()
-    assert replace_head(model, dim=6, mlp=True, seed=0) == "8"
+    assert replace_head(model, SETTINGS, seed=0) == "8"
     assert [tuple(value.shape) for value in model.network[8].state_dict().values()] == [
         (256, 256),
         (256,),
@@ -60,7 +62,7 @@ def test_steps_by_a_plain_loop():
         (6,),
     ]
     context = ObjectiveContext(6, 0.0, Mixing(), 0, torch.device("cpu"), Path())
-    ours = Moco(context, model, Parallel(World("cpu", {})), dim=6, queue=20, momentum=0.7, temperature=0.5).train()
+    ours = Moco(context, model, Parallel(World("cpu", {})), SETTINGS).train()
     query, key = copy.deepcopy(model).train(), copy.deepcopy(model).train()
     queue = []
     optimizers = [torch.optim.SGD(each.parameters(), lr=0.1) for each in (model, query)]
@@ -129,7 +131,8 @@ import torch.nn.functional as F
 from RobustART.core.distributed import World
 from RobustART.models import wrap_model
 from RobustART.training.loading import Batch
-from RobustART.training.loop import LoopSettings, Training
+from RobustART.config.training import MocoConfig, TrainingConfig
+from RobustART.training.loop import Training
 from RobustART.training.augment.mixing import Mixing
 from RobustART.training.objectives.moco import Moco, replace_head
 from RobustART.training.objectives.objective import ObjectiveContext
@@ -138,15 +141,17 @@ from RobustART.training.parallel import Parallel
 
 {network}
 
+SETTINGS = MocoConfig(dim=6, queue=20, momentum=0.7, temperature=0.5)
+
 with World("cpu") as world:
     torch.manual_seed(0)
     model = wrap_model(build(), dict(input_size=8, resize=8, mean=(0.5,), std=(0.5,)))
-    replace_head(model, dim=6, mlp=True, seed=0)
+    replace_head(model, SETTINGS, seed=0)
     parallel = Parallel(world)
     context = ObjectiveContext(6, 0.0, Mixing(), 0, world.device, Path())
-    objective = Moco(context, model, parallel, dim=6, queue=20, momentum=0.7, temperature=0.5)
+    objective = Moco(context, model, parallel, SETTINGS)
     optimizer = create_optimizer(model, "SGD", lr=0.1)
-    training = Training(model, objective, optimizer, lambda step: 0.1, 0.1, parallel, LoopSettings(3))
+    training = Training(model, objective, optimizer, lambda step: 0.1, 0.1, parallel, 3, TrainingConfig())
     shares, seen = [], []
     objective.encoder.register_forward_pre_hook(lambda module, inputs: shares.append(inputs[0].clone()))
     for step in range(1, 4):
@@ -192,7 +197,7 @@ def test_two_processes_share_one_queue(tmp_path):
         orders.append(order)
     assert orders[0] != orders[1]
     model = small_model()
-    replace_head(model, dim=6, mlp=True, seed=0)  # the key encoder of the first step
+    replace_head(model, SETTINGS, seed=0)  # the key encoder of the first step
     shares = [first["shares"][0], second["shares"][0]]
     keys = torch.cat([F.normalize(model.train()(share)) for share in shares])
     inverse = torch.tensor(orders[0]).argsort()
@@ -299,7 +304,7 @@ def test_a_pretrained_network_is_not_evaluated(digits, tmp_path, capsys):
 def test_the_head_is_found(name, head):
     model = create_model(name, num_classes=7)
     assert find_head(model)[0] == head
-    replace_head(model, dim=5, mlp=False, seed=0)
+    replace_head(model, MocoConfig(dim=5, mlp=False), seed=0)
     assert f"{head}.0.weight" in model.network.state_dict()
     assert model(torch.rand(1, 3, 224, 224)).shape == (1, 5)
 

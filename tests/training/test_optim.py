@@ -122,7 +122,7 @@ def test_every_optimizer_steps_downhill(name):
         (
             "Adam",
             {"pconfig": {"bn_w": {"fused": True}}},
-            "bn_w.fused is for all parameters at once; say optimizer.kwargs.fused",
+            "bn_w.fused is for all parameters at once; set optimizer.kwargs.fused",
         ),
         (
             "SGD",

@@ -21,7 +21,8 @@ from RobustART.core.distributed import World
 from RobustART.errors import TrainingError
 from RobustART.models import Classifier, Preprocessing
 from RobustART.training.loading import Batch
-from RobustART.training.loop import LoopSettings, Training
+from RobustART.config.training import TrainingConfig
+from RobustART.training.loop import Training
 from RobustART.training.objectives.objective import Plain
 from RobustART.training.optim import create_optimizer
 from RobustART.training.parallel import Parallel
@@ -55,8 +56,8 @@ def build(kind=Net):
 
 def step(world, sync, accumulate, kind=Net):
     model, parallel = build(kind), Parallel(world)
-    settings = LoopSettings(1, sync=sync, accumulate=accumulate, clip_grad=1e9)
-    training = Training(model, Plain(5, 0.1), create_optimizer(model, "SGD", lr=0.1), lambda step: 0.1, 0.1, parallel, settings)
+    settings, optimizer = TrainingConfig(accumulate=accumulate, clip_grad=1e9), create_optimizer(model, "SGD", lr=0.1)
+    training = Training(model, Plain(5, 0.1), optimizer, lambda step: 0.1, 0.1, parallel, 1, settings, sync=sync)
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(256, (8, 3, 8, 8), generator=generator, dtype=torch.uint8)
     labels = torch.randint(5, (8,), generator=generator)
@@ -110,7 +111,7 @@ def test_synchronised_batchnorm_is_refused_on_cpus():
     assert parallel.sync_batchnorm(net) is net
     parallel.world.size = 2
     try:
-        with pytest.raises(ConfigError, match="SyncBatchNorm needs GPUs; on CPUs say training.sync_bn: false"):
+        with pytest.raises(ConfigError, match="SyncBatchNorm needs GPUs; on CPUs set training.sync_bn: false"):
             parallel.sync_batchnorm(net)
     finally:
         parallel.world.size = 1

@@ -254,7 +254,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(digits, capsys):
         ("lr_scheduler.kwargs.base_lr=0", "base_lr must be a number above 0"),
         ("ema={enable: true, kwargs: {decay: 2}}", "ema.kwargs.decay must be a number from 0 to below 1, got 2"),
         ("model.kwargs={bn: {use_sync_bn: true, kwargs: {a: 1}}}", "model.kwargs.bn must be"),
-        ("evaluation={device: cuda, benchmarks: {clean: {}}}", "say it once"),
+        ("evaluation={device: cuda, benchmarks: {clean: {}}}", "set one of them"),
     ],
 )  # fmt: skip
 def test_what_cannot_be(digits, capsys, override, message):
@@ -457,7 +457,7 @@ def test_batchnorm_of_a_single_value_names_the_batch(odd, capsys):
     message = "data.batch_size: BatchNorm needs more than one value of each channel in training, and 1 image of a process at once"
     assert message in capsys.readouterr().err
     assert main([*command, *flags("data.batch_size=3", "training.accumulate=3")]) == 2
-    assert f"{message} (a step is worked off in 3 portions, training.accumulate)" in capsys.readouterr().err
+    assert f"{message} (training.accumulate splits a step into 3 portions)" in capsys.readouterr().err
     assert main([*command, *flags("data.batch_size=2")]) == 0
 
 

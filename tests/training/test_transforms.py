@@ -10,10 +10,11 @@ from PIL import Image
 from torchvision import transforms as reference
 
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.seeding import seed_generators
 from RobustART.data import array_dataset, create_dataset
 from RobustART.errors import ConfigError, DataError, UserError
 from RobustART.training.augment.transforms import NAMED, TRANSFORMS, TrainingView, create_transform
-from RobustART.training.loading import load_batches, seed_generators
+from RobustART.training.loading import load_batches
 from RobustART.training.sampling import Plan
 from tests.conftest import make_picture as make_array
 

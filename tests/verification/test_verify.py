@@ -14,9 +14,17 @@ from RobustART.metrics.reading import read_result
 from RobustART.metrics.runs import read_run
 from RobustART.metrics.stability import SCORED_PERTURBATIONS
 from RobustART.records.lines import read_records
-from RobustART.verification import published
+from RobustART.verification import published_numbers as published
 from RobustART.verification.protocols import read_list, unmet
-from RobustART.verification.published import FAIL, PASS, SKIPPED, Row, check_runs, packaged_checks, published_rows
+from RobustART.verification.published_numbers import (
+    FAIL,
+    PASS,
+    SKIPPED,
+    Row,
+    check_runs,
+    packaged_checks,
+    published_rows,
+)
 from tests.metrics.conftest import write_records
 
 ROW = Row(

@@ -78,8 +78,7 @@ def decode_ffmpeg(data: bytes) -> Array:
 def decode_simplejpeg_fast(data: bytes) -> Array:
     """libjpeg-turbo's fast DCT and fast chroma upsampling, through the package ``simplejpeg``; JPEG files only."""
     simplejpeg = require("simplejpeg")
-    image: Array = simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=True, fastupsample=True)
-    return image
+    return simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=True, fastupsample=True)
 
 
 @DECODERS.register("torchvision")

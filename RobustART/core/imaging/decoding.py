@@ -125,7 +125,8 @@ def _checked(image: Array, decoder: str, size: tuple[int, int] | None = None) ->
 
 @contextlib.contextmanager
 def _named(data: bytes, name: str, decoder: str) -> Iterator[None]:
-    """Sets what decoding needs for a block, and turns what libraries raise in it into errors that name the image."""
+    """Decodes with this package's settings of Pillow within the block; errors of libraries become errors that name the
+    image."""
     if not data:
         raise DataError(f"{name} cannot be decoded: the file is empty")
     try:

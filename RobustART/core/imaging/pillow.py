@@ -34,7 +34,7 @@ _SETTINGS = (
     (PngImagePlugin, "MAX_TEXT_MEMORY", 2**26),
     (GifImagePlugin, "LOADING_STRATEGY", GifImagePlugin.LoadingStrategy.RGB_AFTER_FIRST),
 )
-"""Variables of Pillow that decide what it reads, with the values that hold here."""
+"""Variables of Pillow that decide what it reads, with the values that are used here."""
 _EIGHT_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)
 """For each grey value of 16 bits, ``round(value / 257)``."""
 _lock = threading.Lock()

@@ -37,15 +37,9 @@ def resize_opencv(image: Array, size: tuple[int, int], interpolation: str) -> Ar
     """Returns the image resized by OpenCV to ``size`` = (height, width).
 
     Unlike pillow's filters, OpenCV's do not widen when the image shrinks (``INTER_AREA`` apart), so they alias.
-
-    Args:
-        image: uint8 (H, W, 3).
-        size: (height, width).
-        interpolation: the end of a constant's name, such as ``LINEAR`` of ``cv2.INTER_LINEAR``.
     """
     cv2 = require("cv2")
-    resized: Array = cv2.resize(image, size[::-1], interpolation=getattr(cv2, f"INTER_{interpolation}"))
-    return resized
+    return cv2.resize(image, size[::-1], interpolation=getattr(cv2, f"INTER_{interpolation}"))
 
 
 RESIZES: Registry[Callable[[Array, tuple[int, int]], Array]] = Registry("resize")

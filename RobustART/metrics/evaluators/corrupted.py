@@ -16,7 +16,7 @@ from RobustART.metrics.formats import original
 from RobustART.metrics.reading import check_one_model, matched_clean, read_result, single_pass
 from RobustART.metrics.results import Metric
 from RobustART.metrics.spec import spec_of
-from RobustART.metrics.steadiness import flips
+from RobustART.metrics.stability import flips
 from RobustART.metrics.systems import systems
 from RobustART.records.lines import CLEAN
 

@@ -14,10 +14,10 @@ from RobustART.metrics.detection import unknown_images
 from RobustART.metrics.estimates import top_k
 from RobustART.metrics.evaluators.common import check_top, classes_for, numbers_of, ours, records_for
 from RobustART.metrics.formats import Verdicts, original
-from RobustART.metrics.reading import one_cell, read_result
+from RobustART.metrics.reading import competing_classes, one_cell, read_result
 from RobustART.metrics.results import Metric, Summary
 from RobustART.metrics.spec import BENCHMARKS
-from RobustART.records.lines import PassRecords
+from RobustART.records.lines import Records
 
 
 class ImageNetEvaluator:
@@ -40,22 +40,24 @@ class ImageNetEvaluator:
             RecordError: the file is missing or damaged, or has several cells.
         """
         if ours(res_file):
-            return Metric(top_k(_only_cell(res_file).label_rank[:, 0], self.topk))
+            records = _one_cell(res_file)
+            return Metric(top_k(records.passes[0].label_rank[:, 0], self.topk, competing_classes(records)))
         return Metric(top_of(original().verdicts(res_file), self.topk))
 
 
-def _only_cell(res_file: str | Path) -> PassRecords:
+def _one_cell(res_file: str | Path) -> Records:
     records = read_result(res_file)
     benchmark = records.header["benchmark"]
     known = BENCHMARKS[benchmark].evaluator if benchmark in BENCHMARKS else ""
     other = f"{known} takes" if known else "the command `robustart score` takes"
-    return one_cell(records, f"{res_file}, as input of ImageNetEvaluator,", f"; {other} files of {benchmark}")
+    one_cell(records, f"{res_file}, as input of ImageNetEvaluator,", f"; {other} files of {benchmark}")
+    return records
 
 
 def top_of(verdicts: Verdicts, ks: Sequence[int]) -> Summary:
     """Returns the top-k accuracies of the original's lines; predictions without scores define top-1 alone."""
     if verdicts.ranks is not None:
-        return top_k(verdicts.ranks, ks)
+        return top_k(verdicts.ranks, ks, verdicts.classes)
     if set(ks) != {1}:
         raise RecordError(
             f"{verdicts.place} has predictions without scores, which define top-1 alone; topk must be (1,), got {ks}"

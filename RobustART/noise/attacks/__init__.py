@@ -18,6 +18,7 @@ from RobustART.noise.attacks.autoattack import (
 from RobustART.noise.attacks.fab import fab, fab_t
 from RobustART.noise.attacks.flags import AttackWarning, check_model
 from RobustART.noise.attacks.gradient import fgsm, mim_linf, pgd_l1, pgd_l2, pgd_linf
+from RobustART.noise.attacks.hop_skip_jump import hop_skip_jump_l2, hop_skip_jump_linf
 from RobustART.noise.attacks.log import AttackLog
 from RobustART.noise.attacks.minimal_norm import cw_l2, ddn_l2, deepfool_l2
 from RobustART.noise.attacks.square import square
@@ -31,6 +32,7 @@ ATTACKS: Registry[Attack] = Registry("attack")
 for _attack in (
     fgsm, pgd_linf, pgd_l2, pgd_l1, mim_linf, apgd_ce, apgd_dlr, apgd_t, fab, fab_t, square,
     autoattack_linf, autoattack_l2, autoattack_l1, ddn_l2, cw_l2, deepfool_l2,
+    hop_skip_jump_linf, hop_skip_jump_l2,
 ):  # fmt: skip
     ATTACKS.add(_attack.__name__, _attack)
 
@@ -53,6 +55,8 @@ __all__ = [
     "fab",
     "fab_t",
     "fgsm",
+    "hop_skip_jump_l2",
+    "hop_skip_jump_linf",
     "mim_linf",
     "pgd_l1",
     "pgd_l2",

@@ -7,11 +7,11 @@ from typing import Annotated
 from torch import Tensor
 from typing_extensions import TypedDict, Unpack
 
-from RobustART.core.ranges import Count, Default, Number, Positive
+from RobustART.core.ranges import Count, Default, Natural, Positive
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.auto_pgd import auto_pgd
 from RobustART.noise.attacks.geometry import Norm
-from RobustART.noise.attacks.inputs import AttackOptions, attack
+from RobustART.noise.attacks.inputs import GradientOptions, attack
 from RobustART.noise.attacks.task import attack_task
 from RobustART.noise.attacks.victim import Model
 
@@ -19,19 +19,17 @@ from RobustART.noise.attacks.victim import Model
 class _Iterations(TypedDict, total=False):
     norm: Annotated[Norm, Default("Linf")]
     """Norm of the ball."""
-    steps: Annotated[Number, Default(100)]
+    steps: Annotated[Natural, Default(100)]
     """Iterations of each restart."""
     restarts: Annotated[Count, Default(1)]
     """Tries per image and target class, from random starts; later ones go to the images not yet fooled."""
     rho: Annotated[Positive, Default(0.75)]
     """Fraction of improving iterations below which the step is halved."""
-    eot_iter: Annotated[Count, Default(1)]
-    """Gradients averaged per iteration, for randomised models."""
     large_reps: bool | None
     """Whether to begin in balls of 3 and 2 eps; None for L1 only, as AutoAttack does."""
 
 
-class ApgdOptions(_Iterations, AttackOptions, total=False):
+class ApgdOptions(_Iterations, GradientOptions, total=False):
     """Options of Auto-PGD."""
 
 
@@ -88,7 +86,7 @@ def _attack(
                 targets = task.target_classes(index, n_targets).repeat_interleave(restarts, 1)
             auto_pgd(
                 task, index, loss=loss, targets=targets, rounds=restarts if targets is None else targets.shape[1],
-                steps=options["steps"], rho=options["rho"], eot_iter=options["eot_iter"],
+                steps=options["steps"], rho=options["rho"],
                 large_reps=norm == "L1" if large_reps is None else large_reps,
             )  # fmt: skip
     return task.adversarial

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import TypedDict
 
-from RobustART.core.ranges import Count, Default, Number
+from RobustART.core.ranges import Count, Default, Natural
 from RobustART.core.seeding import fold
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.geometry import bounds, normalize_l2, project, spread, where
@@ -100,9 +100,10 @@ def ascend(
     def step(rows: Rows, t: int | Tensor) -> tuple[Tensor, Tensor]:
         """Returns the logits of the points and the next points, of rows at step ``t``, a number or one per row."""
         x, length, label = rows["x"], rows["length"], rows["label"]
-        logits, _, gradient = task.victim.gradient(
+        logits, losses, gradient = task.victim.gradient(
             x, rows["image"], lambda z: -loss(z, label) if towards else loss(z, label)
         )
+        task.victim.watch.loss(rows["image"], losses)
         if decay is not None:
             gradient = rows["momentum"] = decay * rows["momentum"] + per_mean(gradient)
         if bounded:
@@ -158,7 +159,7 @@ def unit_step(gradient: Tensor, _points: Tensor, length: Tensor) -> Tensor:
 
 
 class _Steps(TypedDict, total=False):
-    steps: Annotated[Number, Default(20)]
+    steps: Annotated[Natural, Default(20)]
     """Gradient steps."""
     step_size: float | Tensor | None
     """Length of a step, a number or one per image; None for ``rel_stepsize``."""

@@ -82,7 +82,6 @@ def auto_pgd(
     rounds: int,
     steps: int,
     rho: float,
-    eot_iter: int,
     large_reps: bool,
 ) -> None:
     """Runs Auto-PGD on the images ``index`` and stores the successes in ``task``.
@@ -95,10 +94,9 @@ def auto_pgd(
         rounds: restarts, or target classes times restarts; an image broken in one round takes no part in later ones.
         steps: iterations of a round.
         rho: fraction of improving steps below which the step size is halved.
-        eot_iter: gradients averaged per iteration, for randomised models.
         large_reps: whether to begin in larger balls.
     """
-    run = _Run(task, index, loss, targets, phases(steps, large_reps), rho, eot_iter)
+    run = _Run(task, index, loss, targets, phases(steps, large_reps), rho)
     task.run(index, run.begin, run.advance, rounds, together=targets is not None)
 
 
@@ -106,10 +104,10 @@ class _Run:
     """The loop of :func:`auto_pgd`: its constants, and one iteration for all rows."""
 
     def __init__(
-        self, task: Task, index: Tensor, loss: str, targets: Tensor | None, plan: list[Phase], rho: float, eot_iter: int
+        self, task: Task, index: Tensor, loss: str, targets: Tensor | None, plan: list[Phase], rho: float
     ) -> None:
         self.task, self.index, self.loss, self.targets = task, index, loss, targets
-        self.rho, self.eot_iter = rho, eot_iter
+        self.rho = rho
         self.labels = task.labels
         if task.targeted and loss == "targeted_dlr":
             assert task.clean_logits is not None
@@ -178,18 +176,14 @@ class _Run:
         if verdict_only:
             logits = self.task.victim.logits(rows["x"], rows["image"])
             return logits, value(logits), rows["gradient"]
-        logits, losses, gradient = self.task.victim.gradient(rows["x"], rows["image"], value)
-        for _ in range(self.eot_iter - 1):
-            logits, losses, more = self.task.victim.gradient(rows["x"], rows["image"], value)
-            gradient = gradient + more
-        return logits, losses, gradient / self.eot_iter if self.eot_iter > 1 else gradient
+        return self.task.victim.gradient(rows["x"], rows["image"], value)
 
     def _learn(self, rows: Rows, losses: Tensor, gradient: Tensor) -> Tensor:
         """Updates each row's best point and, at its checkpoints, its step; returns the gradients to follow."""
         losses = losses.to(rows["loss_best"].dtype)
         if self.any_fresh:
             self.any_fresh = False
-            self._start(rows, losses, gradient)
+            self._start(rows, losses)
         fresh = rows["t"] == 0
         better = (losses > rows["loss_best"]) | fresh
         rows["best"] = where(better, rows["x"], rows["best"])
@@ -206,11 +200,9 @@ class _Run:
         rows["x"] = where(back, rows["best"], rows["x"])
         return where(back, rows["gradient"], gradient)
 
-    def _start(self, rows: Rows, losses: Tensor, gradient: Tensor) -> None:
+    def _start(self, rows: Rows, losses: Tensor) -> None:
         """Sets the initial values of a phase in the rows that have just begun one."""
         fresh = rows["t"] == 0
-        if self.loss != "ce" and bool((fresh & (gradient.flatten(1) == 0).all(1)).any()):
-            self.task.flags["zero_gradients"] = "some images have a zero gradient; gradient attacks may fail on them"
         rows["loss_check"] = torch.where(fresh, losses, rows["loss_check"])
         rows["n_improved"] = torch.where(fresh, 0, rows["n_improved"])
         rows["reduced"] = rows["reduced"] | fresh

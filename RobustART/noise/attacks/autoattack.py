@@ -17,11 +17,12 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from RobustART.core.options import checked, option_defaults
+from RobustART.core.ranges import Count
 from RobustART.core.seeding import fold, image_seeds
 from RobustART.errors import ConfigError, nearest
 from RobustART.noise.attacks.apgd import apgd_ce, apgd_dlr, apgd_t
 from RobustART.noise.attacks.fab import fab, fab_t
-from RobustART.noise.attacks.flags import check_model, warn
+from RobustART.noise.attacks.flags import check_model, few_classes, telling, warn
 from RobustART.noise.attacks.geometry import Norm, check_norm
 from RobustART.noise.attacks.inputs import CommonOptions, attack
 from RobustART.noise.attacks.log import AttackLog
@@ -52,6 +53,7 @@ def plan(
     version: str = "standard",
     attacks: Sequence[str] | None = None,
     stage_options: Mapping[str, Mapping[str, Any]] | None = None,
+    **shared: Any,
 ) -> Plan:
     """Returns the stages of a version with their options, in order.
 
@@ -60,8 +62,12 @@ def plan(
         version: ``"standard"``, ``"plus"``, ``"rand"``, or ``"custom"`` for the stages in ``attacks``.
         attacks: names of stages, for ``"custom"`` alone; they get the options of the standard version.
         stage_options: options by stage that replace those of the version.
+        shared: options of all stages that have them; None leaves those of the version.
     """
     todo = _plan_version(norm, version, attacks)
+    given = {key: value for key, value in shared.items() if value is not None}
+    for name in todo:
+        todo[name] = {**todo[name], **{key: given[key] for key in given if key in option_defaults(STAGES[name])}}
     if not isinstance(stage_options or {}, Mapping):
         raise ConfigError(f"stage_options must be a mapping of stages to their options, got {stage_options!r}")
     for name, options in (stage_options or {}).items():
@@ -69,8 +75,8 @@ def plan(
             raise ConfigError(f"stage_options names {name!r}, but the stages are {', '.join(todo)}")
         if not isinstance(options, Mapping):
             raise ConfigError(f"stage_options.{name} must be a mapping of options, got {options!r}")
-        given = checked(STAGES[name], {"eps": 0, **options}, f"the stage {name}", hidden=_FIXED)
-        todo[name] = {**todo[name], **{key: given[key] for key in options}}
+        checks = checked(STAGES[name], {"eps": 0, **options}, f"the stage {name}", hidden=_FIXED)
+        todo[name] = {**todo[name], **{key: checks[key] for key in options}}
     return todo
 
 
@@ -86,7 +92,7 @@ def _plan_version(norm: str, version: str, attacks: Sequence[str] | None) -> Pla
         five = {"restarts": 5}
         return {"apgd_ce": five, "apgd_dlr": five, "fab": five, "square": {}, "apgd_t": {}, "fab_t": {}}
     if version == "rand":
-        return {"apgd_ce": {"eot_iter": 20}, "apgd_dlr": {"eot_iter": 20}}
+        return {"apgd_ce": {"samples": 20}, "apgd_dlr": {"samples": 20}}
     if attacks is not None and (isinstance(attacks, str) or not attacks):
         raise ConfigError(f"attacks must be a list of at least one stage, got {attacks!r}")
     names = [str(name).replace("-", "_") for name in attacks or ("apgd_ce", "apgd_t", "fab_t", "square")]
@@ -105,7 +111,7 @@ def _known(name: str) -> str:
 def run_stage(
     name: str, model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, norm: str = "Linf",
     stop: str | None = "first", options: Mapping[str, Any] | None = None,
-    ask: Callable[[Model, Tensor, Tensor], dict[str, str]] | None = None, **common: Unpack[CommonOptions],
+    ask: Callable[[Model, Tensor], dict[str, str]] | None = None, **common: Unpack[CommonOptions],
 ) -> Tensor:  # fmt: skip
     """Runs one stage on images and returns their adversarial versions, unchanged ones where it found none.
 
@@ -118,12 +124,12 @@ def run_stage(
         norm: ``"Linf"``, ``"L2"`` or ``"L1"``.
         stop: None or ``"first"``.
         options: of the stage, as :func:`plan` returns them.
-        ask: called with model, images and labels first; the flags that it returns go into the log.
+        ask: called with model and images first; the flags that it returns go into the log.
         common: options of every attack; the seeds are the same for all stages.
     """
     log = common.get("log")
     if ask is not None and log is not None:
-        log.flags.update(ask(model, images, labels))
+        log.flags.update(ask(model, images))
     seeds = common.get("seeds")
     if seeds is None:
         seeds = image_seeds(0, range(len(images)), "autoattack")
@@ -147,6 +153,8 @@ def autoattack(
     attacks: Sequence[str] | None = None,
     stage_options: Mapping[str, Mapping[str, Any]] | None = None,
     stop: Literal["first"] | None = "first",
+    samples: Count | None = None,
+    backward: str | Callable[[Any], Callable[[Tensor], Tensor]] | None = None,
     checks: bool = True,
     **common: Unpack[CommonOptions],
 ) -> Tensor:
@@ -164,13 +172,16 @@ def autoattack(
         stage_options: options by stage that replace those of the version, such as ``{"square": {"steps": 1000}}``.
         stop: ``"first"`` ends a stage for an image as soon as it is fooled; None runs all iterations of the stage, with
             the same verdicts.
+        samples: passes averaged in every stage with gradients, as in :class:`GradientOptions`; None for those of the
+            version: 20 in ``"rand"``, otherwise 1.
+        backward: replacement of the model's gradient in every stage that uses it, as there.
         checks: whether to look for signs of a misleading evaluation, which become flags in the log and warnings.
         common: options of every attack; the log has an entry for each stage.
     """
     radii, seeds = eps, common["seeds"]
     assert isinstance(radii, Tensor)
     assert seeds is not None
-    todo = plan(norm, version, attacks, stage_options)
+    todo = plan(norm, version, attacks, stage_options, samples=samples, backward=backward)
     log = common["log"] or AttackLog()
     log.broken_by[:] = [None] * len(images)
     flags = _flags(list(todo), version, model, images, labels) if checks else {}
@@ -193,7 +204,7 @@ def autoattack(
             "Square broke images that the attacks with gradients left standing; gradients may be masked, and the true "
             "robustness may be lower still"
         )
-    log.flags.update(flags)
+    log.flags.update(flags | telling(log))
     if checks:
         warn(log.flags)
     return adversarial
@@ -225,18 +236,28 @@ def _stages(
     version: str = "standard",
     attacks: Sequence[str] | None = None,
     stage_options: Mapping[str, Mapping[str, Any]] | None = None,
+    samples: int | None = None,
+    backward: Any = None,
     checks: bool = True,
     **bound: Any,
 ) -> list[Stage]:
-    """Returns AutoAttack's stages with their options bound; the first also asks the questions of :func:`check_model`."""
-    todo = plan(norm, version, attacks, stage_options)
-    ask = functools.partial(_flags, list(todo), version) if checks else None
+    """Returns AutoAttack's stages with their options bound; the first also flags losses that need more classes.
+
+    The caller checks the model once for all attacks (:func:`check_model`).
+    """
+    todo = plan(norm, version, attacks, stage_options, samples=samples, backward=backward)
+    ask = functools.partial(_few_classes, list(todo)) if checks else None
     stages = []
     for name, options in todo.items():
         run = functools.partial(run_stage, name, eps=eps, norm=norm, options=options, ask=ask, **bound)
         stages.append(Stage(name, run))
         ask = None
     return stages
+
+
+def _few_classes(stages: Sequence[str], model: Model, images: Tensor) -> dict[str, str]:
+    with torch.no_grad():
+        return few_classes(stages, model(images[:1]).shape[1]) if len(images) else {}
 
 
 def _flags(stages: Sequence[str], version: str, model: Model, images: Tensor, labels: Tensor) -> dict[str, str]:

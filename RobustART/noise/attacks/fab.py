@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from typing_extensions import TypedDict, Unpack
 
-from RobustART.core.ranges import Count, Default, Number, Range, Share
+from RobustART.core.ranges import Count, Default, Natural, Range, Share
 from RobustART.core.seeding import fold, normal, uniform
 from RobustART.noise.attacks.geometry import Norm, norms, spread, where
 from RobustART.noise.attacks.hyperplane import to_hyperplane
-from RobustART.noise.attacks.inputs import AttackOptions, attack
+from RobustART.noise.attacks.inputs import GradientOptions, attack
 from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
@@ -122,7 +122,7 @@ class _Walk:
 class _Iterations(TypedDict, total=False):
     norm: Annotated[Norm, Default("Linf")]
     """Norm of the ball."""
-    steps: Annotated[Number, Default(100)]
+    steps: Annotated[Natural, Default(100)]
     """Iterations of each restart."""
     restarts: Annotated[Count, Default(1)]
     """Tries per image and target class; later ones start at random points."""
@@ -134,7 +134,7 @@ class _Iterations(TypedDict, total=False):
     """How far to keep from the image after a success, in units of the distance."""
 
 
-class FabOptions(_Iterations, AttackOptions, total=False):
+class FabOptions(_Iterations, GradientOptions, total=False):
     """Options of the fast adaptive boundary attack; with ``stop=None`` it returns the nearest point it finds."""
 
 

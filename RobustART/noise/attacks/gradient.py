@@ -8,23 +8,23 @@ from typing import Annotated
 from torch import Tensor
 from typing_extensions import Unpack
 
-from RobustART.core.ranges import Count, Number, Range
+from RobustART.core.ranges import Count, Natural, Range
 from RobustART.errors import ConfigError
 from RobustART.noise.attacks.ascent import REL_STEPSIZE, Course, Move, PgdOptions, first_order, sign_step, unit_step
 from RobustART.noise.attacks.geometry import sparse_sign, spread, steepest_l1
-from RobustART.noise.attacks.inputs import AttackOptions, LossOptions, attack
+from RobustART.noise.attacks.inputs import GradientOptions, LossOptions, attack
 from RobustART.noise.attacks.victim import Model
 
 
 @attack
 def fgsm(
     model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, random_start: bool = False,
-    restarts: Count = 1, **common: Unpack[AttackOptions],
+    restarts: Count = 1, **common: Unpack[GradientOptions],
 ) -> Tensor:  # fmt: skip
     """Fast gradient sign method (Goodfellow 2015, https://arxiv.org/abs/1412.6572): one step of length eps in Linf.
 
     Args:
-        model: and all arguments not named here as in :class:`AttackOptions`.
+        model: and all arguments not named here as in :class:`GradientOptions`.
         images: (N, C, H, W).
         labels: (N,).
         eps: radius.
@@ -82,10 +82,10 @@ def mim_linf(
 
 @attack
 def pgd_l1(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, steps: Number = 20,
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, steps: Natural = 20,
     step_size: float | Tensor | None = None, rel_stepsize: float | None = None, upstream_step: bool = False,
     phases: tuple[float, ...] = (3, 2, 1), sparsity: Annotated[float, Range(0, 1, above=True)] | None = None,
-    random_start: bool = False, restarts: Count = 1, n_targets: Number = 5, **common: Unpack[LossOptions],
+    random_start: bool = False, restarts: Count = 1, n_targets: Natural = 5, **common: Unpack[LossOptions],
 ) -> Tensor:  # fmt: skip
     """Projected gradient descent in L1 with sparse steps and the exact projection onto ball and box.
 

@@ -56,7 +56,25 @@ class AttackOptions(_OfOneStage, CommonOptions, total=False):
     """Options of every attack that is not an ensemble."""
 
 
-class LossOptions(AttackOptions, total=False):
+class _Gradients(TypedDict, total=False):
+    samples: Annotated[Count, Default(1)]
+    """Passes of a randomised model whose mean is its gradient, and whose averaged softmax decides about success
+    (expectation over transformations, Athalye 2018, https://arxiv.org/abs/1707.07397)."""
+    backward: str | Callable[[Any], Callable[[Tensor], Tensor]] | None
+    """For gradients that mislead, such as those of rounding: ``module:function`` or a function that makes, of the model, a
+    callable from images to logits whose gradient replaces the model's; all values are the model's own (BPDA, Athalye 2018,
+    https://arxiv.org/abs/1802.00420)."""
+
+
+class GradientOptions(_Gradients, AttackOptions, total=False):
+    """Options of the attacks that use the model's gradient."""
+
+
+class UntargetedGradientOptions(_Gradients, CommonOptions, total=False):
+    """The same for attacks that have other options instead of ``targeted`` and ``stop``."""
+
+
+class LossOptions(GradientOptions, total=False):
     """Options of the attacks that follow the gradient of a loss."""
 
     loss: Annotated[Literal["ce", "dlr", "margin"], Default("ce")]

@@ -26,6 +26,8 @@ class AttackLog:
     """Backward passes by stage, int64 (N,) on the CPU."""
     flags: dict[str, str] = field(default_factory=dict)
     """Warnings about the evaluation by name, as :mod:`RobustART.noise.attacks.flags` returns them."""
+    signs: dict[str, Tensor] = field(default_factory=dict)
+    """Images that show a sign of a failed attack (:mod:`RobustART.core.signs`) by its name, bool (N,) on the CPU."""
 
     @property
     def stages(self) -> list[str]:
@@ -43,12 +45,14 @@ class AttackLog:
         Args:
             stage: name of the stage.
             index: positions of the stage's images in this log, (M,).
-            other: the stage's own log of M images; its passes are summed, its flags taken over.
+            other: the stage's own log of M images; its passes are summed, its flags and signs taken over.
         """
         for mine, theirs in ((self.forward, other.forward), (self.backward, other.backward)):
             total = mine.setdefault(stage, torch.zeros(len(self.broken_by), dtype=torch.int64))
             for passes in theirs.values():
                 total[index] += passes
+        for name, images in other.signs.items():
+            self.signs.setdefault(name, torch.zeros(len(self.broken_by), dtype=torch.bool))[index] |= images
         for i, verdict in zip(index.tolist(), other.broken_by, strict=True):
             self.broken_by[i] = CLEAN if verdict == CLEAN else verdict and stage
         self.flags.update(other.flags)

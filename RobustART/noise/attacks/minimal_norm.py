@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from RobustART.core.ranges import Count, Number, Positive, Range
+from RobustART.core.ranges import Count, Natural, Positive, Range
 from RobustART.core.seeding import normal
 from RobustART.noise.attacks.geometry import norms, spread, where
-from RobustART.noise.attacks.inputs import AttackOptions, CommonOptions, attack
+from RobustART.noise.attacks.inputs import AttackOptions, GradientOptions, UntargetedGradientOptions, attack
 from RobustART.noise.attacks.losses import cross_entropy, margin
 from RobustART.noise.attacks.task import Rows, Task, attack_task
 from RobustART.noise.attacks.victim import Model
 
 Step = Callable[[Rows], Tensor]
-"""Advances all rows and returns which are finished; keeps points and verdicts by :func:`_keep`."""
+"""Advances all rows and returns which are finished; keeps points and verdicts by :func:`keep`."""
 
 
-def _search(
+def search(
     name: str,
     model: Model,
     images: Tensor,
@@ -34,12 +34,14 @@ def _search(
     eps: float | Tensor | None,
     common: AttackOptions,
     prepare: Callable[[Task], tuple[Callable[[Rows], Rows], Step]],
+    *,
+    norm: str = "L2",
 ) -> Tensor:
-    """Runs a step on the correctly classified images until it has finished them; the frame of this file.
+    """Runs a step on the correctly classified images until it has finished them; the frame of minimal-norm attacks.
 
     ``prepare`` returns a function that gives the columns of an attack for fresh rows, and the step.
     """
-    with attack_task(name, model, images, labels, eps, "L2", common) as task:
+    with attack_task(name, model, images, labels, eps, norm, common) as task:
         extend, step = prepare(task)
 
         def begin(items: Tensor) -> Rows:
@@ -64,7 +66,7 @@ def _search(
     return task.adversarial
 
 
-def _keep(task: Task, rows: Rows, points: Tensor, logits: Tensor) -> Tensor:
+def keep(task: Task, rows: Rows, points: Tensor, logits: Tensor) -> Tensor:
     """Keeps the points that are adversarial and nearer than those before; returns which are adversarial."""
     fooled = task.fooled(logits, rows["image"], points)
     distance = norms(points - rows["origin"], "L2")
@@ -76,14 +78,14 @@ def _keep(task: Task, rows: Rows, points: Tensor, logits: Tensor) -> Tensor:
 
 @attack
 def ddn_l2(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Number = 100,
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Natural = 100,
     gamma: Annotated[float, Range(0, 1, above=True, below=True)] = 0.05, init_norm: Positive = 1.0,
-    **common: Unpack[AttackOptions],
+    **common: Unpack[GradientOptions],
 ) -> Tensor:  # fmt: skip
     """Decoupled direction and norm (Rony 2019, https://arxiv.org/abs/1811.09600).
 
     Args:
-        model: and all arguments not named here as in :class:`AttackOptions`.
+        model: and all arguments not named here as in :class:`GradientOptions`.
         images: (N, C, H, W).
         labels: (N,).
         eps: largest L2 distance of a success, a number or one per image; None for the smallest perturbation.
@@ -103,10 +105,10 @@ def ddn_l2(
             points, target = rows["origin"] + rows["delta"], task.labels[rows["image"]]
             last = rows["t"] >= steps
             if bool(last.all()):
-                _keep(task, rows, points, task.victim.logits(points, rows["image"]))
+                keep(task, rows, points, task.victim.logits(points, rows["image"]))
                 return last
             logits, _, gradient = task.victim.gradient(points, rows["image"], lambda z: sign * cross_entropy(z, target))
-            fooled = _keep(task, rows, points, logits)
+            fooled = keep(task, rows, points, logits)
             length = norms(gradient, "L2")
             if bool((length == 0).any()):
                 noise = normal(task.seeds[rows["image"]], points.shape[1:], dtype=points.dtype)
@@ -123,14 +125,14 @@ def ddn_l2(
 
         return extend, step
 
-    return _search("ddn_l2", model, images, labels, eps, common, prepare)
+    return search("ddn_l2", model, images, labels, eps, common, prepare)
 
 
 @attack
 def cw_l2(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Number = 1000,
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Natural = 1000,
     search_steps: Count = 9, step_size: Positive = 0.01, initial_const: Positive = 1e-3, confidence: float = 0.0,
-    abort_early: bool = True, **common: Unpack[AttackOptions],
+    abort_early: bool = True, **common: Unpack[GradientOptions],
 ) -> Tensor:  # fmt: skip
     """Carlini and Wagner's L2 attack (2017, https://arxiv.org/abs/1608.04644): Adam in tanh space.
 
@@ -176,7 +178,7 @@ def cw_l2(
 
             logits, climbed, gradient = task.victim.gradient(points, rows["image"], shortfall)
             lead = margin(logits, target)
-            fooled = _keep(task, rows, points, logits)
+            fooled = keep(task, rows, points, logits)
             rows["hit"] = rows["hit"] | (fooled & ((-lead if task.targeted else lead) >= confidence))
             offset = points - rows["origin"]
             slope = (2 * offset - gradient) * (1 - squash**2) / 2
@@ -200,7 +202,7 @@ def cw_l2(
 
         return extend, step
 
-    return _search("cw_l2", model, images, labels, eps, common, prepare)
+    return search("cw_l2", model, images, labels, eps, common, prepare)
 
 
 def _next_weight(rows: Rows, ending: Tensor) -> None:
@@ -217,9 +219,9 @@ def _next_weight(rows: Rows, ending: Tensor) -> None:
 
 @attack
 def deepfool_l2(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Number = 50,
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor | None = None, steps: Natural = 50,
     candidates: Annotated[int, Range(2)] = 10, overshoot: float = 0.02, stop: Literal["first"] | None = None,
-    **common: Unpack[CommonOptions],
+    **common: Unpack[UntargetedGradientOptions],
 ) -> Tensor:  # fmt: skip
     """DeepFool in L2 (Moosavi-Dezfooli 2016, https://arxiv.org/abs/1511.04599), untargeted by its nature.
 
@@ -246,7 +248,7 @@ def deepfool_l2(
         def step(rows: Rows) -> Tensor:
             x, image = rows["x"], rows["image"]
             last = rows["t"] >= steps
-            fooled = _keep(task, rows, x, task.victim.logits(x, image))
+            fooled = keep(task, rows, x, task.victim.logits(x, image))
             if bool((fooled | last).all()):
                 return fooled | last
             nearest, move = torch.full_like(rows["distance"], torch.inf), torch.zeros_like(x)
@@ -263,6 +265,6 @@ def deepfool_l2(
 
         return extend, step
 
-    return _search(
-        "deepfool_l2", model, images, labels, eps, AttackOptions(targeted=False, stop=stop, **common), prepare
+    return search(
+        "deepfool_l2", model, images, labels, eps, GradientOptions(targeted=False, stop=stop, **common), prepare
     )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from RobustART.core.ranges import Count, Number, Range
+from RobustART.core.ranges import Count, Natural, Range
 from RobustART.core.seeding import fold, random_bits
 from RobustART.noise.attacks.geometry import Norm, bounds, norms, room, shrink_l1, spread, where
 from RobustART.noise.attacks.inputs import AttackOptions, attack
@@ -257,7 +257,7 @@ class _Search:
 
 @attack
 def square(
-    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, norm: Norm = "Linf", steps: Number = 5000,
+    model: Model, images: Tensor, labels: Tensor, *, eps: float | Tensor, norm: Norm = "Linf", steps: Natural = 5000,
     restarts: Count = 1, p_init: Annotated[float, Range(0, 1, above=True)] = 0.8, rescale_schedule: bool = False,
     **common: Unpack[AttackOptions],
 ) -> Tensor:  # fmt: skip

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,8 +46,6 @@ class Task:
     """Confirmed successes, bool (N,)."""
     clean_logits: Tensor | None = None
     """Logits of the images themselves, (N, K), if the model was asked for them."""
-    flags: dict[str, str] = field(default_factory=dict)
-    """Signs of a misleading result, for the log."""
 
     def fooled(self, logits: Tensor, index: Tensor, points: Tensor | None = None) -> Tensor:
         """Returns where the logits (M, K) are a success for the images ``index``, (M,).
@@ -185,12 +184,14 @@ def attack_task(
         skip_clean: whether to ask the model about the images first.
     """
     log, stop, seeds = common["log"], common["stop"], common["seeds"]
+    given: Mapping[str, Any] = common
+    gradients = {key: given[key] for key in ("samples", "backward") if key in given}
     assert isinstance(eps, Tensor)
     assert seeds is not None
-    with guarded(model, images.device):
+    with guarded(model, images.device, seeds):
         task = Task(
-            name=name, victim=Victim(model, labels, common["amp"]), images=images, labels=labels, eps=eps, seeds=seeds,
-            norm=norm, targeted=common["targeted"], stop=stop, slots=common["batch_size"],
+            name=name, victim=Victim(model, labels, common["amp"], **gradients), images=images, labels=labels, eps=eps,
+            seeds=seeds, norm=norm, targeted=common["targeted"], stop=stop, slots=common["batch_size"],
             keep_score=keep_score or stop is not None or log is not None,
             adversarial=images.clone(), broken=torch.zeros(len(images), dtype=torch.bool, device=images.device),
         )  # fmt: skip
@@ -205,5 +206,5 @@ def attack_task(
         untouched = clean | (task.broken & (task.adversarial == task.images).flatten(1).all(1))
         log.broken_by[:] = [CLEAN if c else name if b else None for c, b in zip(untouched, task.broken, strict=True)]
         log.forward[name] = task.victim.forward_passes.cpu()
-        log.backward[name] = task.victim.backward_passes.cpu()
-        log.flags.update(task.flags)
+        log.backward[name] = task.victim.watch.backward.cpu()
+        log.signs.update(task.victim.watch.signs())

@@ -3,47 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from RobustART.core.logits import check_logits
+from RobustART.core.logits import average, check_logits
+from RobustART.core.seeding import generators_kept, seed_generators
 from RobustART.errors import ConfigError, ModelError
+from RobustART.noise.attacks.watching import Tally, Watch
+from RobustART.registry import import_path
 
 Model = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def guarded(model: Model, device: torch.device) -> Iterator[None]:
+def guarded(model: Model, device: torch.device, seeds: Tensor | None = None) -> Iterator[None]:
     """Restores the model and the random number generators after an attack, also after an exception.
 
     A module in training mode is put into evaluation mode, since the attack would otherwise change its running statistics;
     a module in evaluation mode is not changed, even if some of its sub-modules are in training mode.
+
+    Args:
+        model: any callable.
+        device: of the images.
+        seeds: keys of the images; the first seeds the global generators, which a randomised model or a library's attack
+            draws from, so that a batch gives the same result again.
     """
     module = model if isinstance(model, nn.Module) else None
     training = [part for part in module.modules() if part.training] if module is not None and module.training else []
     learning = [value for value in module.parameters() if value.requires_grad] if module is not None else []
-    rng = torch.get_rng_state()
-    device_rng = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     try:
         for part in training:
             part.training = False
         for value in learning:
             value.requires_grad_(False)
         # An attack may be called under inference_mode, where nothing could be differentiated.
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), generators_kept(device):
+            if seeds is not None and len(seeds):
+                seed_generators(int(seeds[0]), device)
             yield
     finally:
         for value in learning:
             value.requires_grad_(True)
         for part in training:
             part.training = True
-        torch.set_rng_state(rng)
-        if device_rng is not None:
-            torch.cuda.set_rng_state(device_rng, device)
 
 
 class Victim:
@@ -57,24 +64,26 @@ class Victim:
         labels: labels of the images, int64 (N,); the first pass checks them against the model's classes.
         amp: ``"bf16"`` runs the model under autocast to bfloat16, except for exact logits; None keeps the caller's
             autocast.
+        samples: passes that are averaged wherever the model is asked: their mean gradient and loss, their mean softmax.
+        backward: makes of the model a callable whose gradient replaces the model's, or names such a function.
     """
 
-    def __init__(self, model: Model, labels: Tensor, amp: str | None = None) -> None:
-        self.model, self.amp = model, amp
+    def __init__(
+        self, model: Model, labels: Tensor, amp: str | None = None, samples: int = 1, backward: Any = None
+    ) -> None:
+        self.model, self.amp, self.samples = model, amp, samples
+        self._backward = replacement(backward)
+        self._surrogate: Model | None = None
         self.dtype = parameter_dtype(model)
         self.classes: int | None = None
-        self._forward, self._backward = _Tally(labels), _Tally(labels)
+        self._forward = Tally(labels)
+        self.watch = Watch(labels)
         self._labels = labels
 
     @property
     def forward_passes(self) -> Tensor:
         """Forward passes of each image, int64 (N,)."""
         return self._forward.total()
-
-    @property
-    def backward_passes(self) -> Tensor:
-        """Backward passes of each image, int64 (N,)."""
-        return self._backward.total()
 
     def logits(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
         """Returns the logits (M, K) of points (M, C, H, W) of the images ``index``, (M,), without a graph.
@@ -83,7 +92,8 @@ class Victim:
         """
         # Not inference_mode: a defence that takes gradients while it predicts could not run in it.
         with torch.no_grad():
-            return self._ask(points, index, exact=exact).detach()
+            answers = [self._ask(points, index, exact=exact).detach() for _ in range(self.samples)]
+        return average_of(answers)
 
     def gradient(self, points: Tensor, index: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
         """Returns logits (M, K), losses (M,) and the gradient (M, C, H, W) of each loss with respect to its own point.
@@ -93,18 +103,23 @@ class Victim:
             index: the image of each point, (M,).
             loss: logits (M, K) to losses (M,); they are summed, so no image's gradient depends on the batch size.
         """
+        passes = [self._pass(points, index, loss) for _ in range(self.samples)]
+        answers, losses, gradients = zip(*passes, strict=True)
+        return average_of(answers), mean_of(losses), mean_of(gradients)
+
+    def _pass(self, points: Tensor, index: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
         leaf = points.detach().requires_grad_()
         with torch.enable_grad():
-            logits = self._ask(leaf, index)
+            logits = self._differentiable(leaf, index)
             losses = loss(logits)
             if not losses.requires_grad:
                 raise ModelError(
                     "the model's output does not depend differentiably on its input, so there is no gradient to "
-                    "follow; remove torch.no_grad(), argmax or rounding from it, or use the 'square' attack"
+                    "follow; remove torch.no_grad(), argmax or rounding from it, name a replacement of its gradient with "
+                    "the option 'backward', or use an attack without gradients, 'square' or 'hop_skip_jump_linf'"
                 )
             (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-        self._backward.add(index)
-        return logits.detach(), losses.detach(), torch.nan_to_num(gradient, nan=0.0)
+        return logits.detach(), losses.detach(), self.watch.gradient(index, gradient)
 
     def class_gradients(
         self, points: Tensor, index: Tensor, source: Tensor, others: Tensor
@@ -119,24 +134,34 @@ class Victim:
         """
         leaf = points.detach().requires_grad_()
         with torch.enable_grad():
-            logits = self._ask(leaf, index)
-            values = logits.gather(1, others) - logits.gather(1, source[:, None])
+            asked = [self._differentiable(leaf, index) for _ in range(self.samples)]
+            values = mean_of([logits.gather(1, others) - logits.gather(1, source[:, None]) for logits in asked])
             totals = values.sum(0).unbind()
         for j, total in enumerate(totals):
             (gradient,) = torch.autograd.grad(total, leaf, retain_graph=j < len(totals) - 1)
-            self._backward.add(index)
-            yield values[:, j].detach(), torch.nan_to_num(gradient, nan=0.0)
+            yield values[:, j].detach(), self.watch.gradient(index, gradient, passes=self.samples)
 
-    def _ask(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
+    def _differentiable(self, leaf: Tensor, index: Tensor) -> Tensor:
+        """Returns the model's logits with a graph: its own, or that of the callable that replaces it."""
+        if self._backward is None:
+            return self._ask(leaf, index)
+        if self._surrogate is None:
+            self._surrogate = self._backward(getattr(self.model, "whole", self.model))
+        with torch.no_grad():
+            own = self._ask(leaf.detach(), index)
+        return _Replaced.apply(self._ask(leaf, index, model=self._surrogate), own)
+
+    def _ask(self, points: Tensor, index: Tensor, *, exact: bool = False, model: Model | None = None) -> Tensor:
+        model = model or self.model
         points = points if self.dtype is None else points.to(self.dtype)
         if exact:
             with torch.autocast(points.device.type, enabled=False):
-                logits = self.model(points)
+                logits = model(points)
         elif self.amp:
             with torch.autocast(points.device.type, dtype=torch.bfloat16):
-                logits = self.model(points)
+                logits = model(points)
         else:
-            logits = self.model(points)
+            logits = model(points)
         check_output(logits, len(points))
         if self.classes is None:
             self.classes = logits.shape[1]
@@ -145,26 +170,39 @@ class Victim:
         return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
 
 
-class _Tally:
-    """Counts the passes of images; successive passes of the same rows, which are one tensor, are added at once."""
+class _Replaced(torch.autograd.Function):
+    """The model's own logits, whose gradient goes to the replacement."""
 
-    def __init__(self, like: Tensor) -> None:
-        self._total, self._times = torch.zeros_like(like), 0
-        self._index = like[:0]
+    @staticmethod
+    def forward(ctx: Any, replacement: Tensor, own: Tensor) -> Tensor:
+        if replacement.shape != own.shape:
+            raise ModelError(
+                f"the replacement of the model's gradient must return logits {tuple(own.shape)}, got "
+                f"{tuple(replacement.shape)}"
+            )
+        return own.clone()
 
-    def add(self, index: Tensor) -> None:
-        """Counts one pass of the images ``index``, (M,), which is not changed later."""
-        if index is not self._index:
-            self.total()
-            self._index = index
-        self._times += 1
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
 
-    def total(self) -> Tensor:
-        """Returns the passes of each image, int64 (N,)."""
-        if self._times:
-            self._total.index_add_(0, self._index, torch.full_like(self._index, self._times))
-            self._times = 0
-        return self._total
+
+def replacement(backward: Any) -> Callable[[Model], Model] | None:
+    """Returns the function that ``backward`` is or names; raises a ConfigError if it is neither."""
+    made = import_path(backward, "backward") if isinstance(backward, str) else backward
+    if made is not None and not callable(made):
+        raise ConfigError(f"backward must be module:function or a function of the model, got {backward!r}")
+    return made
+
+
+def mean_of(values: Sequence[Tensor]) -> Tensor:
+    """Returns the mean of tensors; a single one as it is."""
+    return values[0] if len(values) == 1 else torch.stack(tuple(values)).mean(0)
+
+
+def average_of(answers: Sequence[Tensor]) -> Tensor:
+    """Returns the averaged answer (M, K) to several logits (M, K), see :func:`average`; a single one as it is."""
+    return answers[0] if len(answers) == 1 else average(torch.stack(tuple(answers), dim=1)).to(answers[0].dtype)
 
 
 def check_output(output: object, count: int) -> None:

@@ -35,8 +35,7 @@ def contrast(image: Array, severity: int, rng: np.random.Generator) -> Array:
     sums = np.array(require("cv2").sumElems(image)[:3])
     means = sums / (255 * image.shape[0] * image.shape[1])
     table = to_uint8(((np.arange(256)[:, None] / 255.0 - means) * factor + means) * 255)
-    drawn: Array = require("cv2").LUT(image, table.reshape(1, 256, 3))
-    return drawn
+    return require("cv2").LUT(image, table.reshape(1, 256, 3))
 
 
 @functools.lru_cache(maxsize=32)
@@ -45,8 +44,7 @@ def gaussian_response(length: int, sigma: float) -> NDArray[np.float64]:
     taps = gaussian_kernel(sigma, 3.0).astype(np.float64)
     radius = len(taps) // 2
     angles = np.pi * np.arange(length)[:, None] * np.arange(1, radius + 1) / length
-    response: NDArray[np.float64] = taps[radius] + 2 * (np.cos(angles) * taps[radius + 1 :]).sum(axis=1)
-    return response
+    return taps[radius] + 2 * (np.cos(angles) * taps[radius + 1 :]).sum(axis=1)
 
 
 def _smooth_field(height: int, width: int, sigma: float, strength: float, rng: np.random.Generator) -> Floats:
@@ -59,8 +57,7 @@ def _smooth_field(height: int, width: int, sigma: float, strength: float, rng: n
     spectrum = dctn(draws, overwrite_x=True)
     spectrum *= (strength * gaussian_response(height, sigma)).astype(np.float32)[:, None]
     spectrum *= gaussian_response(width, sigma).astype(np.float32)
-    field: Floats = idctn(spectrum, overwrite_x=True)
-    return field
+    return idctn(spectrum, overwrite_x=True)
 
 
 def _displaced(image: Floats, down: Floats, right: Floats) -> Array:
@@ -108,8 +105,7 @@ def affinely_bent(image: Array, severity: int, rng: np.random.Generator) -> Floa
     corners = (centre + np.array(((arm, arm), (arm, -arm), (-arm, -arm)))).astype(np.float32)
     moved = corners + rng.uniform(-shift, shift, (3, 2)).astype(np.float32)
     affine = cv2.getAffineTransform(corners, moved)
-    bent: Floats = cv2.warpAffine(image.astype(np.float32), affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-    return bent
+    return cv2.warpAffine(image.astype(np.float32), affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
 
 
 def elastic_transform(image: Array, severity: int, rng: np.random.Generator) -> Array:
@@ -162,8 +158,7 @@ def _jpeg_by_pillow(image: Array, quality: int) -> Array:
 def _jpeg_by_opencv(image: Array, quality: int) -> Array:
     cv2 = require("cv2")
     _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality))
-    picture: Array = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    return picture
+    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 @functools.cache
@@ -218,5 +213,4 @@ def saturate(image: Array, severity: int, rng: np.random.Generator) -> Array:
         grey = value == least
         for plane in vivid[1:]:
             np.copyto(plane, red_table.take(value), where=grey)
-    saturated: Array = cv2.merge(vivid)
-    return saturated
+    return cv2.merge(vivid)

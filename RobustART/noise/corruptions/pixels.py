@@ -31,8 +31,7 @@ def scratch(shape: tuple[int, ...]) -> Floats:
     size = math.prod(shape)
     if getattr(_memory, "floats", np.empty(0)).size < size:
         _memory.floats = np.empty(size, np.float32)
-    part: Floats = _memory.floats[:size].reshape(shape)
-    return part
+    return _memory.floats[:size].reshape(shape)
 
 
 def to_uint8(values: NDArray[Any], nudge: float = 0) -> Array:
@@ -48,8 +47,7 @@ def to_uint8(values: NDArray[Any], nudge: float = 0) -> Array:
 
 def three_channels(plane: NDArray[Any]) -> NDArray[Any]:
     """Returns a plane (H, W) as three equal channels (H, W, 3)."""
-    repeated: NDArray[Any] = require("cv2").merge((plane, plane, plane))
-    return repeated
+    return require("cv2").merge((plane, plane, plane))
 
 
 @functools.lru_cache(maxsize=64)
@@ -69,8 +67,7 @@ def gaussian_blur(image: NDArray[Any], sigma: float) -> Floats:
     """
     cv2 = require("cv2")
     kernel = gaussian_kernel(sigma)
-    blurred: Floats = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
-    return blurred
+    return cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
 
 
 @functools.lru_cache(maxsize=16)
@@ -140,8 +137,7 @@ def enlarge(crop: NDArray[Any], height: int, width: int, zoom: float) -> NDArray
     _, _, low_x, part_x = zoom_positions(width, zoom)
     part_y, part_x = part_y.astype(crop.dtype), part_x.astype(crop.dtype)
     wide = crop[:, low_x] + np.diff(crop)[:, low_x] * part_x
-    layer: NDArray[Any] = wide[low_y] + np.diff(wide, axis=0)[low_y] * part_y[:, None]
-    return layer
+    return wide[low_y] + np.diff(wide, axis=0)[low_y] * part_y[:, None]
 
 
 @functools.lru_cache(maxsize=64)
@@ -169,5 +165,4 @@ def raise_value(image: Array, amount: float, nudge: float = 0) -> Array:
     table = value_table(amount, nudge)
     planes = cv2.split(image)
     row = cv2.max(cv2.max(planes[0], planes[1]), planes[2]).astype(np.uint16) << 8
-    brighter: Array = cv2.merge([table.take(row | plane) for plane in planes])
-    return brighter
+    return cv2.merge([table.take(row | plane) for plane in planes])

@@ -107,8 +107,7 @@ def _frost_at_least(index: int, height: int, width: int) -> Array:
         return picture
     cv2 = require("cv2")
     size = (max(round(picture.shape[1] * scale), width + 1), max(round(picture.shape[0] * scale), height + 1))
-    enlarged: Array = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-    return enlarged
+    return cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
 
 
 @functools.cache
@@ -216,8 +215,7 @@ def edge_shading(liquid: NDArray[np.uint8]) -> Floats:
     near = cv2.blur(np.minimum(distance, 20), (3, 3)).astype(np.uint8)
     emboss = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
     shade = cv2.filter2D(cv2.equalizeHist(near), cv2.CV_8U, emboss)
-    shading: Floats = cv2.blur(shade, (3, 3)).astype(np.float32)
-    return shading
+    return cv2.blur(shade, (3, 3)).astype(np.float32)
 
 
 def spatter(image: Array, severity: int, rng: np.random.Generator) -> Array:

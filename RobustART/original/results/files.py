@@ -8,7 +8,7 @@ from pathlib import Path
 
 from RobustART.core.options import as_path
 from RobustART.errors import ConfigError, RecordError, nearest
-from RobustART.metrics.corruption import GROUPS
+from RobustART.metrics.corruption import GROUPS, group_of
 from RobustART.metrics.stability import PUBLISHED_PERTURBATIONS, is_noise
 
 
@@ -21,12 +21,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def result_files(res_file: str | Path) -> list[Path]:
-    """Returns the file; else ``res_file.all``; else all of ``res_file.rank0``, ``.rank1``, ... in order.
-
-    Raises:
-        ConfigError: ``res_file`` is neither a string nor a path.
-        RecordError: no such file exists, or the file of a rank is missing.
-    """
+    """Returns the file; else ``res_file.all``; else all of ``res_file.rank0``, ``.rank1``, ... in order."""
     path = as_path(res_file, "a result file")
     if path.is_file():
         return [path]
@@ -76,7 +71,7 @@ def corruption_files(res_files: str | Path | Sequence[str | Path]) -> dict[tuple
                 f"{place} must be named {{group}}-{{corruption}}-{{severity}}-results.txt, severity 1 to 5"
             )
         group, name, cell = match[1], match[2], (match[2], int(match[3]))
-        own = next((own for own, names in GROUPS.items() if name in names), None)
+        own = group_of(name)
         if own is None:
             known = [name for names in GROUPS.values() for name in names]
             raise RecordError(

@@ -18,11 +18,7 @@ NUMBERS = frozenset({int, float})
 
 
 def original_lines(res_file: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields (place for messages, data) of each line of the original's files.
-
-    Raises:
-        RecordError: a file is missing or unreadable, or a line is not a JSON object in UTF-8.
-    """
+    """Yields (place for messages, data) of each line of the original's files."""
     for path in result_files(res_file):
         try:
             with open(path, "rb") as file:

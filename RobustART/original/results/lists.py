@@ -61,17 +61,7 @@ def _checked(data: dict[str, Any], place: str) -> tuple[list[float], list[bool]]
 def read_video_predictions(
     res_file: str | Path, perturbation: str | None = None, difficulty: int = 1
 ) -> dict[str, NDArray[np.int64]]:
-    """Returns predictions, (videos, frames) by perturbation, from lines ``{"predictions": [class of each frame]}``.
-
-    Args:
-        res_file: see :func:`video_files`.
-        perturbation: see :func:`video_files`.
-        difficulty: 1 to 3.
-
-    Raises:
-        ConfigError: see :func:`video_files`.
-        RecordError: see :func:`video_files`; or a file is damaged, or holds videos of several lengths.
-    """
+    """Returns predictions, (videos, frames) by perturbation, from lines ``{"predictions": [class of each frame]}``."""
     found = {}
     for name, place in video_files(res_file, perturbation, difficulty).items():
         rows = []

@@ -1,1 +1,1 @@
-"""What is done to an image before a model learns from it."""
+"""Transforms of training images."""

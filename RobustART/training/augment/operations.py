@@ -47,7 +47,7 @@ Degrees = Annotated[float, Range(0, 360)] | Annotated[tuple[Annotated[float, Ran
 Spread = Factor | Annotated[tuple[Factor, ...], PAIR]
 """By how much a factor may differ from 1, or the factors from and to; for blur a standard deviation in pixels."""
 Hue = Annotated[float, Range(0, 0.5)] | Annotated[tuple[Annotated[float, Range(-0.5, 0.5)], ...], PAIR]
-"""By which part of the circle of colours, or from and to."""
+"""Rotation of the hue as a share of the colour circle: its largest size, or its least and largest value."""
 Filter = Literal["nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 
 
@@ -57,8 +57,7 @@ def as_tensor(picture: Picture) -> Tensor:
         return picture
     from torchvision.transforms.functional import pil_to_tensor
 
-    tensor: Tensor = pil_to_tensor(picture)
-    return tensor
+    return pil_to_tensor(picture)
 
 
 def torchvision_transform(name: str) -> Any:
@@ -76,20 +75,17 @@ def _mode(name: str) -> Any:
 
 @TRANSFORMS.register("resize")
 def _resize(pre: Preprocessing, *, size: Side = None, interpolation: Filter = "bilinear") -> Transform:
-    transform: Transform = torchvision_transform("Resize")(_side(size, pre.resize), interpolation=_mode(interpolation))
-    return transform
+    return torchvision_transform("Resize")(_side(size, pre.resize), interpolation=_mode(interpolation))
 
 
 @TRANSFORMS.register("center_crop")
 def _center_crop(pre: Preprocessing, *, size: Side = None) -> Transform:
-    transform: Transform = torchvision_transform("CenterCrop")(_side(size, pre.input_size))
-    return transform
+    return torchvision_transform("CenterCrop")(_side(size, pre.input_size))
 
 
 @TRANSFORMS.register("random_crop")
 def _random_crop(pre: Preprocessing, *, size: Side = None, padding: Padding = None) -> Transform:
-    transform: Transform = torchvision_transform("RandomCrop")(_side(size, pre.input_size), padding=padding)
-    return transform
+    return torchvision_transform("RandomCrop")(_side(size, pre.input_size), padding=padding)
 
 
 @TRANSFORMS.register("random_resized_crop")
@@ -97,22 +93,19 @@ def _random_resized_crop(
     pre: Preprocessing, *, size: Side = None, scale: Areas = (0.08, 1.0), ratio: Ratios = (3 / 4, 4 / 3),
     interpolation: Filter = "bilinear",
 ) -> Transform:  # fmt: skip
-    transform: Transform = torchvision_transform("RandomResizedCrop")(
+    return torchvision_transform("RandomResizedCrop")(
         _side(size, pre.input_size), scale=scale, ratio=ratio, interpolation=_mode(interpolation)
     )
-    return transform
 
 
 @TRANSFORMS.register("random_horizontal_flip")
 def _horizontal_flip(pre: Preprocessing, *, p: Share = 0.5) -> Transform:
-    transform: Transform = torchvision_transform("RandomHorizontalFlip")(p)
-    return transform
+    return torchvision_transform("RandomHorizontalFlip")(p)
 
 
 @TRANSFORMS.register("random_vertical_flip")
 def _vertical_flip(pre: Preprocessing, *, p: Share = 0.5) -> Transform:
-    transform: Transform = torchvision_transform("RandomVerticalFlip")(p)
-    return transform
+    return torchvision_transform("RandomVerticalFlip")(p)
 
 
 TRANSFORMS.add("ramdom_vertical_flip", _vertical_flip)  # as the original spells it
@@ -120,8 +113,7 @@ TRANSFORMS.add("ramdom_vertical_flip", _vertical_flip)  # as the original spells
 
 @TRANSFORMS.register("random_rotation")
 def _rotation(pre: Preprocessing, *, degrees: Degrees, interpolation: Filter = "nearest") -> Transform:
-    transform: Transform = torchvision_transform("RandomRotation")(degrees, interpolation=_mode(interpolation))
-    return transform
+    return torchvision_transform("RandomRotation")(degrees, interpolation=_mode(interpolation))
 
 
 @TRANSFORMS.register("random_orientation_rotation")

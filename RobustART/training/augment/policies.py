@@ -20,8 +20,7 @@ def _auto_augment(pre: Preprocessing, *, policy: str = "imagenet") -> Transform:
     policies = {known.value: known for known in AutoAugmentPolicy}
     if policy not in policies:
         raise ConfigError(f"{WHERE}: auto_augment's policy must be one of {', '.join(policies)}, got {policy!r}")
-    transform: Transform = torchvision_transform("AutoAugment")(policies[policy])
-    return transform
+    return torchvision_transform("AutoAugment")(policies[policy])
 
 
 @TRANSFORMS.register("rand_augment")
@@ -30,15 +29,13 @@ def _rand_augment(
     magnitude: Annotated[int, Range(0, 30)] = 9,
 ) -> Transform:  # fmt: skip
     """RandAugment (Cubuk 2020, https://arxiv.org/abs/1909.13719)."""
-    transform: Transform = torchvision_transform("RandAugment")(num_ops, magnitude)
-    return transform
+    return torchvision_transform("RandAugment")(num_ops, magnitude)
 
 
 @TRANSFORMS.register("trivial_augment")
 def _trivial_augment(pre: Preprocessing) -> Transform:
     """TrivialAugment, wide (Mueller and Hutter 2021, https://arxiv.org/abs/2103.10158)."""
-    transform: Transform = torchvision_transform("TrivialAugmentWide")()
-    return transform
+    return torchvision_transform("TrivialAugmentWide")()
 
 
 @TRANSFORMS.register("aug_mix")
@@ -52,8 +49,7 @@ def _aug_mix(
 
     As in the paper without the operations that ImageNet-C tests (``all_ops: true`` uses them too).
     """
-    transform: Transform = torchvision_transform("AugMix")(severity, mixture_width, chain_depth, alpha, all_ops)
-    return transform
+    return torchvision_transform("AugMix")(severity, mixture_width, chain_depth, alpha, all_ops)
 
 
 _STEPS, _SOME, _SWITCH = Annotated[int, Range(0, 100)], Annotated[int, Range(1, 100)], Annotated[int, Range(0, 1)]
@@ -65,13 +61,13 @@ TIMM_PARTS: dict[str, dict[str, Any]] = {
     },
     **{name: {"mstd": NotNegative} for name in ("original", "originalr", "v0", "v0r", "3a")},
 }  # fmt: skip
-"""What the parts of timm's descriptions may be, by the first of them."""
+"""Values of the parts of timm's policy strings, by their first part."""
 TIMM_SETS = ("tweights", "t3a", "t3aw")
 """Parts of ``rand`` that name a set of operations."""
 
 
 def _check_policy(config: str) -> None:
-    """Raises a ConfigError for a part of a description that timm would pass over, or that it cannot use."""
+    """Raises a ConfigError for a part of a policy string that timm would ignore or cannot use."""
     kind, *parts = config.split("-")
     known = TIMM_PARTS.get(kind, {})  # a kind that is not there is timm's to refuse
     sets = f", or one of {', '.join(TIMM_SETS)}" if kind == "rand" else ""
@@ -90,7 +86,7 @@ def _check_policy(config: str) -> None:
 
 @TRANSFORMS.register("timm_augment")
 def _timm_augment(pre: Preprocessing, *, config: str) -> Transform:
-    """timm's policies by their description, such as ``rand-m9-mstd0.5-inc1`` or ``augmix-m5-w4``."""
+    """timm's policies by their string, such as ``rand-m9-mstd0.5-inc1`` or ``augmix-m5-w4``."""
     from timm.data import auto_augment as timm_policies
 
     _check_policy(config)

@@ -119,7 +119,7 @@ def _one(item: Any, pre: Preprocessing) -> Transform:
             raise ConfigError(f"{WHERE}: the set {given} takes no kwargs, got {kwargs}; write it as a list")
         if "GRAYSCALE" in given and (set(pre.mean), set(pre.std)) != ({GREY_MEAN}, {GREY_STD}):
             raise ConfigError(
-                f"{WHERE}: {given} belongs to a model with mean {GREY_MEAN} and std {GREY_STD}; say model.preprocessing: "
+                f"{WHERE}: {given} belongs to a model with mean {GREY_MEAN} and std {GREY_STD}; set model.preprocessing: "
                 f"{{mean: [{GREY_MEAN}], std: [{GREY_STD}]}}"
             )
         return create_transform(NAMED[given], pre)

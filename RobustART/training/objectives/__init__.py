@@ -1,1 +1,1 @@
-"""What a step of training minimises."""
+"""The objectives of training."""

@@ -19,47 +19,19 @@ from RobustART.core.ranges import Count, Positive32
 from RobustART.registry import Registry
 from RobustART.training.loading import Batch
 from RobustART.training.objectives.attacker import Attacker, Norm, Steps, predicted
-from RobustART.training.objectives.objective import Objective, ObjectiveContext, accuracy, plain_model, single_view
-from RobustART.training.objectives.smoothing import soft_cross_entropy, soft_targets
+from RobustART.training.objectives.objective import Blending, Objective, ObjectiveContext, plain_model
+from RobustART.training.objectives.smoothing import soft_cross_entropy
 
 ADVERSARIES: Registry[Callable[..., Objective]] = Registry("adversary")
 """Names to functions (context, keyword-only options) -> objective."""
 
 
-class AttackedObjective(Objective):
-    """Base of the objectives below: targets, blended images, and attacked images.
-
-    Args:
-        context: what the training provides.
-        attacker: makes the attacked images.
-    """
-
-    def __init__(self, context: ObjectiveContext, attacker: Attacker) -> None:
-        super().__init__()
-        self.classes, self.label_smooth, self.mixing = context.classes, context.label_smooth, context.mixing
-        self.attacker = attacker
-
-    def blended(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Returns images and targets (N, K) after mixup or cutmix."""
-        targets = soft_targets(batch.labels, self.classes, self.label_smooth)
-        return self.mixing(single_view(batch.images), targets, rng)
-
-    def numbers(self, batch: Batch, **logits: Tensor) -> dict[str, Tensor]:
-        """Returns accuracies by name, where labels are not blended."""
-        return {} if self.mixing else {name: accuracy(value, batch.labels) for name, value in logits.items()}
-
-
-class PgdTraining(AttackedObjective):
-    """Cross-entropy of attacked images (Madry 2018, https://arxiv.org/abs/1706.06083), or of clean and attacked ones.
-
-    Args:
-        context: what the training provides.
-        attacker: makes the attacked images.
-        half: whether the loss also contains the clean images, with equal weight.
-    """
+class PgdTraining(Blending):
+    """Cross-entropy of attacked images (Madry 2018, https://arxiv.org/abs/1706.06083), or with clean ones."""
 
     def __init__(self, context: ObjectiveContext, attacker: Attacker, half: bool) -> None:
-        super().__init__(context, attacker)
+        super().__init__(*context.blending)
+        self.attacker = attacker
         self.with_clean = half
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -69,10 +41,10 @@ class PgdTraining(AttackedObjective):
         attacked = self.attacker(plain_model(model), images, batch.seeds, batch.labels, height)
         if not self.with_clean:
             logits = model(attacked)
-            return soft_cross_entropy(logits, targets), self.numbers(batch, robust_accuracy=logits)
+            return soft_cross_entropy(logits, targets), self.accuracies(batch, robust_accuracy=logits)
         logits = model(torch.cat([images, attacked]))
         clean, robust = logits.chunk(2)
-        numbers = self.numbers(batch, accuracy=clean, robust_accuracy=robust)
+        numbers = self.accuracies(batch, accuracy=clean, robust_accuracy=robust)
         return soft_cross_entropy(logits, torch.cat([targets, targets])), numbers
 
 
@@ -93,20 +65,16 @@ def divergence(logits: Tensor, reference: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum(1)
 
 
-class Trades(AttackedObjective):
+class Trades(Blending):
     """TRADES (Zhang 2019, https://arxiv.org/abs/1901.08573): clean cross-entropy plus ``beta`` times a divergence.
 
     The divergence is KL(clean prediction || prediction). The attack maximises it from a random point of the ball, where the
     paper adds normal noise of 0.001; it costs ``steps`` passes and one for the clean prediction.
-
-    Args:
-        context: what the training provides.
-        attacker: makes the attacked images.
-        beta: weight of the divergence, the paper's 1 / lambda.
     """
 
     def __init__(self, context: ObjectiveContext, attacker: Attacker, beta: float) -> None:
-        super().__init__(context, attacker)
+        super().__init__(*context.blending)
+        self.attacker = attacker
         self.beta = beta
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -120,38 +88,31 @@ class Trades(AttackedObjective):
         clean, robust = model(torch.cat([images, attacked])).chunk(2)
         apart = divergence(robust.float(), clean.float()).mean()
         loss = soft_cross_entropy(clean, targets) + self.beta * apart
-        return loss, {"divergence": apart, **self.numbers(batch, accuracy=clean, robust_accuracy=robust)}
+        return loss, {"divergence": apart, **self.accuracies(batch, accuracy=clean, robust_accuracy=robust)}
 
 
-class FreeTraining(Objective):
+class FreeTraining(Blending):
     """Free adversarial training (Shafahi 2019, https://arxiv.org/abs/1904.12843): each batch several steps in a row.
 
     One backward pass gives the gradients of the weights and of the perturbation, which makes a step and is kept for the
     next batch. So the attack needs no further passes, and the model is attacked in training mode.
-
-    Args:
-        context: what the training provides.
-        eps: radius in Linf, and length of a step of the perturbation.
-        repeats: consecutive steps with the same batch.
     """
 
     def __init__(self, context: ObjectiveContext, eps: float, repeats: int) -> None:
-        super().__init__()
-        self.classes, self.label_smooth = context.classes, context.label_smooth
+        super().__init__(*context.blending)
         self.eps, self.repeats = eps, repeats
         self.perturbation = torch.zeros(0)
         self._moved: Tensor | None = None
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss and the accuracy on perturbed images."""
-        images = single_view(batch.images)
+        images, targets = self.blended(batch, rng)
         if self.perturbation.shape != images.shape:
             self.perturbation = torch.zeros_like(images)
         attacked = (images + self.perturbation.to(images.device)).clamp_(0, 1).requires_grad_()
         logits = model(attacked)
         self._moved = attacked
-        targets = soft_targets(batch.labels, self.classes, self.label_smooth)
-        return soft_cross_entropy(logits, targets), {"robust_accuracy": accuracy(logits, batch.labels)}
+        return soft_cross_entropy(logits, targets), self.accuracies(batch, robust_accuracy=logits)
 
     @torch.no_grad()
     def after_backward(self, model: nn.Module) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,10 @@ from RobustART.core.ranges import Range
 from RobustART.errors import ConfigError, ModelError
 from RobustART.models import Classifier
 from RobustART.noise.attacks import pgd_l1, pgd_l2, pgd_linf
+from RobustART.noise.attacks.geometry import Norm
 
 ATTACKS_BY_NORM = {"Linf": pgd_linf, "L2": pgd_l2, "L1": pgd_l1}
 
-Norm = Literal["Linf", "L2", "L1"]
 Steps = Annotated[int, Range(1, 1_000_000)]
 """Steps of an attack on a batch."""
 

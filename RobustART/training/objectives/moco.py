@@ -1,4 +1,4 @@
-"""MoCo v2: pre-training without labels, by telling the second view of an image from other images.
+"""MoCo v2: pre-training without labels, by contrasting the two views of an image with other images.
 
 He 2020, https://arxiv.org/abs/1911.05722, and Chen 2020, https://arxiv.org/abs/2003.04297.
 """
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from RobustART.config.training import MocoConfig
 from RobustART.core.seeding import image_seed, numpy_generator
 from RobustART.errors import ConfigError
 from RobustART.models import Classifier
@@ -39,15 +40,6 @@ class Moco(Objective):
     as the authors begin, all queries are pulled together, and small trainings do not recover. Several processes exchange
     shuffled images before computing keys and then exchange the keys back, since the statistics of a batch would reveal
     which key belongs to a query. A single process cannot shuffle, and a warning reports that.
-
-    Args:
-        context: what the training provides.
-        model: the query encoder, after :func:`replace_head`.
-        parallel: the processes.
-        dim: length of keys.
-        queue: number of keys that are kept, at least the images of a step.
-        momentum: share of the key encoder that is kept at each step, in [0, 1).
-        temperature: temperature of the softmax, above 0.
     """
 
     uses_labels = False
@@ -55,12 +47,9 @@ class Moco(Objective):
     keys: Tensor
     count: Tensor
 
-    def __init__(
-        self, context: ObjectiveContext, model: Classifier, parallel: Parallel, *, dim: int, queue: int, momentum: float,
-        temperature: float,
-    ) -> None:  # fmt: skip
+    def __init__(self, context: ObjectiveContext, model: Classifier, parallel: Parallel, settings: MocoConfig) -> None:
         super().__init__()
-        self.seed, self.momentum, self.temperature = context.seed, momentum, temperature
+        self.seed, self.momentum, self.temperature = context.seed, settings.momentum, settings.temperature
         self.parallel = parallel
         if parallel.world.size == 1 and any(isinstance(part, _BatchNorm) for part in model.modules()):
             log.warning(
@@ -68,7 +57,7 @@ class Moco(Objective):
                 "key belongs to a query"
             )
         self.encoder = copy.deepcopy(model).requires_grad_(False)
-        self.register_buffer("keys", torch.zeros(queue, dim))
+        self.register_buffer("keys", torch.zeros(settings.queue, settings.dim))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         self._new: list[Tensor] = []
 
@@ -120,27 +109,18 @@ class Moco(Objective):
         self.parallel.share_buffers(self.encoder)
 
 
-def replace_head(model: Classifier, *, dim: int, mlp: bool, seed: int) -> str:
+def replace_head(model: Classifier, settings: MocoConfig, *, seed: int) -> str:
     """Replaces a network's last linear layer by a projection; returns the layer's name.
 
     The projection's parameters are called ``{name}.0.weight`` and so on, unlike those of the layer, so that the network is
     not mistaken for a classifier.
-
-    Args:
-        model: changed in place.
-        dim: number of outputs of the projection.
-        mlp: whether it has a hidden layer of the features' size, as in MoCo v2; it is linear in MoCo v1.
-        seed: seed of its random weights.
-
-    Raises:
-        ConfigError: the network's outputs are not those of a linear layer.
     """
     name, head = find_head(model)
     features = head.in_features
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(image_seed(seed, 0, "moco head"))
-        hidden = [nn.Linear(features, features), nn.ReLU()] if mlp else []
-        projection = nn.Sequential(*hidden, nn.Linear(features, dim))
+        hidden = [nn.Linear(features, features), nn.ReLU()] if settings.mlp else []
+        projection = nn.Sequential(*hidden, nn.Linear(features, settings.dim))
     parent, _, child = name.rpartition(".")
     setattr(model.network.get_submodule(parent), child, projection.to(head.weight))
     return name

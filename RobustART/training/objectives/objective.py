@@ -66,8 +66,8 @@ def plain_model(model: nn.Module) -> Classifier:
     return inner
 
 
-class Plain(Objective):
-    """Cross-entropy with label smoothing, after mixup or cutmix.
+class Blending(Objective):
+    """Base of objectives whose targets are smoothed labels, blended by mixup or cutmix with their images.
 
     Args:
         classes: number of outputs of the model.
@@ -79,14 +79,25 @@ class Plain(Objective):
         super().__init__()
         self.classes, self.label_smooth, self.mixing = classes, label_smooth, mixing or Mixing()
 
+    def blended(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Returns images (N, 3, H, W) and targets (N, K) after mixup or cutmix."""
+        targets = soft_targets(batch.labels, self.classes, self.label_smooth)
+        return self.mixing(single_view(batch.images), targets, rng)
+
+    def accuracies(self, batch: Batch, **logits: Tensor) -> dict[str, Tensor]:
+        """Returns accuracies by name; none where labels are blended."""
+        return {} if self.mixing else {name: accuracy(value, batch.labels) for name, value in logits.items()}
+
+
+class Plain(Blending):
+    """Cross-entropy with label smoothing, after mixup or cutmix."""
+
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss and, where labels are not blended, the accuracy."""
-        images = single_view(batch.images)
         if not self.mixing:
-            logits = model(images)
-            return cross_entropy(logits, batch.labels, self.label_smooth), {"accuracy": accuracy(logits, batch.labels)}
-        targets = soft_targets(batch.labels, self.classes, self.label_smooth)
-        images, targets = self.mixing(images, targets, rng)
+            logits = model(single_view(batch.images))
+            return cross_entropy(logits, batch.labels, self.label_smooth), self.accuracies(batch, accuracy=logits)
+        images, targets = self.blended(batch, rng)
         return soft_cross_entropy(model(images), targets), {}
 
 
@@ -109,9 +120,7 @@ _VIEWS: dict[str, tuple[range, str]] = {
 def check_views(what: str, views: int) -> None:
     """Raises a ConfigError if an objective does not take this number of views of each image.
 
-    Args:
-        what: :data:`JSD`, :data:`MOCO`, or the name of an objective that takes single images.
-        views: number of views of each image.
+    ``what`` is :data:`JSD`, :data:`MOCO`, or the name of an objective that takes single images.
     """
     if what in _VIEWS:
         possible, needs = _VIEWS[what]
@@ -157,9 +166,14 @@ class ObjectiveContext:
     input_size: int | None = None
     """Side of the model's input in pixels; None if it is not known."""
 
+    @property
+    def blending(self) -> tuple[int, float, Mixing]:
+        """The arguments of :class:`Blending`."""
+        return self.classes, self.label_smooth, self.mixing
+
 
 OBJECTIVES: Registry[Callable[..., Objective]] = Registry(
-    "training objective", ("RobustART.training.objectives.techniques", "RobustART.nas.training")
+    "training objective", ("RobustART.training.objectives.techniques", "RobustART.nas.sandwich")
 )
 """Names to functions (context, keyword-only options) -> objective."""
 
@@ -167,4 +181,4 @@ OBJECTIVES: Registry[Callable[..., Objective]] = Registry(
 @OBJECTIVES.register("plain")
 def plain(context: ObjectiveContext) -> Objective:
     """Returns the cross-entropy of supervised training."""
-    return Plain(context.classes, context.label_smooth, context.mixing)
+    return Plain(*context.blending)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,47 +14,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from RobustART.config.schema import ModelConfig
+from RobustART.core.model_section import ModelConfig
 from RobustART.core.options import build
 from RobustART.core.ranges import Range, Share
 from RobustART.errors import ConfigError, UserError
 from RobustART.evaluation.checks import probe
-from RobustART.models import Classifier, build_model
-from RobustART.training.inputs import stated_preprocessing
+from RobustART.models import Classifier
+from RobustART.models.section import build_section
+from RobustART.training.inputs import beside
 from RobustART.training.loading import Batch
 from RobustART.training.objectives.objective import (
     JSD,
     OBJECTIVES,
+    Blending,
     Objective,
     ObjectiveContext,
     accuracy,
     check_views,
     plain_model,
-    single_view,
     views_of,
 )
-from RobustART.training.objectives.smoothing import cross_entropy, soft_cross_entropy, soft_targets
+from RobustART.training.objectives.smoothing import cross_entropy, soft_cross_entropy
 
 TEACHER = "training.objective.kwargs.teacher"
-TEACHER_KEYS = ("type", "kwargs", "weights", "strict", "preprocessing")
+TEACHER_KEYS = tuple(field.name for field in dataclasses.fields(ModelConfig))
 
 
-class Distillation(Objective):
+class Distillation(Blending):
     """Knowledge distillation (Hinton 2015, https://arxiv.org/abs/1503.02531): a teacher's softened predictions as targets.
 
     The loss is ``(1 - alpha) * cross-entropy + alpha * T^2 * KL(teacher / T || student / T)``. The teacher, in evaluation
     mode, gets the images of the student, blended ones too.
-
-    Args:
-        context: what the training provides.
-        teacher: takes images in [0, 1]; not trained, and not part of checkpoints.
-        alpha: weight of the teacher, in [0, 1].
-        temperature: T, above 0 and finite.
     """
 
     def __init__(self, context: ObjectiveContext, teacher: Classifier, alpha: float, temperature: float) -> None:
-        super().__init__()
-        self.classes, self.label_smooth, self.mixing = context.classes, context.label_smooth, context.mixing
+        super().__init__(*context.blending)
         self.alpha, self.temperature = alpha, temperature
         self._teacher = (teacher.to(context.device).eval().requires_grad_(False),)
 
@@ -63,15 +58,13 @@ class Distillation(Objective):
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the loss, the teacher's part of it and, where labels are not blended, the accuracy."""
-        targets = soft_targets(batch.labels, self.classes, self.label_smooth)
-        images, targets = self.mixing(single_view(batch.images), targets, rng)
+        images, targets = self.blended(batch, rng)
         with torch.no_grad():
             wanted = self._teacher[0](images).float()
         logits = model(images)
         apart = distance(logits, wanted, self.temperature)
         loss = (1 - self.alpha) * soft_cross_entropy(logits, targets) + self.alpha * apart
-        numbers = {} if self.mixing else {"accuracy": accuracy(logits, batch.labels)}
-        return loss, {"distillation": apart, **numbers}
+        return loss, {"distillation": apart, **self.accuracies(batch, accuracy=logits)}
 
 
 def distance(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:
@@ -106,15 +99,9 @@ def build_teacher(teacher: Mapping[str, Any], folder: Path) -> Classifier:
         raise ConfigError(
             f"{TEACHER} must be {{type: ..., weights: ...}} with any of {', '.join(TEACHER_KEYS)}, got {teacher!r}"
         )
-    weights = teacher["weights"]
-    if isinstance(weights, str) and (folder / weights).is_file():
-        weights = str(folder / weights)
     with _teacher_named():
-        section = build(ModelConfig, {**teacher, "weights": weights}, "")
-        return build_model(
-            section.type, section.kwargs, weights=section.weights, strict=section.strict,
-            preprocessing=stated_preprocessing(section),
-        )  # fmt: skip
+        section = build(ModelConfig, teacher, "")
+        return build_section(section, weights=beside(section.weights, folder))
 
 
 def probe_teacher(teacher: Classifier, size: int, device: torch.device) -> int:
@@ -136,10 +123,6 @@ class Consistency(Objective):
     """Cross-entropy of the first view of each image, and the Jensen-Shannon divergence between predictions on all views.
 
     AugMix (Hendrycks 2020, https://arxiv.org/abs/1912.02781, section 3): the first view is clean, two more are mixed.
-
-    Args:
-        context: what the training provides.
-        weight: weight of the divergence; 12 in the paper.
     """
 
     def __init__(self, context: ObjectiveContext, weight: float) -> None:
@@ -183,10 +166,6 @@ class Kurtosis(Objective):
 
     The regulariser is ``weight`` times the mean of ``(kurtosis - 1.8)^2`` over all convolutions and linear layers. (The
     original adds the kurtosis itself, which has no target.)
-
-    Args:
-        inner: the objective.
-        weight: the config's ``kw_weight``.
     """
 
     def __init__(self, inner: Objective, weight: float) -> None:

@@ -47,7 +47,7 @@ def test_passes_of_the_same_rows_are_added_at_once():
     points, some, others = torch.rand(2, 1, 2, 2), torch.tensor([0, 2]), torch.tensor([2, 2])
     for index in (some, some, others, some):
         victim.gradient(points, index, lambda logits: logits[:, 0])
-    assert victim.backward_passes.tolist() == [3, 0, 5]
+    assert victim.watch.backward.tolist() == [3, 0, 5]
     victim.logits(points, others)
     assert victim.forward_passes.tolist() == [3, 0, 7]
     assert victim.forward_passes.tolist() == [3, 0, 7]

@@ -172,7 +172,8 @@ def test_flags_are_data_and_warnings(half_spaces):
             (gradient,) = torch.autograd.grad(cross_entropy(model(leaf), model(leaf).argmax(1)), leaf)
         return model(x - 0.01 * gradient)
 
-    assert set(check_model(purify, images, labels)) == {"dynamic"}
+    # The gradient of a mean over the batch shrinks with the batch.
+    assert set(check_model(purify, images, labels)) == {"dynamic", "batch_dependent"}
 
     class Counting(nn.Module):
         def __init__(self):
@@ -232,7 +233,7 @@ def test_stages_resume_to_the_same_verdicts(small_net):
     assert whole.stages == list(short)
 
 
-@pytest.mark.parametrize("name", [name for name in ATTACKS if not name.startswith(("ddn", "cw", "deepfool"))])
+@pytest.mark.parametrize("name", [name for name in ATTACKS if not name.startswith(("ddn", "cw", "deepfool", "hop"))])
 def test_a_radius_is_needed_where_an_attack_has_one(half_spaces, name):
     model, images, labels = half_spaces(2)
     with pytest.raises(ConfigError, match="eps must be a number"):

@@ -37,8 +37,7 @@ def _smoothing(length: int, sigma: float) -> NDArray[np.float32]:
     from scipy.fft import dct, idct
 
     spectrum = dct(np.eye(length), axis=0, norm="ortho") * digital.gaussian_response(length, sigma)[:, None]
-    smoothing: NDArray[np.float32] = idct(spectrum, axis=0, norm="ortho").astype(np.float32)
-    return smoothing
+    return idct(spectrum, axis=0, norm="ortho").astype(np.float32)
 
 
 def _smooth_fields(draws: NDArray[np.float32], sigma: float, strength: float, images: Tensor) -> Tensor:

@@ -20,13 +20,6 @@ class TrainingLog:
     """Writes the numbers of a training, in process 0 only.
 
     A run that resumes at a step removes the lines of later steps, so that no step is logged twice.
-
-    Args:
-        folder: folder of ``train.jsonl`` and ``events/``.
-        done: number of steps that are done already.
-        steps: length of the training.
-        steps_per_epoch: number of steps in an epoch.
-        images: images per step of all processes.
     """
 
     def __init__(self, folder: Path, *, done: int, steps: int, steps_per_epoch: int, images: int) -> None:

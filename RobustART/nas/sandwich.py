@@ -6,24 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from RobustART.core.ranges import Number
+from RobustART.core.ranges import Natural
 from RobustART.core.seeding import numpy_generator
 from RobustART.errors import ConfigError
 from RobustART.nas import Encoding, Space, Supernet
 from RobustART.training.loading import Batch
-from RobustART.training.objectives.objective import (
-    OBJECTIVES,
-    Objective,
-    ObjectiveContext,
-    accuracy,
-    plain_model,
-    single_view,
-)
-from RobustART.training.objectives.smoothing import soft_cross_entropy, soft_targets
+from RobustART.training.objectives.objective import OBJECTIVES, Blending, Objective, ObjectiveContext, plain_model
+from RobustART.training.objectives.smoothing import soft_cross_entropy
 from RobustART.training.objectives.techniques import distance
 
 
-class Sandwich(Objective):
+class Sandwich(Blending):
     """The sandwich rule and in-place distillation (Yu and Huang 2019, https://arxiv.org/abs/1903.05134).
 
     Each step trains the largest sub-network, the smallest, and some random ones; their losses are added. The largest learns
@@ -33,16 +26,10 @@ class Sandwich(Objective):
     every weight has a gradient, which distributed training needs.
 
     The graphs of all sub-networks are held until the backward pass; ``training.accumulate`` saves memory.
-
-    Args:
-        context: what the training provides.
-        random: number of random sub-networks in a step.
-        distill: whether the others learn from the largest.
     """
 
     def __init__(self, context: ObjectiveContext, random: int, distill: bool) -> None:
-        super().__init__()
-        self.classes, self.label_smooth, self.mixing = context.classes, context.label_smooth, context.mixing
+        super().__init__(*context.blending)
         self.seed, self.random, self.distill = context.seed, random, distill
 
     def forward(self, model: nn.Module, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -50,8 +37,7 @@ class Sandwich(Objective):
         network = plain_model(model).network
         if not isinstance(network, Supernet):
             raise ConfigError(f"training.objective 'supernet' needs a supernet, got {type(network).__name__}")
-        targets = soft_targets(batch.labels, self.classes, self.label_smooth)
-        images, targets = self.mixing(single_view(batch.images), targets, rng)
+        images, targets = self.blended(batch, rng)
         size = network.space.input_sizes[-1]
         if images.shape[-1] != size:
             raise ConfigError(
@@ -64,12 +50,8 @@ class Sandwich(Objective):
         losses = [soft_cross_entropy(largest, targets)]
         for own in others:
             losses.append(distance(own, largest.detach(), 1.0) if self.distill else soft_cross_entropy(own, targets))
-        numbers = {"largest": losses[0], "smallest": losses[1]}
-        if not self.mixing:
-            numbers |= {
-                "accuracy": accuracy(largest, batch.labels), "accuracy_smallest": accuracy(others[0], batch.labels)
-            }  # fmt: skip
-        return torch.stack(losses).sum(), numbers
+        accuracies = self.accuracies(batch, accuracy=largest, accuracy_smallest=others[0])
+        return torch.stack(losses).sum(), {"largest": losses[0], "smallest": losses[1], **accuracies}
 
     def encodings(self, space: Space, step: int) -> list[Encoding]:
         """Returns the sub-networks of a step, the largest and the smallest first."""
@@ -78,7 +60,7 @@ class Sandwich(Objective):
 
 
 @OBJECTIVES.register("supernet")
-def supernet(context: ObjectiveContext, *, random: Number = 2, distill: bool = True) -> Objective:
+def supernet(context: ObjectiveContext, *, random: Natural = 2, distill: bool = True) -> Objective:
     """Returns the sandwich rule with in-place distillation (Yu and Huang 2019, https://arxiv.org/abs/1903.05134).
 
     Args:
