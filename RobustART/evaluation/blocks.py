@@ -251,8 +251,8 @@ class PassRunner:
             flags = {c.name: v.flags[row] for c, v in zip(self.cells, verdicts, strict=True) if v.flags[row]}
             costs = {
                 "broken_by": [v.broken_by[row] for v in verdicts],
-                "forward": [int(v.forward[row]) for v in verdicts],
-                "backward": [int(v.backward[row]) for v in verdicts],
+                "forward": [v.lists["forward"][row] for v in verdicts],
+                "backward": [v.lists["backward"][row] for v in verdicts],
                 "flags": flags or None,
                 "probes": probes or None,
             }
@@ -261,6 +261,6 @@ class PassRunner:
         data = self.part.dataset
         return Line(
             self.number, image_id, data.files[image_id], data.labels[image_id], digest,
-            [int(v.prediction[row]) for v in verdicts], [round(float(v.confidence[row]), 8) for v in verdicts],
-            [int(v.label_rank[row]) for v in verdicts], **costs, extra=extra or None,
+            [v.lists["prediction"][row] for v in verdicts], [round(v.lists["confidence"][row], 8) for v in verdicts],
+            [v.lists["label_rank"][row] for v in verdicts], **costs, extra=extra or None,
         )  # fmt: skip
