@@ -421,7 +421,7 @@ def test_a_reader_that_leaves_early_ends_a_command_quietly(arguments):
 def test_what_ascii_lacks_is_escaped(small_config, monkeypatch, capsys):
     """Every command that prints, in one process: stdout is replaced by one of ASCII."""
     photos = small_config.parent / "photos"
-    (photos / "class_0").rename(photos / "caf\u00e9")
+    (photos / "class_0").rename(photos / "\u00e9t\u00e9")
     out = small_config.parent / "\u00e9\u00e8"
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii", errors="strict", write_through=True))
