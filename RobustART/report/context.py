@@ -8,8 +8,9 @@ from typing import Any
 
 from RobustART.metrics.spec import Axis, BenchmarkSpec, Headline, face
 from RobustART.report import charts
+from RobustART.report.heat_map import heat_map
 from RobustART.report.plotting import slug
-from RobustART.report.tables import Table, estimate_table, fact_table, heat_map
+from RobustART.report.tables import Table, estimate_table, fact_table
 from RobustART.report.text import COSTS, UNTIMED, columns, costs, extent, known, plain, readable, title
 
 Data = Mapping[str, Any]

@@ -10,8 +10,8 @@ from RobustART.core.files import open_whole
 from RobustART.errors import RecordError
 from RobustART.report.context import Section, about, key_numbers, sections
 from RobustART.report.gallery import Tile, read_gallery
+from RobustART.report.heat_map import SCALE
 from RobustART.report.rendering import render_page
-from RobustART.report.tables import SCALE
 from RobustART.report.text import model_line, not_imported
 
 
