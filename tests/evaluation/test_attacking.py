@@ -31,7 +31,7 @@ QUESTIONS = 35
 """More calls than a run makes to ask the model before its first image."""
 
 
-class Stop(Exception):
+class Stop(BaseException):
     """The run is killed."""
 
 
