@@ -15,7 +15,7 @@ from RobustART.core.seeding import numpy_generator
 from RobustART.core.workers import work
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.samples import Sample
-from RobustART.errors import DataError
+from RobustART.errors import DataError, UserError, reason
 
 View = Callable[[Sample, np.random.Generator], Array]
 """Makes a cell's view of an image, uint8 (S, S, 3), from a sample and the generator of that image and that cell.
@@ -50,7 +50,12 @@ class _Views:
     def _views(self, sample: Sample) -> Array:
         rows = []
         for name, view in self.views.items():
-            image = view(sample, generator_of(view, self.seed, sample.image_id, name))
+            try:
+                image = view(sample, generator_of(view, self.seed, sample.image_id, name))
+            except UserError:
+                raise
+            except Exception as error:
+                raise DataError(f"the view {name!r} of {sample.filename} fails: {reason(error)}") from error
             if image.dtype != np.uint8 or image.shape != (self.size, self.size, 3):
                 raise DataError(
                     f"the view {name!r} of {sample.filename} must be uint8 ({self.size}, {self.size}, 3), "
