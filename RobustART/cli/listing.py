@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import fnmatch
+import functools
 import importlib
 import inspect
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from RobustART.cli.options import Commands
+from RobustART.cli.stored import stored
 from RobustART.core.tables import csv_table
 from RobustART.errors import ConfigError
 
@@ -55,11 +58,16 @@ def add(commands: Commands) -> None:
 
 def list_names(arguments: argparse.Namespace) -> None:
     """Prints the names of one registry, with the first line of what each does."""
-    module, table = REGISTRIES[arguments.what]
+    print("\n".join(stored(arguments.what, functools.partial(named_lines, arguments.what))))
+
+
+def named_lines(what: str) -> Iterator[str]:
+    """Yields the names of one of :data:`REGISTRIES`, with the first line of what each does."""
+    module, table = REGISTRIES[what]
     names: Registry[Any] = getattr(importlib.import_module(module), table)
     for name, entry in names.items():
         text = inspect.getdoc(entry) if inspect.isfunction(entry) else None
-        print(f"{name}  {text.splitlines()[0]}" if text else name)
+        yield f"{name}  {text.splitlines()[0]}" if text else name
 
 
 def list_models(arguments: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from RobustART import __version__
 from RobustART.cli import compare, evaluate, leaderboard, listing, nas, noise, report, schema, score, verify
+from RobustART.core.memory import tune_memory
 from RobustART.core.plugins import import_plugins
 from RobustART.core.termination import exit_status
 from RobustART.training.arguments import add_import
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status, see :func:`exit_status`."""
 
     def command() -> int:
+        if argv is None:  # not called from Python
+            tune_memory()
         arguments = parser().parse_args(argv)
         import_plugins(arguments.imports, "--import")
         return arguments.function(arguments) or 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+from collections.abc import Iterator
 
 from RobustART.cli.options import Commands
+from RobustART.cli.stored import stored
 
 DESCRIPTION = """Print every key of a config with its description, its values and its default; then the options of
 benchmarks, attacks and all else that is chosen by name."""
@@ -32,13 +35,19 @@ def run(arguments: argparse.Namespace) -> None:
         whole = schema.report_schema()
         print(json.dumps(whole, indent=2) if arguments.json else "\n".join(schema.schema_lines()))
         return
-    from RobustART.config.listing import schema_lines
-    from RobustART.config.schema import Config
-
     if arguments.json:
         from RobustART.config.json_schema import config_schema
+        from RobustART.config.schema import Config
 
         print(json.dumps(config_schema(Config), indent=2))
         return
-    for line in schema_lines(Config, "" if arguments.what == "config" else arguments.what):
+    make = functools.partial(_config_lines, "" if arguments.what == "config" else arguments.what)
+    for line in stored("schema", make) if arguments.what == "config" else make():
         print(line, flush=True)
+
+
+def _config_lines(path: str) -> Iterator[str]:
+    from RobustART.config.listing import schema_lines
+    from RobustART.config.schema import Config
+
+    return schema_lines(Config, path)

@@ -99,6 +99,11 @@ class EvaluationConfig:
     channels_last: bool = False
     """Whether the weights of convolutions are stored in the order channels-last, which is often faster, on CPUs too, and
     rounds differently."""
+    runtime: Literal["torch", "auto", "openvino", "onnxruntime", "compile"] = "torch"
+    """What computes the passes without gradient: torch, OpenVINO, ONNX Runtime or torch.compile, in float32. ``auto`` takes
+    one that is installed (``pip install "RobustART[fast]"``), gives torch's predictions for the first images, and is
+    faster; otherwise torch, and the report gives the reason. With any value but ``torch``, gradients of attacks may come
+    from a copy of the network with folded BatchNorm. Successes of attacks are confirmed by the network itself."""
     device: str = "auto"
     """Device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``."""
     seed: Seed = 0

@@ -14,6 +14,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -198,6 +199,16 @@ class World:
                     time.sleep(pause)
                     pause = min(2 * pause, 0.05)
                 work.wait()
+
+    def share(self, value: Any) -> Any:
+        """Returns the value of process 0, which can be pickled, on all processes."""
+        if self.size == 1:
+            return value
+        self.barrier()  # which handles signals while others wait
+        values = [value]
+        with lost_processes_named(self.rank, self.size):
+            dist.broadcast_object_list(values, src=0)
+        return values[0]
 
     def close(self) -> None:
         """Leaves the process group."""

@@ -33,12 +33,12 @@ class Sign(NamedTuple):
 
 
 _AVERAGE = (
-    "attack it with samples: k (expectation over transformations) or with hop_skip_jump, and average its answers with "
+    "attack it with samples: k (expectation over transformations) or with hop_skip_jump_linf, and average its answers with "
     "evaluation.repeats: k"
 )
 _DIFFERENTIABLE = (
     "replace the part without a useful gradient by backward: module:function in the attack, or use an attack without "
-    "gradients: autoattack_linf (which has Square), square or hop_skip_jump"
+    "gradients: autoattack_linf (which has Square), square or hop_skip_jump_linf"
 )
 
 SIGNS: dict[str, Sign] = {
@@ -52,7 +52,7 @@ SIGNS: dict[str, Sign] = {
     "dynamic": Sign(
         "the model changes while it predicts",
         "the model takes gradients, or changes its parameters or buffers, while it predicts",
-        "a dynamic defence needs an adaptive attack, or one that needs no gradient, such as hop_skip_jump", "attacks",
+        "a dynamic defence needs an adaptive attack, or one that needs no gradient, such as hop_skip_jump_linf", "attacks",
     ),
     "probabilities": Sign(
         "outputs are probabilities", "the outputs look like probabilities, where gradients vanish", "give the logits"

@@ -44,25 +44,22 @@ class _Views:
 
     def __call__(self, group: Sequence[int]) -> Group:
         samples = [self.dataset.sample(image_id, self.prepare) for image_id in group]
-        rows = [self._views(sample) for sample in samples]
-        return torch.from_numpy(np.stack(rows)), [sample.digest for sample in samples]
-
-    def _views(self, sample: Sample) -> Array:
-        rows = []
-        for name, view in self.views.items():
-            try:
-                image = view(sample, generator_of(view, self.seed, sample.image_id, name))
-            except UserError:
-                raise
-            except Exception as error:
-                raise DataError(f"the view {name!r} of {sample.filename} fails: {reason(error)}") from error
-            if image.dtype != np.uint8 or image.shape != (self.size, self.size, 3):
-                raise DataError(
-                    f"the view {name!r} of {sample.filename} must be uint8 ({self.size}, {self.size}, 3), "
-                    f"got {image.dtype} {image.shape}"
-                )
-            rows.append(image)
-        return np.stack(rows)
+        made = np.empty((len(samples), len(self.views), self.size, self.size, 3), np.uint8)
+        for sample, images in zip(samples, made, strict=True):
+            for place, (name, view) in enumerate(self.views.items()):
+                try:
+                    image = view(sample, generator_of(view, self.seed, sample.image_id, name))
+                except UserError:
+                    raise
+                except Exception as error:
+                    raise DataError(f"the view {name!r} of {sample.filename} fails: {reason(error)}") from error
+                if image.dtype != np.uint8 or image.shape != images[place].shape:
+                    raise DataError(
+                        f"the view {name!r} of {sample.filename} must be uint8 ({self.size}, {self.size}, 3), "
+                        f"got {image.dtype} {image.shape}"
+                    )
+                images[place] = image
+        return torch.from_numpy(made), [sample.digest for sample in samples]
 
 
 def name_images(dataset: ImageDataset, ids: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from RobustART.benchmarks import Cell, Pass
 from RobustART.core.logits import average, check_logits
 from RobustART.core.seeding import image_seed, seed_generators
+from RobustART.core.serving import own_module
 from RobustART.data.loader import View, generator_of
 from RobustART.errors import ModelError, RecordError, UserError, reason
 from RobustART.evaluation.attacking import BlockAttack, Place
@@ -68,7 +69,7 @@ def evaluation_passes(passes: Sequence[Pass], ids: Sequence[Sequence[int]]) -> i
     return total
 
 
-def _asked(network: nn.Module, images: Tensor, rows: Tensor, place: Place) -> Tensor:
+def _asked(network: Callable[[Tensor], Tensor], images: Tensor, rows: Tensor, place: Place) -> Tensor:
     """Returns the float32 logits of a batch, or raises a ModelError that has the cell and the image."""
 
     def ask(some: Tensor) -> Tensor:
@@ -112,6 +113,7 @@ class PassRunner:
         self.seen_as = [cell for name, cell in zip(self.view_of, self.cells, strict=True) if name == cell.name]
         self.columns = {cell.name: i for i, cell in enumerate(self.seen_as)}
         self.views, self.shipped_as = shipped_views(self.seen_as)
+        self.victims = {cell.victim for cell in part.cells if cell.attack}
         self.classes = None if part.classes is None else torch.tensor(part.classes, device=device)
         self.half = None if any(cell.attack for cell in part.cells) else AMP_TYPES.get(settings.amp or "")
 
@@ -119,9 +121,11 @@ class PassRunner:
         """Returns float32 logits (N, R, K) of R answers about images (N, C, H, W) in [0, 1] on the device, in batches.
 
         The global generators are seeded before each batch and answer from ``key`` and both numbers, for models that draw
-        from them. ``place`` returns the cell and the name of an image, by its row; a ModelError has them.
+        from them. Those about an attacked model's images are of the user's module, which confirms successes. ``place``
+        returns the cell and the name of an image, by its row; a ModelError has them.
         """
-        network, found = self.models[model], []
+        network = own_module(self.models[model]) if model in self.victims else self.models[model]
+        found = []
         rows = torch.arange(len(images)).tensor_split(math.ceil(len(images) / self.settings.batch_size))
         with torch.no_grad(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
             for number, own in enumerate(rows):
@@ -157,7 +161,7 @@ class PassRunner:
         data = self.part.dataset
         labels = torch.tensor([data.labels[i] for i in ids], device=self.device)
         views = self.made(ids, shipped)
-        asked = {cell.judge for cell in self.cells} | {cell.victim for cell in self.cells if cell.attack}
+        asked = {cell.judge for cell in self.cells} | self.victims
         seen = {model: self._seen(model, views, ids) for model in asked}
         verdicts = []
         for cell, name in zip(self.cells, self.view_of, strict=True):
@@ -247,8 +251,8 @@ class PassRunner:
             flags = {c.name: v.flags[row] for c, v in zip(self.cells, verdicts, strict=True) if v.flags[row]}
             costs = {
                 "broken_by": [v.broken_by[row] for v in verdicts],
-                "forward": [int(v.forward[row]) for v in verdicts],
-                "backward": [int(v.backward[row]) for v in verdicts],
+                "forward": [v.lists["forward"][row] for v in verdicts],
+                "backward": [v.lists["backward"][row] for v in verdicts],
                 "flags": flags or None,
                 "probes": probes or None,
             }
@@ -257,6 +261,6 @@ class PassRunner:
         data = self.part.dataset
         return Line(
             self.number, image_id, data.files[image_id], data.labels[image_id], digest,
-            [int(v.prediction[row]) for v in verdicts], [round(float(v.confidence[row]), 8) for v in verdicts],
-            [int(v.label_rank[row]) for v in verdicts], **costs, extra=extra or None,
+            [v.lists["prediction"][row] for v in verdicts], [round(v.lists["confidence"][row], 8) for v in verdicts],
+            [v.lists["label_rank"][row] for v in verdicts], **costs, extra=extra or None,
         )  # fmt: skip

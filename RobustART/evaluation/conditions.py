@@ -10,6 +10,7 @@ import inspect
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from RobustART.core.preprocessing import Preprocessing
 from RobustART.core.sources import source_digests
 from RobustART.data import ImageDataset
 from RobustART.data.imagenet import imagenet_wnids
-from RobustART.evaluation.settings import Settings
+from RobustART.evaluation.settings import RUNTIMES, Settings
 from RobustART.models import Classifier
 from RobustART.noise.attacks.victim import replacement
 from RobustART.records.header import FORMAT, IMAGENET, conditions_hash, config_hash
@@ -38,11 +39,11 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def versions() -> dict[str, str]:
-    """Returns the versions of the libraries that results depend on."""
+def versions(runtimes: bool = False) -> dict[str, str]:
+    """Returns the versions of the libraries that results depend on; with ``runtimes``, of OpenVINO and ONNX Runtime too."""
     names = (
         "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python", "av", "imagecorruptions-imaug",
-        "foolbox", "torchattacks", "pyautoattack",
+        "foolbox", "torchattacks", "pyautoattack", *((*RUNTIMES, "onnx") if runtimes else ()),
     )  # fmt: skip
     return {"RobustART": __version__, "python": platform.python_version(), **installed(names)}
 
@@ -92,6 +93,7 @@ def make_header(
     classes: int,
     device: torch.device,
     settings: Settings,
+    runtimes: Mapping[str | None, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Returns the header of a benchmark's result file: its conditions, their hash, and its passes.
 
@@ -105,6 +107,7 @@ def make_header(
         classes: number of its outputs.
         device: device of the run.
         settings: batch size, precision and seed.
+        runtimes: entries ``runtime`` of the conditions, by model; models that torch runs have none.
     """
     data = [
         {
@@ -123,9 +126,13 @@ def make_header(
     own = str(parameter_dtype(model.network) or torch.float32).removeprefix("torch.")
     attacked = any(cell.attack for part in benchmark.passes for cell in part.cells)
     others = {
-        name: {**describe(other), "preprocessing": to_plain(dataclasses.asdict(other.preprocessing))}
+        name: {
+            **describe(other),
+            "preprocessing": to_plain(dataclasses.asdict(other.preprocessing)),
+            **_run_by(runtimes, name),
+        }
         for name, other in benchmark.models.items()
-    }
+    }  # fmt: skip
     sources = source_digests(_used(benchmark))
     code = source_digests(type(module) for module in model.modules())
     conditions = {
@@ -144,6 +151,7 @@ def make_header(
         "batch_size": settings.batch_size,
         **({"repeats": settings.repeats} if settings.repeats > 1 else {}),
         "channels_last": settings.channels_last,
+        **_run_by(runtimes, None),
         "precision": own if attacked or settings.amp is None else settings.amp,
         "device": device.type,
         "version": __version__,
@@ -165,8 +173,12 @@ def make_header(
             }
             for part, part_ids in zip(benchmark.passes, ids, strict=True)
         ],
-        "versions": versions(),
+        "versions": versions(settings.runtime != "torch"),
     }
+
+
+def _run_by(runtimes: Mapping[str | None, Mapping[str, Any]], model: str | None) -> dict[str, Any]:
+    return {"runtime": dict(runtimes[model])} if model in runtimes else {}
 
 
 def label_set(dataset: ImageDataset, classes: int) -> str | None:

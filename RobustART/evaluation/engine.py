@@ -24,6 +24,7 @@ from RobustART.benchmarks import Benchmark, Cell
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.preprocessing import Preprocessing
+from RobustART.core.serving import Served
 from RobustART.core.termination import Terminated, terminated
 from RobustART.data import load_views
 from RobustART.errors import RecordError
@@ -145,7 +146,7 @@ def _run_blocks(
 ) -> None:
     total = sum(len(block) for _, block in blocks)
     if world.device.type == "cpu":
-        models = {name: Portions(model) for name, model in models.items()}
+        models = {name: model if isinstance(model, Served) else Portions(model) for name, model in models.items()}
     bar = tqdm(
         total=total, desc=benchmark.name, unit="img", disable=not (settings.progress and world.is_main), file=sys.stderr,
         mininterval=0.2 if sys.stderr.isatty() else 10.0, dynamic_ncols=True,

@@ -22,17 +22,18 @@ class Portions(nn.Module):
     Args:
         network: maps images (N, C, H, W) to logits (N, K), each image independently; the attribute ``whole`` is what the
             ``backward`` of an attack gets as the model.
+        elements: largest number of input values in a portion.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, elements: int = ELEMENTS) -> None:
         super().__init__()
-        self.whole = network
+        self.whole, self.elements = network, elements
         self.input_dtype = parameter_dtype(network)
         self.train(network.training)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the network's logits."""
-        count = math.ceil(images.numel() / ELEMENTS)
+        count = math.ceil(images.numel() / self.elements)
         if count < 2 or len(images) < 2:
             return self.whole(images)
         return torch.cat([self.whole(portion) for portion in images.tensor_split(min(count, len(images)))])

@@ -42,8 +42,8 @@ def questions(
 
     @functools.cache
     def handful(attacked: bool) -> tuple[Tensor, Tensor]:
-        found = next((part, ids) for plan in plans for part, ids in _parts(*plan) if not attacked or _victims(part))
-        return _images(*found, preprocessing, seed)
+        found = next((part, ids) for plan in plans for part, ids in parts(*plan) if not attacked or victims(part))
+        return first_images(*found, preprocessing, seed)
 
     def flags(network: nn.Module, attacked: bool) -> dict[str, str]:
         try:
@@ -56,27 +56,30 @@ def questions(
     own = functools.cache(functools.partial(flags, model))
 
     def ask(benchmark: Benchmark) -> Signs:
-        victims = {name for part in benchmark.passes for name in _victims(part)}
+        attacked = {name for part in benchmark.passes for name in victims(part)}
         others: Mapping[str | None, nn.Module] = benchmark.models
-        found = {UNDER_EVALUATION: own(None in victims)}
-        found |= {str(name): flags(other, name in victims) for name, other in others.items()}
+        found = {UNDER_EVALUATION: own(None in attacked)}
+        found |= {str(name): flags(other, name in attacked) for name, other in others.items()}
         return {name: signs for name, signs in found.items() if signs}
 
     return ask
 
 
-def _parts(benchmark: Benchmark, chosen: Sequence[Sequence[int]]) -> list[tuple[Pass, Sequence[int]]]:
+def parts(benchmark: Benchmark, chosen: Sequence[Sequence[int]]) -> list[tuple[Pass, Sequence[int]]]:
+    """Returns the passes of a benchmark that have images, with their ids."""
     return [(part, ids) for part, ids in zip(benchmark.passes, chosen, strict=True) if ids]
 
 
-def _victims(part: Pass) -> set[str | None]:
+def victims(part: Pass) -> set[str | None]:
     """Returns the names of the models that a pass attacks."""
     return {cell.victim for cell in part.cells if cell.attack}
 
 
-def _images(part: Pass, ids: Sequence[int], preprocessing: Preprocessing, seed: int) -> tuple[Tensor, Tensor]:
+def first_images(
+    part: Pass, ids: Sequence[int], preprocessing: Preprocessing, seed: int, count: int = IMAGES
+) -> tuple[Tensor, Tensor]:
     """Returns the first images of a pass in their first view, (N, 3, S, S) in [0, 1], and their labels."""
-    some = list(ids[:IMAGES])
+    some = list(ids[:count])
     views = shipped_views(part.cells[:1])[0]
     loaded = load_views(
         part.dataset, [some], views, part.prepare(preprocessing).apply, size=preprocessing.input_size, seed=seed,

@@ -36,6 +36,7 @@ from RobustART.evaluation.conditions import fingerprint, make_header, versions
 from RobustART.evaluation.engine import run_benchmark
 from RobustART.evaluation.picture import draw_noise
 from RobustART.evaluation.questions import questions
+from RobustART.evaluation.runtime import choose_runtimes
 from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.metrics.spec import summarize
 from RobustART.models import Classifier, wrap_model
@@ -58,6 +59,7 @@ def evaluate(
     workers: int | None = 0,
     amp: str | None = None,
     channels_last: bool = False,
+    runtime: str = "torch",
     seed: int = 0,
     repeats: int = 1,
     limit: int | None = None,
@@ -81,6 +83,8 @@ def evaluate(
         workers: number of loader processes; 0 loads in the main process, None is one per core.
         amp: ``bf16`` or ``fp16``. Attacked images are classified in float32; with ``bf16``, attacks search in it.
         channels_last: whether to use the channels-last memory format, which is often faster.
+        runtime: what computes the passes without gradient: ``torch``, ``auto``, ``openvino``, ``onnxruntime`` or
+            ``compile``; see :mod:`RobustART.evaluation.runtime`.
         seed: seed of all noise, and of models that draw random numbers.
         repeats: number of times that the model is asked about each view; the averaged softmax classifies it, and the report
             has the spread of the single answers.
@@ -100,8 +104,8 @@ def evaluate(
             return _evaluate(
                 model, dataset, benchmarks, Path(output_dir), limit, preprocessing, fresh, config, own,
                 run_settings(
-                    batch_size=batch_size, workers=workers, amp=amp, channels_last=channels_last, seed=seed,
-                    repeats=repeats, progress=progress,
+                    batch_size=batch_size, workers=workers, amp=amp, channels_last=channels_last, runtime=runtime,
+                    seed=seed, repeats=repeats, progress=progress,
                 ),
             )  # fmt: skip
     finally:
@@ -157,16 +161,20 @@ def _run_plans(
 ) -> Report:
     stated = classifier.preprocessing
     weights = fingerprint(classifier)
+    runtimes = choose_runtimes(plans, classifier, results, fresh, world, settings)
     ask = questions(plans, classifier, stated, world.device, settings.seed)
     runs: list[tuple[Benchmark, Records]] = []
     timings: dict[str, dict[str, Any]] = {}
     for benchmark, chosen in plans:
-        header = make_header(benchmark, chosen, classifier, weights, classes, world.device, settings)
+        header = make_header(
+            benchmark, chosen, classifier, weights, classes, world.device, settings,
+            runtimes.conditions(benchmark, classifier),
+        )  # fmt: skip
         path = results / f"{benchmark.name}.jsonl"
         if fresh and world.is_main:
             Journal(path, header, []).delete()
         world.barrier()
-        models: dict[str | None, Classifier] = {None: classifier, **benchmark.models}
+        models = runtimes.served({None: classifier, **benchmark.models})
         begun = time.monotonic()
         records, computed = run_benchmark(models, benchmark, header, chosen, stated, path, world, settings, ask)
         check_same_images([*runs, (benchmark, records)], results)
@@ -188,10 +196,10 @@ def _run_plans(
             "subset": None if limit is None else f"{limit} images, class-balanced, drawn with seed {settings.seed}",
             "overridden": to_plain(classifier.overridden),
             "amp": settings.amp,
-            "versions": versions(),
+            "versions": versions(settings.runtime != "torch"),
             "config": to_plain(config) if config is not None else None,
         },
-        "notes": list(classifier.notes),
+        "notes": [*classifier.notes, *runtimes.notes],
         "benchmarks": {
             benchmark.name: _benchmark_facts(benchmark, records, chosen, stated, settings.repeats)
             for (benchmark, records), (_, chosen) in zip(runs, plans, strict=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -103,3 +105,9 @@ class Verdict:
         mine = (self.prediction, self.confidence, self.label_rank, self.answers)
         for table, numbers in zip((table for table in mine if table is not None), values, strict=True):
             table[rows] = torch.tensor(numbers, dtype=table.dtype)
+
+    @functools.cached_property
+    def lists(self) -> dict[str, list[Any]]:
+        """The tensors as lists by name, for records; read when all attacks are done, since it is not computed again."""
+        names = ("prediction", "confidence", "label_rank", "forward", "backward")
+        return {name: getattr(self, name).tolist() for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 from typing import Any, Literal
 
@@ -11,7 +12,10 @@ import torch
 from RobustART.core.defaults import BATCH_SIZE
 from RobustART.core.options import build
 from RobustART.core.ranges import Count, Natural, Repeats, Seed
+from RobustART.errors import ConfigError
 
+RUNTIMES = ("openvino", "onnxruntime")
+"""Runtimes that are packages of their name."""
 AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -27,6 +31,8 @@ class Settings:
     """``bf16`` or ``fp16``. Passes with attacks are in float32; with ``bf16``, attacks search in it."""
     channels_last: bool = False
     """Whether the model is in channels-last memory format; part of the conditions, since it changes rounding."""
+    runtime: Literal["torch", "auto", "openvino", "onnxruntime", "compile"] = "torch"
+    """What computes the passes without gradient; part of the conditions, since it changes rounding."""
     seed: Seed = 0
     """Seed of the noise, and of models that draw random numbers."""
     repeats: Repeats = 1
@@ -51,6 +57,9 @@ def run_settings(*, workers: int | None = None, **settings: Any) -> Settings:
     """Returns checked :class:`Settings`; ``workers`` None is :func:`default_workers`.
 
     Raises:
-        ConfigError: a setting is unknown or invalid.
+        ConfigError: a setting is unknown or invalid, or the package of the runtime is not installed.
     """
-    return build(Settings, {**settings, "workers": default_workers() if workers is None else workers}, "")
+    found = build(Settings, {**settings, "workers": default_workers() if workers is None else workers}, "")
+    if found.runtime in RUNTIMES and importlib.util.find_spec(found.runtime) is None:
+        raise ConfigError(f"evaluation.runtime: {found.runtime} is not installed: pip install 'RobustART[fast]'")
+    return found

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr
 
 from RobustART.errors import UndefinedError
 from RobustART.metrics.functional import wilson
@@ -39,6 +38,8 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
     >>> mcnemar([1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0])
     0.0625
     """
+    from scipy.special import bdtr  # imported here: it takes longer than all else that scores import
+
     a, b = _pair(first, second)
     lost, won = int((a & ~b).sum()), int((~a & b).sum())
     return min(1.0, 2.0 * float(bdtr(min(lost, won), lost + won, 0.5))) if lost + won else 1.0

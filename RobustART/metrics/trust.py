@@ -22,7 +22,7 @@ which that is chance. It starts elsewhere or takes other steps: on a digits netw
 _ACROSS = 1.5
 """Length of all steps together, in units of eps, from which an iterative attack reaches what FGSM does, also from a random
 start: that of the default steps."""
-_NO_GRADIENTS = ("square", "hop_skip_jump")
+_NO_GRADIENTS = ("square", "hop_skip_jump_linf", "hop_skip_jump_l2")
 _ONE_STEP, _ITERATIVE = "fgsm", ("pgd_linf", "mim_linf", "apgd_ce", "apgd_dlr", "apgd_t")
 
 Found = dict[str, str]
@@ -45,7 +45,7 @@ def gradient_free(attack: str, settings: Mapping[str, Any]) -> bool:
 def answer_signs(records: Records) -> Found:
     """Returns the signs that concern all numbers of records: answers that depend on chance or on the batch.
 
-    Chance is none where the answers are averages (``repeats``).
+    Answers that are averages (``repeats``) do not count as chance.
     """
     averaged = records.header["conditions"].get("repeats", 1) > 1
     return {
@@ -57,13 +57,15 @@ def answer_signs(records: Records) -> Found:
 
 
 def model_warnings(records: Records) -> list[str]:
-    """Returns the signs that models showed before the run, as warnings."""
+    """Returns the signs that models showed before the run and that concern a number, as warnings."""
+    cells = [cell_signs(records, number) for number in range(len(records.passes))]
+    concerned = answer_signs(records).keys() | {name for found in cells for signs in found.values() for name in signs}
     return [
         f"not trustworthy: {'the model' if model == UNDER_EVALUATION else f'the model {model}'}: {name}: {text}; "
         f"{SIGNS[name].advice}"
         for model, flags in records.header.get("signs", {}).items()
         for name, text in flags.items()
-        if name in SIGNS
+        if name in concerned
     ]
 
 
@@ -151,9 +153,14 @@ def cell_signs(records: Records, number: int = 0) -> dict[str, Found]:
 
 
 def _model_signs(records: Records, cell: _Attacked) -> Found:
-    expectation = any(cell.settings.get(key, 1) > 1 for key in ("samples", "eot_iter")) or (
-        cell.settings.get("version") == "rand"
-    )
+    """Returns the signs of the attacked model, without those that the attack has an answer to.
+
+    An average of several gradients answers chance, and a replacement of the gradient its faults.
+    """
+    options = [cell.settings, *cell.settings.get("stage_options", {}).values()]
+    average = any(own.get(key, 1) > 1 for own in options for key in ("samples", "eot_iter"))
+    steady = average or cell.settings.get("version") == "rand" or not cell.gradients
+    own_gradient = cell.gradients and not any(own.get("backward") for own in options)
     flags = records.header.get("signs", {}).get(cell.victim, {})
     return {
         name: ""
@@ -161,8 +168,8 @@ def _model_signs(records: Records, cell: _Attacked) -> Found:
         if name in SIGNS
         and (
             SIGNS[name].reach == "attacks"
-            or (SIGNS[name].reach == "gradients" and cell.gradients)
-            or (name == "randomized" and not expectation)
+            or (SIGNS[name].reach == "gradients" and own_gradient)
+            or (name == "randomized" and not steady)
         )
     }
 

@@ -10,7 +10,6 @@ import copy
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 LAYERS = ("convolution", "addmm", "mm")
 """Operations with a weight. A batched product (``bmm``, ``scaled_dot_product_attention``) is one of attention."""
@@ -26,6 +25,8 @@ def count_macs(network: nn.Module, input_size: int, *, attention: bool = False) 
         input_size: in pixels.
         attention: whether to count the products inside attention too.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # imported here, since it imports triton
+
     shadow = copy.deepcopy(network).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         shadow(torch.empty(1, 3, input_size, input_size, device="meta"))

@@ -7,7 +7,10 @@ config imports, ``lab:small`` is a model's name.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -117,6 +120,14 @@ def _timm_names() -> list[str]:
 
 
 def _timm_has(name: str) -> bool:
+    """Returns whether timm has a name; finds it in timm's source, since importing timm takes longer than a second."""
+    architecture = name.partition(".")[0]
+    if "timm" not in sys.modules and architecture.isidentifier():
+        found = importlib.util.find_spec("timm")
+        for folder in (found.submodule_search_locations if found else None) or ():
+            builder = f"\n@register_model\ndef {architecture}("
+            if any(builder in file.read_text(encoding="utf-8") for file in Path(folder, "models").glob("*.py")):
+                return True
     import timm
 
     return timm.is_model(name)

@@ -214,7 +214,8 @@ def evaluate_subnets(
             statistics.measure(model, device)
             own = evaluate(
                 model, dataset, benchmarks, output_dir=place, batch_size=settings.batch_size, workers=settings.workers,
-                amp=settings.amp, channels_last=settings.channels_last, seed=settings.seed, repeats=settings.repeats,
+                amp=settings.amp, channels_last=settings.channels_last, runtime=settings.runtime, seed=settings.seed,
+                repeats=settings.repeats,
                 limit=limit, progress=False, world=world,
             )  # fmt: skip
             row = row_of(subnet.to_plain(), own.data)

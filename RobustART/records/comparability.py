@@ -97,6 +97,7 @@ def circumstances(header: Mapping[str, Any]) -> dict[str, Any]:
     seen = [{key: value for key, value in row.items() if key not in INNER} for row in rows]
     return {
         **{key: stated.get(key) for key in _HOW},
+        "runtime": stated.get("runtime", {}).get("name", "torch"),
         "preprocessing": seen[0] if seen and all(row == seen[0] for row in seen) else seen,
         "versions": header.get("versions", {}),
     }

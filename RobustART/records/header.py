@@ -29,9 +29,19 @@ def config_hash(conditions: Mapping[str, Any]) -> str:
 
 
 def conditions_hash(conditions: Mapping[str, Any]) -> str:
-    """Returns the hash of a result file's conditions, which ignores the names of data sets."""
-    data = [{**row, "name": None} for row in conditions.get("data", [])]
-    return config_hash({**conditions, **({"data": data} if "data" in conditions else {})})
+    """Returns the hash of a result file's conditions, which ignores the names of data sets and what runtimes measured."""
+    found = dict(conditions)
+    if "data" in found:
+        found["data"] = [{**row, "name": None} for row in found["data"]]
+    if "models" in found:
+        found["models"] = {name: _chosen(model) for name, model in found["models"].items()}
+    return config_hash(_chosen(found))
+
+
+def _chosen(holder: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns conditions with the choices of their runtime alone."""
+    chosen = {key: value for key, value in holder.get("runtime", {}).items() if key in ("name", "gradients")}
+    return {**holder, **({"runtime": chosen} if "runtime" in holder else {})}
 
 
 def shown(value: object) -> str:
@@ -145,6 +155,9 @@ def _check_conditions(stated: dict[str, Any], place: str) -> None:
         for name, other in field(stated, "models", dict, place).items():
             if not isinstance(other, dict):
                 raise RecordError(f"{place} in 'models', {name!r} must be an object, got {shown(other)}")
+    for owner in (stated, *stated.get("models", {}).values()):
+        if "runtime" in owner:
+            field(field(owner, "runtime", dict, place), "name", str, f"{place} in 'runtime',")
     if "data" in stated:
         for row in field(stated, "data", list, place):
             if not isinstance(row, dict):

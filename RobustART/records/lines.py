@@ -119,7 +119,7 @@ class Line:
 
     def dump(self) -> str:
         """Returns the record as a sealed JSON line."""
-        data = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        data = {key: value for key, value in vars(self).items() if value is not None}
         number = data.pop("pass_index")
         if number:
             data["pass"] = number

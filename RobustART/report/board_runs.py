@@ -107,6 +107,7 @@ def circumstances(report: Mapping[str, Any]) -> dict[str, Any]:
     conditions = report["conditions"]
     stated = {key: value for key, value in (conditions["preprocessing"] or {}).items() if key not in INNER}
     found = {**stated, **{key: conditions[key] for key in ("seed", "batch_size", "amp", "channels_last", "device")}}
+    found["runtime"] = conditions.get("runtime", {}).get("name", "torch")
     found |= {f"version of {name}": version for name, version in conditions["versions"].items()}
     for name, entry in report["benchmarks"].items():
         found[f"precision of {name}"] = entry["precision"]

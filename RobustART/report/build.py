@@ -68,6 +68,7 @@ def build_report(runs: Mapping[str, Records], facts: Facts, summaries: Mapping[s
     stated = next(iter(runs.values())).header["conditions"]
     rows = [row for entry in facts["benchmarks"].values() for row in entry["data"]]
     model, conditions = facts["model"], facts["conditions"]
+    runtime = {key: own for run in runs.values() for key, own in run.header["conditions"].get("runtime", {}).items()}
     return Report({
         "format": FORMAT,
         "model": {
@@ -91,6 +92,7 @@ def build_report(runs: Mapping[str, Records], facts: Facts, summaries: Mapping[s
             "batch_size": stated.get("batch_size"),
             "amp": conditions["amp"],
             "channels_last": stated.get("channels_last"),
+            **({"runtime": runtime} if runtime else {}),
             "device": stated.get("device"),
             "versions": conditions["versions"],
             "config": conditions["config"],

@@ -204,6 +204,7 @@ def _conditions(report: Data) -> dict[str, Any]:
         **({"overridden preprocessing": plain(conditions["overridden"])} if conditions["overridden"] else {}),
         "seed": known(conditions["seed"]), "batch_size": known(conditions["batch_size"]),
         "amp": plain(conditions["amp"]), "channels_last": known(conditions["channels_last"]),
+        **({"runtime": plain(conditions["runtime"])} if "runtime" in conditions else {}),
         "device": known(conditions["device"]), "wall time": known(timing.get("wall_seconds"), ",") + " s" * bool(timing),
         "images computed": known(timing.get("images_computed"), ","),
         "images per second": known(timing.get("images_per_second"), ","),

@@ -23,6 +23,13 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def parser() -> argparse.ArgumentParser:
+    """Returns the solver's command line."""
+    result = argparse.ArgumentParser(prog="python -m RobustART.training.cls_solver", description=DESCRIPTION)
+    add_arguments(result)
+    return result
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the solver's flags to a parser."""
     parser.add_argument(

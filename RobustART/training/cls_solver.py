@@ -10,12 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from RobustART.training.arguments import parser
+
+if __name__ == "__main__":
+    parser().parse_args()  # answers --help, and refuses unknown flags, before torch is imported
+
 import yaml
 
 from RobustART.config.filled import filled
 from RobustART.config.loader import load_config, without_defaults
 from RobustART.config.schema import Config, EvaluationConfig
 from RobustART.core.distributed import World, lost_processes_named
+from RobustART.core.memory import tune_memory
 from RobustART.core.model_section import ModelConfig
 from RobustART.core.options import to_plain
 from RobustART.core.plugins import import_plugins
@@ -26,7 +32,6 @@ from RobustART.evaluation.run import evaluate
 from RobustART.models import Classifier
 from RobustART.records.lines import CLEAN
 from RobustART.report.build import FILES, Report
-from RobustART.training.arguments import DESCRIPTION, add_arguments
 from RobustART.training.build import build_trainer
 from RobustART.training.checkpoint import newest_checkpoint, recorded_conditions
 from RobustART.training.inputs import (
@@ -132,13 +137,6 @@ def quoted(config: Config) -> dict[str, Any]:
     return without_defaults(dataclasses.replace(config, output_dir=None))
 
 
-def parser() -> argparse.ArgumentParser:
-    """Returns the command line."""
-    result = argparse.ArgumentParser(prog="python -m RobustART.training.cls_solver", description=DESCRIPTION)
-    add_arguments(result)
-    return result
-
-
 def configure_logging(folder: Path, world: World, quiet: bool) -> None:
     """Sends messages of process 0 to the terminal and to ``log.txt``; other processes only report errors."""
     for handler in list(log.handlers):
@@ -163,6 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status, see :func:`exit_status`."""
 
     def command() -> int:
+        if argv is None:  # not called from Python
+            tune_memory()
         arguments = parser().parse_args(argv)
         import_plugins(arguments.imports, "--import")
         return run(arguments)

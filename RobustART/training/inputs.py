@@ -119,7 +119,7 @@ def evaluation_options(config: Config) -> dict[str, Any]:
     """Returns how an evaluation is run, as keyword arguments of ``evaluate`` and ``run_settings``."""
     section = evaluation_section(config)
     workers = config.data.num_workers if section.workers is None else section.workers
-    names = ("batch_size", "amp", "channels_last", "seed", "repeats")
+    names = ("batch_size", "amp", "channels_last", "runtime", "seed", "repeats")
     return {"workers": workers, **{name: getattr(section, name) for name in names}}
 
 

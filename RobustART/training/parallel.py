@@ -131,11 +131,7 @@ class Parallel:
 
     def from_main(self, value: Any) -> Any:
         """Returns the value of process 0 on all processes."""
-        if self.world.size == 1:
-            return value
-        values = [value]
-        dist.broadcast_object_list(values, src=0)
-        return values[0]
+        return self.world.share(value)
 
 
 def _host() -> str:

@@ -86,10 +86,14 @@ class Counted(nn.Module):
         return self.inner.network(images)
 
 
+ASKED = 4 * 8
+"""Images by which a model is asked whether its answers are steady: eight twice, alone, and in another order."""
+
+
 def test_finished_images_are_not_computed_again(tmp_path, data, model):
     counted = Counted(model)
     report = evaluate(counted, data, {"clean": {}}, output_dir=tmp_path, batch_size=4, progress=False)
-    assert counted.images == 12 + 1  # the images, and one to ask for the classes
+    assert counted.images == 12 + 1 + ASKED  # the images, and one to ask for the classes
     path = tmp_path / "results" / "clean.jsonl"
     whole = path.read_bytes()
     counted.images = 0
@@ -99,7 +103,7 @@ def test_finished_images_are_not_computed_again(tmp_path, data, model):
     path.write_bytes(whole[:-30])
     counted.images = 0
     third = evaluate(counted, data, {"clean": {}}, output_dir=tmp_path, batch_size=4, progress=False)
-    assert counted.images == 4 + 1
+    assert counted.images == 4 + 1 + ASKED
     assert path.read_bytes() == whole
     for other in (again, third):
         assert {k: v for k, v in other.data.items() if k != "timing"} == {
@@ -289,7 +293,8 @@ def test_each_image_is_read_and_decoded_once_for_all_its_cells(tmp_path, photo_f
     options = {"corruptions": ["pixelate", "contrast", "fog"]}
     evaluate(model, photos, {"imagenet_c": options}, output_dir=tmp_path, batch_size=8, progress=False)
     assert len(rows(tmp_path, "imagenet_c")[0]["prediction"]) == 15
-    assert calls == {"read": 12 + 1, "decode": 12 + 1}  # one more for the picture
+    # One more for the picture, and eight to ask the model about.
+    assert calls == {"read": 12 + 1 + 8, "decode": 12 + 1 + 8}
 
 
 def test_verdicts_and_costs_of_attacks_are_recorded(tmp_path, data, model):

@@ -60,7 +60,7 @@ def test_answers_that_change(tmp_path, photos, options, sign, words):
     (warning,) = found
     assert "predictions changed, logits moved by up to" in warning
     if sign == "randomized":
-        for way in ("samples", "hop_skip_jump", "evaluation.repeats"):
+        for way in ("samples", "hop_skip_jump_linf", "evaluation.repeats"):
             assert way in warning
 
 
@@ -111,3 +111,18 @@ def test_a_run_asks_once(tmp_path, photos):
     evaluated = len(calls)
     evaluate(model, photos, benchmarks, **run)
     assert len(calls) - evaluated <= 2 + 1  # the probe of the classes, and the example images
+
+
+def test_averages_are_trusted_and_attacks_without_them_are_not(tmp_path, photos):
+    attacks = [{"pgd_linf": {"steps": 3, "samples": 3}}, "fgsm"]
+    report = evaluate(
+        Convolution(dropout=0.5), photos, {"adversarial": {"attacks": attacks, "eps": [1e-3]}}, output_dir=tmp_path,
+        preprocessing=SIZE, progress=False, repeats=5,
+    )  # fmt: skip
+    entry = report.data["benchmarks"]["adversarial"]
+    assert "not_trustworthy" not in entry["metrics"]["clean_accuracy"]
+    (averaged,), (single,) = (entry["tables"]["robust_accuracy"][name].values() for name in ("pgd_linf", "fgsm"))
+    words = "answers change when asked twice"
+    assert words in single["not_trustworthy"]
+    assert words not in averaged.get("not_trustworthy", [])
+    assert any("randomized" in warning for warning in report.data["warnings"])

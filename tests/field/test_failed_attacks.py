@@ -270,3 +270,18 @@ def test_costs_are_bounds():
         attack(judge, images, labels, log=log, **({"checks": False} if name.startswith("auto") else {}))
         spent = sum(log.forward.values()).max()
         assert 0 < spent <= forward_passes(attack) + 2 * len(stages_of(attack)), name
+
+
+def test_a_replaced_gradient_is_an_answer(tmp_path, digits, monkeypatch):
+    """The model has zero gradients, but the attack follows those of the network without the rounding."""
+    (tmp_path / "without_rounding.py").write_text("def judge(model):\n    return lambda x: JUDGE(x[:, :1])\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import without_rounding
+
+    without_rounding.JUDGE = make_judges.load("plain")
+    options = {"attacks": [{"pgd_linf": {"backward": "without_rounding:judge"}}, "fgsm"], "eps": [0.1]}
+    report = attacked(net("round"), digits, tmp_path / "run", options)
+    (followed,), (masked,) = (robust(report)[name].values() for name in ("pgd_linf", "fgsm"))
+    assert followed["value"] < masked["value"]
+    assert "not_trustworthy" not in followed
+    assert "zero gradients" in masked["not_trustworthy"]

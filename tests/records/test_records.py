@@ -1,5 +1,6 @@
 """Result files: committed block by block, resumed, merged, and never mixed."""
 
+import dataclasses
 import json
 import zlib
 
@@ -469,3 +470,12 @@ def test_two_passes_of_one_name_and_headers_of_other_versions(tmp_path):
     for place in (None, 5, b"x"):
         with pytest.raises(ConfigError, match="a result file must be named by a string or a path, got"):
             read_records(place)
+
+
+def test_a_line_is_its_fields():
+    line = Line(
+        1, 7, "a.jpg", 3, "0" * 16, [3, 4], [0.5, 0.25], [0, 2], flags={"fgsm": {"zero": "é"}}, extra={"x": [1, 2]}
+    )
+    data = {key: value for key, value in dataclasses.asdict(line).items() if value is not None}
+    data["pass"] = data.pop("pass_index")
+    assert line.dump() == seal(json.dumps(data, ensure_ascii=False))

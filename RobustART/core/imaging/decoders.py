@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from RobustART.core.imaging.exact import decode_jpeg
 from RobustART.core.imaging.formats import FORMATS, MAX_PIXELS, image_format
 from RobustART.core.imaging.pillow import Array, load_rgb
 from RobustART.core.optional import require
@@ -31,8 +32,9 @@ LIBRARIES = {
 
 @DECODERS.register("pil")
 def decode_pil(data: bytes) -> Array:
-    """Pillow, the reference: what torchvision's and timm's loaders use."""
-    return np.array(load_rgb(data))
+    """Pillow, the reference: what torchvision's and timm's loaders use; see :mod:`~RobustART.core.imaging.exact`."""
+    image = decode_jpeg(data)
+    return np.array(load_rgb(data)) if image is None else image
 
 
 @DECODERS.register("opencv")

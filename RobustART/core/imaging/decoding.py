@@ -11,14 +11,13 @@ import numpy as np
 from PIL import Image
 
 from RobustART.core.imaging.decoders import DECODERS, LIBRARIES, decode_pil
+from RobustART.core.imaging.exact import JPEG_END, decode_jpeg
 from RobustART.core.imaging.formats import check_pixels, find_format, image_format, jpeg_frame
 from RobustART.core.imaging.pillow import READING, Array, load_rgb, open_image, orientation, own_settings, turn
 from RobustART.core.optional import require
 from RobustART.core.options import convert
 from RobustART.core.ranges import Range
 from RobustART.errors import ConfigError, DataError
-
-_JPEG_END = b"\xff\xd9"
 
 
 def decode(data: bytes, *, exif_orientation: bool = False, name: str = "the image", decoder: str = "pil") -> Array:
@@ -70,11 +69,12 @@ def decode(data: bytes, *, exif_orientation: bool = False, name: str = "the imag
 def decode_picture(
     data: bytes, *, exif_orientation: bool = False, name: str = "the image", decoder: str = "pil"
 ) -> Image.Image:
-    """Returns what :func:`decode` does as a PIL image, where Pillow decodes without a copy of the pixels."""
+    """Returns what :func:`decode` does as a PIL image, with fewer copies of the pixels."""
     if decoder != "pil" or exif_orientation:
         return Image.fromarray(decode(data, exif_orientation=exif_orientation, name=name, decoder=decoder))
     with _named(data, name, decoder):
-        return load_rgb(data)
+        image = decode_jpeg(data)
+        return load_rgb(data) if image is None else Image.fromarray(image)
 
 
 def _orientation(data: bytes) -> int:
@@ -93,7 +93,7 @@ def _library_size(data: bytes, decoder: str) -> tuple[int, int] | None:
     form = image_format(data)
     if form not in formats:
         raise OSError(f"it reads {', '.join(formats)} files only, and this is {form}")
-    if form == "JPEG" and _JPEG_END in data[-64:]:
+    if form == "JPEG" and JPEG_END in data[-64:]:
         frame = jpeg_frame(data)
         if frame is not None:
             check_pixels(*frame[:2])

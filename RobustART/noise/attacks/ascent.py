@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from RobustART.core.ranges import Count, Default, Natural
 from RobustART.core.seeding import fold
 from RobustART.errors import ConfigError
-from RobustART.noise.attacks.geometry import normalize_l2, project, spread, where
+from RobustART.noise.attacks.geometry import bounds, normalize_l2, project, spread, where
 from RobustART.noise.attacks.geometry import random_start as random_points
 from RobustART.noise.attacks.inputs import LossOptions
 from RobustART.noise.attacks.losses import cross_entropy, dlr, margin
@@ -75,46 +75,68 @@ def ascend(
     final = start.clone()
     if steps == 0:
         return final
-    sign = -1.0 if towards else 1.0
     pace = None if course is None else torch.tensor(course.pace).to(start)
     # The ball in which a step begins; the last one ends in the ball of eps.
     radius = None if course is None else torch.tensor([*course.radius, 1.0]).to(start)
 
+    # With the same ball for all steps, the bounds of Linf are computed once.
+    bounded = task.norm == "Linf" and radius is None
+
     def begin(items: Tensor) -> Rows:
         image = index[items]
+        origin, eps = task.images[image], task.eps[image]
         rows = {
             "item": items, "x": start[items], "t": torch.zeros_like(items), "image": image, "label": labels[items],
-            "origin": task.images[image], "eps": task.eps[image], "length": step_size[items],
+            "length": step_size[items],
         }  # fmt: skip
+        if bounded:
+            rows["low"], rows["high"] = bounds(origin, eps)
+        else:
+            rows["origin"], rows["eps"] = origin, eps
         if decay is not None:
             rows["momentum"] = torch.zeros_like(rows["x"])
         return rows
 
-    def advance(rows: Rows) -> Tensor:
-        origin, x, eps, length, t = rows["origin"], rows["x"], rows["eps"], rows["length"], rows["t"]
-        logits, losses, gradient = task.victim.gradient(x, rows["image"], lambda z: sign * loss(z, rows["label"]))
+    def step(rows: Rows, t: int | Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the logits of the points and the next points, of rows at step ``t``, a number or one per row."""
+        x, length, label = rows["x"], rows["length"], rows["label"]
+        logits, losses, gradient = task.victim.gradient(
+            x, rows["image"], lambda z: -loss(z, label) if towards else loss(z, label)
+        )
         task.victim.watch.loss(rows["image"], losses)
         if decay is not None:
             gradient = rows["momentum"] = decay * rows["momentum"] + per_mean(gradient)
+        if bounded:
+            return logits, (x + move(gradient, x, length)).clamp_(rows["low"], rows["high"])
+        origin, eps = rows["origin"], rows["eps"]
         if pace is None or radius is None:
-            new = project(origin, x + move(gradient, x, length), eps, task.norm)
-        else:
-            new = project(origin, x + move(gradient, x, length * pace[t]), eps * radius[t], task.norm)
-            if bool((radius[t + 1] < radius[t]).any()):
-                new = project(origin, new, eps * radius[t + 1], task.norm)
-        finished = t + 1 == steps
-        if task.stop == "first":
-            fooled = task.fooled(logits, rows["image"], x)
-            if radius is not None:
-                fooled &= radius[t] <= 1  # a success in a larger ball does not count for the ball of eps
-            new = where(fooled, x, new)
-            finished = finished | fooled
+            return logits, project(origin, x + move(gradient, x, length), eps, task.norm)
+        new = project(origin, x + move(gradient, x, length * pace[t]), eps * radius[t], task.norm)
+        if bool((radius[t + 1] < radius[t]).any()):
+            new = project(origin, new, eps * radius[t + 1], task.norm)
+        return logits, new
+
+    def advance(rows: Rows) -> Tensor:
+        x, t = rows["x"], rows["t"]
+        logits, new = step(rows, t)
+        fooled = task.fooled(logits, rows["image"], x)
+        if radius is not None:
+            fooled &= radius[t] <= 1  # a success in a larger ball does not count for the ball of eps
+        new = where(fooled, x, new)
+        finished = (t + 1 == steps) | fooled
         rows["x"], rows["t"] = new, t + 1
         if bool(finished.any()):
             final[rows["item"][finished]] = new[finished]
         return finished
 
-    task.run(index, begin, advance)
+    if task.stop == "first":
+        task.run(index, begin, advance)
+        return final
+    for items in torch.arange(len(index), device=index.device).split(task.slots or len(index)):
+        rows = begin(items)  # these rows end together
+        for t in range(steps):
+            rows["x"] = step(rows, t)[1]
+        final[items] = rows["x"]
     return final
 
 

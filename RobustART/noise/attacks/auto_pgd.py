@@ -97,7 +97,7 @@ def auto_pgd(
         large_reps: whether to begin in larger balls.
     """
     run = _Run(task, index, loss, targets, phases(steps, large_reps), rho)
-    task.run(index, run.begin, run.advance, rounds)
+    task.run(index, run.begin, run.advance, rounds, together=targets is not None)
 
 
 class _Run:

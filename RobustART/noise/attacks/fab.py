@@ -174,7 +174,6 @@ def _fab(
         if len(index) and options["steps"]:
             targets = None if n_targets is None and not task.targeted else task.target_classes(index, n_targets or 1)
             walk = _Walk(task, index, targets, options)
-            task.run(
-                index, walk.begin, walk.advance, options["restarts"] * (1 if targets is None else targets.shape[1])
-            )
+            rounds = options["restarts"] * (1 if targets is None else targets.shape[1])
+            task.run(index, walk.begin, walk.advance, rounds, together=targets is not None)
     return task.adversarial

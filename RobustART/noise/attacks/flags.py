@@ -7,16 +7,14 @@ its gradients follow Athalye et al. 2018 (https://arxiv.org/abs/1802.00420) and 
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from RobustART.core.seeding import seed_generators
 from RobustART.core.signs import SIGNS
 from RobustART.errors import ModelError
 from RobustART.noise.attacks.log import CLEAN, AttackLog
@@ -36,6 +34,8 @@ _DIRECTIONS = 3
 """Random directions that a step along the gradient must beat. A gradient that means nothing does so for one image in four,
 and for six of eight, the least that is accepted, once in a hundred models; the true gradient does so for all."""
 _LEAST = 0.75
+_SEED = torch.zeros(1, dtype=torch.int64)
+"""Seed of the generators: a random model makes the same draws in every check."""
 
 
 class AttackWarning(UserWarning):
@@ -55,7 +55,7 @@ def check_answers(model: Model, images: Tensor) -> dict[str, str]:
     images = images[:IMAGES].detach()
     if not len(images):
         return {}
-    with _unnoticed(model, images.device):
+    with guarded(model, images.device, _SEED):
         return _answers(Victim(model, torch.zeros(len(images), dtype=torch.int64, device=images.device)), images)
 
 
@@ -72,7 +72,7 @@ def check_model(model: Model, images: Tensor, labels: Tensor, stages: Sequence[s
     if not len(images):
         return {}
     index = torch.arange(len(images), device=images.device)
-    with _unnoticed(model, images.device):
+    with guarded(model, images.device, _SEED):
         victim = Victim(model, labels)
         flags = _answers(victim, images)
         before = _versions(model)
@@ -176,14 +176,6 @@ def _leads_uphill(victim: Victim, images: Tensor, labels: Tensor, gradient: Tens
         seen |= torch.maximum(ahead.abs(), aside.abs()) > _ROUNDING * unit * start.abs()
     count = int(seen.sum())
     return 2 * count < len(images) or int((better & seen).sum()) >= _LEAST * count
-
-
-@contextlib.contextmanager
-def _unnoticed(model: Model, device: torch.device) -> Iterator[None]:
-    """Leaves the model and all generators as they were; a random model makes the same draws in every check."""
-    with guarded(model, device):
-        seed_generators(0, device)
-        yield
 
 
 def telling(log: AttackLog) -> dict[str, str]:

@@ -67,14 +67,20 @@ def project(images: Tensor, points: Tensor, eps: Tensor, norm: str) -> Tensor:
         norm: ``"Linf"``, ``"L2"`` or ``"L1"``.
     """
     if norm == "Linf":
-        radius = spread(eps, images)
-        return torch.minimum(torch.maximum(points, images - radius), images + radius).clamp(0, 1)
+        low, high = bounds(images, eps)
+        return torch.minimum(torch.maximum(points, low), high)
     delta = points - images
     if norm == "L2":
         length = norms(delta, "L2")
         scale = torch.where(length > eps, eps.to(length.dtype) / length.clamp(min=_TINY), torch.ones_like(length))
         return (images + delta * spread(scale, delta)).clamp(0, 1)
     return (images + shrink_l1(delta, room(images, delta), eps)).clamp(0, 1)
+
+
+def bounds(images: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the least and the largest value of each pixel, in the Linf balls of radius ``eps`` (N,) and in [0, 1]."""
+    radius = spread(eps, images)
+    return (images - radius).clamp_(min=0), (images + radius).clamp_(max=1)
 
 
 def shrink_l1(delta: Tensor, limit: Tensor, eps: Tensor) -> Tensor:

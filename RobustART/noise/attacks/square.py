@@ -17,7 +17,7 @@ from typing_extensions import Unpack
 
 from RobustART.core.ranges import Count, Natural, Range
 from RobustART.core.seeding import fold, random_bits
-from RobustART.noise.attacks.geometry import Norm, norms, room, shrink_l1, spread, where
+from RobustART.noise.attacks.geometry import Norm, bounds, norms, room, shrink_l1, spread, where
 from RobustART.noise.attacks.inputs import AttackOptions, attack
 from RobustART.noise.attacks.losses import margin
 from RobustART.noise.attacks.task import FILL, Rows, Task, attack_task
@@ -109,8 +109,7 @@ class _Search:
         best = self._start(origin, eps, keys)
         rows = {"item": items, "image": image, "best": best, "t": torch.zeros_like(items)}
         if task.norm == "Linf":
-            radius = spread(eps, origin)
-            rows |= {"high": (origin + radius).clamp(max=1), "low": (origin - radius).clamp(min=0)}
+            rows["low"], rows["high"] = bounds(origin, eps)
         else:
             rows |= {"origin": origin, "eps": eps}
         rows["gap"] = self._gap(best, image)
@@ -157,8 +156,8 @@ class _Search:
         """Returns the margin of the correct class, (M,); a point is adversarial at 0 or below."""
         task, sign = self.task, 1 if self.task.targeted else -1
         gap = sign * margin(task.victim.logits(points, image), task.labels[image])
-        if task.victim.amp and bool((gap <= 0).any()):
-            # Proposed in lower precision; what counts is the full one.
+        if task.victim.proposes and bool((gap <= 0).any()):
+            # Proposals; what counts is the exact answer.
             rows = (gap <= 0).nonzero()[:, 0]
             gap[rows] = sign * margin(task.logits(points[rows], image[rows]), task.labels[image[rows]])
         return gap

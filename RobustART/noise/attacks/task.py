@@ -19,7 +19,7 @@ Rows = dict[str, Tensor]
 """The state of the images in the batch: columns by name, each with one entry per row. A row is one image, or one image with
 one target class or restart."""
 FILL = 1 << 16
-"""Values in a batch below which a device is not fully used; attacks without gradients fill it with more points."""
+"""Values in a batch below which a device is not fully used: batches of small images get more rows."""
 
 
 @dataclass
@@ -50,11 +50,11 @@ class Task:
     def fooled(self, logits: Tensor, index: Tensor, points: Tensor | None = None) -> Tensor:
         """Returns where the logits (M, K) are a success for the images ``index``, (M,).
 
-        Given the points (M, C, H, W) whose logits are proposals in lower precision, the model is asked again about each
-        success.
+        Given the points (M, C, H, W) whose logits are proposals (:attr:`Victim.proposes`), the model is asked again about
+        each success.
         """
         hit = (logits.argmax(1) == self.labels[index]) ^ (not self.targeted)
-        if points is not None and self.victim.amp and bool(hit.any()):
+        if points is not None and self.victim.proposes and bool(hit.any()):
             rows = hit.nonzero()[:, 0]
             hit[rows] = self.fooled(self.logits(points[rows], index[rows]), index[rows])
         return hit
@@ -81,8 +81,9 @@ class Task:
         return logits.topk(min(count, logits.shape[1] - 1), dim=1).indices
 
     def run(
-        self, index: Tensor, begin: Callable[[Tensor], Rows], advance: Callable[[Rows], Tensor], rounds: int = 1
-    ) -> None:
+        self, index: Tensor, begin: Callable[[Tensor], Rows], advance: Callable[[Rows], Tensor], rounds: int = 1,
+        *, together: bool = False,
+    ) -> None:  # fmt: skip
         """Advances one row per image and round until all are finished, in a batch that stays full.
 
         Finished rows leave, and waiting ones take their places; an image broken in one round takes no part in later ones.
@@ -94,9 +95,13 @@ class Task:
             advance: one step for all rows, which it changes; returns a mask of the finished ones. It stores the results of
                 finished rows itself.
             rounds: restarts, target classes, or both.
+            together: whether the batch of small images is filled with rounds of the same images, see :data:`FILL`. Most
+                images that withstand the first target class withstand all; of restarts, many would be in vain.
         """
         items = torch.arange(len(index) * rounds, device=index.device)
         slots, count, rows = self.slots or len(self.images), 0, Rows()
+        if together:
+            slots = max(slots, FILL // self.images[0].numel())
         while len(items) or count:
             if count < slots and len(items):
                 items = items[~self.broken[index[items % len(index)]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from RobustART.core.logits import average, check_logits, parameter_dtype
 from RobustART.core.seeding import generators_kept, seed_generators
+from RobustART.core.serving import own_module
 from RobustART.errors import ConfigError, ModelError, UserError, reason
-from RobustART.noise.attacks.watching import Watch
+from RobustART.noise.attacks.watching import Tally, Watch
 from RobustART.registry import import_path
 
 Model = Callable[[Tensor], Tensor]
@@ -69,24 +71,35 @@ class Victim:
             autocast.
         samples: passes that are averaged wherever the model is asked: their mean gradient and loss, their mean softmax.
         backward: makes of the model a callable whose gradient replaces the model's, or names such a function.
+
+    Attributes:
+        proposes: whether only exact logits count, because others are of lower precision or of another runtime.
     """
 
     def __init__(
         self, model: Model, labels: Tensor, amp: str | None = None, samples: int = 1, backward: Any = None
     ) -> None:
         self.model, self.amp, self.samples = model, amp, samples
+        self.exact = own_module(model)
+        self.proposes = amp is not None or self.exact is not model
         self._backward = replacement(backward)
         self._surrogate: Model | None = None
         self.dtype = parameter_dtype(model)
         self.classes: int | None = None
-        self.forward_passes = torch.zeros_like(labels)
+        self._forward = Tally(labels)
         self.watch = Watch(labels)
         self._labels = labels
+
+    @property
+    def forward_passes(self) -> Tensor:
+        """Forward passes of each image, int64 (N,)."""
+        return self._forward.total()
 
     def logits(self, points: Tensor, index: Tensor, *, exact: bool = False) -> Tensor:
         """Returns the logits (M, K) of points (M, C, H, W) of the images ``index``, (M,), without a graph.
 
-        With ``exact`` no autocast lowers their precision, neither this victim's nor the caller's.
+        With ``exact`` no autocast lowers their precision, neither this victim's nor the caller's, and the user's module
+        computes them.
         """
         # Not inference_mode: a defence that takes gradients while it predicts could not run in it.
         with torch.no_grad():
@@ -144,7 +157,7 @@ class Victim:
         return _Replaced.apply(self._ask(leaf, index, model=self._surrogate), own)
 
     def _ask(self, points: Tensor, index: Tensor, *, exact: bool = False, model: Model | None = None) -> Tensor:
-        model = model or self.model
+        model = model or (self.exact if exact else self.model)
         points = points if self.dtype is None else points.to(self.dtype)
         if exact:
             with torch.autocast(points.device.type, enabled=False):
@@ -158,7 +171,7 @@ class Victim:
         if self.classes is None:
             self.classes = logits.shape[1]
             check_labels(self._labels, self.classes)
-        self.forward_passes.index_add_(0, index, torch.ones_like(index))
+        self._forward.add(index)
         return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
 
 
@@ -229,7 +242,8 @@ def input_gradient(total: Tensor, leaf: Tensor, *, retain_graph: bool = False) -
 
 def check_output(output: object, count: int) -> None:
     """Raises ``ModelError`` unless a model's output is logits (count, K), K at least 2, without NaN."""
-    if check_logits(output, count).isnan().any():
+    logits = check_logits(output, count)
+    if not math.isfinite(logits.detach().sum()) and logits.isnan().any():
         raise ModelError("the model returned NaN logits; an attack on it would prove nothing")
 
 

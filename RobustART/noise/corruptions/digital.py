@@ -124,13 +124,13 @@ def elastic_transform(image: Array, severity: int, rng: np.random.Generator) -> 
 
 
 @functools.lru_cache(maxsize=64)
-def _enlarges_alike(small: int, length: int) -> bool:
-    """Returns whether OpenCV's nearest neighbours equal pillow's box filter: if no centre lies between pixels."""
+def _sources(small: int, length: int) -> NDArray[np.intp] | None:
+    """Returns the pixel that each of ``length`` shows after pillow's box filter; None if OpenCV's nearest ones differ."""
     cv2 = require("cv2")
     ramp = np.arange(small, dtype=np.float32)[None]
     nearest = cv2.resize(ramp, (length, 1), interpolation=cv2.INTER_NEAREST_EXACT)
     boxes = Image.fromarray(ramp).resize((length, 1), Image.Resampling.BOX)
-    return np.array_equal(nearest, np.asarray(boxes))
+    return np.asarray(boxes)[0].astype(np.intp) if np.array_equal(nearest, np.asarray(boxes)) else None
 
 
 def pixelate(image: Array, severity: int, rng: np.random.Generator) -> Array:
@@ -141,9 +141,11 @@ def pixelate(image: Array, severity: int, rng: np.random.Generator) -> Array:
     height, width = image.shape[:2]
     part = PIXELATE[severity - 1]
     small = Image.fromarray(image).resize((int(width * part), int(height * part)), Image.Resampling.BOX)
-    if _enlarges_alike(small.height, height) and _enlarges_alike(small.width, width):
+    rows = _sources(small.height, height)
+    if rows is not None and _sources(small.width, width) is not None:
         cv2 = require("cv2")
-        return cv2.resize(np.asarray(small), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        wide: Array = cv2.resize(np.asarray(small), (width, small.height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return wide.take(rows, axis=0)  # copies whole rows
     return np.array(small.resize((width, height), Image.Resampling.BOX))
 
 
