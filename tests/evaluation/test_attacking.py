@@ -32,7 +32,7 @@ QUESTIONS = 35
 
 
 class Stop(BaseException):
-    """The run is killed."""
+    """The run is killed; no error of the model."""
 
 
 class Stops(nn.Module):
