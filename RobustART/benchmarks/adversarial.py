@@ -29,16 +29,13 @@ from RobustART.metrics.spec import (
     TableSpec,
     add_benchmark,
 )
-from RobustART.metrics.trust import cell_signs, gradient_free
+from RobustART.metrics.trust import QUERIES, cell_signs, gradient_free
 from RobustART.records.lines import CLEAN, Records
 
 if TYPE_CHECKING:
     from RobustART.data import ImageDataset
 
 NAME = "adversarial"
-QUERIES = 200
-"""Queries of Square on images that all attacks with gradients have left: enough where gradients are masked, and too few to
-break what honest gradients did not."""
 CLEAN_ACCURACY = MetricSpec("clean_accuracy", "Percentage of images classified correctly without an attack.", "high")
 ROBUST = MetricSpec("robust_accuracy", "Percentage of all images classified correctly under the attack.", "high")
 AR = MetricSpec(

@@ -33,12 +33,12 @@ class Sign(NamedTuple):
 
 
 _AVERAGE = (
-    "attack it with samples: k (expectation over transformations) or with hop_skip_jump_linf, and average its answers with "
+    "attack it with samples: k (expectation over transformations) or with HopSkipJump, and average its answers with "
     "evaluation.repeats: k"
 )
 _DIFFERENTIABLE = (
     "replace the part without a useful gradient by backward: module:function in the attack, or use an attack without "
-    "gradients: autoattack_linf (which has Square), square or hop_skip_jump_linf"
+    "gradients in the same norm: AutoAttack (which has Square), Square or HopSkipJump"
 )
 
 SIGNS: dict[str, Sign] = {
@@ -55,11 +55,13 @@ SIGNS: dict[str, Sign] = {
         "a dynamic defence needs an adaptive attack, or one that needs no gradient, such as hop_skip_jump_linf", "attacks",
     ),
     "probabilities": Sign(
-        "outputs are probabilities", "the outputs look like probabilities, where gradients vanish", "give the logits"
+        "outputs are probabilities", "all outputs are in [0, 1], as probabilities are, where gradients vanish",
+        "give the logits"
     ),
     "nan_gradients": Sign("NaN gradients", "gradients are NaN or infinite, which no attack can follow", _DIFFERENTIABLE),
     "zero_gradients": Sign(
-        "zero gradients", "gradients are zero, so an attack that follows them does not move", _DIFFERENTIABLE, share=FEW
+        "zero gradients", "gradients are zero, so an attack that follows them does not move",
+        f"divide very large logits by a constant, or {_DIFFERENTIABLE}", share=FEW
     ),
     "constant_gradients": Sign(
         "constant gradients", "different images have one gradient, although the model is not linear between them",
@@ -78,7 +80,7 @@ SIGNS: dict[str, Sign] = {
         _DIFFERENTIABLE,
     ),
     "gradient_free": Sign(
-        "broken without gradients", "Square, which needs no gradient, breaks images that all attacks with gradients left",
+        "broken without gradients", "Square, which needs no gradient, breaks images that all attacks left",
         _DIFFERENTIABLE,
     ),
     "radius": Sign(

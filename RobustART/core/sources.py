@@ -30,13 +30,17 @@ def source_digests(used: Iterable[Any]) -> dict[str, str]:
     for entry in used:
         for own in _unwrapped(entry):
             module = getattr(own, "__module__", None) or "?"
-            if module.partition(".")[0] in LIBRARIES or module.partition(".")[0] in sys.stdlib_module_names - {
-                "__main__"
-            }:
+            if is_library(own):
                 continue
             key, digest = _digest(module, own)
             found[key] = digest
     return dict(sorted(found.items()))
+
+
+def is_library(own: Any) -> bool:
+    """Returns whether a function or class is of a library that results identify by version, or of Python's."""
+    package = (getattr(own, "__module__", None) or "?").partition(".")[0]
+    return package in LIBRARIES or package in sys.stdlib_module_names - {"__main__"}
 
 
 def _unwrapped(entry: Any) -> Iterable[Any]:

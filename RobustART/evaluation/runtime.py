@@ -8,14 +8,16 @@ attacks are always confirmed by the user's module.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +25,7 @@ from RobustART.benchmarks import Benchmark
 from RobustART.core.determinism import exact_arithmetic
 from RobustART.core.distributed import World
 from RobustART.core.serving import Served
-from RobustART.core.sources import source_digests
+from RobustART.core.sources import is_library, source_digests
 from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation.conditions import fingerprint, versions
 from RobustART.evaluation.portions import ELEMENTS, Portions
@@ -283,15 +285,54 @@ class _Seat:
             _check_faster(lambda: _gradient(copy, some), lambda: _gradient(self.own, some))
         self.copy = copy
 
-    def _key(self) -> str:
-        """Returns what identifies the exported graph: weights, simple attributes, source code of the user, versions."""
-        state = [
-            sorted((k, repr(v)) for k, v in vars(part).items() if isinstance(v, (bool, int, float, str, tuple, list)))
-            for part in self.model.modules()
-        ]
-        code = source_digests(type(part) for part in self.model.modules())
+    def _key(self) -> str | None:
+        """Returns what identifies the exported graph, or None if the model has attributes that nothing identifies.
+
+        These are weights, attributes of modules and of the user's classes, source code of the user, and versions.
+        """
+        parts = list(self.model.modules())
+        owners = [*parts, *dict.fromkeys(cls for part in parts for cls in type(part).__mro__ if not is_library(cls))]
+        try:
+            state = [sorted((name, _identity(value)) for name, value in _attributes(owner)) for owner in owners]
+        except (TypeError, RecursionError) as reason:
+            log.info("the graph of %s is not kept: %s", self.model.source, reason)
+            return None
+        code = source_digests(type(part) for part in parts)
         stated = json.dumps([fingerprint(self.model), state, code, versions(runtimes=True)])
         return hashlib.sha256(stated.encode()).hexdigest()[:32]
+
+
+def _attributes(owner: object) -> Iterator[tuple[str, Any]]:
+    """Yields the attributes of a module or class that neither its weights nor its source code determine."""
+    held = (nn.Module, nn.Parameter)
+    for name, value in vars(owner).items():
+        code = isinstance(owner, type) and (callable(value) or hasattr(value, "__get__"))
+        if not (code or name.startswith("__") or name in _HELD or isinstance(value, held)):
+            yield name, value
+
+
+_HELD = ("_parameters", "_modules", "_abc_impl")
+
+
+def _identity(value: Any) -> str:
+    """Returns what identifies a value in every process; raises a TypeError for an object that has no such thing."""
+    if isinstance(value, (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type(None))):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_identity, value))}]"
+    if isinstance(value, (dict, set, frozenset)):
+        pairs = value.items() if isinstance(value, dict) else [(entry, None) for entry in value]
+        return f"{{{', '.join(sorted(f'{_identity(key)}: {_identity(entry)}' for key, entry in pairs))}}}"
+    if isinstance(value, (Tensor, np.ndarray)):
+        array = np.ascontiguousarray(torch.as_tensor(value).detach().cpu().double().numpy())
+        return f"{value.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
+    if isinstance(value, functools.partial):
+        return f"{_identity(value.func)}({_identity(value.args)}, {_identity(value.keywords)})"
+    if is_library(value) and getattr(value, "__qualname__", "<").isidentifier():
+        return f"{value.__module__}.{value.__qualname__}"
+    if is_library(type(value)) and hasattr(value, "__dict__") and not callable(value):
+        return f"{type(value).__qualname__} {_identity(vars(value))}"
+    raise TypeError(f"nothing identifies an attribute of the type {type(value).__name__}")
 
 
 def _gradient(model: nn.Module, images: Tensor) -> None:

@@ -22,6 +22,9 @@ which that is chance. It starts elsewhere or takes other steps: on a digits netw
 _ACROSS = 1.5
 """Length of all steps together, in units of eps, from which an iterative attack reaches what FGSM does, also from a random
 start: that of the default steps."""
+QUERIES = 200
+"""Queries of Square on images that all attacks have left: enough where gradients are masked, and too few to break what
+honest gradients did not."""
 _NO_GRADIENTS = ("square", "hop_skip_jump_linf", "hop_skip_jump_l2")
 _ONE_STEP, _ITERATIVE = "fgsm", ("pgd_linf", "mim_linf", "apgd_ce", "apgd_dlr", "apgd_t")
 
@@ -30,7 +33,7 @@ Found = dict[str, str]
 
 
 def gradient_free(attack: str, settings: Mapping[str, Any]) -> bool:
-    """Returns whether an attack, or a stage of it, needs no gradients.
+    """Returns whether an attack, or a stage of it, needs no gradients and makes as many queries as the probe.
 
     Args:
         attack: its name; one of a library is ``library.name``.
@@ -38,7 +41,7 @@ def gradient_free(attack: str, settings: Mapping[str, Any]) -> bool:
     """
     name = attack.rpartition(".")[2]
     if not name.startswith("autoattack_"):
-        return name in _NO_GRADIENTS
+        return name in _NO_GRADIENTS and settings.get("steps", QUERIES) >= QUERIES
     return settings.get("version") != "rand" and "square" in (settings.get("attacks") or _NO_GRADIENTS)
 
 
@@ -115,8 +118,8 @@ class _Attacked:
 
     @property
     def blind(self) -> bool:
-        """Whether the number rests on gradients alone."""
-        return self.gradients and not gradient_free(self.place["attack"], self.settings)
+        """Whether no stage of the attack has searched without gradients as long as the probe."""
+        return not gradient_free(self.place["attack"], self.settings)
 
 
 def _stated(records: Records, number: int) -> Mapping[str, Any]:
@@ -226,7 +229,7 @@ def _more_steps(cells: list[_Attacked], table: PassRecords) -> Iterator[tuple[st
         for more in same:
             if more.name in _ITERATIVE and _crosses(more) and _clearly_more(table, more, one):
                 numbers = f"{more.cell} leaves {more.left}, {one.cell} {one.left} images"
-                yield "more_steps", numbers, [c for c in same if c.blind]
+                yield "more_steps", numbers, [c for c in same if c.gradients and c.blind]
 
 
 def _rising(cells: list[_Attacked], table: PassRecords) -> Iterator[tuple[str, str, list[_Attacked]]]:

@@ -147,7 +147,7 @@ def own_normalization(network: nn.Module) -> str | None:
     return None
 
 
-MOMENTS = ({"mean", "means", "mu"}, {"std", "stds", "stdev", "sigma"})
+MOMENTS = ({"mean", "means", "mu"}, {"std", "stds", "sd", "sds", "stdev", "sigma"})
 
 
 def _of_channels(value: Any) -> bool:

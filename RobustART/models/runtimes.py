@@ -1,7 +1,7 @@
 """Other runtimes for a model's passes without gradient: OpenVINO, ONNX Runtime and torch.compile, all in float32.
 
-A model is exported by ``torch.export``, which refuses control flow that depends on the images, to one ONNX graph with a
-fixed image size and any batch size. The graph is kept in the user's cache folder between runs.
+A model is exported by ``torch.export`` to one ONNX graph with a fixed image size and any batch size, unless it reads
+numbers from its images. The graph is kept in the user's cache folder between runs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from RobustART.core.files import open_whole
 from RobustART.core.optional import require
@@ -57,14 +58,34 @@ def check_plain(model: nn.Module) -> None:
             raise Unsuited(f"{name} is {str(value.dtype).removeprefix('torch.')}, not float32")
 
 
-def open_session(runtime: str, model: nn.Module, size: int, key: str) -> Session:
+class _Reads(TorchFunctionMode):
+    """Raises :class:`Unsuited` where a model reads a number from a tensor other than its parameters and buffers."""
+
+    _CALLS = frozenset(
+        getattr(Tensor, name)
+        for name in ("item", "tolist", "numpy", "__array__", "__bool__", "__int__", "__float__", "__index__")
+    )
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.fixed = {id(value) for value in (*model.parameters(), *model.buffers())}
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in self._CALLS and id(args[0]) not in self.fixed:
+            raise Unsuited(
+                f"it reads numbers from tensors (Tensor.{function.__name__}), and a graph would keep those of one image"
+            )
+        return function(*args, **(kwargs or {}))
+
+
+def open_session(runtime: str, model: nn.Module, size: int, key: str | None) -> Session:
     """Returns a session of a model; the model is not changed.
 
     Args:
         runtime: ``openvino``, ``onnxruntime`` or ``compile``.
         model: (N, 3, S, S) in [0, 1] to logits, in evaluation mode.
         size: S.
-        key: identifies the model and its weights in the cache of graphs.
+        key: identifies the model and its weights in the cache of graphs; None for a graph that is not kept.
 
     Raises:
         Unsuited: the runtime is missing, or the model cannot be exported.
@@ -75,7 +96,7 @@ def open_session(runtime: str, model: nn.Module, size: int, key: str) -> Session
             return _compiled(model)
         start = {"openvino": _openvino, "onnxruntime": _onnxruntime}[runtime]
         library = _import(runtime)
-        graph = cached(f"{key}-{size}", lambda: to_onnx(model, size))
+        graph = to_onnx(model, size) if key is None else cached(f"{key}-{size}", lambda: to_onnx(model, size))
         return start(library, graph, torch.get_num_threads())
     except (Unsuited, MemoryError):
         raise
@@ -87,6 +108,8 @@ def to_onnx(model: nn.Module, size: int) -> bytes:
     """Returns a model as an ONNX graph, from ``images`` (N, 3, size, size) to ``logits``, for any N."""
     own = copy.deepcopy(model).cpu().requires_grad_(False)
     example = torch.linspace(0, 1, 2 * 3 * size * size).reshape(2, 3, size, size)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), _Reads(own):
+        own(example)
     with _quiet(), torch.no_grad(), torch.random.fork_rng(devices=[]):
         program = torch.export.export(own, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False)
         buffer: Any = io.BytesIO()

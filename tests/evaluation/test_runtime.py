@@ -182,7 +182,7 @@ def training(model):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (Random, "the model is random"), (Branching, "data-dependent"), (hooked, "'network.0' has hooks"),
+        (Random, "the model is random"), (Branching, "it reads numbers from tensors"), (hooked, "'network.0' has hooks"),
         (training, "'network.1' is in training mode"),
     ],
 )  # fmt: skip
@@ -271,3 +271,39 @@ def test_a_cache_that_cannot_be_written_is_no_error(fast, cache, tmp_path, data,
 
 def test_a_world_of_one_process_shares_its_value():
     assert World("cpu", environ={}).share([1]) == [1]
+
+
+class Reads(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        torch.manual_seed(0)
+        self.how, self.head = how, nn.Linear(12, 3)
+
+    def forward(self, images):
+        return self.head(self.how(images).flatten(1))
+
+
+def key_of(how):
+    seat = runtime._Seat.__new__(runtime._Seat)
+    seat.model = wrap_model(Reads(how), {"input_size": 2, "resize": 2}).eval()
+    return seat._key()
+
+
+def test_a_graph_is_kept_only_where_its_key_identifies_the_model():
+    """Else an edited network would get the graph of the one before."""
+    assert key_of(torch.tensor([1.0])) == key_of(torch.tensor([1.0])) != key_of(torch.tensor([2.0]))
+    assert key_of({"scale": 1.0}) != key_of({"scale": 2.0})
+    assert key_of(nn.functional.relu) != key_of(nn.functional.gelu)
+    assert key_of(lambda images: images) is None
+    assert key_of(functools.partial(torch.clamp, min=0)) is None
+
+
+@pytest.mark.parametrize(
+    "how",
+    [lambda x: x / x.max().item(), lambda x: x if x.max() > 0.5 else -x, lambda x: x * float(x.mean())],
+    ids=["item", "branch", "float"],
+)
+def test_a_model_that_reads_numbers_from_its_images_is_not_exported(how):
+    """A graph would keep the number of the images of the export."""
+    with pytest.raises(runtimes.Unsuited, match="it reads numbers from tensors"):
+        runtimes.to_onnx(Reads(how).eval(), 2)

@@ -60,7 +60,7 @@ def test_answers_that_change(tmp_path, photos, options, sign, words):
     (warning,) = found
     assert "predictions changed, logits moved by up to" in warning
     if sign == "randomized":
-        for way in ("samples", "hop_skip_jump_linf", "evaluation.repeats"):
+        for way in ("samples", "HopSkipJump", "evaluation.repeats"):
             assert way in warning
 
 

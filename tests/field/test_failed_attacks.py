@@ -229,7 +229,7 @@ def test_the_probe_is_recorded_and_counted(tmp_path, digits):
     steps = attacked(net("round"), digits, tmp_path / "steps", {"attacks": [{"pgd_linf": {"steps": 2}}], "eps": [0.15]})
     assert any("gradient_free" in warning for warning in steps.data["warnings"])
     free = attacked(
-        net("round"), digits, tmp_path / "free", {"attacks": ["fgsm", {"square": {"steps": 20}}], "eps": [0.15]}
+        net("round"), digits, tmp_path / "free", {"attacks": ["fgsm", {"square": {"steps": 200}}], "eps": [0.15]}
     )
     assert list(free.data["benchmarks"]["adversarial"]["passes"]) == [*robust_cells(free)]
 
@@ -287,3 +287,26 @@ def test_a_replaced_gradient_is_an_answer(tmp_path, digits, monkeypatch):
     assert followed["value"] < masked["value"]
     assert "not_trustworthy" not in followed
     assert "zero gradients" in masked["not_trustworthy"]
+
+
+def test_a_weak_attack_without_gradients_replaces_no_probe(tmp_path, digits):
+    options = {"attacks": ["pgd_linf", {"square": {"steps": 1}}], "eps": [0.15]}
+    rows = robust(attacked(net("round"), digits, tmp_path, options))
+    assert all(estimate["not_trustworthy"] for row in rows.values() for estimate in row.values())
+
+
+@pytest.mark.parametrize("outputs", [torch.sigmoid, lambda z: z.softmax(1)], ids=["sigmoid", "softmax"])
+def test_probabilities_of_each_class_have_a_sign(digits, outputs):
+    images, labels = torch.rand(8, 3, 4, 4), torch.zeros(8, dtype=torch.long)
+    head = nn.Linear(48, 5).bfloat16()
+    found = check_model(nn.Sequential(nn.Flatten(), head, Outputs(outputs)), images, labels)
+    assert "probabilities" in found
+
+
+class Outputs(nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, logits):
+        return self.change(logits)

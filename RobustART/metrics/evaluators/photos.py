@@ -17,6 +17,7 @@ from RobustART.metrics.formats import Verdicts, original
 from RobustART.metrics.reading import competing_classes, one_cell, read_result
 from RobustART.metrics.results import Metric, Summary
 from RobustART.metrics.spec import BENCHMARKS
+from RobustART.metrics.trust import answer_signs, doubted_summary
 from RobustART.records.lines import Records
 
 
@@ -41,7 +42,8 @@ class ImageNetEvaluator:
         """
         if ours(res_file):
             records = _one_cell(res_file)
-            return Metric(top_k(records.passes[0].label_rank[:, 0], self.topk, competing_classes(records)))
+            summary = top_k(records.passes[0].label_rank[:, 0], self.topk, competing_classes(records))
+            return Metric(doubted_summary(summary, answer_signs(records)))
         return Metric(top_of(original().verdicts(res_file), self.topk))
 
 

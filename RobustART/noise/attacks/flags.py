@@ -80,8 +80,10 @@ def check_model(model: Model, images: Tensor, labels: Tensor, stages: Sequence[s
             logits = victim.logits(images, index)
         if watch.seen or before != _versions(model):
             flags["dynamic"] = SIGNS["dynamic"].meaning
-        near_one = bool(((logits.sum(1) - 1).abs() < 1e-5).all())
-        if near_one and bool((logits > -1e-5).all()) and bool((logits < 1 + 1e-5).all()):
+        rounding = torch.finfo(victim.dtype or logits.dtype).eps
+        if bool((logits >= -rounding).all()) and bool(
+            (logits <= 1 + rounding).all()
+        ):  # softmax, or sigmoid of each class
             flags["probabilities"] = SIGNS["probabilities"].meaning
         if not flags:
             flags = {name: SIGNS[name].meaning for name in _misleading_gradients(victim, images, logits)}
