@@ -2,6 +2,7 @@
 
 import functools
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from RobustART.metrics.comparison import compare
 from RobustART.metrics.robustness import attack_warnings
 from RobustART.metrics.spec import face
 from RobustART.metrics.trust import cell_signs
+from RobustART.noise import AddNoise
 from RobustART.noise.attacks import ATTACKS, AttackLog, check_model
 from RobustART.noise.attacks.costs import forward_passes
+from RobustART.noise.attacks.flags import AttackWarning
 from RobustART.noise.attacks.stages import stages_of
 from RobustART.records.journal import Journal
 from RobustART.records.lines import read_records
@@ -126,6 +129,31 @@ def test_signs_of_single_images_are_in_the_records(tmp_path, digits, name):
     for cell in table.cells[1:]:
         assert [sign in row.get(cell, {}) for row in table.flags] == tried.tolist()
         assert (table.backward[tried, table.cell(cell)] > 0).all()
+
+
+@pytest.mark.parametrize("noise", ["pgd_linf", "foolbox:LinfPGD"])
+def test_add_noise_warns_of_a_failed_attack(capsys, noise):
+    images, labels = (value[1400:1416] for value in make_judges.digits())
+    images = images.expand(-1, 3, -1, -1)
+    verbose = {} if ":" in noise else {"verbose": True}
+
+    def attack(model):
+        adding = AddNoise(noise)
+        adding.set_config(model=model, eps=0.1, **verbose)
+        with torch.inference_mode():
+            adding.add_noise(images, labels)
+        return capsys.readouterr().out
+
+    for name in ("nan", "zeroed"):
+        sign = MASKED[name][2]
+        with pytest.warns(AttackWarning, match=sign) as caught:
+            printed = attack(net(name))
+        assert len({str(warning.message) for warning in caught}) == len(caught)
+        assert not verbose or f"withstand it (not trustworthy: {WORDS[sign]}" in printed
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AttackWarning)
+        for model in (Net("plain"), Net("robust"), Net("robust").forward):
+            assert "not trustworthy" not in attack(model)
 
 
 @pytest.mark.parametrize("judge", ["plain", "robust"])
