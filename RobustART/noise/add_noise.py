@@ -192,7 +192,8 @@ class AddNoise:
         options = {name: value for name, value in self._config.items() if value is not inspect.Parameter.empty}
         model = options.pop("model")
         options.pop("backend", None)
-        verbose, log = options.pop("verbose", False), AttackLog()
+        verbose = options.pop("verbose", False)
+        log = AttackLog(verdicts=verbose)
         logs = "log" in options_of(function)
         if logs:
             options["log"] = log
