@@ -64,10 +64,10 @@ def write_board(
             lines.append(f"{benchmark}: {names} may not be compared with the others ({letter}); they differ in {keys}")
     withheld = []
     for number, run in enumerate(runs):
-        names = [f"{column.benchmark} {column.name}" for column in all_columns(runs) if column.withheld(number)]
-        if names:
+        numbers = [f"{column.benchmark} {column.name}" for column in all_columns(runs) if column.withheld(number)]
+        if numbers:
             withheld.append(
-                f"{run.name}: {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if names[4:] else "")
+                f"{run.name}: {', '.join(numbers[:4])}" + (f" and {len(numbers) - 4} more" if numbers[4:] else "")
             )
     if withheld:
         lines.append(
