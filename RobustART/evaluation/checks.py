@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from RobustART.data import ImageDataset
 from RobustART.data.imagenet import NUMBERS, ORDERED, WNIDS
 from RobustART.errors import ConfigError, DataError, ModelError, RecordError, UserError, reason
 from RobustART.models import Classifier
-from RobustART.records.lines import Records
+from RobustART.records.lines import Records, read_digests
 
 try:
     import fcntl
@@ -149,6 +149,45 @@ def check_same_images(runs: Sequence[tuple[Benchmark, Records]], results: Path) 
                         f"{file} was another image for {name} than for {benchmark.name}: {results / f'{name}.jsonl'} has "
                         f"the digest {before}, {results / f'{benchmark.name}.jsonl'} has {digest}. It was replaced between "
                         "the two; restore the image and delete the result file of the wrong one, or use --fresh"
+                    )
+
+
+Earlier = dict[str, dict[tuple[str, str], dict[str, str]]]
+"""Digests of images by benchmark, data set and file."""
+
+
+def earlier_images(results: Path, names: Collection[str]) -> Earlier:
+    """Returns the images of the result files in a folder, except those of the benchmarks ``names`` and damaged files."""
+    found: Earlier = {}
+    for path in sorted(results.glob("*.jsonl")):
+        if path.stem not in names:
+            with contextlib.suppress(RecordError, OSError):
+                found[path.stem] = read_digests(path)
+    return found
+
+
+def check_earlier_images(benchmark: Benchmark, records: Records, earlier: Earlier, results: Path) -> None:
+    """Raises a RecordError if an image differs from the one of an earlier run, of another benchmark in the same folder.
+
+    Args:
+        benchmark: the benchmark.
+        records: its records.
+        earlier: images of earlier runs.
+        results: folder of the result files.
+    """
+    data = records.header["conditions"]["data"]
+    for part, table, stated in zip(benchmark.passes, records.passes, data, strict=True):
+        if type(part.dataset) is not ImageDataset:
+            continue
+        for name, images in earlier.items():
+            before = images.get((stated["name"], stated["fingerprint"]), {})
+            for file, digest in zip(table.files, table.digests, strict=True):
+                if before.get(file, digest) != digest:
+                    raise RecordError(
+                        f"{file} is another image for {benchmark.name} than it was for {name}: "
+                        f"{results / f'{name}.jsonl'} has the digest {before[file]}, "
+                        f"{results / f'{benchmark.name}.jsonl'} has {digest}. It was replaced between the two; restore the "
+                        "image, evaluate both with --fresh, or use another output_dir"
                     )
 
 

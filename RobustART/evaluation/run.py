@@ -23,10 +23,12 @@ from RobustART.data import ImageDataset, balanced_subset
 from RobustART.errors import ConfigError, RecordError
 from RobustART.evaluation.blocks import evaluation_passes
 from RobustART.evaluation.checks import (
+    check_earlier_images,
     check_labels,
     check_other,
     check_same_classes,
     check_same_images,
+    earlier_images,
     one_class,
     only_writer,
     prepare_output,
@@ -165,6 +167,7 @@ def _run_plans(
     ask = questions(plans, classifier, stated, world.device, settings.seed)
     runs: list[tuple[Benchmark, Records]] = []
     timings: dict[str, dict[str, Any]] = {}
+    earlier = earlier_images(results, [benchmark.name for benchmark, _ in plans])
     for benchmark, chosen in plans:
         header = make_header(
             benchmark, chosen, classifier, weights, classes, world.device, settings,
@@ -178,6 +181,7 @@ def _run_plans(
         begun = time.monotonic()
         records, computed = run_benchmark(models, benchmark, header, chosen, stated, path, world, settings, ask)
         check_same_images([*runs, (benchmark, records)], results)
+        check_earlier_images(benchmark, records, earlier, results)
         timings[benchmark.name] = {**_timing(time.monotonic() - begun, computed), "images": sum(map(len, chosen))}
         runs.append((benchmark, records))
     every = {benchmark.name: records for benchmark, records in runs}

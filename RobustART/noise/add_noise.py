@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ from RobustART.core.defaults import DEFAULT_EPS
 from RobustART.core.imaging import REFERENCE, Array, check_jpeg_quality, decode, encode_jpeg
 from RobustART.core.options import attack_norm, convert, option_defaults, unknown_option
 from RobustART.core.seeding import image_seeds, numpy_generator
+from RobustART.core.signs import SIGNS
 from RobustART.errors import ConfigError, UnknownNameError, nearest
 from RobustART.noise.attacks import ATTACKS, AttackLog
+from RobustART.noise.attacks.flags import telling, warn
+from RobustART.noise.attacks.watching import Watched
 from RobustART.noise.corruptions import CORRUPTIONS, corrupt
 from RobustART.noise.kinds import kind_of, on_images, to_colour, to_grey
 from RobustART.noise.libraries import is_library_attack
@@ -143,6 +146,9 @@ class AddNoise:
 
         Raises:
             ConfigError, DataError: an option, the image or the label is invalid; the message says what is allowed.
+
+        Warns:
+            AttackWarning: the attack shows a sign that it failed, such as zero gradients, so its result is misleading.
         """
         who = f"the noise {self.noise_type}"
         if self.noise_type == "imagenet-s":
@@ -186,8 +192,10 @@ class AddNoise:
         options = {name: value for name, value in self._config.items() if value is not inspect.Parameter.empty}
         model = options.pop("model")
         options.pop("backend", None)
-        log = AttackLog() if options.pop("verbose", False) else None
-        if log is not None:
+        verbose = options.pop("verbose", False)
+        log = AttackLog(verdicts=verbose)
+        logs = "log" in options_of(function)
+        if logs:
             options["log"] = log
         size = options.pop("input_size", None)
         if options.get("norm") in DEFAULT_EPS and options["eps"] is None:
@@ -218,9 +226,16 @@ class AddNoise:
         if len(labels) != len(images) or labels.is_floating_point() or labels.dtype == torch.bool:
             raise ConfigError(f"labels must be {len(images)} integers, got {kind_of(label)}")
         seeds = image_seeds(self.seed, range(len(images)), self.noise_type).to(images.device)
+        if not logs:
+            with torch.inference_mode(False):  # the counts are changed in place
+                model = Watched(model, images)
         attacked = function(model, images, labels.long(), seeds=seeds, **options)
-        if log is not None:
-            print(_costs(log))
+        if not logs:
+            log.broken_by, log.signs = [None] * len(images), model.watch.signs()
+        signs = telling(log)
+        warn({name: meaning for name, meaning in signs.items() if name not in log.flags})  # AutoAttack warns itself
+        if verbose:
+            print(_costs(log, [SIGNS[name].words for name in {**log.flags, **signs} if name in SIGNS]))
         if pixels is None:
             return attacked
         change = attacked.permute(0, 2, 3, 1).cpu().double().numpy() * 255 - pixels
@@ -255,14 +270,15 @@ def _attack_defaults(noise_type: str, function: Callable[..., Tensor], backend: 
     return {"model": None, "backend": backend, **options}
 
 
-def _costs(log: AttackLog) -> str:
-    """Returns a report of an attack, one line per stage."""
+def _costs(log: AttackLog, doubts: Sequence[str]) -> str:
+    """Returns a report of an attack, one line per stage, with the signs that its result is not trustworthy."""
     lines = []
     for stage in log.stages:
         broken = sum(name == stage for name in log.broken_by)
         passes = f"{int(log.forward[stage].sum())} forward and {int(log.backward[stage].sum())} backward passes"
         lines.append(f"{stage}: broke {broken} of {len(log.broken_by)} images in {passes}")
-    return "\n".join([*lines, f"{int(log.robust.sum())} of {len(log.broken_by)} images withstand it"])
+    doubt = f" (not trustworthy: {', '.join(doubts)})" if doubts else ""
+    return "\n".join([*lines, f"{int(log.robust.sum())} of {len(log.broken_by)} images withstand it{doubt}"])
 
 
 def _device_of(model: Any) -> torch.device:

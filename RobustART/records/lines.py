@@ -42,6 +42,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,8 @@ from RobustART.records.sealing import seal, unsealed
 from RobustART.records.table import PassRecords, Table
 
 __all__ = [
-    "CLEAN", "FORMAT", "Key", "Line", "PassRecords", "Records", "config_hash", "is_result_file", "read_lines",
-    "read_records",
+    "CLEAN", "FORMAT", "Key", "Line", "PassRecords", "Records", "config_hash", "is_result_file", "read_digests",
+    "read_lines", "read_records",
 ]  # fmt: skip
 
 CLEAN = "clean"
@@ -200,6 +201,29 @@ def read_lines(path: Path) -> tuple[dict[str, Any], dict[Key, str], list[dict[st
         elif lines.setdefault(key, text) != text:
             raise RecordError(f"{place} repeats image {key[1]} of pass {key[0]} with other values")
     return header, lines, progress
+
+
+_IMAGE = re.compile(r'\{"id": \d+, "file": ("(?:[^"\\]|\\.)*"), "label": -?\d+, "digest": "([^"]*)"')
+_PASS = re.compile(r'"pass": (\d+)(?:, "crc": \d+)?\}$')
+
+
+def read_digests(path: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """Returns the digests of images by data set (name and fingerprint) and file, without reading the rest of the lines.
+
+    Raises:
+        RecordError: the file has no valid header.
+    """
+    header = _whole_header(path)
+    keys = [(own["name"], str(own.get("fingerprint"))) for own in header["conditions"].get("data", [])]
+    found: dict[tuple[str, str], dict[str, str]] = {key: {} for key in keys}
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        for text in file:
+            image = _IMAGE.match(text)
+            number = _PASS.search(text[-60:].rstrip()) if len(keys) > 1 else None
+            place = int(number[1]) if number else 0
+            if image and place < len(keys):
+                found[keys[place]][json.loads(image[1])] = image[2]
+    return found
 
 
 def read_records(path: str | Path) -> Records:

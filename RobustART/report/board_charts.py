@@ -50,7 +50,7 @@ def scatter(name: str, runs: Sequence[Run], x: Column | None, y: Column, familie
         for number in shown:
             run, vertical = runs[number], y.estimates[number]
             horizontal: Estimate | None = None if x is None else x.estimates[number]
-            colour, marker, _ = series(families.index(run.family))
+            colour, marker = series(families.index(run.family))
             assert vertical is not None
             across_at = float(run.parameters or 0 if horizontal is None else horizontal["value"])
             _bars(axes, number, across_at, vertical, horizontal, colour)
@@ -161,7 +161,7 @@ def strips(
                 y = middles[-1] + (order - (len(own) - 1) / 2) * 0.14
                 estimate = column.estimates[number]
                 assert estimate is not None
-                colour, marker, _ = series(families.index(runs[number].family))
+                colour, marker = series(families.index(runs[number].family))
                 if estimate["low"] is not None:
                     span = [estimate["low"], estimate["high"]]
                     axes.plot(span, [y, y], color=colour, alpha=0.35, linewidth=2.5, gid=f"run-{number}-wide")

@@ -29,7 +29,7 @@ def write_board(
     csv_to: str | Path | None = None,
     inputs: Sequence[str | Path] = (),
 ) -> list[str]:
-    """Writes the leaderboard, and returns lines that name the files and the runs that are not comparable.
+    """Writes the leaderboard, and returns lines that name the files, runs that are not comparable, and withheld numbers.
 
     Args:
         runs: runs from :func:`~RobustART.report.board_runs.read_runs`.
@@ -62,6 +62,17 @@ def write_board(
             names = ", ".join(runs[number].name for number in members)
             keys = ", ".join(key for key, _, _ in changed[:4]) + (", ..." if len(changed) > 4 else "")
             lines.append(f"{benchmark}: {names} may not be compared with the others ({letter}); they differ in {keys}")
+    withheld = []
+    for number, run in enumerate(runs):
+        numbers = [f"{column.benchmark} {column.name}" for column in all_columns(runs) if column.withheld(number)]
+        if numbers:
+            withheld.append(
+                f"{run.name}: {', '.join(numbers[:4])}" + (f" and {len(numbers) - 4} more" if numbers[4:] else "")
+            )
+    if withheld:
+        lines.append(
+            f"withheld because they are not trustworthy (--csv and --json have reasons): {'; '.join(withheld)}"
+        )
     return lines
 
 
@@ -92,18 +103,22 @@ def board_data(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def board_csv(runs: Sequence[Run]) -> str:
-    """Returns the leaderboard as CSV: a line for each run, with value, interval and number of images of each column."""
+    """Returns the leaderboard as CSV: a line for each run, with value, interval and number of images of each column.
+
+    The last column has the reasons of numbers that are withheld because they are not trustworthy.
+    """
     columns = all_columns(runs)
     order, first = ranking(runs, headlines(runs, columns))
     places = ranks(runs, order, first)
     parts = ("value", "low", "high", "n")
     heads = [f"{column.benchmark} {column.name} {part}" for column in columns for part in parts]
-    rows: list[list[Any]] = [[*HEADS, *FURTHER, *heads]]
+    rows: list[list[Any]] = [[*HEADS, *FURTHER, *heads, "reasons"]]
     for number, run in enumerate(runs):
         row = [run.name, run.folder, run.family, run.technique, run.parameters, run.input_size]
         row += [run.macs, places[number]]
         for column in columns:
             estimate = column.estimates[number] or {}
             row += ["" if estimate.get(part) is None else estimate[part] for part in parts]
-        rows.append(row)
+        found = [(column, column.withheld(number)) for column in columns]
+        rows.append([*row, " | ".join(f"{column.benchmark} {column.name}: {why}" for column, why in found if why)])
     return csv_table(rows)

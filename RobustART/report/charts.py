@@ -8,6 +8,7 @@ from typing import Any
 
 from RobustART.metrics.results import complement
 from RobustART.report.plotting import (
+    DASHES,
     INK,
     LINE,
     MUTED,
@@ -59,6 +60,8 @@ def radar(axes_of: Sequence[tuple[str, Estimate]]) -> Panel:
 def curves(entry: Mapping[str, Any], norm: str, name: str) -> Panel | None:
     """Returns a plot of robust accuracy against the radius with 95 % bands; None if there are fewer than two radii.
 
+    The lines of attacks with a number that is not trustworthy are dashed, and marked in the legend.
+
     Args:
         entry: entry of a benchmark of attacks in a report.
         norm: norm of the attacks to draw.
@@ -76,6 +79,7 @@ def curves(entry: Mapping[str, Any], norm: str, name: str) -> Panel | None:
         radii[0.0] = "0"
         for line in lines.values():
             line.append((0.0, "0", clean_accuracy))
+    doubted = [attack for attack, line in lines.items() if any(e.get("not_trustworthy") for _, _, e in line)]
     positive = sorted(eps for eps in radii if eps > 0)
     if not positive or len(radii) < 2:
         return None
@@ -83,8 +87,9 @@ def curves(entry: Mapping[str, Any], norm: str, name: str) -> Panel | None:
     spoken = f"Robust accuracy against the radius in {norm} under {attacked}; the numbers are in the table"
     with plot(name, spoken, WIDTH, 3.5) as (figure, panel):
         axes = figure.add_axes((0.12, 0.16, 0.85, 0.77))
-        for number, line in enumerate(lines.values()):
-            colour, marker, dashes = series(number)
+        for number, (attack, line) in enumerate(lines.items()):
+            colour, marker = series(number)
+            dashes: Any = (0, DASHES) if attack in doubted else "-"
             points = sorted(line, key=lambda point: point[0])
             x, y = [p[0] for p in points], [p[2]["value"] for p in points]
             axes.plot(x, y, color=colour, marker=marker, linestyle=dashes, markersize=6, label=str(number))
@@ -99,7 +104,7 @@ def curves(entry: Mapping[str, Any], norm: str, name: str) -> Panel | None:
         axes.set_ylabel("robust accuracy (%)")
         percent_axis(axes)
         axes.xaxis.grid(visible=False)
-    panel.legend = legend(list(lines))
+    panel.legend = legend(list(lines), doubted=doubted)
     return panel
 
 

@@ -41,6 +41,13 @@ class Column:
         estimate = self.estimates[run]
         return None if estimate is None else estimate["value"]
 
+    def withheld(self, run: int) -> str | None:
+        """Returns why the number of a run is withheld as not trustworthy, or None if it is not."""
+        estimate = self.estimates[run]
+        if estimate is None or estimate["value"] is not None or not estimate.get("not_trustworthy"):
+            return None
+        return estimate.get("reason") or ", ".join(estimate["not_trustworthy"])
+
     @property
     def images(self) -> int | None:
         """Number of images of every run; None if it differs between runs."""

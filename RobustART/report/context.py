@@ -123,7 +123,7 @@ def _attacks(spec: BenchmarkSpec, entry: Data) -> Iterator[Section]:
         "id": spec.name, "heading": "Adversarial noise", "kind": "attacks", "maps": maps,
         "panels": [panel for panel in panels if panel is not None],
         "caption": "Robust accuracy against the radius, with 95 % bands; clean accuracy is at radius 0. The axis is linear "
-        "up to the smallest radius and logarithmic from there.",
+        "up to the smallest radius and logarithmic from there. Dashed lines are not trustworthy: the table has the signs.",
     }  # fmt: skip
     drawn = charts.stages(entry)
     if drawn is not None:

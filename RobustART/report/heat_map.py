@@ -19,7 +19,7 @@ def heat_map(
     rows: Mapping[str, Mapping[str, Estimate]], caption: str, first: str = "", *, coloured: Collection[str] | None = None,
     groups: Mapping[str, Collection[str]] | None = None,
 ) -> Table:  # fmt: skip
-    """Returns a heat map: a table of percentages with coloured cells.
+    """Returns a heat map: a table of percentages with coloured cells; those that are not trustworthy have no colour.
 
     Args:
         rows: estimates by row and column.
@@ -32,7 +32,9 @@ def heat_map(
 
     def cell(row: str, name: str) -> Estimate | None:
         estimate = rows[row].get(name)
-        if estimate is None or estimate["value"] is None or not (coloured is None or name in coloured):
+        if estimate is None or estimate["value"] is None or estimate.get("not_trustworthy"):
+            return estimate
+        if coloured is not None and name not in coloured:
             return estimate
         return {**estimate, "style": colour(estimate["value"])}
 

@@ -12,8 +12,8 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from RobustART.core.optional import require
 from RobustART.report.rendering import clean
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 INK, MUTED, LINE, PAPER = "#010203", "#020304", "#030405", "#040506"
 """Placeholders for the colours of text, of less important text, of grids, and of the background."""
 SERIES = tuple(f"#0a0b{i:02x}" for i in range(8))
-"""Placeholders for the colours of series, which differ in markers and lines too."""
+"""Placeholders for the colours of series, which differ in markers too."""
 MARKERS = "osD^vPX*"
-DASHES: tuple[Any, ...] = (
-    "-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2)), (0, (3, 1)), (0, (1, 3)), (0, (8, 2, 1, 2, 1, 2)),
-)  # fmt: skip
+DASHES = (5, 2)
+"""Lengths of dash and gap of a series whose numbers are not trustworthy; the lines of all others are solid."""
 _VARIABLES = {
     INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", PAPER: "var(--paper)",
     **{colour: f"var(--s{i})" for i, colour in enumerate(SERIES)},
@@ -44,13 +43,9 @@ _STYLE = {
 _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
-def series(number: int) -> tuple[str, str, Any]:
-    """Returns colour, marker and line style of a series; colour and marker repeat together after 64 series."""
-    return (
-        SERIES[number % len(SERIES)],
-        MARKERS[(number + number // len(SERIES)) % len(MARKERS)],
-        DASHES[number % len(DASHES)],
-    )
+def series(number: int) -> tuple[str, str]:
+    """Returns colour and marker of a series; they repeat together after 64 series."""
+    return SERIES[number % len(SERIES)], MARKERS[(number + number // len(SERIES)) % len(MARKERS)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,21 +123,24 @@ def inline(svg: str, name: str, label: str) -> str:
     return re.sub(r"#[0-9a-f]{6}", lambda match: _VARIABLES.get(match[0], match[0]), svg)
 
 
-def legend(names: Sequence[str], *, lines: bool = True, boxes: Sequence[str] | None = None) -> list[Key]:
+def legend(
+    names: Sequence[str], *, lines: bool = True, boxes: Sequence[str] | None = None, doubted: Collection[str] = ()
+) -> list[Key]:
     """Returns the legend of the series 0, 1, and so on.
 
     Args:
         names: names of the series.
         lines: whether the series are lines with markers, instead of markers alone.
         boxes: colours of areas, if the series are areas.
+        doubted: names of the series whose numbers are not trustworthy.
     """
     if boxes is not None:
         return [Key(name, _VARIABLES[box]) for name, box in zip(names, boxes, strict=True)]
     found = []
     for number, name in enumerate(names):
-        colour, marker, dashes = series(number)
-        pattern = "" if dashes == "-" else " ".join(map(str, dashes[1]))
-        found.append(Key(name, _VARIABLES[colour], marker, pattern if lines else None))
+        colour, marker = series(number)
+        doubt, pattern = (" (not trustworthy)", " ".join(map(str, DASHES))) if name in doubted else ("", "")
+        found.append(Key(f"{name}{doubt}", _VARIABLES[colour], marker, pattern if lines else None))
     return found
 
 

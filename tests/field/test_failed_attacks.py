@@ -1,7 +1,9 @@
 """Failed attacks look like robust models: each kind has a sign, in the records and beside the number in every output."""
 
+import csv
 import functools
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -15,15 +17,20 @@ from RobustART.metrics.comparison import compare
 from RobustART.metrics.robustness import attack_warnings
 from RobustART.metrics.spec import face
 from RobustART.metrics.trust import cell_signs
+from RobustART.noise import AddNoise
 from RobustART.noise.attacks import ATTACKS, AttackLog, check_model
 from RobustART.noise.attacks.costs import forward_passes
+from RobustART.noise.attacks.flags import AttackWarning
 from RobustART.noise.attacks.stages import stages_of
 from RobustART.records.journal import Journal
 from RobustART.records.lines import read_records
 from RobustART.report.board import ranking
+from RobustART.report.board_files import board_data, write_board
 from RobustART.report.board_runs import read_runs
+from RobustART.report.charts import curves
 from RobustART.report.columns import all_columns, headlines
 from RobustART.report.context import key_numbers
+from RobustART.report.heat_map import heat_map
 from tests.noise.attacks import make_judges
 
 COUNT = 40
@@ -128,6 +135,30 @@ def test_signs_of_single_images_are_in_the_records(tmp_path, digits, name):
         assert (table.backward[tried, table.cell(cell)] > 0).all()
 
 
+@pytest.mark.parametrize(("noise", "verbose"), [("pgd_linf", True), ("pgd_linf", False), ("foolbox:LinfPGD", False)])
+def test_add_noise_warns_of_a_failed_attack(capsys, noise, verbose):
+    images, labels = (value[1400:1416] for value in make_judges.digits())
+    images = images.expand(-1, 3, -1, -1)
+
+    def attack(model):
+        adding = AddNoise(noise)
+        adding.set_config(model=model, eps=0.1, **({"verbose": True} if verbose else {}))
+        with torch.inference_mode():
+            adding.add_noise(images, labels)
+        return capsys.readouterr().out
+
+    for name in ("nan", "zeroed"):
+        sign = MASKED[name][2]
+        with pytest.warns(AttackWarning, match=sign) as caught:
+            printed = attack(net(name))
+        assert len({str(warning.message) for warning in caught}) == len(caught)
+        assert not verbose or f"withstand it (not trustworthy: {WORDS[sign]}" in printed
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AttackWarning)
+        for model in (Net("plain"), Net("robust"), Net("robust").forward):
+            assert "not trustworthy" not in attack(model)
+
+
 @pytest.mark.parametrize("judge", ["plain", "robust"])
 @pytest.mark.parametrize("options", [
     {"attacks": ["fgsm", "pgd_linf", "mim_linf", BY_FOOLBOX], "eps": [0.02, 0.1, 0.15]},
@@ -181,6 +212,35 @@ def test_a_number_with_a_sign_represents_nothing(tmp_path, digits):
     assert first is not None
     assert order[0] == 1
     assert first.value(0) is None
+    *_, told = write_board(runs, tmp_path / "board.html", csv_to=tmp_path / "board.csv")
+    assert told.startswith("withheld because they are not trustworthy")
+    assert f"{runs[0].name}: adversarial " in told
+    assert f"{runs[1].name}: adversarial " not in told
+    name = f"adversarial {first.name}"
+    lines = list(csv.DictReader((tmp_path / "board.csv").read_text().splitlines()))
+    assert lines[0][f"{name} value"] == lines[1]["reasons"] == ""
+    assert f"{name}: zero gradients" in lines[0]["reasons"]
+    assert "the number was " in lines[0]["reasons"]
+    column = next(c for c in board_data(runs)["columns"] if c["metric"] == first.metric)
+    assert column["estimates"][0]["reason"].startswith("zero gradients")
+
+
+def test_plots_mark_numbers_that_are_not_trustworthy(tmp_path, digits):
+    panels = {}
+    for name, model in (("round", net("round")), ("plain", Net())):
+        entry = attacked(model, digits, tmp_path / name, {"attacks": ["fgsm"], "eps": [0.1]}).data["benchmarks"][
+            "adversarial"
+        ]
+        panels[name] = curves(entry, "Linf", "curves")
+        styles = [
+            "style" in cell for row in entry["tables"]["robust_accuracy"].values()
+            for _, _, cells in [("", "", heat_map({"fgsm": row}, "").groups[0][1][0][1])] for cell in cells if cell
+        ]  # fmt: skip
+        assert styles == [name == "plain"]
+    assert [(key.name, key.dashes) for key in panels["round"].legend] == [("fgsm (not trustworthy)", "5 2")]
+    assert [(key.name, key.dashes) for key in panels["plain"].legend] == [("fgsm", "")]
+    assert "stroke-dasharray" in panels["round"].svg
+    assert "stroke-dasharray" not in panels["plain"].svg
 
 
 def test_cells_of_one_run_are_compared(tmp_path, digits):

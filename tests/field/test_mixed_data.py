@@ -31,6 +31,20 @@ def test_the_records_of_one_run_are_of_the_same_images(tmp_path, photo_folder, m
         evaluate(model, data, BENCHMARKS, output_dir=tmp_path, progress=False)
 
 
+def test_the_records_of_one_folder_are_of_the_same_images(tmp_path, photo_folder, model):
+    data = create_dataset(root_dir=photo_folder)
+    corrupted = {"imagenet_c": BENCHMARKS["imagenet_c"]}
+    for benchmarks in ({"clean": {}}, corrupted):
+        evaluate(model, data, benchmarks, output_dir=tmp_path, progress=False)
+    Image.fromarray(make_picture(99)).save(photo_folder / data.files[4])
+    with pytest.raises(
+        RecordError, match=rf"{data.files[4]} is another image .*clean\.jsonl has .*--fresh.* output_dir"
+    ):
+        evaluate(model, data, corrupted, output_dir=tmp_path, fresh=True, progress=False)
+    evaluate(model, data, BENCHMARKS, output_dir=tmp_path, fresh=True, progress=False)
+    evaluate(model, data, corrupted, output_dir=tmp_path, progress=False)
+
+
 def test_exchanged_files_of_a_generated_set(tmp_path, photo_folder, model):
     out = tmp_path / "generated"
     options = {"corruptions": ["pixelate"], "severities": [1]}

@@ -28,6 +28,9 @@ class AttackLog:
     """Warnings about the evaluation by name, as :mod:`RobustART.noise.attacks.flags` returns them."""
     signs: dict[str, Tensor] = field(default_factory=dict)
     """Images that show a sign of a failed attack (:mod:`RobustART.core.signs`) by its name, bool (N,) on the CPU."""
+    verdicts: bool = True
+    """Whether ``broken_by`` is needed, so that misclassified images are not attacked. If not, the result is that without a
+    log."""
 
     @property
     def stages(self) -> list[str]:

@@ -168,9 +168,9 @@ def attack_task(
 ) -> Iterator[Task]:
     """Guards the model, runs the attack in the ``with`` block, and fills the log when it is done.
 
-    If verdicts are needed (``keep_score``, a log, or ``stop="first"``), images that are misclassified before the attack
-    count as broken and get no further pass. An attack whose first pass is at the image itself finds that out without an
-    extra pass and sets ``skip_clean=False``.
+    If verdicts are needed (``keep_score``, a log of verdicts, or ``stop="first"``), images misclassified before the
+    attack count as broken and get no further pass. An attack whose first pass is at the image itself finds that out without
+    an extra pass and sets ``skip_clean=False``.
 
     Args:
         name: of the attack, for the log.
@@ -192,7 +192,7 @@ def attack_task(
         task = Task(
             name=name, victim=Victim(model, labels, common["amp"], **gradients), images=images, labels=labels, eps=eps,
             seeds=seeds, norm=norm, targeted=common["targeted"], stop=stop, slots=common["batch_size"],
-            keep_score=keep_score or stop is not None or log is not None,
+            keep_score=keep_score or stop is not None or (log is not None and log.verdicts),
             adversarial=images.clone(), broken=torch.zeros(len(images), dtype=torch.bool, device=images.device),
         )  # fmt: skip
         clean = torch.zeros_like(task.broken)

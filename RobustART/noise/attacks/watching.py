@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -117,17 +118,27 @@ class Watched(nn.Module):
 
     A point belongs to the image at its place in a batch of all images, otherwise to the nearest image.
 
+    Attributes that it lacks are those of the model.
+
     Args:
-        model: maps images (N, C, H, W) to logits (N, K).
+        model: any callable, images (N, C, H, W) to logits (N, K).
         images: the images that are attacked, (N, C, H, W).
     """
 
-    def __init__(self, model: nn.Module, images: Tensor) -> None:
+    def __init__(self, model: Callable[[Tensor], Tensor], images: Tensor) -> None:
         super().__init__()
-        self.model, self.training = model, model.training
+        self.model, self.training = model, getattr(model, "training", False)
         self.images = images
         self.watch = Watch(images.flatten(1)[:, 0])
         self.forward_passes = torch.zeros_like(self.watch.backward)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "model":
+                raise
+            return getattr(self.model, name)
 
     def forward(self, points: Tensor) -> Tensor:
         """Returns the model's logits."""
