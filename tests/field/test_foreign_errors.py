@@ -489,3 +489,33 @@ def test_models_that_cannot_be_copied_or_hashed_are_taken(data, tmp_path):
     report = evaluate(create_model("torchvision:squeezenet1_0", num_classes=3, preprocessing={**SIZE, "input_size": 64,
         "resize": 64}), data, {"clean": {}}, output_dir=tmp_path)  # fmt: skip
     assert report.data["benchmarks"]["clean"]
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_closed_streams_are_the_null_device(closed, small_config):
+    """The command runs to its end, and its files have none of its output."""
+    for command in (
+        ["RobustART.cli", "list", "attacks"], ["RobustART.training.cls_solver", "--config", str(small_config)],
+    ):  # fmt: skip
+        run = subprocess.run(
+            ["sh", "-c", 'exec "$@" ' + " ".join(f"{n}>&-" for n in closed), "sh", sys.executable, "-m", *command],
+            capture_output=True, check=False, text=True, cwd=ROOT, env=solver_environ(),
+        )  # fmt: skip
+        assert run.returncode == 0
+        assert "Traceback" not in run.stderr
+    assert list(small_config.parent.glob("**/clean.jsonl"))
+
+
+@pytest.mark.parametrize("place", ["import", "build", "forward"])
+def test_a_users_exit_is_an_error(place, small_config, capsys):
+    name, leave = f"exits_{place}", "import sys; sys.exit()"
+    lines = {"import": f"{leave}\n", "build": f"def build():\n    {leave}\n"}.get(
+        place,
+        "from torch import nn\nclass build(nn.Module):\n    def __init__(self, **_):\n        super().__init__()\n"
+        f"    def forward(self, x):\n        {leave}\n",
+    )
+    (small_config.parent / f"{name}.py").write_text(lines)
+    assert main(["--config", str(small_config), "--set", f"model.type={name}:build", "--set", f"imports=[{name}]"]) == 2
+    shown = capsys.readouterr().err.splitlines()[-1]
+    assert shown.startswith("error: ")
+    assert f"{name}.py, line {lines.count(chr(10))})" in shown
