@@ -519,3 +519,58 @@ def test_a_users_exit_is_an_error(place, small_config, capsys):
     shown = capsys.readouterr().err.splitlines()[-1]
     assert shown.startswith("error: ")
     assert f"{name}.py, line {lines.count(chr(10))})" in shown
+
+
+def test_files_that_are_taken_for_weights_are_named(tmp_path):
+    from safetensors.torch import save
+
+    np.savez(tmp_path / "x.npz", a=np.zeros(3))
+    contents = {
+        "a pointer of git-LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n",
+        "a web page": b"\n<!DOCTYPE html><html></html>",
+        "a gzip archive": b"\x1f\x8b\x08\x00",
+        "a safetensors file": save(network().state_dict()),
+        "a NumPy archive": (tmp_path / "x.npz").read_bytes(),
+        "empty": b"",
+    }
+    for kind, content in contents.items():
+        (tmp_path / "x.pt").write_bytes(content)
+        with pytest.raises(WeightsError, match=f"x.pt is {kind}"):
+            load_weights(network(), tmp_path / "x.pt")
+    (tmp_path / "x.pt").write_bytes(b"hello")
+    with pytest.raises(WeightsError) as caught:
+        load_weights(network(), tmp_path / "x.pt")
+    assert "file an issue" not in str(caught.value)
+    assert not str(caught.value).endswith(":")
+
+
+def test_a_damaged_name_in_an_archive_is_one_line(tmp_path):
+    torch.save(network().state_dict(), tmp_path / "x.pt")
+    whole = (tmp_path / "x.pt").read_bytes()
+    place = whole.index(b"PK\x01\x02")
+    for flag in (0x00, 0x08):  # with and without the flag of UTF-8
+        data = bytearray(whole)
+        data[place + 9], data[place + 46] = flag, 0xFF
+        (tmp_path / "x.pt").write_bytes(data)
+        with pytest.raises(WeightsError, match=r"x\.pt (is damaged|cannot be read)"):
+            load_weights(network(), tmp_path / "x.pt")
+
+
+def test_a_prefix_beside_other_names_is_removed(tmp_path, caplog):
+    state = {f"model.{name}": value for name, value in network().state_dict().items()}
+    torch.save({"state_dict": {**state, "loss_fn.w": torch.ones(1)}}, tmp_path / "x.pt")
+    fresh = network()
+    nn.init.zeros_(fresh[0].weight)
+    assert load_weights(fresh, tmp_path / "x.pt") == []
+    assert torch.equal(fresh[0].weight, network()[0].weight)
+    assert "left out: loss_fn.w" in caplog.text
+    two = {f"net.{name}": value for name, value in network().state_dict().items()}
+    torch.save({**state, **two}, tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match="does not fit"):
+        load_weights(network(), tmp_path / "x.pt")
+
+
+def test_complex_weights_are_refused(tmp_path):
+    torch.save({k: v.to(torch.complex64) for k, v in network().state_dict().items()}, tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match="weights are complex: 0.weight"):
+        load_weights(network(), tmp_path / "x.pt")
