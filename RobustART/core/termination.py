@@ -75,11 +75,11 @@ def _termination_raised() -> Iterator[None]:
 def exit_status(command: Callable[[], int]) -> int:
     """Runs a command and returns its exit status; one line on stderr says what has ended it early.
 
-    Closed standard streams are replaced by the null device. Characters that the encoding of stdout lacks are escaped. A reader that closes stdout early, such as ``head``, ends the
-    command without a message.
+    Closed standard streams are replaced by the null device. Characters that the encoding of stdout lacks are escaped. A
+    reader that closes stdout early, such as ``head``, ends the command without a message.
 
     Returns:
-        What the command returns; 2 after a UserError or OSError, 130 after Ctrl-C, 141 after stdout was closed, 143 after
+        What the command returns; 2 after a UserError, an OSError or a user's sys.exit, 130 after Ctrl-C, 141 after stdout was closed, 143 after
         SIGTERM.
     """
     _open_streams()
@@ -106,7 +106,7 @@ def _open_streams() -> None:
             null = os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor
             os.set_inheritable(null, True)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w" if descriptor else "r", encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, "w" if descriptor else "r", encoding="utf-8"))  # noqa: SIM115
 
 
 def _flushed() -> int:

@@ -72,7 +72,9 @@ def _without_prefixes(state: dict[str, Tensor], name: str, own: set[str]) -> dic
             break
     if beside := _prefix_beside_others(found, own):
         left = [key for key in found if not key.startswith(beside)]
-        log.warning("%s: %d names without the prefix %s are left out: %s", name, len(left), beside, ", ".join(left[:20]))
+        log.warning(
+            "%s: %d names without the prefix %s are left out: %s", name, len(left), beside, ", ".join(left[:20])
+        )
         removed.append(beside.removesuffix("."))
         found = {key.removeprefix(beside): value for key, value in found.items() if key.startswith(beside)}
     if removed:
@@ -81,7 +83,7 @@ def _without_prefixes(state: dict[str, Tensor], name: str, own: set[str]) -> dic
 
 
 def _prefix_beside_others(state: Mapping[str, Tensor], own: set[str]) -> str | None:
-    """Returns the one prefix of :data:`PREFIXES` under which a state dict has all names of a network; None if none or two."""
+    """Returns the one prefix of :data:`PREFIXES` under which a state dict has all names of a network, else None."""
     needed = [key for key in own if not key.endswith("num_batches_tracked")]
     if not needed or own & set(state):
         return None
