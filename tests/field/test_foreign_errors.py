@@ -574,3 +574,77 @@ def test_complex_weights_are_refused(tmp_path):
     torch.save({k: v.to(torch.complex64) for k, v in network().state_dict().items()}, tmp_path / "x.pt")
     with pytest.raises(WeightsError, match="weights are complex: 0.weight"):
         load_weights(network(), tmp_path / "x.pt")
+
+
+class Foreign(torch.Tensor):
+    """A tensor whose every operation fails."""
+
+    @classmethod
+    def __torch_function__(cls, *_, **__):
+        raise RuntimeError("not mine")
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise KeyError("x")
+
+
+def unprintable(x):
+    raise Unprintable
+
+
+@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (torch.Tensor.to_sparse, "must return logits as a dense tensor .*got a sparse_coo one"),
+        (lambda x: x.to("meta"), "got a tensor on the meta device"),
+        (lambda x: torch.nested.nested_tensor(list(x)), "got a nested one"),
+        (unprintable, "the model fails.*Unprintable: its message cannot be made"),
+    ],
+)
+def test_tensors_that_are_no_logits_and_errors_without_message(first, output, message, data, tmp_path):
+    network = Odd(after=lambda x: x if network.calls <= first else output(x))
+    with pytest.raises(ModelError, match=message) as caught:
+        evaluate(network, data, {"clean": {}}, batch_size=3, preprocessing=SIZE, output_dir=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tensor_of_a_subclass_is_taken_as_a_plain_one(data, tmp_path):
+    plain, own = (
+        evaluate(Odd(after=after), data, {"clean": {}}, preprocessing=SIZE, output_dir=tmp_path / name).data[
+            "benchmarks"
+        ]
+        for name, after in (("plain", lambda x: x), ("own", lambda x: x.as_subclass(Foreign)))
+    )
+    assert plain["clean"]["metrics"] == own["clean"]["metrics"]
+
+
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_number_of_outputs_that_changes_names_the_cell(first, data, tmp_path):
+    network = Odd(after=lambda x: x if network.calls <= first else torch.cat([x, x], 1))
+    with pytest.raises(ModelError, match=r"returned 6 outputs, but 3 before \(in the cell 'clean'"):
+        evaluate(network, data, {"clean": {}}, batch_size=3, preprocessing=SIZE, output_dir=tmp_path)
+
+
+def test_an_input_that_no_memory_holds_names_the_option(small_config, capsys):
+    huge = "model.preprocessing={input_size: 1000000, resize: 1000000}"
+    assert main(["--config", str(small_config), "--check", "--set", huge]) == 2
+    assert "an image of input_size 1000000 does not fit in memory" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('"a\\nb": 1', r"unknown key 'a\nb'"),
+        ('"a\\u202eb": 1', r"unknown key 'a\u202eb'"),
+        ('output_dir: "\\ud800x"', r"output_dir must be a string of valid characters, got '\ud800x'"),
+    ],
+)
+def test_characters_that_cannot_be_shown_or_encoded(line, message, small_config, capsys):
+    kept = [old for old in small_config.read_text().splitlines() if not old.startswith("output_dir:")]
+    small_config.write_text("\n".join([*kept, line, ""]))
+    assert main(["--config", str(small_config), "--check"]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
