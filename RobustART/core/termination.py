@@ -79,8 +79,8 @@ def exit_status(command: Callable[[], int]) -> int:
     reader that closes stdout early, such as ``head``, ends the command without a message.
 
     Returns:
-        What the command returns; 2 after a UserError, an OSError or a user's sys.exit, 130 after Ctrl-C, 141 after stdout was closed, 143 after
-        SIGTERM.
+        What the command returns; 2 after a UserError, an OSError or a user's sys.exit, 130 after Ctrl-C, 141 after stdout
+        was closed, 143 after SIGTERM.
     """
     _open_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
