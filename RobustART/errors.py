@@ -65,7 +65,10 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 def reason(error: BaseException) -> str:
     """Returns what another's code raised, on one line: type, message, and the last line of a user's file, if any."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # a __str__ of a user's
+        text = "its message cannot be made"
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {text}"  # names file and line
     frames = traceback.extract_tb(error.__traceback__)

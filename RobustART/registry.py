@@ -122,7 +122,7 @@ def import_module(name: str, asked: str) -> Any:
         return importlib.import_module(name)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is None or not f"{name}.".startswith(f"{missing}."):
             raise ConfigError(f"{asked}: the module {name} cannot be imported: {reason(error)}") from error
@@ -141,6 +141,6 @@ def load_plugins() -> None:
     for point in importlib.metadata.entry_points(group=PLUGINS):
         try:
             point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             why = reason(error)
             raise ConfigError(f"the plugin {point.name} ({point.value}) cannot be imported: {why}") from error

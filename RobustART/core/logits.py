@@ -15,8 +15,8 @@ ONE_LOGIT = (
 )
 
 
-def check_logits(output: object, count: int) -> Tensor:
-    """Returns a model's output if it is logits (count, K) with K of at least 2.
+def check_logits(output: object, count: int, *, valued: bool = False) -> Tensor:
+    """Returns a model's output if it is logits (count, K) with K of at least 2; with ``valued``, not on the meta device.
 
     Raises:
         ModelError: it is something else; the message says how to wrap the model.
@@ -26,6 +26,8 @@ def check_logits(output: object, count: int) -> Tensor:
         got = f"{str(logits.dtype).removeprefix('torch.')} {tuple(logits.shape)}"
         hint = f"; {ONE_LOGIT}" if logits.is_floating_point() and logits.shape in ((count,), (count, 1)) else ""
         raise ModelError(f"the model must return logits of shape ({count}, K) with K of at least 2, got {got}{hint}")
+    if valued and logits.is_meta:
+        raise ModelError("the model must return logits with values, got a tensor on the meta device, which has none")
     return logits
 
 
@@ -55,9 +57,13 @@ def average(answers: Tensor) -> Tensor:
 
 def logits_of(output: object, network: nn.Module | None = None) -> Tensor:
     """Returns a network's output if it is a tensor; otherwise a ModelError says what it is and how to fix that."""
-    if isinstance(output, Tensor):
-        return output
     name = "the model" if network is None else f"the model ({type(network).__name__})"
+    if isinstance(output, Tensor):
+        output = output if type(output) is Tensor else _plain(output)
+        if output.is_nested or output.layout is not torch.strided:
+            kind = "a nested" if output.is_nested else f"a {str(output.layout).removeprefix('torch.')}"
+            raise ModelError(f"{name} must return logits as a dense tensor (N, K), got {kind} one")
+        return output
     message = f"{name} must return logits as a tensor (N, K), got {type(output).__name__}"
     if network is not None and network.training and getattr(network, "aux_logits", False):
         raise ModelError(
@@ -68,3 +74,12 @@ def logits_of(output: object, network: nn.Module | None = None) -> Tensor:
         f"{message}. Wrap it in a module whose forward returns, for example, "
         f"`self.model(images){'[0]' if isinstance(output, (tuple, list)) else '.logits'}`"
     )
+
+
+def _plain(output: Tensor) -> Tensor:
+    """Returns a tensor of a subclass with operations other than PyTorch's as a plain tensor, others as they are."""
+    own = getattr(type(output).__torch_function__, "__func__", None)
+    if own is None or own is getattr(Tensor.__torch_function__, "__func__", None):
+        return output
+    with torch._C.DisableTorchFunctionSubclass():
+        return output.as_subclass(Tensor)

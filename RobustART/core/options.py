@@ -73,7 +73,9 @@ def unknown_option(name: object, known: Collection[str], place: str) -> ConfigEr
 
 
 def _path(place: str, name: object) -> str:
-    return f"{place}{': ' if ' ' in place else '.' if place else ''}{name}"
+    key = str(name)
+    key = key if key.isprintable() else ascii(key)
+    return f"{place}{': ' if ' ' in place else '.' if place else ''}{key}"
 
 
 class _MismatchError(Exception):
@@ -206,6 +208,12 @@ def _string(value: Any, path: str) -> str:
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str):
         raise _MismatchError
+    try:
+        text.encode("utf-8", "surrogateescape")  # as paths are
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{path} must be a string of valid characters, got {text!r}, which cannot be encoded"
+        ) from None
     return text
 
 

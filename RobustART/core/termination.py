@@ -5,15 +5,17 @@ A training ends between two steps instead, where it can save a checkpoint: it de
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import os
 import select
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 
-from RobustART.errors import UserError
+from RobustART.errors import UserError, reason
 
 STATUS = 128 + signal.SIGTERM
 OUTPUT_CLOSED = 128 + 13
@@ -73,21 +75,38 @@ def _termination_raised() -> Iterator[None]:
 def exit_status(command: Callable[[], int]) -> int:
     """Runs a command and returns its exit status; one line on stderr says what has ended it early.
 
-    Characters that the encoding of stdout lacks are escaped. A reader that closes stdout early, such as ``head``, ends the
-    command without a message.
+    Closed standard streams are replaced by the null device. Characters that the encoding of stdout lacks are escaped. A
+    reader that closes stdout early, such as ``head``, ends the command without a message.
 
     Returns:
-        What the command returns; 2 after a UserError or OSError, 130 after Ctrl-C, 141 after stdout was closed, 143 after
-        SIGTERM.
+        What the command returns; 2 after a UserError, an OSError or a user's sys.exit, 130 after Ctrl-C, 141 after stdout
+        was closed, 143 after SIGTERM.
     """
+    _open_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = _status(command)
-    except SystemExit:  # of argparse, which prints too
+    except SystemExit as error:
         _flushed()
-        raise
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        if frame.filename == argparse.__file__:  # it has printed the reason
+            raise
+        print(f"error: code outside this package ended the program: {reason(error)}", file=sys.stderr)
+        status = 2
     return _flushed() or status
+
+
+def _open_streams() -> None:
+    """Opens the null device in place of each closed standard stream, so that no other file takes its descriptor."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor
+            os.set_inheritable(null, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if descriptor else "r", encoding="utf-8"))  # noqa: SIM115
 
 
 def _flushed() -> int:

@@ -69,11 +69,19 @@ def evaluation_passes(passes: Sequence[Pass], ids: Sequence[Sequence[int]]) -> i
     return total
 
 
-def _asked(network: Callable[[Tensor], Tensor], images: Tensor, rows: Tensor, place: Place) -> Tensor:
-    """Returns the float32 logits of a batch, or raises a ModelError that has the cell and the image."""
+def _asked(
+    network: Callable[[Tensor], Tensor], images: Tensor, rows: Tensor, place: Place, classes: int | None
+) -> Tensor:
+    """Returns the float32 logits of a batch, or raises a ModelError that has the cell and the image.
+
+    ``classes`` is the number of outputs of the model; None if any is valid.
+    """
 
     def ask(some: Tensor) -> Tensor:
-        return check_logits(network(some), len(some)).float()
+        logits = check_logits(network(some), len(some), valued=True)
+        if classes is not None and logits.shape[1] != classes:
+            raise ModelError(f"the model returned {logits.shape[1]} outputs, but {classes} before")
+        return logits.float()
 
     try:
         return ask(images)
@@ -100,15 +108,17 @@ class PassRunner:
         device: device of the models.
         settings: batch size, precision and seed.
         grid: all blocks of the pass.
+        outputs: number of outputs that all models must have; None is that of each model's first answer.
     """
 
     def __init__(
         self, models: Mapping[str | None, nn.Module], number: int, part: Pass, device: torch.device, settings: Settings,
-        grid: Sequence[Sequence[int]],
+        grid: Sequence[Sequence[int]], outputs: int | None = None,
     ) -> None:  # fmt: skip
         self.places = {block[0]: (place, place + 1) for place, block in enumerate(grid)}
         self.models, self.number, self.part, self.device, self.settings = models, number, part, device, settings
         self.cells = part.cells
+        self.outputs = dict.fromkeys(models, outputs)
         self.view_of = view_names(part.cells)
         self.seen_as = [cell for name, cell in zip(self.view_of, self.cells, strict=True) if name == cell.name]
         self.columns = {cell.name: i for i, cell in enumerate(self.seen_as)}
@@ -132,7 +142,8 @@ class PassRunner:
                 chunk, answers = images[own[0] : own[-1] + 1], []
                 for repeat in range(self.settings.repeats):
                     seed_generators(image_seed(key, number, f"answer {repeat}"), self.device)
-                    answers.append(_asked(network, chunk, own, place))
+                    answers.append(_asked(network, chunk, own, place, self.outputs.get(model)))
+                    self.outputs[model] = answers[-1].shape[1]
                 found.append(torch.stack(answers, dim=1))
         return torch.cat(found)
 

@@ -39,7 +39,10 @@ def probe(model: nn.Module, size: int, device: torch.device) -> int:
     Raises:
         ModelError: the model does not return logits, or fails on the image.
     """
-    grey = torch.full((1, 3, size, size), 0.5, device=device)
+    try:
+        grey = torch.full((1, 3, size, size), 0.5, device=device)
+    except (RuntimeError, MemoryError):
+        raise ModelError(f"an image of input_size {size} does not fit in memory; see model.preprocessing") from None
     try:
         with torch.no_grad():
             output = model(grey)
@@ -47,7 +50,7 @@ def probe(model: nn.Module, size: int, device: torch.device) -> int:
         raise
     except Exception as error:
         raise ModelError(f"the model fails on an image of shape (1, 3, {size}, {size}): {reason(error)}") from error
-    return check_logits(output, 1).shape[1]
+    return check_logits(output, 1, valued=True).shape[1]
 
 
 def check_other(name: str | None, model: Classifier, stated: Preprocessing, classes: int, own: int) -> None:

@@ -64,6 +64,7 @@ def run_benchmark(
     world: World,
     settings: Settings,
     ask: Callable[[Benchmark], dict[str, Any]] = lambda _: {},
+    outputs: int | None = None,
 ) -> tuple[Records, int]:
     """Evaluates the blocks of a benchmark that are not recorded yet.
 
@@ -79,6 +80,7 @@ def run_benchmark(
         settings: batch size, loader processes, precision, seed.
         ask: returns the signs of the benchmark's models that the header states, see
             :func:`~RobustART.evaluation.questions.questions`; called if there is something to compute.
+        outputs: number of outputs that all models must have; None is that of each model's first answer.
 
     Returns:
         All records of the benchmark, and the number of images that this run computed.
@@ -109,7 +111,15 @@ def run_benchmark(
         journal.open()
         try:
             _run_blocks(
-                models, benchmark, grids, left[world.rank :: world.size], preprocessing, journal, world, settings
+                models,
+                benchmark,
+                grids,
+                left[world.rank :: world.size],
+                preprocessing,
+                journal,
+                world,
+                settings,
+                outputs,
             )
         finally:
             journal.close()
@@ -143,6 +153,7 @@ def _run_blocks(
     journal: Journal,
     world: World,
     settings: Settings,
+    outputs: int | None,
 ) -> None:
     total = sum(len(block) for _, block in blocks)
     if world.device.type == "cpu":
@@ -156,7 +167,7 @@ def _run_blocks(
             mine = [block for index, block in blocks if index == number]
             if not mine:
                 continue
-            runner = PassRunner(models, number, part, world.device, settings, grids[number])
+            runner = PassRunner(models, number, part, world.device, settings, grids[number], outputs)
             step = max(1, 32 // len(runner.views))
             groups = [block[i : i + step] for block in mine for i in range(0, len(block), step)]
             loaded = load_views(

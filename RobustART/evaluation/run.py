@@ -179,7 +179,9 @@ def _run_plans(
         world.barrier()
         models = runtimes.served({None: classifier, **benchmark.models})
         begun = time.monotonic()
-        records, computed = run_benchmark(models, benchmark, header, chosen, stated, path, world, settings, ask)
+        records, computed = run_benchmark(
+            models, benchmark, header, chosen, stated, path, world, settings, ask, classes
+        )
         check_same_images([*runs, (benchmark, records)], results)
         check_earlier_images(benchmark, records, earlier, results)
         timings[benchmark.name] = {**_timing(time.monotonic() - begun, computed), "images": sum(map(len, chosen))}

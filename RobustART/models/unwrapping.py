@@ -70,6 +70,23 @@ def _without_prefixes(state: dict[str, Tensor], name: str, own: set[str]) -> dic
                 removed, beyond, found = removed + beyond, [], plain
         else:
             break
+    if beside := _prefix_beside_others(found, own):
+        left = [key for key in found if not key.startswith(beside)]
+        log.warning(
+            "%s: %d names without the prefix %s are left out: %s", name, len(left), beside, ", ".join(left[:20])
+        )
+        removed.append(beside.removesuffix("."))
+        found = {key.removeprefix(beside): value for key, value in found.items() if key.startswith(beside)}
     if removed:
         log.info("%s: removed %s from the names of its weights", name, ", ".join(f"{part}." for part in removed))
     return found
+
+
+def _prefix_beside_others(state: Mapping[str, Tensor], own: set[str]) -> str | None:
+    """Returns the one prefix of :data:`PREFIXES` under which a state dict has all names of a network, else None."""
+    needed = [key for key in own if not key.endswith("num_batches_tracked")]
+    if not needed or own & set(state):
+        return None
+    prefixes = [key.removesuffix(needed[0]) for key in state if key.endswith(f".{needed[0]}")]
+    found = [p for p in prefixes if set(p[:-1].split(".")) <= set(PREFIXES) and all(p + key in state for key in needed)]
+    return found[0] if len(found) == 1 and not all(key.startswith(found[0]) for key in state) else None

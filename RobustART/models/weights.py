@@ -94,6 +94,8 @@ def read_weights(path: str | Path) -> Any:
             data: Any = load_file(path)
         except Exception as error:
             raise WeightsError(f"{path} is not a safetensors file: {error}") from None
+    elif (kind := _other_kind(path)) is not None:
+        raise WeightsError(f"{path} is {kind}")
     elif _is_torchscript(path):
         raise WeightsError(
             f"{path} is a TorchScript archive, as OpenAI's CLIP comes, which holds code beside the weights. Save the state "
@@ -128,8 +130,10 @@ def unpickled(path: Path) -> Any:
 
 def unpickling_reason(error: Exception) -> str:
     """Returns the message of an error of an unpickler without torch's advice around it."""
-    found = re.search(r"WeightsUnpickler error: (.*)|trusted source\.\s*(.*)", str(error))
-    text = (found[1] or found[2]) if found else str(error)
+    text = str(error)
+    for advice in ("trusted source.", "use case:", "WeightsUnpickler error:"):
+        text = text.rpartition(advice)[2].strip()
+    text = text.partition("\n")[0]
     return f"{type(error).__name__}: {' '.join(text.split())}" if text else type(error).__name__
 
 
@@ -141,11 +145,41 @@ def damaged_member(path: Path) -> str | None:
         return archive.testzip()
 
 
+KINDS = {
+    b"version https://git-lfs": "a pointer of git-LFS, not the file itself; `git lfs pull` downloads it",
+    b"<!doctype html": "a web page; download the file itself",
+    b"<html": "a web page; download the file itself",
+    b"\x1f\x8b": "a gzip archive; unpack it",
+    b"\x93numpy": "a NumPy array, not a file of torch.save or safetensors",
+    b"\x89hdf": "an HDF5 file, not a file of torch.save or safetensors",
+}
+"""First bytes, in lower case, of files that are often taken for weights, to what a message calls them."""
+
+
+def _other_kind(path: Path) -> str | None:
+    """Returns what a file is by its first bytes, with advice; None if it may be a file of ``torch.save``."""
+    with open(path, "rb") as file:
+        head = file.read(512)
+    if not head:
+        return "empty"
+    if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return "a safetensors file; give it the suffix .safetensors"
+    if _zip_names(path, ".npy"):
+        return "a NumPy archive (.npz), not a file of torch.save or safetensors"
+    start = head.lstrip().lower()
+    return next((kind for begin, kind in KINDS.items() if start.startswith(begin)), None)
+
+
 def _is_torchscript(path: Path) -> bool:
+    return _zip_names(path, "/constants.pkl")
+
+
+def _zip_names(path: Path, end: str) -> bool:
+    """Returns whether a part of a zip archive has a name with this end; False for a damaged archive."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+            return any(name.endswith(end) for name in archive.namelist())
+    except Exception:  # damage can end in any error, such as a UnicodeDecodeError of a name
         return False
 
 
@@ -187,6 +221,9 @@ def load_contents(
     left = {place for places in ignored.values() for place in places}
     state = {name: value for name, value in state.items() if not any(within(name, place) for place in left)}
     own = network.state_dict()
+    imaginary = [n for n, value in state.items() if n in own and value.is_complex() and not own[n].is_complex()]
+    if imaginary:
+        raise WeightsError(f"{source} does not fit the model: weights are complex: {_listed(imaginary)}")
     shapes = [
         f"{name}: {tuple(value.shape)} in the file, {tuple(own[name].shape)} in the model"
         for name, value in state.items()

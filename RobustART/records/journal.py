@@ -13,6 +13,7 @@ Within a block a long attack commits each of its stages as a separate line::
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -183,7 +184,9 @@ class Journal:
 
     def _write_error(self, error: OSError) -> RecordError:
         kept = "The records written before are kept; once this is resolved, the same command resumes the run."
-        if not self._part.exists():
+        if error.errno == errno.EFBIG:
+            kept = f"A limit on the size of files (ulimit -f) or the file system is the reason. {kept}"
+        elif not self._part.exists() and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             kept = "The file was deleted during the run, and the records in it are lost; the same command starts over."
         return RecordError(f"cannot write {self._part}: {error.strerror or error}. {kept}")
 

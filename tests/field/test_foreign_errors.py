@@ -489,3 +489,162 @@ def test_models_that_cannot_be_copied_or_hashed_are_taken(data, tmp_path):
     report = evaluate(create_model("torchvision:squeezenet1_0", num_classes=3, preprocessing={**SIZE, "input_size": 64,
         "resize": 64}), data, {"clean": {}}, output_dir=tmp_path)  # fmt: skip
     assert report.data["benchmarks"]["clean"]
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_closed_streams_are_the_null_device(closed, small_config):
+    """The command runs to its end, and its files have none of its output."""
+    for command in (
+        ["RobustART.cli", "list", "attacks"], ["RobustART.training.cls_solver", "--config", str(small_config)],
+    ):  # fmt: skip
+        run = subprocess.run(
+            ["sh", "-c", 'exec "$@" ' + " ".join(f"{n}>&-" for n in closed), "sh", sys.executable, "-m", *command],
+            capture_output=True, check=False, text=True, cwd=ROOT, env=solver_environ(),
+        )  # fmt: skip
+        assert run.returncode == 0
+        assert "Traceback" not in run.stderr
+    assert list(small_config.parent.glob("**/clean.jsonl"))
+
+
+@pytest.mark.parametrize("place", ["import", "build", "forward"])
+def test_a_users_exit_is_an_error(place, small_config, capsys):
+    name, leave = f"exits_{place}", "import sys; sys.exit()"
+    lines = {"import": f"{leave}\n", "build": f"def build():\n    {leave}\n"}.get(
+        place,
+        "from torch import nn\nclass build(nn.Module):\n    def __init__(self, **_):\n        super().__init__()\n"
+        f"    def forward(self, x):\n        {leave}\n",
+    )
+    (small_config.parent / f"{name}.py").write_text(lines)
+    assert main(["--config", str(small_config), "--set", f"model.type={name}:build", "--set", f"imports=[{name}]"]) == 2
+    shown = capsys.readouterr().err.splitlines()[-1]
+    assert shown.startswith("error: ")
+    assert f"{name}.py, line {lines.count(chr(10))})" in shown
+
+
+def test_files_that_are_taken_for_weights_are_named(tmp_path):
+    from safetensors.torch import save
+
+    np.savez(tmp_path / "x.npz", a=np.zeros(3))
+    contents = {
+        "a pointer of git-LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n",
+        "a web page": b"\n<!DOCTYPE html><html></html>",
+        "a gzip archive": b"\x1f\x8b\x08\x00",
+        "a safetensors file": save(network().state_dict()),
+        "a NumPy archive": (tmp_path / "x.npz").read_bytes(),
+        "empty": b"",
+    }
+    for kind, content in contents.items():
+        (tmp_path / "x.pt").write_bytes(content)
+        with pytest.raises(WeightsError, match=f"x.pt is {kind}"):
+            load_weights(network(), tmp_path / "x.pt")
+    (tmp_path / "x.pt").write_bytes(b"hello")
+    with pytest.raises(WeightsError) as caught:
+        load_weights(network(), tmp_path / "x.pt")
+    assert "file an issue" not in str(caught.value)
+    assert not str(caught.value).endswith(":")
+
+
+def test_a_damaged_name_in_an_archive_is_one_line(tmp_path):
+    torch.save(network().state_dict(), tmp_path / "x.pt")
+    whole = (tmp_path / "x.pt").read_bytes()
+    place = whole.index(b"PK\x01\x02")
+    for flag in (0x00, 0x08):  # with and without the flag of UTF-8
+        data = bytearray(whole)
+        data[place + 9], data[place + 46] = flag, 0xFF
+        (tmp_path / "x.pt").write_bytes(data)
+        with pytest.raises(WeightsError, match=r"x\.pt (is damaged|cannot be read)"):
+            load_weights(network(), tmp_path / "x.pt")
+
+
+def test_a_prefix_beside_other_names_is_removed(tmp_path, caplog):
+    state = {f"model.{name}": value for name, value in network().state_dict().items()}
+    torch.save({"state_dict": {**state, "loss_fn.w": torch.ones(1)}}, tmp_path / "x.pt")
+    fresh = network()
+    nn.init.zeros_(fresh[0].weight)
+    assert load_weights(fresh, tmp_path / "x.pt") == []
+    assert torch.equal(fresh[0].weight, network()[0].weight)
+    assert "left out: loss_fn.w" in caplog.text
+    two = {f"net.{name}": value for name, value in network().state_dict().items()}
+    torch.save({**state, **two}, tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match="does not fit"):
+        load_weights(network(), tmp_path / "x.pt")
+
+
+def test_complex_weights_are_refused(tmp_path):
+    torch.save({k: v.to(torch.complex64) for k, v in network().state_dict().items()}, tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match="weights are complex: 0.weight"):
+        load_weights(network(), tmp_path / "x.pt")
+
+
+class Foreign(torch.Tensor):
+    """A tensor whose every operation fails."""
+
+    @classmethod
+    def __torch_function__(cls, *_, **__):
+        raise RuntimeError("not mine")
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise KeyError("x")
+
+
+def unprintable(x):
+    raise Unprintable
+
+
+@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (torch.Tensor.to_sparse, "must return logits as a dense tensor .*got a sparse_coo one"),
+        (lambda x: x.to("meta"), "got a tensor on the meta device"),
+        (lambda x: torch.nested.nested_tensor(list(x)), "got a nested one"),
+        (unprintable, "the model fails.*Unprintable: its message cannot be made"),
+    ],
+)
+def test_tensors_that_are_no_logits_and_errors_without_message(first, output, message, data, tmp_path):
+    network = Odd(after=lambda x: x if network.calls <= first else output(x))
+    with pytest.raises(ModelError, match=message) as caught:
+        evaluate(network, data, {"clean": {}}, batch_size=3, preprocessing=SIZE, output_dir=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tensor_of_a_subclass_is_taken_as_a_plain_one(data, tmp_path):
+    plain, own = (
+        evaluate(Odd(after=after), data, {"clean": {}}, preprocessing=SIZE, output_dir=tmp_path / name).data[
+            "benchmarks"
+        ]
+        for name, after in (("plain", lambda x: x), ("own", lambda x: x.as_subclass(Foreign)))
+    )
+    assert plain["clean"]["metrics"] == own["clean"]["metrics"]
+
+
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_number_of_outputs_that_changes_names_the_cell(first, data, tmp_path):
+    network = Odd(after=lambda x: x if network.calls <= first else torch.cat([x, x], 1))
+    with pytest.raises(ModelError, match=r"returned 6 outputs, but 3 before \(in the cell 'clean'"):
+        evaluate(network, data, {"clean": {}}, batch_size=3, preprocessing=SIZE, output_dir=tmp_path)
+
+
+def test_an_input_that_no_memory_holds_names_the_option(small_config, capsys):
+    huge = "model.preprocessing={input_size: 1000000, resize: 1000000}"
+    assert main(["--config", str(small_config), "--check", "--set", huge]) == 2
+    assert "an image of input_size 1000000 does not fit in memory" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('"a\\nb": 1', r"unknown key 'a\nb'"),
+        ('"a\\u202eb": 1', r"unknown key 'a\u202eb'"),
+        ('output_dir: "\\ud800x"', r"output_dir must be a string of valid characters, got '\ud800x'"),
+    ],
+)
+def test_characters_that_cannot_be_shown_or_encoded(line, message, small_config, capsys):
+    kept = [old for old in small_config.read_text().splitlines() if not old.startswith("output_dir:")]
+    small_config.write_text("\n".join([*kept, line, ""]))
+    assert main(["--config", str(small_config), "--check"]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1

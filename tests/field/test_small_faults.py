@@ -80,6 +80,13 @@ def small_disk():
     signal.signal(signal.SIGXFSZ, handler)
 
 
+def test_a_limit_on_files_is_not_a_deleted_file(model, data, tmp_path, small_disk):
+    small_disk(500)
+    with pytest.raises(RecordError, match=r"File too large\. A limit on the size of files \(ulimit -f\)") as caught:
+        evaluate(model, data, {"clean": {}}, output_dir=tmp_path / "out")
+    assert "deleted" not in str(caught.value)
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, small_disk):
     save_checkpoint(tmp_path, {"last_iter": 1, "model": {"w": torch.ones(10)}})
     small_disk(20_000)
