@@ -10,6 +10,7 @@ from RobustART.data.datasets import (
 )
 from RobustART.data.digits import sklearn_digits
 from RobustART.data.fake import FakeDataset, fake
+from RobustART.data.given import GivenDataset, as_dataset
 from RobustART.data.loader import View, load_views
 from RobustART.data.samples import Sample
 
@@ -17,10 +18,12 @@ __all__ = [
     "DATASETS",
     "ArrayDataset",
     "FakeDataset",
+    "GivenDataset",
     "ImageDataset",
     "Sample",
     "View",
     "array_dataset",
+    "as_dataset",
     "balanced_subset",
     "create_dataset",
     "fake",
