@@ -13,6 +13,7 @@ from RobustART.data.fake import FakeDataset, fake
 from RobustART.data.given import GivenDataset, as_dataset
 from RobustART.data.loader import View, load_views
 from RobustART.data.samples import Sample
+from RobustART.data.torchvision_sets import cifar10, cifar100, stl10, svhn
 
 __all__ = [
     "DATASETS",
@@ -25,8 +26,12 @@ __all__ = [
     "array_dataset",
     "as_dataset",
     "balanced_subset",
+    "cifar10",
+    "cifar100",
     "create_dataset",
     "fake",
     "load_views",
     "sklearn_digits",
+    "stl10",
+    "svhn",
 ]
