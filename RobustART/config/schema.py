@@ -32,10 +32,12 @@ class DatasetConfig:
     """One data set, for training or testing."""
 
     type: str | None = None
-    """The kind of data set: ``image_folder``, ``meta_file``, ``foolbox_photos``, ``sklearn_digits``, ``fake`` or
-    ``module:function``. Null is ``meta_file`` if that is given, else ``image_folder``."""
+    """The kind of data set: ``image_folder``, ``meta_file``, ``foolbox_photos``, ``cifar10``, ``cifar100``, ``svhn``,
+    ``stl10``, ``sklearn_digits``, ``fake`` or ``module:function``. Null is ``meta_file`` if that is given, else
+    ``image_folder``."""
     kwargs: dict[str, Any] = mapping()
-    """Further arguments of the type: ``sklearn_digits`` takes ``split: train | test, size, test_fraction, seed``, ``fake``
+    """Further arguments of the type: ``cifar10`` and its neighbours take ``split: train | test`` (``test`` by default) and
+    ``download: true | false``, ``sklearn_digits`` takes ``split: train | test, size, test_fraction, seed``, ``fake``
     takes ``images, classes, size, seed``."""
     root_dir: str | None = None
     """Folder of the images. Without ``meta_file`` it holds one folder for each class."""

@@ -51,6 +51,8 @@ class ImageDataset:
     """Warning for reports on these images."""
     labelled_by: str = ""
     """Where the labels come from, such as ``imagenet.WNIDS``, for the report; empty if the data set's type says it."""
+    pixels: str = ""
+    """What the pixels are, and by which transform, if another library's data set returns them."""
     recorded: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     """Digests of generated files by folder and name; a file with another one was exchanged."""
 
@@ -106,7 +108,8 @@ class ImageDataset:
         file can be replaced without losing the records of the others.
         """
         decoder = "" if self.decoder == "pil" else f" decoder {self.decoder}"
-        digest = hashlib.sha256(f"exif {self.exif_orientation}{decoder}\n".encode())
+        pixels = f" pixels {self.pixels}" if self.pixels else ""
+        digest = hashlib.sha256(f"exif {self.exif_orientation}{decoder}{pixels}\n".encode())
         for i in ids:
             digest.update(f"{self.files[i]} {self.labels[i]}\n".encode("utf-8", errors="surrogateescape"))
         return digest.hexdigest()[:16]

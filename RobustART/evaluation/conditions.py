@@ -119,6 +119,7 @@ def make_header(
             "classes": classes if part.classes is None else len(part.classes),
             "decoder": part.dataset.decoder,
             "exif_orientation": part.dataset.exif_orientation,
+            **({"pixels": part.dataset.pixels} if part.dataset.pixels else {}),
             **_own_preprocessing(part, model.preprocessing),
         }
         for part, part_ids in zip(benchmark.passes, ids, strict=True)

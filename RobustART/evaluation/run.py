@@ -36,12 +36,13 @@ from RobustART.evaluation.checks import (
 )
 from RobustART.evaluation.conditions import fingerprint, make_header, versions
 from RobustART.evaluation.engine import run_benchmark
+from RobustART.evaluation.fitting import fit
 from RobustART.evaluation.picture import draw_noise
 from RobustART.evaluation.questions import questions
 from RobustART.evaluation.runtime import choose_runtimes
 from RobustART.evaluation.settings import Settings, run_settings
 from RobustART.metrics.spec import summarize
-from RobustART.models import Classifier, wrap_model
+from RobustART.models import Classifier
 from RobustART.models.macs import count_macs
 from RobustART.records.journal import Journal
 from RobustART.records.lines import Records
@@ -53,7 +54,7 @@ log = logging.getLogger(__name__)
 
 def evaluate(
     model: nn.Module,
-    dataset: ImageDataset | None,
+    dataset: Any,
     benchmarks: Mapping[str, Mapping[str, Any] | None],
     *,
     output_dir: str | Path = ".",
@@ -78,7 +79,9 @@ def evaluate(
     Args:
         model: a :class:`Classifier`, or a network that takes normalised images (see :func:`wrap_model`). It is moved to
             the device and set to evaluation mode.
-        dataset: clean images; may be None if every benchmark has its own data set.
+        dataset: clean images, in any form that :func:`~RobustART.data.as_dataset` takes; may be None if every benchmark has
+            its own data set. A network that states no preprocessing gets torch data sets, and images in memory, in their
+            own size; float tensors also with their own normalisation.
         benchmarks: names in ``BENCHMARKS`` with their options.
         output_dir: folder in which ``results/`` is created.
         batch_size: number of images in a forward pass of each process.
@@ -116,19 +119,15 @@ def evaluate(
 
 
 def _evaluate(
-    model: nn.Module, dataset: ImageDataset | None, benchmarks: Mapping[str, Mapping[str, Any] | None], output_dir: Path,
+    model: nn.Module, dataset: Any, benchmarks: Mapping[str, Mapping[str, Any] | None], output_dir: Path,
     limit: int | None, preprocessing: Mapping[str, Any] | None, fresh: bool, config: Mapping[str, Any] | None,
     world: World, settings: Settings,
 ) -> Report:  # fmt: skip
     started = time.monotonic()
     if not benchmarks:
         raise ConfigError("there is nothing to evaluate: benchmarks is empty")
-    if dataset is not None and not isinstance(dataset, ImageDataset):
-        raise ConfigError(
-            f"the images to evaluate must be a data set of RobustART, got {type(dataset).__name__}; class folders are read "
-            "by RobustART.data.create_dataset(root_dir=FOLDER), images in memory by array_dataset(images, labels)"
-        )
-    classifier = wrap_model(model, dict(preprocessing or {})).to(world.device).eval()
+    classifier, dataset = fit(model, dataset, preprocessing)
+    classifier = classifier.to(world.device).eval()
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     classifier = classifier.to(memory_format=layout)
     stated = classifier.preprocessing
@@ -258,6 +257,7 @@ def _benchmark_facts(
                 "images": len(chosen),
                 "of": len(part.dataset),
                 **({"labels": part.dataset.labelled_by} if part.dataset.labelled_by else {}),
+                **({"pixels": part.dataset.pixels} if part.dataset.pixels else {}),
             }
             for part, chosen in zip(benchmark.passes, ids, strict=True)
         ],

@@ -193,6 +193,7 @@ def _conditions(report: Data) -> dict[str, Any]:
     """Returns the conditions that the numbers depend on."""
     model, conditions, timing = report["model"], report["conditions"], report["timing"] or {}
     labels = [f"{row['name']}: {row['labels']}" for row in conditions["data"] if "labels" in row]
+    pixels = [f"{row['name']}: {row['pixels']}" for row in conditions["data"] if "pixels" in row]
     facts = {
         "model": model["source"], "architecture": known(model["architecture"]), "family": model["family"],
         "technique": model["technique"], "parameters": known(model["parameters"], ","),
@@ -200,6 +201,7 @@ def _conditions(report: Data) -> dict[str, Any]:
         "weights (fingerprint)": model["weights"], "classes": known(model["classes"]),
         "data": "; ".join(f"{row['name']} ({extent(row, ',')})" for row in conditions["data"]) or "unknown",
         **({"labels by": "; ".join(labels)} if labels else {}),
+        **({"images as": "; ".join(pixels)} if pixels else {}),
         "subset": conditions["subset"] or "all images",
         **{f"preprocessing: {key}": plain(value) for key, value in (conditions["preprocessing"] or {}).items()},
         **({"overridden preprocessing": plain(conditions["overridden"])} if conditions["overridden"] else {}),
