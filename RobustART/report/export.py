@@ -93,7 +93,9 @@ def check_names(names: Sequence[str], known: Mapping[str, object]) -> None:
 
 def _columns(runs: Sequence[Run], names: Sequence[str]) -> list[Column]:
     if not names:
-        return headlines(runs, all_columns(runs))
+        columns = all_columns(runs)
+        main = {(column.benchmark, column.metric) for column in headlines(runs, columns)}
+        return [column for column in columns if (column.benchmark, column.metric) in main]
     known = {name: own for run in runs for name, own in numbers_by_name(run.report).items()}
     check_names(names, known)
     order = {(known[name].benchmark, known[name].board): place for place, name in enumerate(names)}
