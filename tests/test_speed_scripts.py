@@ -13,7 +13,8 @@ from RobustART.models import create_model
 from RobustART.noise.attacks import autoattack
 from tests.conftest import ROOT, make_picture
 
-SCRIPTS = sorted(path.stem for path in (ROOT / "speed").glob("*.py"))
+SCRIPTS = sorted({path.stem for path in (ROOT / "speed").glob("*.py")} - {"fresh", "runtime"})
+"""Those that are run in one process; ``.ci/run`` starts the others with ``--smoke``."""
 
 
 def photos(*_, **__):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from RobustART.core.options import checked, option_defaults
 from RobustART.core.preprocessing import Preprocessing
-from RobustART.errors import ConfigError
+from RobustART.errors import ConfigError, UserError, reason
 from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec
 from RobustART.records.comparability import PLACES
 
@@ -171,7 +171,12 @@ def build_benchmark(name: str, dataset: ImageDataset | None, options: Mapping[st
         raise ConfigError(f"the benchmark {name} has the name {spec.name!r}, which another benchmark has already")
     builder = spec.build
     given = checked(builder, {} if options is None else options, f"the benchmark {name}")
-    benchmark = builder(dataset, **given)
+    try:
+        benchmark = builder(dataset, **given)
+    except UserError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"the benchmark {name} cannot be built: {reason(error)}") from error
     known = option_defaults(builder)
     if any(part.dataset is None for part in benchmark.passes):
         files = "; or set its option root_dir to the folder of its files" if "root_dir" in known else ""

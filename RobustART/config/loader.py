@@ -38,16 +38,16 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 def read_raw(path: Path, chain: tuple[Path, ...] = (), count: Iterator[int] | None = None) -> dict[str, Any]:
     """Returns a file's data with its ``base:`` files (one or a list, relative to the file) under it."""
     count = itertools.count(1) if count is None else count
-    asked = f", a base of {chain[-1]}," if chain else ""
+    what = f"base of {chain[-1]}:" if chain else "the config file"
     if next(count) > MAX_FILES:
         raise ConfigError(f"the config file {chain[0]} has more than {MAX_FILES} base files")
     try:
         path = path.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a circle of links
-        raise ConfigError(f"the config file {str(path)!r}{asked} cannot be read: {error}") from None
+        raise ConfigError(f"{what} {str(path)!r} cannot be read: {error}") from None
     if path in chain:
         raise ConfigError("base files form a circle: " + " -> ".join(p.name for p in (*chain, path)))
-    data = read_yaml(path, f"the config file{asked}")
+    data = read_yaml(path, what)
     if data is None:
         data = {}
     if not isinstance(data, dict):

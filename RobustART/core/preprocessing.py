@@ -16,7 +16,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Channel standard deviations of ImageNet's training set, as torchvision's models use them."""
 CHANNELS = Sizes((1, 3))
-SCALE = "for images in [0, 1] (divide values for images in [0, 255] by 255)"
+SCALE = "for images in [0, 1]: divide those of [0, 255] by 255"
 Mean = Annotated[float, Range(-1, 1, text=f"from -1 to 1, {SCALE}")]
 Std = Annotated[float, Range(0, 10, above=True, text=f"above 0 and at most 10, {SCALE}")]
 INNER = ("mean", "std")

@@ -21,7 +21,7 @@ from RobustART.data.folders import IMAGE_SUFFIXES, describe, dropped_note, list_
 from RobustART.data.imagenet import folder_labels
 from RobustART.data.lists import read_list
 from RobustART.data.samples import Sample, content_digest
-from RobustART.errors import ConfigError, DataError
+from RobustART.errors import ConfigError, DataError, UserError, reason
 from RobustART.registry import Registry
 
 
@@ -270,11 +270,16 @@ def create_dataset(
     builder = DATASETS[name]
     given = {} if kwargs is None else kwargs
     if classes is not None:
-        if "classes" not in option_defaults(builder):
+        if option_defaults(builder).get("classes", 0) is not None:  # made-up images have a number of classes
             raise ConfigError(f"classes: {classes} numbers class folders; the data set {name} has none")
         given = {**given, "classes": classes}
     options = checked(builder, given, f"the data set {name}")
-    dataset = builder(root_dir=root_dir, meta_file=meta_file, **options)
+    try:
+        dataset = builder(root_dir=root_dir, meta_file=meta_file, **options)
+    except UserError:
+        raise
+    except Exception as error:
+        raise DataError(f"the data set {name!r} cannot be made: {reason(error)}") from error
     if not isinstance(dataset, ImageDataset):
         raise DataError(f"the data set {name!r} must return an ImageDataset, got {dataset.__class__.__name__}")
     return dataclasses.replace(dataset, exif_orientation=exif_orientation, decoder=decoder)

@@ -15,7 +15,7 @@ from RobustART.core.seeding import numpy_generator
 from RobustART.core.workers import work
 from RobustART.data.datasets import ImageDataset
 from RobustART.data.samples import Sample
-from RobustART.errors import DataError
+from RobustART.errors import DataError, UserError, reason
 
 View = Callable[[Sample, np.random.Generator], Array]
 """Makes a cell's view of an image, uint8 (S, S, 3), from a sample and the generator of that image and that cell.
@@ -47,7 +47,12 @@ class _Views:
         made = np.empty((len(samples), len(self.views), self.size, self.size, 3), np.uint8)
         for sample, images in zip(samples, made, strict=True):
             for place, (name, view) in enumerate(self.views.items()):
-                image = view(sample, generator_of(view, self.seed, sample.image_id, name))
+                try:
+                    image = view(sample, generator_of(view, self.seed, sample.image_id, name))
+                except UserError:
+                    raise
+                except Exception as error:
+                    raise DataError(f"the view {name!r} of {sample.filename} fails: {reason(error)}") from error
                 if image.dtype != np.uint8 or image.shape != images[place].shape:
                     raise DataError(
                         f"the view {name!r} of {sample.filename} must be uint8 ({self.size}, {self.size}, 3), "

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from RobustART.errors import RecordError
+from RobustART.errors import ConfigError, RecordError
 from RobustART.metrics.results import Summary
 from RobustART.metrics.trust import answer_signs, doubted_summary, settled
 from RobustART.records.lines import Records
@@ -282,7 +282,7 @@ class BenchmarkSpec:
 
 def _check_spec(name: str, entry: Any) -> None:
     if not isinstance(entry, BenchmarkSpec):
-        raise TypeError(f"the benchmark {name!r} must be a BenchmarkSpec, got {entry!r}")
+        raise ConfigError(f"the benchmark {name!r} must be a BenchmarkSpec, got {entry!r}")
 
 
 BENCHMARKS: Registry[BenchmarkSpec] = Registry("benchmark", ("RobustART.benchmarks",), _check_spec)

@@ -72,12 +72,16 @@ def model_warnings(records: Records) -> list[str]:
 def cell_warnings(records: Records, number: int) -> Iterator[str]:
     """Yields a warning for each sign that attacks of a pass show, with the cells; those of the model are not repeated."""
     cells: dict[str, list[str]] = {}
-    found = cell_signs(records, number)
+    found, attacked = cell_signs(records, number), list(_attacked(records, number))
     for name, signs in found.items():
         for sign, numbers in signs.items():
             if numbers:
                 cells.setdefault(sign, []).append(f"{name} ({numbers})")
-    for cell, before in _rises(list(_attacked(records, number))):
+    for numbers, concerned in _probes(records, number, attacked):
+        if all(cell.name == _ONE_STEP for cell in concerned):
+            names = ", ".join(cell.cell for cell in concerned)
+            yield f"{names}: Square breaks {numbers}: one step leaves such images of any network; add an iterative attack"
+    for cell, before in _rises(attacked):
         if cell.name == _ONE_STEP and "radius" not in found.get(cell.cell, {}):
             yield (
                 f"{cell.cell} leaves {cell.left} images, the radius {before.place['radius']} {before.left}: FGSM is not "
@@ -115,8 +119,13 @@ class _Attacked:
         return self.gradients and not gradient_free(self.place["attack"], self.settings)
 
 
+def _stated(records: Records, number: int) -> Mapping[str, Any]:
+    """Returns the header's entry of a pass; records that no file has may lack it."""
+    return dict(enumerate(records.header.get("passes", ()))).get(number, {})
+
+
 def _attacked(records: Records, number: int) -> Iterator[_Attacked]:
-    table, info = records.passes[number], records.header["passes"][number]
+    table, info = records.passes[number], _stated(records, number)
     settings = records.header["conditions"].get("attacks", {})
     first: dict[tuple[Any, ...], int] = {}
     for column, (cell, place) in enumerate(zip(table.cells, table.coordinates, strict=True)):
@@ -240,16 +249,19 @@ def _rises(cells: list[_Attacked]) -> Iterator[tuple[_Attacked, _Attacked]]:
                 yield cell, before
 
 
-def _probed(records: Records, number: int, cells: list[_Attacked]) -> Iterator[tuple[str, str, list[_Attacked]]]:
-    for name, names in records.header["passes"][number].get("probes", {}).items():
+def _probes(records: Records, number: int, cells: list[_Attacked]) -> Iterator[tuple[str, list[_Attacked]]]:
+    """Yields for each probe that broke images how many, and the cells that it concerns."""
+    for name, names in _stated(records, number).get("probes", {}).items():
         tried = [row[name] for row in records.passes[number].probes if name in row]
         broken = sum(row["broken"] for row in tried)
         if broken:
-            yield (
-                "gradient_free",
-                f"{broken} of {len(tried)} that were tried",
-                [cell for cell in cells if cell.cell in names and cell.blind],
-            )
+            yield f"{broken} of {len(tried)} that were tried", [c for c in cells if c.cell in names and c.blind]
+
+
+def _probed(records: Records, number: int, cells: list[_Attacked]) -> Iterator[tuple[str, str, list[_Attacked]]]:
+    for numbers, concerned in _probes(records, number, cells):
+        if any(cell.name != _ONE_STEP for cell in concerned):  # one step leaves such images of any network
+            yield "gradient_free", numbers, concerned
 
 
 def doubted(estimate: Estimate, signs: Mapping[str, str]) -> Estimate:

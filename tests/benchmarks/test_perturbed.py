@@ -106,7 +106,8 @@ def test_each_video_is_decoded_once(tmp_path, monkeypatch):
     monkeypatch.setattr(video, "read_video", lambda data, name: calls.append(name[-11:]) or read(data, name))
     options = {"root_dir": str(tmp_path / "p"), "perturbations": "tilt"}
     evaluate(Brightness(), NOTHING, {"imagenet_p": options}, output_dir=tmp_path, progress=False)
-    assert sorted(calls) == ["video_0.mp4"] * 3 + ["video_1.mp4"]  # the length, the run, the picture
+    # The length, the questions before the run, the run, the picture.
+    assert sorted(calls) == ["video_0.mp4"] * 4 + ["video_1.mp4"] * 2
 
 
 def test_other_lengths_than_the_published_are_noted(tmp_path):

@@ -232,7 +232,7 @@ def test_what_is_no_spec_is_refused():
     def build(dataset):
         return Benchmark(clean.SPEC, (Pass(dataset, (Cell("clean", clean_view),)),))
 
-    with pytest.raises(TypeError, match="the benchmark 'mine' must be a BenchmarkSpec, got <function"):
+    with pytest.raises(ConfigError, match="the benchmark 'mine' must be a BenchmarkSpec, got <function"):
         BENCHMARKS.add("mine", build)
     with pytest.raises(ValueError, match="benchmark 'clean' is registered already"):
         BENCHMARKS.add("clean", BenchmarkSpec("clean", build, clean.summarize, ()))

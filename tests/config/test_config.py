@@ -125,7 +125,7 @@ def test_python_tags_run_nothing(load, tmp_path):
         ("model: {", "not a plain YAML file"),
         ("model: {kwargs: {}}", r"model\.type is missing"),
         ("evaluation: {}", r"evaluation\.benchmarks is missing"),
-        ("base: nothing.yaml", "cannot read the config file .*nothing.yaml .the base of"),
+        ("base: nothing.yaml", "base of .*: .*nothing.yaml cannot be read"),
         ("base: 3", "base in .* must be a file name"),
     ],
 )

@@ -67,7 +67,7 @@ def test_names_with_spaces(tmp_path):
     ("line", "message"),
     [
         ("a.png", r"line 2 of .*list\.txt must be 'path label'"),
-        ("a.png one", "must be 'path label'"),
+        ("a.png one", "the label must be an integer from 0, got .one."),
         ("a.png -1", "the label must be an integer from 0, got -1"),
         ('{"filename": "a.png"}', "must be 'path label' or JSON"),
         ('{"filename": "a.png", "label": "3"}', "must be an integer from 0, got '3'"),

@@ -31,8 +31,8 @@ QUESTIONS = 35
 """More calls than a run makes to ask the model before its first image."""
 
 
-class Stop(Exception):
-    """The run is killed."""
+class Stop(BaseException):
+    """The run is killed; no error of the model."""
 
 
 class Stops(nn.Module):

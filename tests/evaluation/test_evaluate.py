@@ -200,7 +200,7 @@ def test_to_float_is_exact():
     ("output", "message"),
     [
         ("tuple", r"must return logits as a tensor \(N, K\), got tuple. Wrap it .*\[0\]"),
-        ("map", r"must return logits of shape \(1, K\), got torch.float32 \(1, 3, 1\)"),
+        ("map", r"must return logits of shape \(1, K\) with K of at least 2, got float32 \(1, 3, 1\)"),
         ("nan", r"nan or infinity in the cell 'clean' for 000003 \(image 3\)"),
     ],
 )

@@ -225,7 +225,9 @@ def test_the_probe_is_recorded_and_counted(tmp_path, digits):
     entry = report.data["benchmarks"]["adversarial"]
     assert entry["passes"][name] == {"forward": sum(row["forward"] for row in tried), "backward": 0}
     assert entry["cost"]["forward"] == COUNT + sum(passes["forward"] for passes in entry["passes"].values())
-    assert any("gradient_free" in warning for warning in report.data["warnings"])
+    assert any("one step leaves such images of any network" in warning for warning in report.data["warnings"])
+    steps = attacked(net("round"), digits, tmp_path / "steps", {"attacks": [{"pgd_linf": {"steps": 2}}], "eps": [0.15]})
+    assert any("gradient_free" in warning for warning in steps.data["warnings"])
     free = attacked(
         net("round"), digits, tmp_path / "free", {"attacks": ["fgsm", {"square": {"steps": 20}}], "eps": [0.15]}
     )

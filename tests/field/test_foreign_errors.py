@@ -15,14 +15,14 @@ from torch import nn
 from torchvision.datasets import ImageFolder
 
 from RobustART.cli import main as robustart
-from RobustART.data import array_dataset
-from RobustART.errors import ConfigError, ModelError, UserError, WeightsError, reason
+from RobustART.data import array_dataset, create_dataset
+from RobustART.errors import ConfigError, DataError, ModelError, UserError, WeightsError, reason
 from RobustART.evaluation import evaluate
 from RobustART.models import create_model, load_weights, wrap_model
-from RobustART.noise import ATTACKS, AddNoise
+from RobustART.noise import ATTACKS, CORRUPTIONS, AddNoise
 from RobustART.noise.attacks import fab, fgsm
 from RobustART.training.cls_solver import main
-from tests.conftest import ROOT, SIZE, make_picture, solver_environ
+from tests.conftest import ROOT, SIZE, make_picture, own_benchmark, solver_environ
 
 
 class Odd(nn.Module):
@@ -130,6 +130,27 @@ def test_an_attack_that_fails_has_cell_and_image(data, model, tmp_path):
         ModelError, match=r"the attack fails: IndexError: .*test_foreign_errors.py.*in the cell .*broken/"
     ):
         evaluate(model, data, {"adversarial": {"attacks": [name], "eps": [8 / 255]}}, output_dir=tmp_path)
+
+
+def failing(*_, **__):
+    raise KeyError("mine")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_users_corruption_data_set_and_benchmark_that_fail(workers, data, model, tmp_path):
+    CORRUPTIONS.add("failing", failing)
+    try:
+        options = {"imagenet_c": {"corruptions": ["failing"], "severities": [1]}}
+        with pytest.raises(DataError, match=r"the view 'failing/1' of 000000 fails: KeyError: 'mine' \(.*, line \d+\)"):
+            evaluate(model, data, options, workers=workers, output_dir=tmp_path)
+    finally:
+        CORRUPTIONS.remove("failing")
+    with pytest.raises(DataError, match="cannot be made: KeyError: 'mine'"):
+        create_dataset(f"{__name__}:failing")
+    with own_benchmark("failing", failing), pytest.raises(ConfigError, match="cannot be built: KeyError: 'mine'"):
+        evaluate(model, data, {"failing": {}}, output_dir=tmp_path)
+    with pytest.raises(ConfigError, match="must be a BenchmarkSpec, got <function failing>"):
+        evaluate(model, data, {f"{__name__}:failing": {}}, output_dir=tmp_path)
 
 
 # Networks without a gradient.

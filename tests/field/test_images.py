@@ -162,6 +162,7 @@ def test_a_file_of_too_many_bytes_is_not_read(tmp_path):
 
 def test_a_size_is_checked_before_the_pixels_are_made(decoder, monkeypatch):
     data = claims(packed(RGB, "JPEG"), 13000, 13000)
+    decode(packed(RGB, "JPEG"), decoder=decoder)  # so that a decoder that is compared with Pillow first has been
     for library in ("av.open", "cv2.imdecode", "torchvision.io.decode_image", "PIL.JpegImagePlugin.JpegImageFile.load"):
         monkeypatch.setattr(library, lambda *_, **__: pytest.fail("a library was asked"))
     for whole in (data, data + b"more", b"\xff\xd8\xff\xfe\0\4ab" + data[2:]):

@@ -27,9 +27,9 @@ PLAIN = {**SIZE, "mean": [0.0], "std": [1.0]}
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"mean": [123.675, 116.28, 103.53]}, r"mean\[0\] must be a number from -1 to 1, .*by 255\), got 123.675"),
+        ({"mean": [123.675, 116.28, 103.53]}, r"mean\[0\] must be a number from -1 to 1, .*by 255, got 123.675"),
         ({"mean": [0.5, 0.5, float("nan")]}, r"mean\[2\]"),
-        ({"std": [58.395, 57.12, 57.375]}, r"std\[0\] must be a number above 0 and at most 10, .*by 255\), got 58.395"),
+        ({"std": [58.395, 57.12, 57.375]}, r"std\[0\] must be a number above 0 and at most 10, .*by 255, got 58.395"),
         ({"std": [float("nan")] * 3}, r"std\[0\]"),
         ({"std": [0.2, 0, 0.2]}, r"std\[1\]"),
         ({"std": [-0.2] * 3}, r"std\[0\]"),

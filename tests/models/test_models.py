@@ -246,7 +246,7 @@ class Malicious:
 def test_malicious_pickle_runs_nothing(tmp_path):
     target, path = tmp_path / "made", tmp_path / "w.pth"
     torch.save({"state_dict": Malicious(str(target))}, path)
-    with pytest.raises(WeightsError, match="is refused: it is damaged, or holds more than tensors"):
+    with pytest.raises(WeightsError, match="is refused: it holds .*, and only tensors and plain data are read"):
         read_state_dict(path)
     path.write_bytes(pickle.dumps(Malicious(str(target))))
     with pytest.raises(WeightsError):
@@ -302,8 +302,8 @@ def test_averages_beside_the_weights_are_told_of_if_there_are_any(tmp_path, capl
     ("fields", "message"),
     [
         ({"resise": 40}, "unknown key preprocessing.resise; did you mean 'resize'"),
-        ({"mean": 5}, "preprocessing.mean must be a list .a number each. with 1 or 3 entries, got 5"),
-        ({"std": ["a"]}, r"preprocessing.std\[0\] must be a number above 0 \(such as .*\), got 'a'"),
+        ({"mean": 5}, "preprocessing.mean must be a list .a number .* each. with 1 or 3 entries, got 5"),
+        ({"std": ["a"]}, r"preprocessing.std\[0\] must be a number above 0 .*\(such as .*\), got 'a'"),
         ([1], r"preprocessing must be a mapping of keys to values, got \[1\]"),
     ],
 )

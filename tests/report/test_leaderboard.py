@@ -298,7 +298,7 @@ def test_labels(make_run, tmp_path, capsys):
     with pytest.raises(ConfigError, match=r"may be the strings name, family, technique, got \{'size': 'S'\}"):
         read_runs([folder], {folder: {"size": "S"}})
     assert main(["leaderboard", folder, "-o", "x", "--labels", str(tmp_path / "none.yaml")]) == 2
-    assert "cannot read" in capsys.readouterr().err
+    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_runs_of_one_model_are_told_apart_by_their_folders(make_run):

@@ -228,7 +228,7 @@ def called(model: Model, points: Tensor) -> Tensor:
 
 
 def input_gradient(total: Tensor, leaf: Tensor, *, retain_graph: bool = False) -> Tensor:
-    """Returns the gradient of a sum with respect to the model's input; raises a ModelError if there is none."""
+    """Returns the gradient of a sum with respect to the model's input; raises a ModelError if it has none."""
     if not total.requires_grad:
         raise ModelError(NO_GRADIENT)
     try:
