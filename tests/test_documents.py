@@ -106,6 +106,9 @@ def test_readme(checkout):
     assert "Spearman" in (checkout / "nas.html").read_text()
     for experiment in ("robust_baseline_exp/resnet/resnet50", "exp/imagenet-a_o-loop/resnet50"):
         assert (checkout / "exprs" / experiment / "trial" / "results" / "report.json").is_file()
+    assert r"\textbf" not in text  # the runs of other seeds are not comparable
+    assert r"clean top1 [A] & clean top1 [B] & " in text
+    assert 'failures="0"' in (checkout / "gate.xml").read_text()
     assert "<h1>Leaderboard</h1>" in (checkout / "board.html").read_text()
     assert re.search(r"^format: Version of this schema", text, re.MULTILINE)
 

@@ -6,13 +6,26 @@ import argparse
 from collections.abc import Sequence
 
 from RobustART import __version__
-from RobustART.cli import compare, evaluate, leaderboard, listing, nas, noise, report, schema, score, verify
+from RobustART.cli import (
+    compare,
+    evaluate,
+    gate,
+    leaderboard,
+    listing,
+    nas,
+    noise,
+    report,
+    schema,
+    score,
+    table,
+    verify,
+)
 from RobustART.core.memory import tune_memory
 from RobustART.core.plugins import import_plugins
 from RobustART.core.termination import exit_status
 from RobustART.training.arguments import add_import
 
-COMMANDS = (evaluate, noise, score, report, compare, verify, nas, listing, leaderboard, schema)
+COMMANDS = (evaluate, noise, score, report, table, compare, gate, verify, nas, listing, leaderboard, schema)
 """In the order in which ``--help`` lists them."""
 
 

@@ -9,7 +9,7 @@ from RobustART.errors import ConfigError
 
 PACKAGES = {
     "cv2": "opencv-python", "imagecorruptions": "imagecorruptions-imaug", "open_clip": "open_clip_torch",
-    "torchattacks": "--no-deps torchattacks",
+    "torchattacks": "--no-deps torchattacks", "pyarrow.parquet": "pyarrow",
 }  # fmt: skip
 """Arguments of ``pip install`` for modules whose package has another name."""
 

@@ -7,13 +7,14 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from RobustART.core.files import check_distinct, json_format
-from RobustART.core.tables import markdown_table
+from RobustART.core.tables import markdown_table, style_of, written_tables
+from RobustART.core.tidy import Row, tidy_frame, tidy_row
 from RobustART.errors import RecordError
 from RobustART.metrics.paired import holm, mcnemar, paired_difference
 from RobustART.metrics.resampling import reflected_interval, unseen_interval
@@ -21,9 +22,18 @@ from RobustART.metrics.results import Estimate, Summary, doubt
 from RobustART.metrics.runs import Run, check_comparable, read_run, result_files
 from RobustART.metrics.spec import summarize
 
+if TYPE_CHECKING:
+    import pandas
+
 FORMAT = "robustart-comparison/1"
 BEGINS = {".json": json_format("robustart-comparison"), ".md": "# Comparison\n"}
 """By suffix, a regular expression that matches the beginning of the files :func:`compare` results are written to."""
+
+_LEGEND = (
+    "Differences are in percentage points (or the number's own unit), with paired 95% intervals. Lost: images that "
+    "only A classifies correctly; won: images that only the other run classifies correctly; p: McNemar's exact "
+    "test, and the same adjusted by Holm's method for the number of tests in the table."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +52,14 @@ class Number:
     """p value of McNemar's exact test; None as above."""
     p_holm: float | None = None
     """The p value adjusted for the number of tests in this benchmark; None as above."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether the runs differ: ``p_holm`` below 5 % or, without a test, 0 outside the interval of the difference."""
+        if self.p_holm is not None:
+            return self.p_holm < 0.05
+        low, high = self.difference.low, self.difference.high
+        return low is not None and high is not None and (low > 0 or high < 0)
 
 
 def compare_summaries(first: Summary, second: Summary, ids: Sequence[int]) -> dict[str, Number]:
@@ -113,6 +131,8 @@ class Comparison:
     """For each benchmark a tuple over the other runs, each a mapping of names to numbers."""
     notes: tuple[str, ...]
     """Other differences between the runs, and benchmarks that only some of them have."""
+    places: Mapping[str, Sequence[tuple[str, str, str]]] = dataclasses.field(default_factory=dict)
+    """For each benchmark the table, row and column of the numbers named ``table/row/column``."""
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the comparison as JSON data, with the ids and files of all images that changed."""
@@ -137,24 +157,50 @@ class Comparison:
     def markdown(self, first: int = 5) -> str:
         """Returns Markdown tables that name the ``first`` images of each change; :meth:`to_plain` names all."""
         parts = ["# Comparison", "\n".join(f"- {letter}: {_title(run)}" for letter, run in self._lettered())]
-        parts.append(
-            "Differences are in percentage points (or the number's own unit), with paired 95% intervals. Lost: images that "
-            "only A classifies correctly; won: images that only the other run classifies correctly; p: McNemar's exact "
-            "test, and the same adjusted by Holm's method for the number of tests in the table."
-        )
-        for name, others in self.numbers.items():
+        parts.append(_LEGEND)
+        for name, letter, numbers in self._pairs():
             table = self.runs[0].records[name].passes[0]
             files = dict(zip(table.ids.tolist(), table.files, strict=True))
-            for (letter, _), numbers in zip(list(self._lettered())[1:], others, strict=True):
-                parts.append(f"## {name}: A and {letter}")
-                head = ["number", "A", letter, f"{letter} - A", "lost", "won", "p", "p (Holm)"]
-                parts.append(markdown_table(head, [_row(title, number) for title, number in numbers.items()]))
-                changed = [line for title, number in numbers.items() for line in _changed(title, number, files, first)]
-                if changed:
-                    parts.append("Images that changed:\n\n" + "\n".join(changed))
+            parts += [f"## {name}: A and {letter}", markdown_table(*_table("number", letter, numbers))]
+            changed = [line for title, number in numbers.items() for line in _changed(title, number, files, first)]
+            if changed:
+                parts.append("Images that changed:\n\n" + "\n".join(changed))
         if self.notes:
             parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in self.notes))
         return "\n\n".join(parts) + "\n"
+
+    def table(self, style: str = "text") -> str:
+        """Returns the tables of :meth:`markdown` in a format: ``text``, ``markdown``, ``latex`` or ``html``.
+
+        Raises:
+            ConfigError: the format is unknown.
+        """
+        tables = [_table(name, letter, numbers) for name, letter, numbers in self._pairs()]
+        runs = (f"{letter}: {_title(run)}" for letter, run in self._lettered())
+        return written_tables(style_of(style), tables, (*runs, _LEGEND, *self.notes))
+
+    def rows(self) -> list[Row]:
+        """Returns the differences as tidy rows, see :mod:`RobustART.core.tidy`; ``run`` is ``RUN - FIRST RUN``."""
+        places = dict(self._lettered())
+        cells = {name: {"/".join(place): place for place in own} for name, own in self.places.items()}
+        return [
+            tidy_row(
+                (f"{places[letter].place} - {places['A'].place}", name, *cells.get(name, {}).get(title, (title, "", ""))),
+                {**number.difference.to_plain(), "not_trustworthy": [*number.first.doubts, *number.second.doubts]},
+            )
+            for name, letter, numbers in self._pairs()
+            for title, number in numbers.items()
+        ]  # fmt: skip
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Returns :meth:`rows` as a data frame; raises a ConfigError if pandas is not installed."""
+        return tidy_frame(self.rows())
+
+    def _pairs(self) -> Iterator[tuple[str, str, dict[str, Number]]]:
+        """Yields each benchmark with the letter of each other run and their numbers."""
+        letters = [letter for letter, _ in self._lettered()][1:]
+        for name, others in self.numbers.items():
+            yield from ((name, letter, numbers) for letter, numbers in zip(letters, others, strict=True))
 
     def _lettered(self) -> Iterator[tuple[str, Run]]:
         for number, run in enumerate(self.runs):
@@ -198,7 +244,8 @@ def compare(*places: str | Path) -> Comparison:
     for name in shared:
         ids = runs[0].records[name].passes[0].ids.tolist()
         numbers[name] = tuple(compare_summaries(summaries[0][name], other[name], ids) for other in summaries[1:])
-    return Comparison(tuple(runs), numbers, tuple(dict.fromkeys(notes)))
+    cells = {name: summaries[0][name].places("") for name in shared}
+    return Comparison(tuple(runs), numbers, tuple(dict.fromkeys(notes)), cells)
 
 
 def _model(run: Run) -> Mapping[str, Any]:
@@ -217,6 +264,11 @@ def _plain(number: Number) -> dict[str, Any]:
     if number.lost is not None and number.won is not None:
         data |= {"lost": list(number.lost), "won": list(number.won), "p": number.p, "p_holm": number.p_holm}
     return data
+
+
+def _table(head: str, letter: str, numbers: Mapping[str, Number]) -> tuple[list[str], list[list[str]]]:
+    columns = [head, "A", letter, f"{letter} - A", "lost", "won", "p", "p (Holm)"]
+    return columns, [_row(title, number) for title, number in numbers.items()]
 
 
 def _row(title: str, number: Number) -> list[str]:

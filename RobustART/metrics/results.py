@@ -95,14 +95,13 @@ class Summary:
 
         Such a metric is named ``title/row/column``.
         """
-        cells = {
-            f"{title}/{row}/{column}": cell
-            for title, table in self.tables.items()
-            if title.startswith(titles)
-            for row, line in table.items()
-            for column, cell in line.items()
-        }
+        cells = {"/".join(place): self.tables[place[0]][place[1]][place[2]] for place in self.places(*titles)}
         return Summary({**self.metrics, **cells}, notes=self.notes)
+
+    def places(self, *titles: str) -> list[tuple[str, str, str]]:
+        """Returns table, row and column of the cells of tables whose title begins with one of ``titles``."""
+        tables = [(title, table) for title, table in self.tables.items() if title.startswith(titles)]
+        return [(title, row, column) for title, table in tables for row, line in table.items() for column in line]
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the summary as JSON data."""

@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from RobustART.core.defaults import NOT_KNOWN
 from RobustART.core.files import write_whole
+from RobustART.core.tidy import tidy_frame
 from RobustART.errors import RecordError, UserError
 from RobustART.metrics.repeats import repeat_warnings, spreads
 from RobustART.metrics.results import Summary
@@ -22,9 +23,13 @@ from RobustART.metrics.trust import model_warnings
 from RobustART.records.lines import CLEAN, Records
 from RobustART.report.facts import RECORDED, Facts, read_results
 from RobustART.report.labels import family
+from RobustART.report.numbers import tidy_rows
 from RobustART.report.page import write_page
 from RobustART.report.reading import FORMAT, existing_folder, report_faults
 from RobustART.report.text import heading, report_markdown, report_text
+
+if TYPE_CHECKING:
+    import pandas
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +60,22 @@ class Report:
     def markdown(self) -> str:
         """Returns the report as Markdown, with every interval and all conditions."""
         return report_markdown(self.data)
+
+    def table(
+        self, benchmark: str | None = None, *, style: str = "text", names: Sequence[str] = (), intervals: bool = False
+    ) -> str:
+        """Returns tables in a format, as :func:`~RobustART.report.export.report_table` does."""
+        from RobustART.report.export import report_table
+
+        return report_table(self.data, style, benchmark=benchmark, names=names, intervals=intervals)
+
+    def to_pandas(self, benchmark: str | None = None) -> pandas.DataFrame:
+        """Returns all numbers, or those of a benchmark, as a data frame with the columns of :mod:`RobustART.core.tidy`.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        return tidy_frame(tidy_rows(self.data, self.data["model"]["source"], benchmark=benchmark))
 
 
 def build_report(runs: Mapping[str, Records], facts: Facts, summaries: Mapping[str, Summary]) -> Report:

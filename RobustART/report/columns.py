@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from RobustART.metrics.spec import BenchmarkSpec, face
+from RobustART.metrics.spec import BenchmarkSpec, Entry, PlainEstimate, face
 from RobustART.records.comparability import board_conditions
 from RobustART.report.board_runs import Run, flatten
 from RobustART.report.text import Estimate
@@ -82,14 +82,23 @@ def conditions_of(runs: Sequence[Run], benchmark: str) -> dict[str, list[int]]:
     return {_letter(place): members for place, members in enumerate(groups.values())}
 
 
-def all_columns(runs: Sequence[Run]) -> list[Column]:
-    """Returns the columns of all benchmarks, in the order of their first appearance."""
+Numbers = Callable[[BenchmarkSpec, Entry], Mapping[str, PlainEstimate]]
+"""(spec, entry of a benchmark in a report) -> numbers by their names on a leaderboard."""
+
+
+def all_columns(runs: Sequence[Run], numbers_of: Numbers = BenchmarkSpec.board_numbers) -> list[Column]:
+    """Returns the columns of all benchmarks, in the order of their first appearance.
+
+    Args:
+        runs: the runs.
+        numbers_of: returns the numbers of a run that have a column.
+    """
     found = []
     for benchmark in dict.fromkeys(name for run in runs for name in run.report["benchmarks"]):
         letters = {number: letter for letter, members in conditions_of(runs, benchmark).items() for number in members}
         several = len(set(letters.values())) > 1
         spec = face(benchmark)
-        numbers = {number: spec.board_numbers(runs[number].report["benchmarks"][benchmark]) for number in letters}
+        numbers = {number: numbers_of(spec, runs[number].report["benchmarks"][benchmark]) for number in letters}
         for metric in dict.fromkeys(metric for own in numbers.values() for metric in own):
             groups: dict[str, list[int]] = {}
             for number, own in numbers.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from RobustART.core.defaults import NOT_KNOWN
@@ -14,6 +14,8 @@ from RobustART.metrics.spec import BENCHMARKS, BenchmarkSpec, face
 Data = Mapping[str, Any]
 """Contents of ``report.json``, or a part of it."""
 Estimate = Mapping[str, Any]
+COLUMNS = ("value", "95% interval", "n")
+"""Headings of a number's columns."""
 COSTS = (
     "benchmark", "images", "of them timed", "wall time", "images per second", "forward passes", "backward passes",
 )  # fmt: skip
@@ -157,12 +159,7 @@ def report_text(report: Data) -> str:
     """Returns the report as tables for a terminal."""
     parts = [f"{heading(report)}\n{model_line(report)}"]
     for name, entry in report["benchmarks"].items():
-        parts.append(text_table([name, "value", "95% interval", "n"], _metrics(entry)))
-        for head, table in _tables(name, entry):
-            names = columns(table)
-            parts.append(
-                text_table([head, *names], [[row, *(number(table[row].get(c)) for c in names)] for row in table])
-            )
+        parts += [text_table(head, rows) for head, rows in benchmark_tables(name, entry, number)]
     parts += [f"Warning: {warning}" for warning in report["warnings"]]
     return "\n\n".join(parts)
 
@@ -171,11 +168,8 @@ def report_markdown(report: Data) -> str:
     """Returns the report as Markdown, with every interval and all conditions."""
     parts = [f"# {heading(report)}", model_line(report), "Numbers are percentages with 95% intervals."]
     for name, entry in report["benchmarks"].items():
-        parts += [f"## {name}", markdown_table(["metric", "value", "95% interval", "n"], _metrics(entry))]
-        for head, table in _tables(name, entry):
-            names = columns(table)
-            rows = [[row, *(both(table[row].get(c)) for c in names)] for row in table]
-            parts.append(markdown_table([head, *names], rows))
+        parts += [f"## {name}"]
+        parts += [markdown_table(head, rows) for head, rows in benchmark_tables("metric", entry, both, name)]
     if report["warnings"]:
         parts.append("## Warnings\n\n" + "\n".join(f"- {warning}" for warning in report["warnings"]))
     parts.append(f"## Time and passes\n\n{markdown_table(COSTS, costs(report))}\n\n{UNTIMED}")
@@ -192,10 +186,19 @@ def report_markdown(report: Data) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _metrics(entry: Data) -> list[list[str]]:
-    return [[metric, number(e), interval(e), str(e["n"])] for metric, e in entry["metrics"].items()]
+def benchmark_tables(
+    head: str, entry: Data, cell: Callable[[Estimate | None], str], name: str = ""
+) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Yields the metrics and the tables of a benchmark, each as head and rows.
 
-
-def _tables(name: str, entry: Data) -> Iterator[tuple[str, Mapping[str, Mapping[str, Any]]]]:
+    Args:
+        head: heading of the metrics.
+        entry: entry of the benchmark in the report.
+        cell: formats the cells of the tables.
+        name: name of the benchmark; ``head`` by default.
+    """
+    yield [head, *COLUMNS], [[metric, number(e), interval(e), str(e["n"])] for metric, e in entry["metrics"].items()]
     for key, table in entry["tables"].items():
-        yield title(face(name), key), table
+        names = columns(table)
+        rows = [[row, *(cell(table[row].get(column)) for column in names)] for row in table]
+        yield [title(face(name or head), key), *names], rows
