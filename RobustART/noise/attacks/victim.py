@@ -14,7 +14,7 @@ from RobustART.core.logits import average, check_logits, parameter_dtype
 from RobustART.core.seeding import generators_kept, seed_generators
 from RobustART.core.serving import own_module
 from RobustART.errors import ConfigError, ModelError, UserError, reason
-from RobustART.noise.attacks.watching import Tally, Watch
+from RobustART.noise.attacks.watching import NO_GRADIENT, Tally, Watch
 from RobustART.registry import import_path
 
 Model = Callable[[Tensor], Tensor]
@@ -208,13 +208,6 @@ def mean_of(values: Sequence[Tensor]) -> Tensor:
 def average_of(answers: Sequence[Tensor]) -> Tensor:
     """Returns the averaged answer (M, K) to several logits (M, K), see :func:`average`; a single one as it is."""
     return answers[0] if len(answers) == 1 else average(torch.stack(tuple(answers), dim=1)).to(answers[0].dtype)
-
-
-NO_GRADIENT = (
-    "the model's output does not depend differentiably on its input, so there is no gradient to follow: it is quantised, "
-    "frozen or exported, or uses torch.no_grad(), detach(), numpy, argmax or rounding; change that, name a replacement "
-    "of its gradient with the option 'backward', or use an attack without gradients, 'square' or 'hop_skip_jump_linf'"
-)
 
 
 def called(model: Model, points: Tensor) -> Tensor:

@@ -8,6 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from RobustART.errors import ModelError
+
+NO_GRADIENT = (
+    "the model's output does not depend differentiably on its input, so there is no gradient to follow: it is quantised, "
+    "frozen or exported, or uses torch.no_grad(), detach(), numpy, argmax or rounding; change that, name a replacement "
+    "of its gradient with the option 'backward', or use an attack without gradients, 'square' or 'hop_skip_jump_linf'"
+)
+"""Message for a model without gradients."""
 _COARSE = 1e-4
 """Losses below this are too coarse in float32 to show whether they rise: 1 - p of a confident network is rounded."""
 _STEPS = 100
@@ -160,9 +168,12 @@ class _Tap(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, points: Tensor, watch: Watch, index: Tensor) -> Tensor:
         ctx.watch, ctx.index = watch, index
+        ctx.set_materialize_grads(False)
         return points.view_as(points)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
+        if gradients[0] is None:
+            raise ModelError(NO_GRADIENT)
         ctx.watch.gradient(ctx.index, gradients[0])
         return gradients[0], None, None
