@@ -133,7 +133,7 @@ def test_flags_are_data_and_a_warning_of_the_report(tmp_path, data, model):
     header = read_records(tmp_path / "results" / "adversarial.jsonl").header
     assert set(header["signs"]["model"]) == {"probabilities"}
     assert any(
-        "not trustworthy: the model: probabilities: the outputs look like" in text for text in report.data["warnings"]
+        "not trustworthy: the model: probabilities: all outputs are in" in text for text in report.data["warnings"]
     )
     again = attacked(tmp_path, Probabilities(model), data)
     assert again.data["warnings"] == report.data["warnings"]
