@@ -45,7 +45,7 @@ def test_no_more_items_are_drawn_than_fit():
 
 @pytest.mark.parametrize("store", [True, False])
 def test_arrays_arrive_as_they_were(store, monkeypatch):
-    """As memory that is passed on, and as bytes where there is none: both larger than what a socket holds."""
+    """As memory that is passed on, and as bytes without it: both larger than what a socket holds."""
     if not store:
         monkeypatch.delattr(os, "memfd_create")
     rng = np.random.default_rng(0)

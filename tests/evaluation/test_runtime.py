@@ -1,4 +1,4 @@
-"""Other runtimes than torch: the same predictions, one choice for all processes and resumes, and reasons where there is none."""
+"""Other runtimes than torch: the same predictions, one choice for all processes and resumes, and reasons for torch."""
 
 import copy
 import functools

@@ -65,7 +65,7 @@ def test_a_radius_of_images_in_0_255_asks_for_the_other(model, data, small_confi
 
 
 class Itself(nn.Module):
-    """A network with mean and standard deviation of its own, as those of RobustBench."""
+    """A network with its own mean and standard deviation, as those of RobustBench."""
 
     def __init__(self, mean, std, size=3, shape=(1, 3, 1, 1)):
         super().__init__()
